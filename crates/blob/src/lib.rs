@@ -1,1 +1,31 @@
-//! 
+//! The object-store port and its backends: put, ranged get, list, batch delete, and a put-if-absent with three
+//! outcomes. There is no compare-and-swap: not every store has it.
+//!
+//! Layer 1. A request goes [`Store`] (names, time limits, retries, counters) → [`Backend`] (one attempt). Cloud
+//! backends sit on OpenDAL, which nothing outside this crate knows.
+//!
+//! Invariants:
+//! * An object under its name is whole: readers never see a part of one.
+//! * A create is never retried blindly (I-6): its outcome is `Created`, `Exists` or `Unknown`, and only the same bytes
+//!   under the same name resolve `Unknown`.
+//! * A short or failed read is an error, never "empty" (I-5).
+
+pub mod backend;
+pub mod counters;
+pub mod error;
+pub mod local;
+pub mod memory;
+mod payload;
+mod range;
+mod resolve;
+mod retry;
+mod store;
+mod url;
+
+pub use backend::{Backend, ListPage, ObjectMeta, ReadRange};
+pub use counters::{CounterRow, CountersSnapshot, Operation, Outcome, Purpose};
+pub use error::{Cause, CreateOutcome, OpenError, ProbeError, StoreError};
+pub use payload::Payload;
+pub use resolve::{Resolved, Unresolved};
+pub use retry::{Health, RetryPolicy};
+pub use store::{Store, StoreOptions};

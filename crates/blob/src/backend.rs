@@ -1,0 +1,168 @@
+//! The port to an object store: what every backend must offer, and nothing that one of them lacks (no
+//! compare-and-swap, no append, no rename).
+
+use std::fmt;
+use std::ops::Range;
+
+use bytes::Bytes;
+pub use futures::future::BoxFuture;
+
+use crate::error::{CreateOutcome, StoreError};
+use crate::payload::Payload;
+
+/// Longest name of an object in bytes; S3 allows 1,024 including the prefix of the store.
+pub const KEY_BYTES_MAX: usize = 512;
+/// Most keys in one delete request; S3's own limit.
+pub const DELETE_KEYS_MAX: usize = 1_000;
+/// Most objects in one page of a listing; S3's own limit.
+pub const LIST_PAGE_MAX: usize = 1_000;
+
+/// Which bytes of an object to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReadRange {
+    /// All of them.
+    Whole,
+    /// `[start, end)`; all must exist, or the read is short.
+    Bytes(Range<u64>),
+    /// The last so many bytes, or the whole object when it is shorter.
+    Suffix(u64),
+}
+
+impl From<Range<u64>> for ReadRange {
+    fn from(range: Range<u64>) -> Self {
+        Self::Bytes(range)
+    }
+}
+
+impl From<std::ops::RangeFull> for ReadRange {
+    fn from(_: std::ops::RangeFull) -> Self {
+        Self::Whole
+    }
+}
+
+/// One object of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectMeta {
+    /// Its name.
+    pub key: String,
+    /// Its length in bytes.
+    pub len: u64,
+}
+
+/// One page of a listing, in ascending byte order of the keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ListPage {
+    /// The objects.
+    pub objects: Vec<ObjectMeta>,
+    /// Whether more follow after the last one.
+    pub more: bool,
+}
+
+/// How an object larger than one request is cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MultipartPlan {
+    /// Bytes of every part but the last.
+    pub part_bytes: usize,
+    /// Parts in flight at once.
+    pub concurrency: usize,
+}
+
+/// One object store. Implementations do one attempt per call and never retry a create; [`crate::Store`] adds checks,
+/// retries, time limits and counters.
+pub trait Backend: Send + Sync + fmt::Debug {
+    /// The store as a user knows it, without secrets; for messages.
+    fn name(&self) -> String;
+
+    /// `None` when [`Backend::create`] is offered, else why it is not.
+    fn lacks_create(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether requests cross a network and cost money each; local backends have no multipart and no time limit.
+    fn is_remote(&self) -> bool;
+
+    /// Writes or replaces an object; when it returns the object is durable and whole. Readers see the old object, or
+    /// none, or the new one, never a part.
+    fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// As [`Backend::put`] in parts. Answers how many requests it took.
+    fn put_multipart<'a>(
+        &'a self,
+        key: &'a str,
+        body: Payload,
+        plan: MultipartPlan,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let _ = plan;
+        Box::pin(async move { self.put(key, body).await.map(|()| 1) })
+    }
+
+    /// Writes an object if the name is free. Atomic: of any number of callers exactly one is answered `Created`.
+    fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateOutcome>;
+
+    /// Reads bytes; answers exactly those asked for or an error.
+    fn get<'a>(&'a self, key: &'a str, range: ReadRange) -> BoxFuture<'a, Result<Bytes, StoreError>>;
+
+    /// The object's length.
+    fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<ObjectMeta, StoreError>>;
+
+    /// Up to `limit` objects whose names start with `prefix` and lie after `start_after`, in byte order.
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        start_after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ListPage, StoreError>>;
+
+    /// Deletes up to [`DELETE_KEYS_MAX`] objects. Names that do not exist are no error. Not atomic: after an error any
+    /// of them may be gone.
+    fn delete_batch<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// Refuses names that some backend could not hold, or could hold only by escaping its root: segments are separated by
+/// single slashes, do not start with a dot, and are made of printable ASCII without `\`.
+pub fn check_key(key: &str) -> Result<(), StoreError> {
+    check(key, false)
+}
+
+/// As [`check_key`] for the prefix of a listing, which may be empty or end in a slash.
+pub fn check_prefix(prefix: &str) -> Result<(), StoreError> {
+    if prefix.is_empty() { Ok(()) } else { check(prefix.strip_suffix('/').unwrap_or(prefix), true) }
+}
+
+fn check(key: &str, prefix: bool) -> Result<(), StoreError> {
+    let reason = if key.is_empty() {
+        "the name is empty"
+    } else if key.len() > KEY_BYTES_MAX {
+        "the name is too long"
+    } else if !key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\') {
+        "only printable ASCII without spaces and backslashes is allowed"
+    } else if key.split('/').any(|segment| segment.is_empty() || segment.starts_with('.')) {
+        "segments must not be empty or start with a dot"
+    } else {
+        return Ok(());
+    };
+    let what = if prefix { "listing prefix" } else { "object name" };
+    Err(StoreError::InvalidInput { key: key.to_owned(), reason: format!("{what}: {reason}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_cannot_escape_the_store_or_reach_its_private_files() {
+        for good in ["a", "meta/log/00000001", "4fe0/obj/1-2-3", "a=b/c_d.bin"] {
+            check_key(good).unwrap();
+        }
+        let long = "x".repeat(KEY_BYTES_MAX + 1);
+        for bad in ["", "/a", "a/", "a//b", "../a", "a/../b", ".headwater/x", "a b", "a\\b", "a\0", "ä", &long] {
+            assert!(check_key(bad).is_err(), "{bad:?}");
+        }
+        for good in ["", "a", "a/", "meta/lo"] {
+            check_prefix(good).unwrap();
+        }
+        for bad in ["/", "a//", "../", "."] {
+            assert!(check_prefix(bad).is_err(), "{bad:?}");
+        }
+    }
+}

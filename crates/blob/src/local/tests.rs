@@ -1,0 +1,87 @@
+use std::fs;
+use std::path::Path;
+
+use super::*;
+
+async fn open(root: &Path) -> LocalBackend {
+    LocalBackend::open(root.to_owned(), Entropy::system()).await.unwrap()
+}
+
+fn scratch_files(root: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(root.join(".headwater/tmp"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.ends_with(".tmp"))
+        .collect();
+    names.sort();
+    names
+}
+
+#[tokio::test]
+async fn leftovers_of_the_dead_go_and_files_of_the_living_stay() {
+    let directory = tempfile::tempdir().unwrap();
+    let living = open(directory.path()).await;
+    let (_file, guard) = living.inner.writer.scratch_file_for_test();
+    let scratch = directory.path().join(".headwater/tmp");
+    fs::write(scratch.join("dead.lock"), b"").unwrap();
+    fs::write(scratch.join("dead-0.tmp"), b"half").unwrap();
+    fs::write(scratch.join("stranger.txt"), b"not ours").unwrap();
+
+    let _other = open(directory.path()).await;
+
+    let living_name = guard.path().file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(scratch_files(directory.path()), [living_name]);
+    assert!(scratch.join("stranger.txt").exists());
+    assert!(!scratch.join("dead.lock").exists());
+}
+
+#[tokio::test]
+async fn a_finished_write_leaves_nothing_but_the_object() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    store.put("a/b", Payload::from(b"1")).await.unwrap();
+    assert!(store.create("a/c", Payload::from(b"2")).await.is_created());
+    assert!(!store.create("a/c", Payload::from(b"3")).await.is_created());
+    assert!(scratch_files(directory.path()).is_empty());
+    assert_eq!(fs::read(directory.path().join("a/c")).unwrap(), b"2");
+}
+
+#[tokio::test]
+async fn a_vanished_directory_is_not_an_empty_store() {
+    let parent = tempfile::tempdir().unwrap();
+    let root = parent.path().join("store");
+    let store = open(&root).await;
+    store.put("a", Payload::from(b"1")).await.unwrap();
+    fs::rename(&root, parent.path().join("elsewhere")).unwrap();
+    fs::create_dir(&root).unwrap();
+    assert!(matches!(store.get("a", ReadRange::Whole).await, Err(StoreError::NoSuchBucket { .. })));
+    assert!(matches!(store.head("a").await, Err(StoreError::NoSuchBucket { .. })));
+    assert!(matches!(store.list("", None, 10).await, Err(StoreError::NoSuchBucket { .. })));
+    assert!(matches!(store.put("b", Payload::from(b"1")).await, Err(StoreError::NoSuchBucket { .. })));
+}
+
+#[tokio::test]
+async fn a_name_that_is_a_prefix_of_others_is_refused_with_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(directory.path()).await;
+    store.put("a/b", Payload::from(b"1")).await.unwrap();
+    assert!(matches!(store.put("a", Payload::from(b"1")).await, Err(StoreError::InvalidInput { .. })));
+    assert!(matches!(store.put("a/b/c", Payload::from(b"1")).await, Err(StoreError::InvalidInput { .. })));
+    assert!(matches!(store.get("a", ReadRange::Whole).await, Err(StoreError::NotFound { .. })));
+}
+
+#[test]
+fn a_full_disk_is_told_apart_from_a_broken_one() {
+    let error = |errno: Errno| io_error("put", "k", Path::new("/x"), &errno.into());
+    assert!(matches!(error(Errno::NOSPC), StoreError::Full { .. }));
+    assert!(matches!(error(Errno::DQUOT), StoreError::Full { .. }));
+    assert!(matches!(error(Errno::IO), StoreError::Failed { .. }));
+    assert!(error(Errno::NOSPC).is_retriable() && !error(Errno::IO).is_retriable());
+}
+
+#[tokio::test]
+async fn writing_to_dev_full_reports_a_full_disk() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let error = write_synced(&full, &Payload::from(b"x")).unwrap_err();
+    assert!(matches!(io_error("put", "k", Path::new("/x"), &error), StoreError::Full { .. }));
+}

@@ -1,0 +1,172 @@
+//! Writing and deleting files so that an answer survives a power cut.
+
+use std::collections::HashSet;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::Mutex;
+use rustix::io::Errno;
+
+use super::scratch::Scratch;
+use super::{io_error, write_synced};
+use crate::error::StoreError;
+use crate::payload::Payload;
+
+/// Most directories remembered as synced; past it they are forgotten and synced again when next used.
+const KNOWN_DIRECTORIES_MAX: usize = 16_384;
+
+#[derive(Debug)]
+pub(super) struct Writer {
+    root: PathBuf,
+    scratch: Scratch,
+    /// Directories whose own names are known to be durable.
+    known: Mutex<HashSet<PathBuf>>,
+    /// Set by the first failed directory sync, for ever.
+    sync_failed: AtomicBool,
+}
+
+impl Writer {
+    pub(super) fn new(root: PathBuf, scratch: Scratch) -> Self {
+        Self { root, scratch, known: Mutex::default(), sync_failed: AtomicBool::new(false) }
+    }
+
+    /// Whether the store's directory is still there.
+    pub(super) fn is_alive(&self) -> bool {
+        self.scratch.is_alive()
+    }
+
+    /// Writes or replaces an object.
+    pub(super) fn put(&self, key: &str, body: &Payload) -> Result<(), StoreError> {
+        let place = || -> io::Result<()> {
+            let (path, parent) = self.prepare(key)?;
+            let (file, guard) = self.scratch.file()?;
+            write_synced(&file, body)?;
+            fs::rename(guard.path(), &path)?;
+            guard.moved();
+            self.sync_directory(&parent)
+        };
+        place().map_err(|error| io_error("put", key, &self.root, &error))
+    }
+
+    /// Writes an object if its name is free; answers whether it was.
+    pub(super) fn create(&self, key: &str, body: &Payload) -> Result<bool, StoreError> {
+        let place = || -> io::Result<bool> {
+            let (path, parent) = self.prepare(key)?;
+            // Losing is common (every follower of a log asks for the next name): look before writing a whole file.
+            let created = if path.symlink_metadata().is_ok() {
+                false
+            } else {
+                let (file, guard) = self.scratch.file()?;
+                write_synced(&file, body)?;
+                match rustix::fs::link(guard.path(), &path) {
+                    Ok(()) => true,
+                    Err(Errno::EXIST) => false,
+                    Err(error) => return Err(error.into()),
+                }
+            };
+            // The loser syncs too: the winner's name is reported as a fact, and may be this caller's own from before.
+            self.sync_directory(&parent)?;
+            Ok(created)
+        };
+        place().map_err(|error| io_error("create", key, &self.root, &error))
+    }
+
+    /// Removes files and syncs every directory that lost one.
+    pub(super) fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
+        let mut touched = HashSet::new();
+        for key in keys {
+            let path = self.root.join(key);
+            match fs::remove_file(&path) {
+                Ok(()) => {
+                    touched.insert(parent_of(&path));
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {}
+                // A directory of that name holds other objects; there is no object to delete.
+                Err(_) if path.is_dir() => {}
+                Err(error) => return Err(io_error("delete", key, &self.root, &error)),
+            }
+        }
+        for directory in touched {
+            self.sync_directory(&directory)
+                .map_err(|error| io_error("delete", &directory.display().to_string(), &self.root, &error))?;
+        }
+        if self.is_alive() { Ok(()) } else { Err(io_error("delete", "", &self.root, &Errno::NOENT.into())) }
+    }
+
+    #[cfg(test)]
+    pub(super) fn scratch_file_for_test(&self) -> (File, super::scratch::Guard) {
+        self.scratch.file().unwrap()
+    }
+
+    /// The object's path and its parent, which exists and is durable.
+    fn prepare(&self, key: &str) -> io::Result<(PathBuf, PathBuf)> {
+        if self.sync_failed.load(Ordering::Acquire) {
+            return Err(io::Error::other(
+                "an earlier directory sync failed, so nothing more is written; check the disk and restart",
+            ));
+        }
+        let path = self.root.join(key);
+        let parent = parent_of(&path);
+        self.make_durable(&parent)?;
+        Ok((path, parent))
+    }
+
+    /// Makes `directory` and the directories above it up to the root, each synced into the one above. One that another
+    /// writer has just made may not be synced yet, so only what this process synced itself is taken for granted.
+    fn make_durable(&self, directory: &Path) -> io::Result<()> {
+        if directory == self.root || self.known.lock().contains(directory) {
+            return Ok(());
+        }
+        let above = parent_of(directory);
+        self.make_durable(&above)?;
+        match fs::create_dir(directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => self.sync_directory(&above)?,
+        }
+        let mut known = self.known.lock();
+        if known.len() >= KNOWN_DIRECTORIES_MAX {
+            known.clear();
+        }
+        known.insert(directory.to_owned());
+        Ok(())
+    }
+
+    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        let synced = File::open(directory).map(|opened| opened.sync_all());
+        match synced {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                self.sync_failed.store(true, Ordering::Release);
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+fn parent_of(path: &Path) -> PathBuf {
+    path.parent().map_or_else(PathBuf::new, Path::to_owned)
+}
+
+/// `mkdir -p` with every new name synced into its parent.
+pub(super) fn create_dir_all_synced(directory: &Path) -> io::Result<()> {
+    match fs::create_dir(directory) {
+        Ok(()) => {}
+        Err(_) if directory.is_dir() => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            match directory.parent() {
+                Some(above) if !above.as_os_str().is_empty() => create_dir_all_synced(above)?,
+                _ => return Err(error),
+            }
+            return create_dir_all_synced(directory);
+        }
+        Err(error) => return Err(error),
+    }
+    let above = match directory.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    File::open(above)?.sync_all()
+}

@@ -1,0 +1,344 @@
+//! The handle that everyone uses: checks names and ranges, cuts large objects, retries what may be retried, limits
+//! time, counts.
+//!
+//! A create is one attempt, always: whether to send it again, with which bytes, is decided by the caller who knows what
+//! the name means ([`Store::create_resolved`] is the common decision).
+
+use std::future::Future;
+use std::sync::Arc;
+
+use base::{Clock, Entropy};
+use bytes::Bytes;
+
+use crate::backend::{
+    Backend, DELETE_KEYS_MAX, LIST_PAGE_MAX, ListPage, MultipartPlan, ObjectMeta, ReadRange, check_key, check_prefix,
+};
+use crate::counters::{Counters, CountersSnapshot, Operation, Outcome, Purpose};
+use crate::error::{CreateOutcome, OpenError, StoreError};
+use crate::local::LocalBackend;
+use crate::memory::MemoryBackend;
+use crate::payload::Payload;
+use crate::range::check_range;
+use crate::retry::{Health, Monitor, RetryPolicy};
+use crate::url::{Place, StoreUrl};
+
+/// Settings of a store.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// How requests are retried and how long they may take.
+    pub retry: RetryPolicy,
+    /// Objects larger than this are written in parts.
+    pub single_put_bytes_max: u64,
+    /// How they are cut. 16 MiB parts allow objects of 156 GiB within S3's 10,000 parts.
+    pub multipart: MultipartPlan,
+    /// Source of time.
+    pub clock: Clock,
+    /// Source of jitter and nonces.
+    pub entropy: Entropy,
+}
+
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self {
+            retry: RetryPolicy::default(),
+            single_put_bytes_max: 32 << 20,
+            multipart: MultipartPlan { part_bytes: 16 << 20, concurrency: 4 },
+            clock: Clock::system(),
+            entropy: Entropy::system(),
+        }
+    }
+}
+
+/// A clonable handle on one object store.
+#[derive(Clone, Debug)]
+pub struct Store(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    backend: Arc<dyn Backend>,
+    options: StoreOptions,
+    counters: Counters,
+    monitor: Monitor,
+}
+
+/// One request, for counting and for messages.
+#[derive(Clone, Copy)]
+struct Request<'a> {
+    purpose: Purpose,
+    operation: Operation,
+    key: &'a str,
+    /// Payload bytes that it will move, as far as is known before.
+    bytes: u64,
+}
+
+impl Store {
+    /// Opens the store at `url`. For clouds this only checks the settings: the first request is [`crate::probe()`]'s.
+    ///
+    /// # Errors
+    /// When the URL is not understood or the directory cannot be used.
+    pub async fn open(url: &str, options: StoreOptions) -> Result<Self, OpenError> {
+        let parsed = StoreUrl::parse(url)?;
+        let backend: Arc<dyn Backend> = match parsed.place {
+            Place::Memory => Arc::new(MemoryBackend::new()),
+            Place::Directory(root) => Arc::new(LocalBackend::open(root, options.entropy.clone()).await?),
+        };
+        Ok(Self::with_backend(backend, options))
+    }
+
+    /// A store over a backend of the caller's, such as [`crate::faulty::FaultyBackend`].
+    pub fn with_backend(backend: Arc<dyn Backend>, options: StoreOptions) -> Self {
+        let monitor = Monitor::new(options.clock.clone(), options.retry.budget);
+        Self(Arc::new(Inner { backend, options, counters: Counters::new(), monitor }))
+    }
+
+    /// A fresh store in memory.
+    pub fn memory() -> Self {
+        Self::with_backend(Arc::new(MemoryBackend::new()), StoreOptions::default())
+    }
+
+    /// The store as a user knows it, without secrets.
+    pub fn name(&self) -> String {
+        self.0.backend.name()
+    }
+
+    /// `None` when the store has conditional create, else why it has not.
+    pub fn lacks_create(&self) -> Option<String> {
+        self.0.backend.lacks_create()
+    }
+
+    /// The settings that the store was opened with.
+    pub fn options(&self) -> &StoreOptions {
+        &self.0.options
+    }
+
+    /// All requests so far, by purpose, operation and outcome.
+    pub fn counters(&self) -> CountersSnapshot {
+        self.0.counters.snapshot()
+    }
+
+    /// What the requests have lately met.
+    pub fn health(&self) -> Health {
+        self.0.monitor.health()
+    }
+
+    /// Writes or replaces an object. It is whole and durable when this returns. After an error it may be there or not.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; transient failures were already retried.
+    pub async fn put(&self, purpose: Purpose, key: &str, body: impl Into<Payload>) -> Result<(), StoreError> {
+        check_key(key)?;
+        let body = body.into();
+        let bytes = body.len();
+        let backend = &self.0.backend;
+        if backend.is_remote() && bytes > self.0.options.single_put_bytes_max {
+            let plan = self.0.options.multipart;
+            let request = Request { purpose, operation: Operation::Multipart, key, bytes };
+            let requests = self.retried(request, || backend.put_multipart(key, body.clone(), plan), |_| 0).await?;
+            // The attempt itself was counted as one request; here come the parts.
+            self.0.counters.count(purpose, Operation::Multipart, Outcome::Ok, requests.saturating_sub(1), bytes);
+            return Ok(());
+        }
+        let request = Request { purpose, operation: Operation::Put, key, bytes };
+        self.retried(request, || backend.put(key, body.clone()), |()| bytes).await
+    }
+
+    /// Writes an object if the name is free: one attempt, three outcomes (I-6). The body should carry a nonce of the
+    /// writer, so that a later comparison can tell its bytes from another's.
+    pub async fn create(&self, purpose: Purpose, key: &str, body: impl Into<Payload>) -> CreateOutcome {
+        if let Err(error) = check_key(key) {
+            return CreateOutcome::Unknown(error);
+        }
+        let body = body.into();
+        let bytes = body.len();
+        let attempt = async { Ok(self.0.backend.create(key, body).await) };
+        let outcome = match self.timed("create", key, bytes, attempt).await {
+            Ok(outcome) => outcome,
+            Err(error) => CreateOutcome::Unknown(error),
+        };
+        let (label, moved) = match &outcome {
+            CreateOutcome::Created => (Outcome::Ok, bytes),
+            CreateOutcome::Exists => (Outcome::Exists, 0),
+            CreateOutcome::Unknown(_) => (Outcome::Unknown, 0),
+        };
+        self.0.counters.count(purpose, Operation::Create, label, 1, moved);
+        match &outcome {
+            CreateOutcome::Unknown(error) => self.note_failure(error),
+            _ => self.0.monitor.answered(),
+        }
+        outcome
+    }
+
+    /// Reads bytes of an object: `store.get(purpose, key, 0..100)`, or `..` for all. Answers exactly the bytes asked
+    /// for; fewer are [`StoreError::ShortRead`], a missing object is [`StoreError::NotFound`].
+    ///
+    /// # Errors
+    /// See [`StoreError`]; transient failures were already retried.
+    pub async fn get(&self, purpose: Purpose, key: &str, range: impl Into<ReadRange>) -> Result<Bytes, StoreError> {
+        check_key(key)?;
+        let range = range.into();
+        check_range(key, &range)?;
+        let bytes = match &range {
+            ReadRange::Bytes(range) => range.end - range.start,
+            ReadRange::Suffix(bytes) => *bytes,
+            ReadRange::Whole => self.0.options.single_put_bytes_max,
+        };
+        let request = Request { purpose, operation: Operation::Get, key, bytes };
+        let read = || {
+            let range = range.clone();
+            async move {
+                let bytes = self.0.backend.get(key, range.clone()).await?;
+                match range {
+                    ReadRange::Bytes(range) if bytes.len() as u64 != range.end - range.start => {
+                        Err(StoreError::ShortRead { key: key.to_owned(), range, got: bytes.len() as u64 })
+                    }
+                    _ => Ok(bytes),
+                }
+            }
+        };
+        self.retried(request, read, |bytes| bytes.len() as u64).await
+    }
+
+    /// The length of an object.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; transient failures were already retried.
+    pub async fn head(&self, purpose: Purpose, key: &str) -> Result<ObjectMeta, StoreError> {
+        check_key(key)?;
+        let request = Request { purpose, operation: Operation::Head, key, bytes: 0 };
+        self.retried(request, || self.0.backend.head(key), |_| 0).await
+    }
+
+    /// One page of up to 1,000 objects whose names start with `prefix` and lie after `start_after`, in byte order.
+    /// Continue after the last key while `more` is set.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; transient failures were already retried.
+    pub async fn list(
+        &self,
+        purpose: Purpose,
+        prefix: &str,
+        start_after: Option<&str>,
+    ) -> Result<ListPage, StoreError> {
+        check_prefix(prefix)?;
+        let request = Request { purpose, operation: Operation::List, key: prefix, bytes: 0 };
+        self.retried(request, || self.0.backend.list(prefix, start_after, LIST_PAGE_MAX), |_| 0).await
+    }
+
+    /// Every object under `prefix`, page by page. For prefixes known to hold few objects.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; a failed page fails the whole listing, so an answer is never a part.
+    pub async fn list_all(&self, purpose: Purpose, prefix: &str) -> Result<Vec<ObjectMeta>, StoreError> {
+        let mut objects: Vec<ObjectMeta> = Vec::new();
+        loop {
+            let after = objects.last().map(|object| object.key.as_str());
+            let page = self.list(purpose, prefix, after).await?;
+            let (more, empty) = (page.more, page.objects.is_empty());
+            objects.extend(page.objects);
+            if !more || empty {
+                return Ok(objects);
+            }
+        }
+    }
+
+    /// Deletes objects, 1,000 to a request. Names that do not exist are no error.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; after an error any of them may be gone.
+    pub async fn delete(&self, purpose: Purpose, keys: &[String]) -> Result<(), StoreError> {
+        for key in keys {
+            check_key(key)?;
+        }
+        for batch in keys.chunks(DELETE_KEYS_MAX) {
+            let request = Request { purpose, operation: Operation::Delete, key: &batch[0], bytes: 0 };
+            self.retried(request, || self.0.backend.delete_batch(batch), |()| 0).await?;
+        }
+        Ok(())
+    }
+
+    /// Waits as before attempt `attempt` (from 1) of any request, visibly in [`Store::health`].
+    pub(crate) async fn back_off(&self, attempt: u32) {
+        let wait = self.0.options.retry.wait(attempt, &self.0.options.entropy);
+        self.0.monitor.back_off(wait).await;
+    }
+
+    /// Counts a repeated create.
+    pub(crate) fn count_retry(&self, purpose: Purpose, operation: Operation) {
+        self.0.counters.retried(purpose, operation);
+    }
+
+    /// One request with retries. With the budget empty the failure is still answered only after a wait, so that a
+    /// caller who tries again at once cannot spin.
+    async fn retried<T, F>(
+        &self,
+        request: Request<'_>,
+        attempt: impl Fn() -> F,
+        moved: impl Fn(&T) -> u64,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        let Request { purpose, operation, key, bytes } = request;
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let result = self.timed(operation.label(), key, bytes, attempt()).await;
+            let (outcome, transferred) = match &result {
+                Ok(answer) => (Outcome::Ok, moved(answer)),
+                Err(StoreError::NotFound { .. }) => (Outcome::NotFound, 0),
+                Err(error) if error.is_retriable() => (Outcome::Unavailable, 0),
+                Err(_) => (Outcome::Failed, 0),
+            };
+            self.0.counters.count(purpose, operation, outcome, 1, transferred);
+            let error = match result {
+                Ok(answer) => {
+                    self.0.monitor.answered();
+                    return Ok(answer);
+                }
+                Err(error @ StoreError::NotFound { .. }) => {
+                    self.0.monitor.answered();
+                    return Err(error);
+                }
+                Err(error) => error,
+            };
+            self.note_failure(&error);
+            if !error.is_transient() || attempts >= self.0.options.retry.attempts_max {
+                return Err(error);
+            }
+            let may_retry = self.0.monitor.take_retry();
+            self.back_off(attempts).await;
+            if !may_retry {
+                return Err(error);
+            }
+            self.0.counters.retried(purpose, operation);
+        }
+    }
+
+    /// Limits an attempt's time on stores behind a network.
+    async fn timed<T>(
+        &self,
+        operation: &'static str,
+        key: &str,
+        bytes: u64,
+        attempt: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        if !self.0.backend.is_remote() {
+            return attempt.await;
+        }
+        let limit = self.0.options.retry.attempt_time(bytes);
+        match tokio::time::timeout(limit, attempt).await {
+            Ok(result) => result,
+            Err(_) => Err(StoreError::Unavailable {
+                operation,
+                key: key.to_owned(),
+                reason: format!("no answer within {limit:?}"),
+            }),
+        }
+    }
+
+    fn note_failure(&self, error: &StoreError) {
+        if self.0.monitor.failed(error) {
+            tracing::warn!(store = %self.name(), %error, "a request to the object store failed");
+        }
+    }
+}
