@@ -1,0 +1,34 @@
+//! Deletion: retired objects wait for readers, are deleted by the host, and then forgotten (I-5).
+
+use std::time::Duration;
+
+use base::{ObjectId, TimestampMs};
+use wire::meta::{MetadataRecord, ObjectRemovedRecord};
+
+use super::convert::raw;
+use super::{Catalogue, Decision};
+
+/// How long a retired object stays. It serves readers that still hold an older image; safety does not depend on it.
+pub const DELETION_GRACE: Duration = Duration::from_secs(600);
+
+impl Catalogue {
+    /// Up to `limit` objects whose grace is over at `now`.
+    pub fn due_for_deletion(&self, now: TimestampMs, grace: Duration, limit: usize) -> Vec<ObjectId> {
+        let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
+        let due = |retired_at: TimestampMs| retired_at.0.saturating_add(grace_ms) <= now.0;
+        self.pending.iter().filter(|(_, p)| due(p.retired_at)).map(|(id, _)| *id).take(limit).collect()
+    }
+
+    /// Records that objects are gone from the store. Those that are not pending any more are passed over.
+    pub fn objects_removed(&self, objects: &[ObjectId]) -> Decision<()> {
+        let records = objects.iter().filter(|id| self.pending.contains_key(*id)).map(|id| {
+            MetadataRecord::from(ObjectRemovedRecord {
+                writer_id: id.writer.broker.0,
+                writer_epoch: id.writer.epoch.0,
+                sequence: raw(id.sequence),
+                ..Default::default()
+            })
+        });
+        Decision { records: records.collect(), response: () }
+    }
+}

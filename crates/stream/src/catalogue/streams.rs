@@ -1,0 +1,211 @@
+//! Streams: create, open, close, trim, remove.
+
+use base::{Incarnation, Offset, StreamEpoch, StreamId, TimestampMs};
+use thiserror::Error;
+use wire::meta::{
+    MetadataRecord, RemoveStreamRecord, StreamClosedRecord, StreamOpenedRecord, StreamRecord, StreamTrimRecord,
+};
+
+use super::convert::{raw, raw_stream};
+use super::replay::ReplayError;
+use super::state::{StreamState, StreamStatus};
+use super::{Catalogue, Decision};
+
+/// A stream and the epoch and owner it should have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenStream {
+    /// The stream.
+    pub stream: StreamId,
+    /// The new epoch, above the present one.
+    pub epoch: StreamEpoch,
+    /// The new owner.
+    pub owner: Incarnation,
+}
+
+/// A new first offset.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TrimRequest {
+    /// The stream.
+    pub stream: StreamId,
+    /// The epoch of the owner that asks.
+    pub epoch: StreamEpoch,
+    /// First offset to keep. May lie beyond the committed end.
+    pub start: Offset,
+}
+
+/// Why nothing happened to a stream.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum StreamRejection {
+    /// There is no such stream.
+    #[error("stream {0} does not exist")]
+    Unknown(StreamId),
+    /// The epoch is not the one it would have to be.
+    #[error("stream {stream}: epoch {epoch} is stale, the present one is {present}")]
+    StaleEpoch {
+        /// The stream.
+        stream: StreamId,
+        /// The epoch sent.
+        epoch: StreamEpoch,
+        /// The stream's epoch.
+        present: StreamEpoch,
+    },
+    /// Its owner may still append, or its WAL is not recovered.
+    #[error("stream {stream} still belongs to {owner}, whose WAL is {phase}")]
+    Owned {
+        /// The stream.
+        stream: StreamId,
+        /// Its owner.
+        owner: Incarnation,
+        /// Where the owner's WAL incarnation is in its life.
+        phase: String,
+    },
+    /// The change contradicts the image.
+    #[error("the change cannot be made: {0}")]
+    Invalid(ReplayError),
+}
+
+fn opened(id: StreamId, epoch: StreamEpoch, owner: Incarnation, start: Offset) -> MetadataRecord {
+    StreamOpenedRecord {
+        stream_id: raw_stream(id),
+        stream_epoch: epoch.0,
+        owner_broker: owner.broker.0,
+        owner_epoch: owner.epoch.0,
+        start: raw(start.0),
+        ..Default::default()
+    }
+    .into()
+}
+
+impl Catalogue {
+    /// Creates `count` streams and opens them for `owner` at epoch 0. Ids are never used twice.
+    pub fn create_streams(&self, count: usize, owner: Incarnation) -> Decision<Vec<StreamId>> {
+        let ids: Vec<StreamId> = (self.next_stream..).take(count).map(StreamId).collect();
+        let records = ids.iter().flat_map(|id| {
+            let created = StreamRecord { stream_id: raw_stream(*id), ..Default::default() };
+            [created.into(), opened(*id, StreamEpoch(0), owner, Offset(0))]
+        });
+        Decision { records: records.collect(), response: ids }
+    }
+
+    /// Opens streams for new owners, all or none. A stream can be opened when it is closed, or when nothing more can
+    /// come from its owner's WAL.
+    pub fn open_streams(&self, requests: &[OpenStream]) -> Decision<Result<(), StreamRejection>> {
+        let mut records = Vec::with_capacity(requests.len());
+        for request in requests {
+            let stream = request.stream;
+            let Some(state) = self.stream(stream) else {
+                return Decision::unchanged(Err(StreamRejection::Unknown(stream)));
+            };
+            let repeated = state.epoch == request.epoch && state.owner == request.owner;
+            if repeated && state.status == StreamStatus::Open {
+                continue;
+            }
+            if request.epoch <= state.epoch {
+                let (epoch, present) = (request.epoch, state.epoch);
+                return Decision::unchanged(Err(StreamRejection::StaleEpoch { stream, epoch, present }));
+            }
+            if let Err(rejection) = self.vacant(stream, state) {
+                return Decision::unchanged(Err(rejection));
+            }
+            records.push(opened(stream, request.epoch, request.owner, state.start.max(state.end)));
+        }
+        Decision { records, response: Ok(()) }
+    }
+
+    /// Whether a stream may get a new owner.
+    fn vacant(&self, stream: StreamId, state: &StreamState) -> Result<(), StreamRejection> {
+        match self.incarnation(state.owner) {
+            Some(wal) if state.status == StreamStatus::Open && !wal.phase.is_final() => {
+                Err(StreamRejection::Owned { stream, owner: state.owner, phase: wal.phase.to_string() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Streams that nobody can append to any more, although they are open: their owner's WAL has ended, or never began
+    /// and the owner is gone. They wait for a new owner.
+    pub fn orphaned_streams(&self) -> impl Iterator<Item = (StreamId, &StreamState)> {
+        self.streams().filter(|(_, state)| {
+            let registered = self.writers.get(&state.owner.broker).is_some_and(|w| w.epoch == state.owner.epoch);
+            match self.incarnation(state.owner) {
+                Some(wal) => wal.phase.is_final(),
+                None => !registered,
+            }
+        })
+    }
+
+    /// Opens up to `limit` orphaned streams for `owner`, each at its next epoch.
+    pub fn adopt_orphans(&self, owner: Incarnation, limit: usize) -> Decision<Vec<StreamId>> {
+        let mut records = Vec::new();
+        let mut adopted = Vec::new();
+        for (id, state) in self.orphaned_streams().take(limit) {
+            adopted.push(id);
+            records.push(opened(id, StreamEpoch(state.epoch.0 + 1), owner, state.start.max(state.end)));
+        }
+        Decision { records, response: adopted }
+    }
+
+    /// Closes a stream at its present epoch.
+    pub fn close_stream(&self, stream: StreamId, epoch: StreamEpoch) -> Decision<Result<(), StreamRejection>> {
+        let Some(state) = self.stream(stream) else {
+            return Decision::unchanged(Err(StreamRejection::Unknown(stream)));
+        };
+        if epoch != state.epoch {
+            let present = state.epoch;
+            return Decision::unchanged(Err(StreamRejection::StaleEpoch { stream, epoch, present }));
+        }
+        if state.status == StreamStatus::Closed {
+            return Decision::unchanged(Ok(()));
+        }
+        let record = StreamClosedRecord { stream_id: raw_stream(stream), stream_epoch: epoch.0, ..Default::default() };
+        Decision { records: vec![record.into()], response: Ok(()) }
+    }
+
+    /// Moves first offsets up, each by itself; objects that lose their last use are retired in the same batch. A start
+    /// at or below the present one is a success that changes nothing.
+    pub fn trim(&self, requests: &[TrimRequest], now: TimestampMs) -> Decision<Vec<Result<(), StreamRejection>>> {
+        let mut starts = std::collections::BTreeMap::new();
+        let mut answers: Vec<_> = Vec::with_capacity(requests.len());
+        for TrimRequest { stream, epoch, start } in requests.iter().copied() {
+            answers.push(match self.stream(stream) {
+                None => Err(StreamRejection::Unknown(stream)),
+                Some(state) if state.epoch != epoch => {
+                    Err(StreamRejection::StaleEpoch { stream, epoch, present: state.epoch })
+                }
+                Some(state) => {
+                    if start > state.start {
+                        let highest = starts.entry(stream).or_insert(start);
+                        *highest = start.max(*highest);
+                    }
+                    Ok(())
+                }
+            });
+        }
+        let records = starts.into_iter().map(|(stream, start)| {
+            let record = StreamTrimRecord { stream_id: raw_stream(stream), start: raw(start.0), ..Default::default() };
+            MetadataRecord::from(record)
+        });
+        match self.with_retirements(records.collect(), now) {
+            Ok(records) => Decision { records, response: answers },
+            Err(error) => {
+                let invalid = StreamRejection::Invalid(error);
+                let refused = answers.into_iter().map(|a| a.and_then(|()| Err(invalid.clone())));
+                Decision::unchanged(refused.collect())
+            }
+        }
+    }
+
+    /// Removes streams with everything in them; unknown ones are passed over. Objects that lose their last use are
+    /// retired in the same batch.
+    pub fn delete_streams(&self, streams: &[StreamId], now: TimestampMs) -> Decision<Result<(), StreamRejection>> {
+        let unique: std::collections::BTreeSet<_> = streams.iter().filter(|id| self.stream(**id).is_some()).collect();
+        let records = unique
+            .into_iter()
+            .map(|id| MetadataRecord::from(RemoveStreamRecord { stream_id: raw_stream(*id), ..Default::default() }));
+        match self.with_retirements(records.collect(), now) {
+            Ok(records) => Decision { records, response: Ok(()) },
+            Err(error) => Decision::unchanged(Err(StreamRejection::Invalid(error))),
+        }
+    }
+}
