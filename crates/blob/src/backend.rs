@@ -24,8 +24,6 @@ pub enum ReadRange {
     Whole,
     /// `[start, end)`; all must exist, or the read is short.
     Bytes(Range<u64>),
-    /// The last so many bytes, or the whole object when it is shorter.
-    Suffix(u64),
 }
 
 impl From<Range<u64>> for ReadRange {
@@ -54,7 +52,7 @@ pub struct ObjectMeta {
 pub struct ListPage {
     /// The objects.
     pub objects: Vec<ObjectMeta>,
-    /// Whether more follow after the last one.
+    /// Whether more may follow after the last one.
     pub more: bool,
 }
 

@@ -11,11 +11,13 @@
 //! * A short or failed read is an error, never "empty" (I-5).
 
 pub mod backend;
+mod cloud;
 pub mod counters;
 pub mod error;
 pub mod local;
 pub mod memory;
 mod payload;
+mod probe;
 mod range;
 mod resolve;
 mod retry;
@@ -26,6 +28,7 @@ pub use backend::{Backend, ListPage, ObjectMeta, ReadRange};
 pub use counters::{CounterRow, CountersSnapshot, Operation, Outcome, Purpose};
 pub use error::{Cause, CreateOutcome, OpenError, ProbeError, StoreError};
 pub use payload::Payload;
+pub use probe::{ProbeReport, probe};
 pub use resolve::{Resolved, Unresolved};
 pub use retry::{Health, RetryPolicy};
 pub use store::{Store, StoreOptions};

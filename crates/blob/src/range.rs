@@ -9,7 +9,6 @@ use crate::error::StoreError;
 pub(crate) fn resolve_range(key: &str, range: &ReadRange, len: u64) -> Result<Range<u64>, StoreError> {
     match range {
         ReadRange::Whole => Ok(0..len),
-        ReadRange::Suffix(bytes) => Ok(len.saturating_sub(*bytes)..len),
         ReadRange::Bytes(range) if range.end > len => Err(StoreError::ShortRead {
             key: key.to_owned(),
             range: range.clone(),

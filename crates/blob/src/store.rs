@@ -13,6 +13,7 @@ use bytes::Bytes;
 use crate::backend::{
     Backend, DELETE_KEYS_MAX, LIST_PAGE_MAX, ListPage, MultipartPlan, ObjectMeta, ReadRange, check_key, check_prefix,
 };
+use crate::cloud::CloudBackend;
 use crate::counters::{Counters, CountersSnapshot, Operation, Outcome, Purpose};
 use crate::error::{CreateOutcome, OpenError, StoreError};
 use crate::local::LocalBackend;
@@ -21,6 +22,9 @@ use crate::payload::Payload;
 use crate::range::check_range;
 use crate::retry::{Health, Monitor, RetryPolicy};
 use crate::url::{Place, StoreUrl};
+
+/// Most attempts at a read that comes back short.
+const SHORT_READ_ATTEMPTS_MAX: u32 = 3;
 
 /// Settings of a store.
 #[derive(Clone, Debug)]
@@ -72,7 +76,7 @@ struct Request<'a> {
 }
 
 impl Store {
-    /// Opens the store at `url`. For clouds this only checks the settings: the first request is [`crate::probe()`]'s.
+    /// Opens the store at `url`. For clouds this only checks the settings: the first request is [`crate::probe`]'s.
     ///
     /// # Errors
     /// When the URL is not understood or the directory cannot be used.
@@ -80,6 +84,7 @@ impl Store {
         let parsed = StoreUrl::parse(url)?;
         let backend: Arc<dyn Backend> = match parsed.place {
             Place::Memory => Arc::new(MemoryBackend::new()),
+            Place::Bucket(bucket) => Arc::new(CloudBackend::open(url, &bucket)?),
             Place::Directory(root) => Arc::new(LocalBackend::open(root, options.entropy.clone()).await?),
         };
         Ok(Self::with_backend(backend, options))
@@ -104,6 +109,11 @@ impl Store {
     /// `None` when the store has conditional create, else why it has not.
     pub fn lacks_create(&self) -> Option<String> {
         self.0.backend.lacks_create()
+    }
+
+    /// Whether requests cross a network.
+    pub fn is_remote(&self) -> bool {
+        self.0.backend.is_remote()
     }
 
     /// The settings that the store was opened with.
@@ -178,8 +188,9 @@ impl Store {
         let range = range.into();
         check_range(key, &range)?;
         let bytes = match &range {
+            // HTTP has no way to ask for nothing.
+            ReadRange::Bytes(range) if range.is_empty() => return Ok(Bytes::new()),
             ReadRange::Bytes(range) => range.end - range.start,
-            ReadRange::Suffix(bytes) => *bytes,
             ReadRange::Whole => self.0.options.single_put_bytes_max,
         };
         let request = Request { purpose, operation: Operation::Get, key, bytes };
@@ -302,7 +313,12 @@ impl Store {
                 Err(error) => error,
             };
             self.note_failure(&error);
-            if !error.is_transient() || attempts >= self.0.options.retry.attempts_max {
+            let attempts_max = match error {
+                // A reply may have been cut on its way; an object that is too short stays so.
+                StoreError::ShortRead { .. } => self.0.options.retry.attempts_max.min(SHORT_READ_ATTEMPTS_MAX),
+                _ => self.0.options.retry.attempts_max,
+            };
+            if !error.is_transient() || attempts >= attempts_max {
                 return Err(error);
             }
             let may_retry = self.0.monitor.take_retry();

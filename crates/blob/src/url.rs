@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::backend::check_prefix;
 use crate::error::OpenError;
 
 /// A parsed store URL.
@@ -22,6 +23,33 @@ pub(crate) struct StoreUrl {
 pub(crate) enum Place {
     Memory,
     Directory(PathBuf),
+    Bucket(Bucket),
+}
+
+/// A kind of cloud store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Service {
+    /// Amazon S3, whatever speaks its protocol, and Baidu BOS.
+    S3,
+    Gcs,
+    Azblob,
+    Oss,
+    Cos,
+    Obs,
+}
+
+/// A bucket of a cloud.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    pub(crate) service: Service,
+    pub(crate) name: String,
+    /// Prefix of all keys, without slashes around it; may be empty.
+    pub(crate) prefix: String,
+    pub(crate) region: Option<String>,
+    pub(crate) endpoint: Option<String>,
+    pub(crate) path_style: Option<bool>,
+    /// Storage account, Azure only.
+    pub(crate) account: Option<String>,
 }
 
 impl StoreUrl {
@@ -41,15 +69,60 @@ impl StoreUrl {
                 }
                 Place::Directory(PathBuf::from(path))
             }
-            _ => {
-                return Err(fail(format!("unknown scheme {scheme:?}; use file, memory")));
-            }
+            _ => Place::Bucket(parse_bucket(scheme, path, &mut parameters).map_err(fail)?),
         };
         if let Some((name, _)) = parameters.pop_first() {
-            return Err(fail(format!("unknown parameter {name:?}")));
+            return Err(fail(format!("parameter {name:?} is not known for {scheme}")));
         }
         Ok(Self { place })
     }
+}
+
+fn parse_bucket(scheme: &str, path: &str, parameters: &mut BTreeMap<String, String>) -> Result<Bucket, String> {
+    let service = match scheme {
+        "s3" | "s3a" | "bos" => Service::S3,
+        "gs" | "gcs" => Service::Gcs,
+        "az" | "azblob" => Service::Azblob,
+        "oss" => Service::Oss,
+        "cos" => Service::Cos,
+        "obs" => Service::Obs,
+        _ => return Err(format!("scheme {scheme:?} is not one of file, memory, s3, gs, az, oss, cos, obs, bos")),
+    };
+    let path = path.strip_prefix("//").ok_or_else(|| format!("write {scheme}://bucket/prefix"))?;
+    let (name, prefix) = path.split_once('/').unwrap_or((path, ""));
+    let prefix = percent_decode(prefix)?.trim_matches('/').to_owned();
+    if name.is_empty() {
+        return Err(format!("it names no bucket; write {scheme}://bucket/prefix"));
+    }
+    if !prefix.is_empty() {
+        check_prefix(&prefix).map_err(|error| error.to_string())?;
+    }
+    let endpoint = parameters
+        .remove("endpoint")
+        .map(|endpoint| if endpoint.contains("://") { endpoint } else { format!("https://{endpoint}") });
+    if endpoint.is_none() && (scheme == "bos" || matches!(service, Service::Oss | Service::Cos | Service::Obs)) {
+        return Err(format!("{scheme} needs the region's endpoint: add ?endpoint=https://…"));
+    }
+    let (mut region, mut path_style, mut account) = (None, None, None);
+    if service == Service::S3 {
+        region = parameters.remove("region");
+        path_style = match parameters.remove("pathStyle").as_deref() {
+            None => None,
+            Some("true") => Some(true),
+            Some("false") => Some(false),
+            Some(other) => return Err(format!("pathStyle is {other:?}; it must be true or false")),
+        };
+        if scheme == "bos" {
+            path_style = path_style.or(Some(false));
+        }
+    }
+    if service == Service::Azblob {
+        account = parameters.remove("account");
+        if account.is_none() && endpoint.is_none() {
+            return Err("az needs ?account=… or ?endpoint=…".to_owned());
+        }
+    }
+    Ok(Bucket { service, name: name.to_owned(), prefix, region, endpoint, path_style, account })
 }
 
 fn parse_query(query: &str) -> Result<BTreeMap<String, String>, String> {
@@ -80,4 +153,42 @@ fn percent_decode(text: &str) -> Result<String, String> {
         rest = &after[2..];
     }
     String::from_utf8(bytes).map_err(|_| format!("{text:?} is not UTF-8"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_name_their_place() {
+        let parse = |url: &str| StoreUrl::parse(url).unwrap().place;
+        assert_eq!(parse("memory://"), Place::Memory);
+        assert_eq!(parse("file:///var/a%20b"), Place::Directory("/var/a b".into()));
+        assert_eq!(parse("file:data"), Place::Directory("data".into()));
+        let Place::Bucket(bucket) = parse("s3://b/p/q/?region=eu-1&endpoint=http://127.0.0.1:9&pathStyle=true") else {
+            panic!("not a bucket")
+        };
+        assert_eq!((bucket.service, bucket.name.as_str(), bucket.prefix.as_str()), (Service::S3, "b", "p/q"));
+        assert_eq!(bucket.endpoint.as_deref(), Some("http://127.0.0.1:9"));
+        assert_eq!((bucket.region.as_deref(), bucket.path_style), (Some("eu-1"), Some(true)));
+    }
+
+    #[test]
+    fn bad_urls_say_what_is_wrong() {
+        for (url, part) in [
+            ("/data", "no scheme"),
+            ("ftp://x", "is not one of"),
+            ("s3://", "names no bucket"),
+            ("s3://b?reigon=x", "\"reigon\""),
+            ("s3://b/../x", "start with a dot"),
+            ("obs://b", "endpoint"),
+            ("az://c", "account"),
+            ("s3://b?pathStyle=yes", "true or false"),
+            ("file://", "no directory"),
+            ("file:///a%2", "hex digits"),
+        ] {
+            let error = StoreUrl::parse(url).unwrap_err().to_string();
+            assert!(error.contains(part), "{url}: {error}");
+        }
+    }
 }
