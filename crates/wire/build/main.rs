@@ -1,0 +1,67 @@
+//! Build script: turns `schemas/**/*.schema` into Rust.
+//!
+//! ```text
+//! schemas/*/*.schema ──schema.rs──► Vec<Message> ──model.rs──► layout facts ──emit*.rs──► $OUT_DIR/*.rs
+//! ```
+//!
+//! The language of the schema files is described in `schema.rs`. A mistake in a schema stops the build with the file
+//! and line.
+
+mod emit;
+mod emit_tables;
+mod model;
+mod schema;
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, process};
+
+use schema::Message;
+
+fn main() {
+    if let Err(reason) = generate() {
+        println!("cargo::error={reason}");
+        process::exit(1);
+    }
+}
+
+fn generate() -> Result<(), String> {
+    println!("cargo::rerun-if-changed=build");
+    println!("cargo::rerun-if-changed=schemas");
+    let out = PathBuf::from(env::var("OUT_DIR").map_err(|e| format!("OUT_DIR: {e}"))?);
+    let kafka = load("schemas/kafka")?;
+    let meta = load("schemas/meta")?;
+
+    let mut messages = String::new();
+    for message in kafka.iter().filter(|m| m.kind != schema::Kind::Header) {
+        messages.push_str(&emit::module(message)?);
+        messages.push_str(&format!("pub use {}::{};\n", model::snake(&message.name), message.name));
+    }
+    save(&out, "messages.rs", &messages)?;
+
+    let mut records = String::new();
+    for message in &meta {
+        records.push_str(&emit::items(message)?);
+    }
+    records.push_str(&emit_tables::meta_enum(&meta)?);
+    save(&out, "meta.rs", &records)
+}
+
+/// Every message of one folder, in the order of the file names.
+fn load(folder: &str) -> Result<Vec<Message>, String> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)
+        .map_err(|e| format!("{folder}: {e}"))?
+        .map(|entry| entry.map(|e| e.path()).map_err(|e| format!("{folder}: {e}")))
+        .collect::<Result<_, _>>()?;
+    files.retain(|path| path.extension().is_some_and(|e| e == "schema"));
+    files.sort();
+    let mut messages = Vec::new();
+    for file in files {
+        let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+        messages.extend(schema::parse(&text).map_err(|e| format!("{}:{e}", file.display()))?);
+    }
+    Ok(messages)
+}
+
+fn save(out: &Path, name: &str, text: &str) -> Result<(), String> {
+    fs::write(out.join(name), text).map_err(|e| format!("{name}: {e}"))
+}

@@ -1,0 +1,289 @@
+//! The schema language and its parser.
+//!
+//! A file holds messages. A message is a head line and, indented by two blanks per level, its fields:
+//!
+//! ```text
+//! # comment
+//! request MetadataRequest api=3 versions=0-13 flexible=9+
+//!   topics []MetadataRequestTopic nullable=1+
+//!     topic_id uuid 10+ ignorable
+//!     name string nullable=10+
+//!   allow_auto_topic_creation bool 4+ default=true
+//! ```
+//!
+//! | Head | Meaning |
+//! |---|---|
+//! | `request`/`response Name api=N` | an API's message |
+//! | `header Name` | a request or response header |
+//! | `key`/`value Name type=N` | a record of an internal topic and its record type |
+//! | `record Name id=N` | a record of the metadata log and its type id |
+//! | `versions=R` | the versions that exist |
+//! | `flexible=R` | versions with compact lengths and tagged fields; `none` if absent |
+//!
+//! A field is `name type [versions] [attributes]`; without versions it exists in all of them. Types: `bool i8 i16 i32
+//! i64 u16 u32 f64 string bytes records uuid`, a struct's name, `[]T`; a leading `?` means nullable in every version. A
+//! struct is declared by the lines indented under the first field that names it, or by `struct Name` when several
+//! fields share it. Attributes: `nullable=R`, `tag=N` with `tagged=R` (default: every version of the field),
+//! `default=V` (`null` for null), `ignorable` (dropped silently by versions that lack it), `flexible=none`.
+//! A range `R` is `N`, `N-M`, `N+` or `none`.
+
+use std::fmt;
+
+/// A range of versions, both ends included; empty when `low > high`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Versions {
+    pub low: i16,
+    pub high: i16,
+}
+
+impl Versions {
+    pub const NONE: Self = Self { low: 1, high: 0 };
+
+    pub fn is_empty(self) -> bool {
+        self.low > self.high
+    }
+
+    pub fn contains(self, version: i16) -> bool {
+        self.low <= version && version <= self.high
+    }
+
+    pub fn intersect(self, other: Self) -> Self {
+        let both = Self { low: self.low.max(other.low), high: self.high.min(other.high) };
+        if both.is_empty() { Self::NONE } else { both }
+    }
+
+    pub fn covers(self, other: Self) -> bool {
+        self.intersect(other) == other || other.is_empty()
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let number = |t: &str| t.parse::<i16>().map_err(|_| format!("bad version range '{text}'"));
+        if text == "none" {
+            Ok(Self::NONE)
+        } else if let Some(low) = text.strip_suffix('+') {
+            Ok(Self { low: number(low)?, high: i16::MAX })
+        } else if let Some((low, high)) = text.split_once('-') {
+            Ok(Self { low: number(low)?, high: number(high)? })
+        } else {
+            Ok(Self { low: number(text)?, high: number(text)? })
+        }
+    }
+}
+
+impl fmt::Display for Versions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.low, self.high) {
+            (low, high) if low > high => f.write_str("none"),
+            (low, i16::MAX) => write!(f, "{low}+"),
+            (low, high) if low == high => write!(f, "{low}"),
+            (low, high) => write!(f, "{low}-{high}"),
+        }
+    }
+}
+
+/// What a message is for; the number is its API key, record type or type id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Request(i16),
+    Response(i16),
+    Header,
+    Key(i16),
+    Value(i16),
+    Record(i16),
+}
+
+/// A field's type.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Type {
+    Bool,
+    I8,
+    I16,
+    I32,
+    I64,
+    U16,
+    U32,
+    F64,
+    Str,
+    Bytes,
+    Records,
+    Uuid,
+    Struct(String),
+    Array(Box<Type>),
+}
+
+impl Type {
+    fn parse(text: &str) -> Result<Self, String> {
+        Ok(match text {
+            "bool" => Self::Bool,
+            "i8" => Self::I8,
+            "i16" => Self::I16,
+            "i32" => Self::I32,
+            "i64" => Self::I64,
+            "u16" => Self::U16,
+            "u32" => Self::U32,
+            "f64" => Self::F64,
+            "string" => Self::Str,
+            "bytes" => Self::Bytes,
+            "records" => Self::Records,
+            "uuid" => Self::Uuid,
+            _ => match text.strip_prefix("[]") {
+                Some(element) if !element.starts_with("[]") => Self::Array(Box::new(Self::parse(element)?)),
+                None if text.starts_with(|c: char| c.is_ascii_uppercase()) => Self::Struct(text.to_owned()),
+                _ => return Err(format!("unknown type '{text}'")),
+            },
+        })
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Field {
+    pub name: String,
+    pub ty: Type,
+    pub versions: Versions,
+    pub nullable: Versions,
+    pub tag: Option<u32>,
+    pub tagged: Versions,
+    pub default: Option<String>,
+    pub ignorable: bool,
+    /// False if the field keeps its old layout in flexible versions.
+    pub flexible: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Struct {
+    pub name: String,
+    pub fields: Vec<Field>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Message {
+    pub kind: Kind,
+    pub name: String,
+    pub versions: Versions,
+    pub flexible: Versions,
+    /// The message itself first, then its nested structs.
+    pub structs: Vec<Struct>,
+}
+
+/// Parses one file; an error starts with the line number.
+pub fn parse(text: &str) -> Result<Vec<Message>, String> {
+    let mut messages: Vec<Message> = Vec::new();
+    // Index, in the current message, of the struct whose fields stand at each level of indentation.
+    let mut open: Vec<usize> = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let fail = |reason: String| format!("{}: {reason}", number + 1);
+        let body = line.trim();
+        if body.is_empty() || body.starts_with('#') {
+            continue;
+        }
+        let indent = line.len() - line.trim_start().len();
+        if indent % 2 != 0 {
+            return Err(fail("indent by two blanks per level".to_owned()));
+        }
+        let level = indent / 2;
+        if level == 0 {
+            messages.push(head(body).map_err(fail)?);
+            open = vec![0];
+            continue;
+        }
+        let message = messages.last_mut().ok_or_else(|| fail("a field before any message".to_owned()))?;
+        if level > open.len() {
+            return Err(fail("these fields have no struct to belong to".to_owned()));
+        }
+        open.truncate(level);
+        let declared = if let Some(name) = body.strip_prefix("struct ") {
+            Some(name.trim().to_owned())
+        } else {
+            let field = field(body, message.versions).map_err(fail)?;
+            let declared = match &field.ty {
+                Type::Struct(name) => Some(name.clone()),
+                Type::Array(element) => match element.as_ref() {
+                    Type::Struct(name) => Some(name.clone()),
+                    _ => None,
+                },
+                _ => None,
+            };
+            message.structs[open[level - 1]].fields.push(field);
+            declared
+        };
+        if let Some(name) = declared {
+            let index = message.structs.iter().position(|s| s.name == name).unwrap_or_else(|| {
+                message.structs.push(Struct { name, fields: Vec::new() });
+                message.structs.len() - 1
+            });
+            open.push(index);
+        }
+    }
+    Ok(messages)
+}
+
+fn head(line: &str) -> Result<Message, String> {
+    let mut words = line.split_whitespace();
+    let kind = words.next().unwrap_or_default();
+    let name = words.next().ok_or("a message needs a name")?.to_owned();
+    let (mut number, mut versions, mut flexible) = (None, None, Versions::NONE);
+    for word in words {
+        let (key, value) = word.split_once('=').ok_or_else(|| format!("'{word}' is not key=value"))?;
+        match key {
+            "api" | "type" | "id" => number = Some(value.parse::<i16>().map_err(|_| format!("bad number '{value}'"))?),
+            "versions" => versions = Some(Versions::parse(value)?),
+            "flexible" => flexible = Versions::parse(value)?,
+            _ => return Err(format!("unknown attribute '{key}'")),
+        }
+    }
+    let needed = || number.ok_or_else(|| format!("'{kind}' needs a number"));
+    let kind = match kind {
+        "request" => Kind::Request(needed()?),
+        "response" => Kind::Response(needed()?),
+        "header" => Kind::Header,
+        "key" => Kind::Key(needed()?),
+        "value" => Kind::Value(needed()?),
+        "record" => Kind::Record(needed()?),
+        _ => return Err(format!("unknown kind of message '{kind}'")),
+    };
+    let versions = versions.ok_or("a message needs versions=")?;
+    let structs = vec![Struct { name: name.clone(), fields: Vec::new() }];
+    Ok(Message { kind, name, versions, flexible: flexible.intersect(versions), structs })
+}
+
+fn field(line: &str, message: Versions) -> Result<Field, String> {
+    let mut words = line.split_whitespace();
+    let name = words.next().unwrap_or_default().to_owned();
+    let ty = words.next().ok_or("a field needs a type")?;
+    let (nullable_always, ty) = match ty.strip_prefix('?') {
+        Some(rest) => (true, rest),
+        None => (false, ty),
+    };
+    let mut field = Field {
+        name,
+        ty: Type::parse(ty)?,
+        versions: message,
+        nullable: Versions::NONE,
+        tag: None,
+        tagged: Versions::NONE,
+        default: None,
+        ignorable: false,
+        flexible: true,
+    };
+    let mut tagged = None;
+    for word in words {
+        match word.split_once('=') {
+            None if word == "ignorable" => field.ignorable = true,
+            None => field.versions = Versions::parse(word)?.intersect(message),
+            Some(("nullable", range)) => field.nullable = Versions::parse(range)?,
+            Some(("tag", number)) => field.tag = Some(number.parse().map_err(|_| format!("bad tag '{number}'"))?),
+            Some(("tagged", range)) => tagged = Some(Versions::parse(range)?),
+            Some(("default", value)) => field.default = Some(value.to_owned()),
+            Some(("flexible", "none")) => field.flexible = false,
+            Some((key, _)) => return Err(format!("unknown attribute '{key}'")),
+        }
+    }
+    if field.versions.is_empty() {
+        return Err(format!("field '{}' exists in no version of its message", field.name));
+    }
+    field.nullable = if nullable_always { field.versions } else { field.nullable.intersect(field.versions) };
+    if field.tag.is_some() {
+        field.tagged = tagged.unwrap_or(field.versions).intersect(field.versions);
+    }
+    Ok(field)
+}
