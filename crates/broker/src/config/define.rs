@@ -1,0 +1,205 @@
+//! What a configuration key is: one definition yields parsing, validation, defaults, DescribeConfigs and the
+//! documentation page.
+
+use std::fmt;
+
+/// The type of a value, as Kafka's `ConfigDef.Type`; also the type byte of DescribeConfigs v3+.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `true` or `false`.
+    Boolean,
+    /// Any text.
+    String,
+    /// 32 bits, signed.
+    Int,
+    /// 64 bits, signed.
+    Long,
+    /// A decimal number.
+    Double,
+    /// Values separated by commas.
+    List,
+}
+
+impl Kind {
+    /// The type byte of DescribeConfigs.
+    pub fn describe_configs_type(self) -> i8 {
+        match self {
+            Self::Boolean => 1,
+            Self::String => 2,
+            Self::Int => 3,
+            Self::Long => 5,
+            Self::Double => 6,
+            Self::List => 7,
+        }
+    }
+}
+
+/// What a value must be beyond its type.
+#[derive(Clone, Copy, Debug)]
+pub enum Check {
+    /// Nothing more.
+    Any,
+    /// A number of at least this.
+    AtLeast(i64),
+    /// A number within these, both included.
+    Between(i64, i64),
+    /// A number from 0 to 1.
+    Fraction,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// A list, not empty, of these words.
+    ListOf(&'static [&'static str]),
+    /// Whatever the function accepts; its error says what is wrong.
+    Custom(fn(&str) -> Result<(), String>),
+}
+
+/// When a new value takes effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Update {
+    /// At the next start.
+    Restart,
+    /// At once, through AlterConfigs on a broker or on the cluster-wide default.
+    Dynamic,
+}
+
+/// A key.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigDef {
+    /// Kafka's name.
+    pub name: &'static str,
+    /// Its type.
+    pub kind: Kind,
+    /// The default as text; `None` is Kafka's null.
+    pub default: Option<&'static str>,
+    /// The validator.
+    pub check: Check,
+    /// When a change takes effect.
+    pub update: Update,
+    /// What it does, in our words.
+    pub doc: &'static str,
+}
+
+/// Why a value is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: String,
+    /// What is wrong.
+    pub reason: String,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Invalid value {} for configuration {}: {}", self.value, self.key, self.reason)
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+impl ConfigDef {
+    /// Checks `value` and brings it into the form in which it is kept and shown (trimmed, booleans in lower case).
+    ///
+    /// # Errors
+    /// When it is not of the key's type or fails the key's validator.
+    pub fn parse(&self, value: &str) -> Result<String, Invalid> {
+        self.try_parse(value.trim()).map_err(|reason| Invalid {
+            key: self.name.to_owned(),
+            value: value.to_owned(),
+            reason,
+        })
+    }
+
+    fn try_parse(&self, value: &str) -> Result<String, String> {
+        let number = match self.kind {
+            Kind::Boolean => {
+                let lower = value.to_ascii_lowercase();
+                return if lower == "true" || lower == "false" {
+                    Ok(lower)
+                } else {
+                    Err("Expected value to be either true or false".to_owned())
+                };
+            }
+            Kind::Int => Some(value.parse::<i32>().map(i64::from).map_err(|_| not_a("number of type INT"))?),
+            Kind::Long => Some(value.parse::<i64>().map_err(|_| not_a("number of type LONG"))?),
+            Kind::Double => {
+                let number = value.parse::<f64>().map_err(|_| not_a("number of type DOUBLE"))?;
+                return match self.check {
+                    Check::Fraction if !(0.0..=1.0).contains(&number) => {
+                        Err("Value must be between 0 and 1".to_owned())
+                    }
+                    _ => Ok(value.to_owned()),
+                };
+            }
+            Kind::String | Kind::List => None,
+        };
+        match (self.check, number) {
+            (Check::AtLeast(least), Some(number)) if number < least => Err(format!("Value must be at least {least}")),
+            (Check::Between(least, _), Some(number)) if number < least => {
+                Err(format!("Value must be at least {least}"))
+            }
+            (Check::Between(_, most), Some(number)) if number > most => {
+                Err(format!("Value must be no more than {most}"))
+            }
+            (Check::OneOf(words), _) if !words.contains(&value) => {
+                Err(format!("String must be one of: {}", words.join(", ")))
+            }
+            (Check::ListOf(words), _) => {
+                let mut items = value.split(',').map(str::trim).filter(|item| !item.is_empty()).peekable();
+                if items.peek().is_none() {
+                    return Err(format!("List must not be empty; it takes {}", words.join(", ")));
+                }
+                match items.find(|item| !words.contains(item)) {
+                    Some(_) => Err(format!("Each item must be one of: {}", words.join(", "))),
+                    None => Ok(value.split(',').map(str::trim).filter(|i| !i.is_empty()).collect::<Vec<_>>().join(",")),
+                }
+            }
+            (Check::Custom(check), _) => check(value).map(|()| value.to_owned()),
+            (Check::Any | Check::AtLeast(_) | Check::Between(..) | Check::Fraction | Check::OneOf(_), _) => {
+                Ok(value.to_owned())
+            }
+        }
+    }
+}
+
+fn not_a(what: &str) -> String {
+    format!("Not a {what}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn key(kind: Kind, check: Check) -> ConfigDef {
+        ConfigDef { name: "k", kind, default: None, check, update: Update::Restart, doc: "" }
+    }
+
+    #[test]
+    fn values_are_checked_by_type_and_validator() {
+        let fine = [
+            (key(Kind::Boolean, Check::Any), " TRUE ", "true"),
+            (key(Kind::Int, Check::AtLeast(1)), "1", "1"),
+            (key(Kind::Long, Check::Any), "9223372036854775807", "9223372036854775807"),
+            (key(Kind::Double, Check::Fraction), "0.5", "0.5"),
+            (key(Kind::List, Check::ListOf(&["compact", "delete"])), "compact, delete", "compact,delete"),
+            (key(Kind::String, Check::OneOf(&["a", "b"])), "b", "b"),
+        ];
+        for (key, value, kept) in fine {
+            assert_eq!(key.parse(value).as_deref(), Ok(kept), "{key:?}");
+        }
+        let wrong = [
+            (key(Kind::Boolean, Check::Any), "yes"),
+            (key(Kind::Int, Check::Any), "2147483648"),
+            (key(Kind::Int, Check::AtLeast(1)), "0"),
+            (key(Kind::Int, Check::Between(1, 9)), "10"),
+            (key(Kind::Double, Check::Fraction), "1.5"),
+            (key(Kind::List, Check::ListOf(&["compact"])), ""),
+            (key(Kind::List, Check::ListOf(&["compact"])), "delete"),
+            (key(Kind::String, Check::OneOf(&["a"])), "A"),
+        ];
+        for (key, value) in wrong {
+            assert!(key.parse(value).is_err(), "{value} for {key:?}");
+        }
+    }
+}

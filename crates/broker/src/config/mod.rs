@@ -1,0 +1,13 @@
+//! Configuration: the definitions of every key, the static configuration of the broker, and where the effective value
+//! of a key comes from.
+
+pub mod broker_keys;
+pub mod define;
+pub mod endpoint;
+pub mod known_keys;
+pub mod settings;
+
+pub use broker_keys::BROKER_KEYS;
+pub use define::{Check, ConfigDef, Invalid, Kind, Update};
+pub use endpoint::Endpoint;
+pub use settings::{BrokerConfig, ConfigError, Parsed, suggest};

@@ -1,0 +1,306 @@
+//! `server.properties` turned into what the broker uses.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use base::BrokerId;
+
+use super::broker_keys::BROKER_KEYS;
+use super::define::{ConfigDef, Invalid};
+use super::endpoint::{self, Endpoint};
+use super::known_keys::{REFUSED_KEYS, UNNEEDED_KEYS};
+
+/// What is wrong with one key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Neither we nor Kafka know the key.
+    #[error("unknown configuration key {key}{}", suggestion.map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
+    Unknown {
+        /// The key.
+        key: String,
+        /// The known key that looks most like it.
+        suggestion: Option<&'static str>,
+    },
+    /// A key that must not be ignored and cannot be honoured.
+    #[error("{key}={value} cannot be honoured: {reason}")]
+    Refused {
+        /// The key.
+        key: String,
+        /// Its value.
+        value: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// A value fails its key's type or validator.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+}
+
+impl ConfigError {
+    /// The key it is about, for a reader that knows on which line it stood.
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Unknown { key, .. } | Self::Refused { key, .. } => key,
+            Self::Invalid(invalid) => &invalid.key,
+        }
+    }
+}
+
+/// The outcome of [`BrokerConfig::parse`].
+#[derive(Clone, Debug)]
+pub struct Parsed {
+    /// The configuration.
+    pub config: BrokerConfig,
+    /// Keys that Kafka knows and that change nothing here, sorted; to be listed once.
+    pub unneeded: Vec<String>,
+}
+
+/// The broker's static configuration.
+#[derive(Clone, Debug)]
+pub struct BrokerConfig {
+    /// What was set, in canonical form; everything else has its default.
+    explicit: BTreeMap<&'static str, String>,
+    /// `node.id`.
+    pub node_id: BrokerId,
+    /// `broker.rack`.
+    pub rack: Option<String>,
+    /// `listeners`.
+    pub listeners: Vec<Endpoint>,
+    /// `advertised.listeners`; empty when clients are told the address they dialled.
+    pub advertised: Vec<Endpoint>,
+    /// `connections.max.idle.ms`; `None` never closes.
+    pub idle_max: Option<Duration>,
+    /// `max.connections.per.ip.overrides`.
+    pub connections_per_ip_overrides: HashMap<IpAddr, usize>,
+}
+
+impl BrokerConfig {
+    /// Reads keys and values, which may come from a file, the environment and the command line in rising precedence
+    /// (the last value of a key wins).
+    ///
+    /// # Errors
+    /// Everything that is wrong, not only the first thing.
+    pub fn parse<K, V>(pairs: impl IntoIterator<Item = (K, V)>) -> Result<Parsed, Vec<ConfigError>>
+    where
+        K: AsRef<str>,
+        V: AsRef<str>,
+    {
+        let (mut explicit, mut unneeded, mut errors) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let mut last: BTreeMap<String, String> = BTreeMap::new();
+        for (key, value) in pairs {
+            last.insert(key.as_ref().trim().to_owned(), value.as_ref().to_owned());
+        }
+        for (key, value) in last {
+            if let Some(def) = find(&key) {
+                // An empty value of a key without a default unsets it, as in Kafka's files.
+                if def.default.is_none() && value.trim().is_empty() {
+                    continue;
+                }
+                match def.parse(&value) {
+                    Ok(value) => drop(explicit.insert(def.name, value)),
+                    Err(invalid) => errors.push(invalid.into()),
+                }
+            } else if let Some((_, reason)) = REFUSED_KEYS.iter().find(|(name, _)| *name == key) {
+                let harmless =
+                    ["", "none", "org.apache.kafka.common.security.authenticator.DefaultKafkaPrincipalBuilder"];
+                if harmless.contains(&value.trim()) {
+                    unneeded.push(key);
+                } else {
+                    errors.push(ConfigError::Refused { key, value, reason: (*reason).to_owned() });
+                }
+            } else if is_unneeded(&key) {
+                unneeded.push(key);
+            } else {
+                let suggestion = suggest(&key);
+                errors.push(ConfigError::Unknown { key, suggestion });
+            }
+        }
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        Self::from_explicit(explicit).map(|config| Parsed { config, unneeded })
+    }
+
+    fn from_explicit(explicit: BTreeMap<&'static str, String>) -> Result<Self, Vec<ConfigError>> {
+        let invalid = |key: &str, value: &str, reason: String| {
+            vec![ConfigError::Invalid(Invalid { key: key.to_owned(), value: value.to_owned(), reason })]
+        };
+        let mut config = Self {
+            explicit,
+            node_id: BrokerId(0),
+            rack: None,
+            listeners: Vec::new(),
+            advertised: Vec::new(),
+            idle_max: None,
+            connections_per_ip_overrides: HashMap::new(),
+        };
+        let listeners = config.get("listeners").unwrap_or_default().to_owned();
+        config.listeners = Endpoint::parse_list(&listeners).map_err(|e| invalid("listeners", &listeners, e))?;
+        if let Some(advertised) = config.get("advertised.listeners").map(str::to_owned) {
+            config.advertised =
+                Endpoint::parse_list(&advertised).map_err(|e| invalid("advertised.listeners", &advertised, e))?;
+            let unknown = config.advertised.iter().find(|a| config.listeners.iter().all(|l| l.name != a.name));
+            if let Some(unknown) = unknown {
+                let reason = format!("{} is not one of the names in listeners={listeners}", unknown.name);
+                return Err(invalid("advertised.listeners", &advertised, reason));
+            }
+        }
+        let map = config.get("listener.security.protocol.map").unwrap_or_default();
+        let protocols = endpoint::protocols(map).map_err(|e| invalid("listener.security.protocol.map", map, e))?;
+        for listener in &config.listeners {
+            let protocol = protocols.get(&listener.name).map_or(listener.name.as_str(), String::as_str);
+            if protocol != "PLAINTEXT" {
+                let reason = match protocol {
+                    "SSL" | "SASL_PLAINTEXT" | "SASL_SSL" => {
+                        format!("{protocol} is not served yet; use PLAINTEXT://… and protect the port by other means")
+                    }
+                    name => {
+                        format!("no protocol is set for it; add {name}:PLAINTEXT to listener.security.protocol.map")
+                    }
+                };
+                let value = listener.to_string();
+                return Err(vec![ConfigError::Refused { key: "listeners".to_owned(), value, reason }]);
+            }
+        }
+        let node = if config.explicit.contains_key("node.id") || !config.explicit.contains_key("broker.id") {
+            config.int("node.id")
+        } else {
+            config.int("broker.id")
+        };
+        config.node_id = BrokerId(i32::try_from(node).unwrap_or_default().max(0));
+        config.rack = config.get("broker.rack").map(str::to_owned);
+        config.idle_max = u64::try_from(config.int("connections.max.idle.ms")).ok().map(Duration::from_millis);
+        let overrides = config.get("max.connections.per.ip.overrides").unwrap_or_default();
+        config.connections_per_ip_overrides = endpoint::per_ip_overrides(overrides)
+            .map_err(|e| invalid("max.connections.per.ip.overrides", overrides, e))?;
+        Ok(config)
+    }
+
+    /// What was set for a key, in canonical form.
+    pub fn explicit(&self, key: &str) -> Option<&str> {
+        self.explicit.get(key).map(String::as_str)
+    }
+
+    /// The value of a key: what was set, else its default.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.explicit(key).or_else(|| find(key).and_then(|def| def.default))
+    }
+
+    /// The value of a numeric key.
+    ///
+    /// # Panics
+    /// Only if the key is not a numeric one of ours with a default: a mistake in the program, not in a file.
+    pub fn int(&self, key: &str) -> i64 {
+        self.get(key).and_then(|value| value.parse().ok()).expect("the key is numeric and has a default")
+    }
+
+    /// The value of a boolean key.
+    pub fn is(&self, key: &str) -> bool {
+        self.get(key) == Some("true")
+    }
+
+    /// The value of a numeric key as a count of something that fits into memory.
+    pub fn count(&self, key: &str) -> usize {
+        usize::try_from(self.int(key)).unwrap_or(0)
+    }
+
+    /// The data directory when no URLs are set: the first of `log.dirs`, else `log.dir`.
+    pub fn directory(&self) -> &str {
+        let listed = self.get("log.dirs").and_then(|dirs| dirs.split(',').map(str::trim).find(|d| !d.is_empty()));
+        listed.or_else(|| self.get("log.dir")).unwrap_or_default()
+    }
+}
+
+impl Default for BrokerConfig {
+    fn default() -> Self {
+        Self::from_explicit(BTreeMap::new()).expect("the defaults are valid; a test parses them")
+    }
+}
+
+/// The definition of a broker key that we honour.
+pub fn find(key: &str) -> Option<&'static ConfigDef> {
+    BROKER_KEYS.iter().find(|def| def.name == key)
+}
+
+/// Whether Kafka knows a key that changes nothing here. Keys prefixed for one listener count too.
+pub fn is_unneeded(key: &str) -> bool {
+    UNNEEDED_KEYS.contains(&key)
+        || key.starts_with("listener.name.")
+        || key.starts_with("rsm.config.")
+        || key.starts_with("rlmm.config.")
+        || key.starts_with("confluent.")
+}
+
+/// The known key that looks most like `key`, if any looks like it at all.
+pub fn suggest(key: &str) -> Option<&'static str> {
+    let known = BROKER_KEYS.iter().map(|def| def.name).chain(UNNEEDED_KEYS.iter().copied());
+    known
+        .map(|name| (strsim::jaro_winkler(key, name), name))
+        .filter(|(likeness, _)| *likeness >= 0.85)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_passes_its_own_validator() {
+        for def in BROKER_KEYS {
+            if let Some(default) = def.default {
+                assert_eq!(def.parse(default).as_deref(), Ok(default), "{}", def.name);
+            }
+            assert!(!UNNEEDED_KEYS.contains(&def.name), "{} is in both tables", def.name);
+        }
+        let config = BrokerConfig::default();
+        assert_eq!(config.listeners[0].to_string(), "PLAINTEXT://:9092");
+        assert_eq!(config.node_id, BrokerId(1));
+    }
+
+    #[test]
+    fn a_typical_kafka_file_starts_unchanged() {
+        let parsed = BrokerConfig::parse([
+            ("process.roles", "broker,controller"),
+            ("node.id", "7"),
+            ("controller.quorum.voters", "7@localhost:9093"),
+            ("listeners", "PLAINTEXT://localhost:9092"),
+            ("advertised.listeners", "PLAINTEXT://localhost:9092"),
+            ("num.network.threads", "3"),
+            ("log.dirs", "/var/lib/kafka"),
+            ("log.retention.hours", "24"),
+            ("socket.send.buffer.bytes", "102400"),
+            ("principal.builder.class", ""),
+        ])
+        .unwrap();
+        assert_eq!(parsed.config.node_id, BrokerId(7));
+        assert_eq!(parsed.config.directory(), "/var/lib/kafka");
+        assert_eq!(
+            parsed.unneeded,
+            ["controller.quorum.voters", "num.network.threads", "principal.builder.class", "process.roles"]
+        );
+    }
+
+    #[test]
+    fn mistakes_are_all_reported_with_the_way_out() {
+        let errors = BrokerConfig::parse([
+            ("num.partition", "3"),
+            ("num.partitions", "0"),
+            ("authorizer.class.name", "org.apache.kafka.metadata.authorizer.StandardAuthorizer"),
+        ])
+        .unwrap_err();
+        let said: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert!(said.iter().any(|s| s.contains("did you mean num.partitions?")), "{said:?}");
+        assert!(said.iter().any(|s| s.contains("Value must be at least 1")), "{said:?}");
+        assert!(said.iter().any(|s| s.contains("access control is not served yet")), "{said:?}");
+    }
+
+    #[test]
+    fn a_listener_that_would_need_tls_is_refused_not_served_in_the_clear() {
+        let errors = BrokerConfig::parse([("listeners", "SSL://:9093")]).unwrap_err();
+        assert!(errors[0].to_string().contains("SSL is not served yet"), "{errors:?}");
+        let errors = BrokerConfig::parse([("listeners", "EXTERNAL://:9093")]).unwrap_err();
+        assert!(errors[0].to_string().contains("EXTERNAL:PLAINTEXT"), "{errors:?}");
+    }
+}

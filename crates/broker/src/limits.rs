@@ -1,0 +1,62 @@
+//! The named bounds of the broker (I-10). What an operator may want to move is a configuration key instead.
+
+use std::time::Duration;
+
+/// Frames below this size are copied out of the read buffer, so that a small record kept in the log cache never pins a
+/// large buffer; larger ones are slices of it.
+pub const FRAME_COPIED_BYTES_MAX: usize = 4 * 1024;
+
+/// The read buffer of a connection that was idle.
+pub const READ_CHUNK_BYTES_MIN: usize = 8 * 1024;
+
+/// The read buffer of a connection that keeps filling it.
+pub const READ_CHUNK_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes one connection may read before it lets the next task run.
+pub const READ_TURN_BYTES_MAX: usize = 1024 * 1024;
+
+/// Requests of one connection read and not answered yet, in bytes. A request counts at least
+/// [`REQUEST_CHARGE_BYTES_MIN`], which bounds their number too.
+pub const PIPELINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// What a small request is charged: its bookkeeping costs memory beyond its bytes.
+pub const REQUEST_CHARGE_BYTES_MIN: usize = 1024;
+
+/// Replies queued for one connection, in bytes, before its further requests wait. One reply may exceed it.
+pub const REPLY_QUEUE_BYTES_MAX: usize = 1024 * 1024;
+
+/// Slices in one vectored write; the kernel takes up to 1,024.
+pub const WRITE_SLICES_MAX: usize = 64;
+
+/// How long a frame may stay half received without a byte arriving.
+pub const FRAME_STALL_MAX: Duration = Duration::from_secs(60);
+
+/// How long replies of a half-closed connection may take.
+pub const HALF_CLOSED_MAX: Duration = Duration::from_secs(5);
+
+/// How long replies may take once the broker is stopping.
+pub const DRAIN_MAX: Duration = Duration::from_secs(10);
+
+/// Bytes of all requests held when `queued.max.request.bytes` sets no limit.
+pub const REQUEST_MEMORY_BYTES_DEFAULT: u64 = 512 * 1024 * 1024;
+
+/// Bytes of records in replies that clients have not taken yet; further fetches wait.
+pub const REPLY_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
+
+/// The largest request of a client that has not authenticated, where a listener asks for authentication.
+pub const UNAUTHENTICATED_FRAME_BYTES_MAX: usize = 512 * 1024;
+
+/// Wait after `accept` failed for want of descriptors or memory.
+pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Different complaints about malformed input that are logged in full; later ones only count.
+pub const COMPLAINTS_MAX: usize = 256;
+
+/// Topics auto-created for one Metadata request.
+pub const AUTO_CREATED_TOPICS_MAX: usize = 1_000;
+
+/// Partitions of a topic, as bounded by what one metadata batch can carry.
+pub const TOPIC_PARTITIONS_MAX: i32 = 100_000;
+
+/// Bytes of one record set down-converted for an old reader.
+pub const DOWN_CONVERTED_BYTES_MAX: usize = 64 * 1024 * 1024;

@@ -1,0 +1,367 @@
+//! One client connection: one task that reads frames, runs their requests and writes their replies.
+//!
+//! ```text
+//! socket ─ read ─► inbox ─ frames ─► pipeline ─ replies in order ─► outbox ─ vectored write ─► socket
+//! ```
+//!
+//! Everything a connection waits for wakes its one task: the socket, the requests (they are polled here, not spawned),
+//! one timer, and the stop signal. The timer is armed for the earliest deadline and re-armed only when it fires or an
+//! earlier deadline turns up, so busy connections hardly ever touch it.
+//!
+//! Back-pressure: no frame is read while the pipeline or the outbox is full, or while the broker's request memory is
+//! used up; the client's TCP window closes and it slows down.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use base::Clock;
+use base::memory::{Budget, Charge};
+use tokio::net::TcpStream;
+use tokio::time::Sleep;
+
+use super::inbox::{Inbox, Next};
+use super::outbox::Outbox;
+use super::peer::Peer;
+use super::pipeline::Pipeline;
+use super::service::{CloseReason, Later, Reply, Service};
+use super::stray;
+use crate::limits::{DRAIN_MAX, FRAME_STALL_MAX, HALF_CLOSED_MAX, READ_TURN_BYTES_MAX, REQUEST_CHARGE_BYTES_MIN};
+
+/// How a connection came to its end.
+#[derive(Debug)]
+pub(crate) enum Ended {
+    /// The client closed it, or the broker is stopping and everything was answered.
+    Closed,
+    /// Nothing happened for `connections.max.idle.ms`.
+    Idle,
+    /// The broker closed it.
+    Refused(CloseReason),
+    /// The socket failed.
+    Broken(std::io::Error),
+}
+
+/// What connections share.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) clock: Clock,
+    pub(crate) memory: Budget,
+    pub(crate) idle_max: Duration,
+    /// Where the console is, for browsers that come to the wrong port.
+    pub(crate) console: Option<Arc<str>>,
+}
+
+pub(crate) struct Connection<S> {
+    stream: TcpStream,
+    service: Arc<S>,
+    peer: Arc<Peer>,
+    shared: Shared,
+    inbox: Inbox,
+    pipeline: Pipeline<S>,
+    outbox: Outbox,
+    /// Set while request memory is awaited for the frame that has begun.
+    charging: Option<Later<Charge>>,
+    /// Memory granted to the frame that has begun.
+    charge: Option<Charge>,
+    stopping: Option<Later<()>>,
+    timer: Pin<Box<Sleep>>,
+    /// When the timer fires, on the monotonic clock.
+    armed: Duration,
+    /// When bytes last moved.
+    active: Duration,
+    seen_frame: bool,
+    input: Input,
+}
+
+/// The state of the receiving side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Input {
+    Open,
+    /// Nothing more is read: the client closed its side, or the broker stops. Replies follow until the deadline.
+    Ended {
+        until: Duration,
+    },
+    /// Nothing more is read and what is in the outbox is the last word.
+    Refused,
+}
+
+impl<S: Service> Connection<S> {
+    /// `stop` ends when the broker wants its connections to finish.
+    pub(crate) fn new(stream: TcpStream, service: Arc<S>, peer: Arc<Peer>, shared: Shared, stop: Later<()>) -> Self {
+        let now = shared.clock.monotonic();
+        Self {
+            stream,
+            pipeline: Pipeline::new(service.clone(), peer.clone()),
+            service,
+            peer,
+            inbox: Inbox::new(),
+            outbox: Outbox::default(),
+            charging: None,
+            charge: None,
+            stopping: Some(stop),
+            timer: Box::pin(tokio::time::sleep(shared.idle_max)),
+            armed: now + shared.idle_max,
+            active: now,
+            shared,
+            seen_frame: false,
+            input: Input::Open,
+        }
+    }
+
+    /// Serves the connection to its end.
+    pub(crate) async fn run(mut self) -> Ended {
+        let mut refused = None;
+        std::future::poll_fn(|cx| self.poll(cx, &mut refused)).await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>, refused: &mut Option<CloseReason>) -> Poll<Ended> {
+        self.poll_stop(cx);
+        let mut turn = 0;
+        loop {
+            if let Err(reason) = self.advance(cx) {
+                refused.get_or_insert(reason);
+                self.input = Input::Refused;
+            }
+            let was_full = self.outbox.is_full();
+            let (written, flushed) = self.outbox.poll_flush(&self.stream, cx);
+            if written > 0 {
+                self.active = self.shared.clock.monotonic();
+            }
+            match flushed {
+                Poll::Ready(Err(error)) => return Poll::Ready(Ended::Broken(error)),
+                Poll::Ready(Ok(())) if self.input == Input::Refused => {
+                    return Poll::Ready(refused.take().map_or(Ended::Closed, Ended::Refused));
+                }
+                Poll::Ready(Ok(())) if self.input != Input::Open && self.pipeline.is_empty() => {
+                    return Poll::Ready(Ended::Closed);
+                }
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+            let read = match self.poll_read(cx) {
+                Ok(Poll::Ready(read)) => read,
+                Ok(Poll::Pending) if was_full && !self.outbox.is_full() => continue,
+                Ok(Poll::Pending) => break,
+                Err(Stop::Refuse(reason)) => {
+                    refused.get_or_insert(reason);
+                    self.input = Input::Refused;
+                    continue;
+                }
+                Err(Stop::Broken(error)) => return Poll::Ready(Ended::Broken(error)),
+            };
+            turn += read;
+            if turn >= READ_TURN_BYTES_MAX {
+                cx.waker().wake_by_ref();
+                break;
+            }
+        }
+        self.poll_timer(cx)
+    }
+
+    /// Moves finished replies to the outbox, in order.
+    fn advance(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+        if self.input == Input::Refused {
+            return Ok(());
+        }
+        while !self.outbox.is_full() {
+            match self.pipeline.poll_next(cx) {
+                Poll::Ready(Reply::Frame(frame, charge)) => self.outbox.push(frame, charge),
+                Poll::Ready(Reply::Nothing) => {}
+                Poll::Ready(Reply::Close(reason)) => return Err(reason),
+                Poll::Pending => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads once and cuts frames. `Pending` says that there is nothing to do until something wakes the task.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<Poll<usize>, Stop> {
+        if self.input != Input::Open || self.pipeline.is_full() || self.outbox.is_full() {
+            return Ok(Poll::Pending);
+        }
+        match self.cut(cx)? {
+            Cut::Frames => return Ok(Poll::Ready(0)),
+            Cut::Blocked => return Ok(Poll::Pending),
+            Cut::Nothing => {}
+        }
+        match self.stream.poll_read_ready(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(error)) => return Err(Stop::Broken(error)),
+            Poll::Pending => {
+                self.inbox.rest();
+                return Ok(Poll::Pending);
+            }
+        }
+        let begun = match self.inbox.peek(self.service.frame_bytes_max(&self.peer)) {
+            Next::Begun(size) => Some(size),
+            Next::Nothing | Next::Complete(_) | Next::BadSize(_) => None,
+        };
+        match self.stream.try_read_buf(self.inbox.room(begun)) {
+            Ok(0) => {
+                self.end_input(HALF_CLOSED_MAX);
+                Ok(Poll::Ready(0))
+            }
+            Ok(read) => {
+                self.active = self.shared.clock.monotonic();
+                self.inbox.learn(read);
+                self.cut(cx)?;
+                Ok(Poll::Ready(read))
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(Poll::Ready(0)),
+            Err(error) => Err(Stop::Broken(error)),
+        }
+    }
+
+    /// Hands complete frames to the pipeline.
+    fn cut(&mut self, cx: &mut Context<'_>) -> Result<Cut, Stop> {
+        let mut cut = Cut::Nothing;
+        loop {
+            if let Some(charging) = &mut self.charging {
+                let Poll::Ready(charge) = charging.as_mut().poll(cx) else {
+                    return Ok(if cut == Cut::Frames { cut } else { Cut::Blocked });
+                };
+                self.charge = Some(charge);
+                self.charging = None;
+            }
+            if !self.seen_frame
+                && let Some(stray) = stray::recognise(self.inbox.pending())
+            {
+                let mut page = wire::Writer::new();
+                page.raw(&stray.answer(self.shared.console.as_deref()));
+                self.outbox.push(page.finish(), None);
+                return Err(Stop::refuse(stray.kind(), stray.detail()));
+            }
+            let size_max = self.service.frame_bytes_max(&self.peer);
+            let (size, complete) = match self.inbox.peek(size_max) {
+                Next::Nothing => return Ok(cut),
+                Next::Begun(size) => (size, false),
+                Next::Complete(size) => (size, true),
+                Next::BadSize(size) => {
+                    return Err(Stop::refuse(
+                        "bad_frame_size",
+                        format!("a frame announces {size} bytes; socket.request.max.bytes is {size_max}"),
+                    ));
+                }
+            };
+            if self.charge.is_none() {
+                let bytes = size.max(REQUEST_CHARGE_BYTES_MIN) as u64;
+                match self.shared.memory.try_charge(bytes) {
+                    Some(charge) => self.charge = Some(charge),
+                    None => {
+                        let memory = self.shared.memory.clone();
+                        self.charging = Some(Box::pin(async move { memory.charge(bytes).await }));
+                        continue;
+                    }
+                }
+            }
+            if !complete {
+                self.peer.wake_by(self.active + FRAME_STALL_MAX);
+                return Ok(cut);
+            }
+            if let Some(charge) = self.charge.take() {
+                self.seen_frame = true;
+                self.pipeline.push(self.inbox.take(size), charge);
+                cut = Cut::Frames;
+            }
+            if self.pipeline.is_full() {
+                return Ok(cut);
+            }
+        }
+    }
+
+    fn poll_stop(&mut self, cx: &mut Context<'_>) {
+        if let Some(stopping) = &mut self.stopping
+            && stopping.as_mut().poll(cx).is_ready()
+        {
+            self.stopping = None;
+            self.end_input(DRAIN_MAX);
+        }
+    }
+
+    /// Reads no more and lets what was read be answered, for so long.
+    fn end_input(&mut self, grace: Duration) {
+        if self.input == Input::Open {
+            let until = self.shared.clock.monotonic() + grace;
+            self.peer.start_draining();
+            self.peer.wake_by(until);
+            self.input = Input::Ended { until };
+        }
+    }
+
+    /// Ends the connection when it is idle, stalled or past its grace; otherwise arms the timer for what is next.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+        loop {
+            if let Some(at) = self.peer.take_wake_at()
+                && at < self.armed
+            {
+                self.arm(at);
+            }
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let now = self.shared.clock.monotonic();
+            let quiet = now.saturating_sub(self.active);
+            let idle = self.pipeline.is_empty() || !self.outbox.is_empty();
+            if let Input::Ended { until } = self.input
+                && until <= now
+            {
+                return Poll::Ready(Ended::Closed);
+            }
+            if idle && quiet >= self.shared.idle_max {
+                return Poll::Ready(Ended::Idle);
+            }
+            let stalled = self.charge.is_some() && self.input == Input::Open && !self.pipeline.is_full();
+            if stalled && self.outbox.is_empty() && quiet >= FRAME_STALL_MAX {
+                return Poll::Ready(Ended::Refused(CloseReason {
+                    kind: "stalled_frame",
+                    detail: format!("a frame stopped arriving half-way for {} s", FRAME_STALL_MAX.as_secs()),
+                }));
+            }
+            let mut next = self.active.max(now.saturating_sub(self.shared.idle_max)) + self.shared.idle_max;
+            if stalled {
+                next = next.min(self.active + FRAME_STALL_MAX);
+            }
+            if let Input::Ended { until } = self.input {
+                next = next.min(until);
+            }
+            // A deadline that is past keeps being past while its request waits: look again soon, never in a loop.
+            self.arm(next.max(now + Duration::from_millis(1)));
+            // The requests asked to be looked at when the timer fires.
+            cx.waker().wake_by_ref();
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    fn arm(&mut self, at: Duration) {
+        // The deadline of a timer is the only tokio instant at hand without reading tokio's clock.
+        let deadline = self.timer.deadline();
+        let deadline = if at >= self.armed { deadline + (at - self.armed) } else { deadline - (self.armed - at) };
+        self.timer.as_mut().reset(deadline);
+        self.armed = at;
+    }
+}
+
+/// What came of looking for frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Cut {
+    /// There were some; they want to begin.
+    Frames,
+    /// There was none; read on.
+    Nothing,
+    /// Request memory is awaited.
+    Blocked,
+}
+
+enum Stop {
+    Refuse(CloseReason),
+    Broken(std::io::Error),
+}
+
+impl Stop {
+    fn refuse(kind: &'static str, detail: impl Into<String>) -> Self {
+        Self::Refuse(CloseReason { kind, detail: detail.into() })
+    }
+}

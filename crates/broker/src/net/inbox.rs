@@ -1,0 +1,164 @@
+//! Received bytes, cut into frames.
+//!
+//! ```text
+//! frame   | size: i32 | size bytes |
+//! ```
+//!
+//! A frame of [`FRAME_COPIED_BYTES_MAX`] or more is a slice of the read buffer; a smaller one is copied, so that the
+//! buffer stays unshared and is used again. A frame larger than the buffer gets a buffer of exactly its size, which is
+//! read into directly. An idle connection holds no buffer at all.
+
+use bytes::{Buf, Bytes, BytesMut};
+
+use crate::limits::{FRAME_COPIED_BYTES_MAX, READ_CHUNK_BYTES_MAX, READ_CHUNK_BYTES_MIN};
+
+const SIZE_BYTES: usize = 4;
+
+/// What the received bytes hold next.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Too few bytes for a size.
+    Nothing,
+    /// A frame of this size has begun.
+    Begun(usize),
+    /// A frame of this size is complete.
+    Complete(usize),
+    /// The size is negative or above the limit.
+    BadSize(i32),
+}
+
+/// The receiving side of a connection.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    buffer: BytesMut,
+    chunk: usize,
+}
+
+impl Inbox {
+    pub(crate) fn new() -> Self {
+        Self { buffer: BytesMut::new(), chunk: READ_CHUNK_BYTES_MIN }
+    }
+
+    /// The bytes received and not cut yet.
+    pub(crate) fn pending(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Looks at the next frame without taking it.
+    pub(crate) fn peek(&self, size_max: usize) -> Next {
+        let Some(head) = self.buffer.first_chunk::<SIZE_BYTES>() else {
+            return Next::Nothing;
+        };
+        let announced = i32::from_be_bytes(*head);
+        match usize::try_from(announced) {
+            Ok(size) if size <= size_max => {
+                if self.buffer.len() - SIZE_BYTES >= size {
+                    Next::Complete(size)
+                } else {
+                    Next::Begun(size)
+                }
+            }
+            _ => Next::BadSize(announced),
+        }
+    }
+
+    /// Takes the complete frame that [`Self::peek`] found.
+    pub(crate) fn take(&mut self, size: usize) -> Bytes {
+        self.buffer.advance(SIZE_BYTES);
+        if size < FRAME_COPIED_BYTES_MAX {
+            let frame = Bytes::copy_from_slice(&self.buffer[..size]);
+            self.buffer.advance(size);
+            frame
+        } else {
+            self.buffer.split_to(size).freeze()
+        }
+    }
+
+    /// Room to read into: what is missing of a frame that has begun, or a chunk.
+    pub(crate) fn room(&mut self, frame: Option<usize>) -> &mut BytesMut {
+        let missing = frame.map_or(0, |size| (SIZE_BYTES + size).saturating_sub(self.buffer.len()));
+        let spare = self.buffer.capacity() - self.buffer.len();
+        if missing > spare || spare == 0 {
+            self.buffer.reserve(missing.max(self.chunk));
+        }
+        &mut self.buffer
+    }
+
+    /// Learns from one read: buffers grow while reads fill them and shrink when they do not.
+    pub(crate) fn learn(&mut self, read: usize) {
+        if read >= self.chunk {
+            self.chunk = (self.chunk * 2).min(READ_CHUNK_BYTES_MAX);
+        } else if read < self.chunk / 8 {
+            self.chunk = (self.chunk / 2).max(READ_CHUNK_BYTES_MIN);
+        }
+    }
+
+    /// Gives the buffer back while nothing is in it.
+    pub(crate) fn rest(&mut self) {
+        if self.buffer.is_empty() && self.buffer.capacity() > 0 {
+            self.buffer = BytesMut::new();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BufMut;
+
+    use super::*;
+
+    fn fed(bytes: &[u8]) -> Inbox {
+        let mut inbox = Inbox::new();
+        inbox.room(None).put_slice(bytes);
+        inbox
+    }
+
+    #[test]
+    fn frames_come_out_as_they_went_in_whatever_the_cuts() {
+        let frames: Vec<Vec<u8>> = [0, 1, 4_095, 4_096, 70_000].iter().map(|&n| vec![n as u8; n]).collect();
+        let mut stream = Vec::new();
+        for frame in &frames {
+            stream.put_u32(frame.len() as u32);
+            stream.put_slice(frame);
+        }
+        for cut in [1, 3, 1_000, 65_536] {
+            let mut inbox = Inbox::new();
+            let mut seen = Vec::new();
+            for piece in stream.chunks(cut) {
+                let begun = match inbox.peek(1 << 20) {
+                    Next::Begun(size) => Some(size),
+                    _ => None,
+                };
+                inbox.room(begun).put_slice(piece);
+                while let Next::Complete(size) = inbox.peek(1 << 20) {
+                    seen.push(inbox.take(size).to_vec());
+                }
+            }
+            assert_eq!(seen, frames, "cut every {cut} bytes");
+        }
+    }
+
+    #[test]
+    fn a_size_that_is_negative_or_too_large_is_refused_before_memory_is_reserved() {
+        assert_eq!(fed(&[0xff, 0xff, 0xff, 0xff]).peek(100), Next::BadSize(-1));
+        assert_eq!(fed(&[0, 0, 0, 101]).peek(100), Next::BadSize(101));
+        assert_eq!(fed(b"GET ").peek(100 << 20), Next::BadSize(0x4745_5420));
+    }
+
+    #[test]
+    fn a_small_frame_does_not_keep_its_read_buffer() {
+        let mut inbox = fed(&[0, 0, 0, 2, 7, 7]);
+        let before = inbox.buffer.as_ptr();
+        let frame = inbox.take(2);
+        assert_ne!(frame.as_ptr(), before.wrapping_add(4));
+    }
+
+    #[test]
+    fn an_idle_inbox_holds_no_buffer() {
+        let mut inbox = fed(&[0, 0, 0, 0]);
+        let Next::Complete(size) = inbox.peek(10) else { panic!("an empty frame is complete") };
+        let _ = inbox.take(size);
+        inbox.rest();
+        assert_eq!(inbox.buffer.capacity(), 0);
+    }
+}

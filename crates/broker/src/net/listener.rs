@@ -1,0 +1,197 @@
+//! Listening sockets: accepting, limits on how many and from where, socket options, and the end.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Clock;
+use base::memory::Budget;
+use base::task;
+use parking_lot::Mutex;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use telemetry::Metrics;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use super::complaints::Complaints;
+use super::connection::{Connection, Ended, Shared};
+use super::peer::Peer;
+use super::service::Service;
+use crate::limits::ACCEPT_RETRY;
+
+/// What listeners are told.
+#[derive(Clone, Debug)]
+pub(crate) struct SocketOptions {
+    pub(crate) backlog: i32,
+    /// `None` leaves the size to the operating system, which adapts it.
+    pub(crate) send_buffer: Option<usize>,
+    pub(crate) receive_buffer: Option<usize>,
+    pub(crate) connections_max: usize,
+    pub(crate) connections_per_ip_max: usize,
+    pub(crate) connections_per_ip_overrides: HashMap<IpAddr, usize>,
+    pub(crate) idle_max: Duration,
+}
+
+/// A socket that is bound and not served yet.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) name: Arc<str>,
+    pub(crate) listener: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+/// Binds `address`; the error says which address it was about.
+pub(crate) fn bind(name: &str, address: SocketAddr, options: &SocketOptions) -> io::Result<Bound> {
+    let domain = if address.is_ipv6() { Domain::IPV6 } else { Domain::IPV4 };
+    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() && address.ip().is_unspecified() {
+        // `[::]` serves IPv4 clients too, as Kafka's wildcard listener does.
+        socket.set_only_v6(false)?;
+    }
+    // Buffers are inherited by accepted sockets; the receive buffer must be set before listening to scale the window.
+    if let Some(bytes) = options.send_buffer {
+        socket.set_send_buffer_size(bytes)?;
+    }
+    if let Some(bytes) = options.receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(options.backlog)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    let address = listener.local_addr()?;
+    Ok(Bound { name: name.into(), listener, address })
+}
+
+/// Everything an accept loop needs.
+pub(crate) struct Acceptor<S> {
+    pub(crate) service: Arc<S>,
+    pub(crate) options: SocketOptions,
+    pub(crate) clock: Clock,
+    pub(crate) memory: Budget,
+    pub(crate) metrics: Metrics,
+    pub(crate) complaints: Arc<Complaints>,
+    pub(crate) console: Option<Arc<str>>,
+    pub(crate) stop: watch::Receiver<bool>,
+    /// Open connections of all listeners.
+    pub(crate) slots: Arc<Semaphore>,
+    pub(crate) by_ip: Arc<Mutex<HashMap<IpAddr, usize>>>,
+}
+
+impl<S: Service> Acceptor<S> {
+    /// Serves `bound` until the stop signal.
+    pub(crate) fn serve(self, bound: Bound) -> JoinHandle<()> {
+        task::spawn("listener", self.run(bound))
+    }
+
+    async fn run(self, bound: Bound) {
+        let mut stop = self.stop.clone();
+        let accepting = self.accept_all(&bound);
+        let stopped = async { stop.wait_for(|stop| *stop).await.map(drop).ok() };
+        tokio::select! {
+            () = accepting => {}
+            _ = stopped => {}
+        }
+    }
+
+    async fn accept_all(&self, bound: &Bound) {
+        loop {
+            // At the limit the backlog holds newcomers until a slot is free, as Kafka does.
+            let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
+            match bound.listener.accept().await {
+                Ok((stream, remote)) => self.admit(stream, remote, bound, slot),
+                Err(error) => {
+                    self.metrics.connections_refused("accept").inc();
+                    self.complaints.log("accept", &error.to_string(), &bound.name, None);
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn admit(&self, stream: TcpStream, remote: SocketAddr, bound: &Bound, slot: tokio::sync::OwnedSemaphorePermit) {
+        let ip = remote.ip().to_canonical();
+        let Some(place) = Place::take(&self.by_ip, ip, self.per_ip_max(ip)) else {
+            self.metrics.connections_refused("per_ip").inc();
+            let detail = format!("{ip} has reached max.connections.per.ip");
+            self.complaints.log("per_ip", &detail, &bound.name, Some(remote));
+            return;
+        };
+        // Without TCP_NODELAY small replies wait for the client's delayed acknowledgement; a client that is gone is
+        // found by keep-alive. Both are an improvement only, so a refusal is not an error.
+        let _ = stream.set_nodelay(true);
+        let _ = SockRef::from(&stream).set_keepalive(true);
+        let Ok(local) = stream.local_addr() else { return };
+        let peer = Arc::new(Peer::new(remote, local, bound.name.clone()));
+        let shared = Shared {
+            clock: self.clock.clone(),
+            memory: self.memory.clone(),
+            idle_max: self.options.idle_max,
+            console: self.console.clone(),
+        };
+        let mut stop = self.stop.clone();
+        let stop = Box::pin(async move {
+            // The sender is gone only when the broker is, and then connections should end too.
+            let _ = stop.wait_for(|stop| *stop).await;
+        });
+        let connection = Connection::new(stream, self.service.clone(), peer, shared, stop);
+        let (metrics, complaints, listener) = (self.metrics.clone(), self.complaints.clone(), bound.name.clone());
+        metrics.connections_opened().inc();
+        metrics.connections().inc();
+        task::spawn("connection", async move {
+            let ended = connection.run().await;
+            drop((place, slot));
+            metrics.connections().dec();
+            match ended {
+                Ended::Closed => {}
+                Ended::Idle => drop(metrics.connections_refused("idle").inc()),
+                Ended::Refused(reason) => {
+                    metrics.connections_refused(reason.kind).inc();
+                    complaints.log(reason.kind, &reason.detail, &listener, Some(remote));
+                }
+                Ended::Broken(error) => tracing::debug!(%remote, %error, "connection broke"),
+            }
+        });
+    }
+
+    fn per_ip_max(&self, ip: IpAddr) -> usize {
+        self.options.connections_per_ip_overrides.get(&ip).copied().unwrap_or(self.options.connections_per_ip_max)
+    }
+}
+
+/// One connection of an address; given back on drop.
+struct Place {
+    by_ip: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    ip: IpAddr,
+}
+
+impl Place {
+    fn take(by_ip: &Arc<Mutex<HashMap<IpAddr, usize>>>, ip: IpAddr, max: usize) -> Option<Self> {
+        let mut counts = by_ip.lock();
+        let count = counts.entry(ip).or_default();
+        if *count >= max {
+            if *count == 0 {
+                counts.remove(&ip);
+            }
+            return None;
+        }
+        *count += 1;
+        Some(Self { by_ip: by_ip.clone(), ip })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut counts = self.by_ip.lock();
+        if let Some(count) = counts.get_mut(&self.ip) {
+            *count -= 1;
+            if *count == 0 {
+                counts.remove(&self.ip);
+            }
+        }
+    }
+}

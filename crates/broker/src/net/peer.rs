@@ -1,0 +1,116 @@
+//! What is known about the client at the other end of a connection.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use base::Clock;
+use parking_lot::Mutex;
+
+/// A client's name and version for its library, as ApiVersions v3+ tells them (KIP-511).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Software {
+    pub(crate) name: String,
+    pub(crate) version: String,
+}
+
+/// One connected client. Shared by the connection and the requests it runs.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// Where the client is.
+    pub(crate) remote: SocketAddr,
+    /// The address the client dialled.
+    pub(crate) local: SocketAddr,
+    /// The listener it came in by.
+    pub(crate) listener: Arc<str>,
+    software: Mutex<Software>,
+    /// Monotonic microseconds at which the connection must look at its requests again.
+    wake_at: AtomicU64,
+    draining: AtomicBool,
+}
+
+impl Peer {
+    pub(crate) fn new(remote: SocketAddr, local: SocketAddr, listener: Arc<str>) -> Self {
+        Self {
+            remote,
+            local,
+            listener,
+            software: Mutex::default(),
+            wake_at: AtomicU64::new(u64::MAX),
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// Asks the connection to poll its requests at `at` on the monotonic clock; to be asked on every poll that leaves
+    /// the request pending, since only the earliest wish of a poll is kept. All requests of a connection run on its
+    /// task, so one timer serves them all, and a request that is answered earlier need not take its wish back.
+    pub(crate) fn wake_by(&self, at: Duration) {
+        self.wake_at.fetch_min(micros(at), Ordering::Relaxed);
+    }
+
+    /// The earliest moment asked for since the last call.
+    pub(crate) fn take_wake_at(&self) -> Option<Duration> {
+        // A plain load first: this runs on every poll and there is nearly never anything to take.
+        if self.wake_at.load(Ordering::Relaxed) == u64::MAX {
+            return None;
+        }
+        Some(Duration::from_micros(self.wake_at.swap(u64::MAX, Ordering::Relaxed)))
+    }
+
+    /// Whether the broker is stopping: long polls answer with what they have.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn set_software(&self, software: Software) {
+        *self.software.lock() = software;
+    }
+
+    pub(crate) fn software(&self) -> Software {
+        self.software.lock().clone()
+    }
+}
+
+/// Waits for `work`, but no longer than to `deadline` on the monotonic clock, and not at all once the broker stops.
+pub(crate) async fn within<T>(
+    peer: &Peer,
+    clock: &Clock,
+    deadline: Duration,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        if peer.is_draining() || clock.monotonic() >= deadline {
+            return Poll::Ready(None);
+        }
+        peer.wake_by(deadline);
+        Poll::Pending
+    })
+    .await
+}
+
+/// Waits for `work` unless the broker stops first.
+pub(crate) async fn unless_draining<T>(peer: &Peer, work: impl Future<Output = T>) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+        Poll::Ready(done) => Poll::Ready(Some(done)),
+        // The stop signal wakes the connection's task, and with it this.
+        Poll::Pending if peer.is_draining() => Poll::Ready(None),
+        Poll::Pending => Poll::Pending,
+    })
+    .await
+}
+
+fn micros(at: Duration) -> u64 {
+    u64::try_from(at.as_micros()).unwrap_or(u64::MAX - 1)
+}

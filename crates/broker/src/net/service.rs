@@ -1,0 +1,61 @@
+//! The seam between connections and requests: a connection knows frames and their order, never what they mean.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use base::memory::Charge;
+use bytes::Bytes;
+use wire::Frame;
+
+use super::peer::Peer;
+
+/// Work that a connection drives to its end.
+pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// What a request comes to.
+#[derive(Debug)]
+pub(crate) enum Reply {
+    /// A response, with what accounts for the memory it pins.
+    Frame(Frame, Option<Charge>),
+    /// No response is due (Produce with acks 0).
+    Nothing,
+    /// The connection must be closed.
+    Close(CloseReason),
+}
+
+/// Why the broker closes a connection; each is a label of the metric and is logged in full once for each detail.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct CloseReason {
+    /// A word from a fixed set.
+    pub(crate) kind: &'static str,
+    /// What the log says.
+    pub(crate) detail: String,
+}
+
+/// How a request stands to those before and behind it on its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// Appends as soon as every append before it has; then waits while later requests go on (Produce).
+    Append,
+    /// Begins when every earlier reply is out; later appends need not wait for it (Fetch).
+    Poll,
+    /// Begins when every earlier reply is out; later requests wait for it, as on a Kafka broker.
+    Alone,
+}
+
+/// What answers requests.
+pub(crate) trait Service: Send + Sync + 'static {
+    /// Says how the request in `frame` is ordered, without decoding more than its key.
+    fn order(&self, frame: &[u8]) -> Order;
+
+    /// Begins an [`Order::Append`] request: the outer future ends when the append has its place in the log, the inner
+    /// one when the reply may be sent.
+    fn append(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes) -> Later<Later<Reply>>;
+
+    /// Begins any other request.
+    fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes) -> Later<Reply>;
+
+    /// The largest frame `peer` may send.
+    fn frame_bytes_max(&self, peer: &Peer) -> usize;
+}

@@ -1,0 +1,315 @@
+//! A connection over a real socket with a service of the test's own.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Clock;
+use base::memory::Budget;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use telemetry::Metrics;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, Semaphore, watch};
+
+use super::complaints::Complaints;
+use super::listener::{Acceptor, SocketOptions, bind};
+use super::peer::{Peer, unless_draining};
+use super::service::{CloseReason, Later, Order, Reply, Service};
+
+/// `a…` appends and waits for `durable`; `p…` polls until `arrived` or the drain; `x…` closes; others echo.
+#[derive(Default)]
+struct Echo {
+    durable: Notify,
+    arrived: Notify,
+    log: Mutex<Vec<String>>,
+}
+
+impl Echo {
+    fn note(&self, what: &str, frame: &Bytes) {
+        self.log.lock().push(format!("{what} {}", String::from_utf8_lossy(frame)));
+    }
+}
+
+fn reply(bytes: &Bytes) -> Reply {
+    let mut writer = wire::Writer::new();
+    writer.share(bytes);
+    Reply::Frame(writer.finish_framed().unwrap(), None)
+}
+
+impl Service for Echo {
+    fn order(&self, frame: &[u8]) -> Order {
+        match frame.first() {
+            Some(b'a') => Order::Append,
+            Some(b'p') => Order::Poll,
+            _ => Order::Alone,
+        }
+    }
+
+    #[allow(clippy::async_yields_async, reason = "an append has two stages")]
+    fn append(self: &Arc<Self>, _: &Arc<Peer>, frame: Bytes) -> Later<Later<Reply>> {
+        let service = self.clone();
+        Box::pin(async move {
+            service.note("append", &frame);
+            let durable: Later<Reply> = Box::pin(async move {
+                service.durable.notified().await;
+                reply(&frame)
+            });
+            durable
+        })
+    }
+
+    fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes) -> Later<Reply> {
+        let (service, peer) = (self.clone(), peer.clone());
+        Box::pin(async move {
+            service.note("answer", &frame);
+            match frame.first() {
+                Some(b'p') => {
+                    unless_draining(&peer, service.arrived.notified()).await;
+                }
+                Some(b'x') => return Reply::Close(CloseReason { kind: "x", detail: "asked to".into() }),
+                _ => {}
+            }
+            reply(&frame)
+        })
+    }
+
+    fn frame_bytes_max(&self, _: &Peer) -> usize {
+        8 << 20
+    }
+}
+
+struct Server {
+    service: Arc<Echo>,
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    metrics: Metrics,
+}
+
+fn start(change: impl FnOnce(&mut SocketOptions)) -> Server {
+    start_with_memory(Budget::new(64 << 20), change)
+}
+
+fn start_with_memory(memory: Budget, change: impl FnOnce(&mut SocketOptions)) -> Server {
+    let mut options = SocketOptions {
+        backlog: 50,
+        send_buffer: None,
+        receive_buffer: None,
+        connections_max: 100,
+        connections_per_ip_max: 100,
+        connections_per_ip_overrides: HashMap::new(),
+        idle_max: Duration::from_secs(60),
+    };
+    change(&mut options);
+    let bound = bind("TEST", "127.0.0.1:0".parse().unwrap(), &options).unwrap();
+    let address = bound.address;
+    let (stop, stopped) = watch::channel(false);
+    let service = Arc::new(Echo::default());
+    let metrics = Metrics::new();
+    let acceptor = Acceptor {
+        service: service.clone(),
+        slots: Arc::new(Semaphore::new(options.connections_max)),
+        options,
+        clock: Clock::system(),
+        memory,
+        metrics: metrics.clone(),
+        complaints: Arc::new(Complaints::default()),
+        console: Some("http://127.0.0.1:9080".into()),
+        stop: stopped,
+        by_ip: Arc::default(),
+    };
+    acceptor.serve(bound);
+    Server { service, address, stop, metrics }
+}
+
+async fn send(stream: &mut TcpStream, frame: &[u8]) {
+    let mut bytes = (frame.len() as u32).to_be_bytes().to_vec();
+    bytes.extend_from_slice(frame);
+    stream.write_all(&bytes).await.unwrap();
+}
+
+async fn receive(stream: &mut TcpStream) -> Vec<u8> {
+    let size = stream.read_u32().await.unwrap();
+    let mut frame = vec![0; size as usize];
+    stream.read_exact(&mut frame).await.unwrap();
+    frame
+}
+
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    let mut rest = Vec::new();
+    match tokio::time::timeout(Duration::from_secs(20), stream.read_to_end(&mut rest)).await {
+        Ok(Ok(_)) => rest.is_empty(),
+        Ok(Err(_)) => true,
+        Err(_) => false,
+    }
+}
+
+async fn eventually(what: &str, test: impl Fn() -> bool) {
+    for _ in 0..2_000 {
+        if test() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("never: {what}");
+}
+
+#[tokio::test]
+async fn appends_do_not_wait_for_each_other_and_replies_keep_the_order() {
+    let server = start(|_| {});
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    for frame in [&b"a1"[..], b"a2", b"e3", b"a4"] {
+        send(&mut client, frame).await;
+    }
+    let log = || server.service.log.lock().clone();
+    eventually("both appends are in the log", || log().len() == 2).await;
+    assert_eq!(log(), ["append a1", "append a2"], "what is behind a plain request waits for it");
+    server.service.durable.notify_one();
+    assert_eq!(receive(&mut client).await, b"a1");
+    server.service.durable.notify_one();
+    assert_eq!(receive(&mut client).await, b"a2");
+    assert_eq!(receive(&mut client).await, b"e3");
+    eventually("the last append begins", || log().len() == 4).await;
+    server.service.durable.notify_one();
+    assert_eq!(receive(&mut client).await, b"a4");
+    assert_eq!(log(), ["append a1", "append a2", "answer e3", "append a4"]);
+}
+
+#[tokio::test]
+async fn an_append_behind_a_long_poll_begins_at_once() {
+    let server = start(|_| {});
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    for frame in [&b"p1"[..], b"a2"] {
+        send(&mut client, frame).await;
+    }
+    eventually("the append begins", || server.service.log.lock().contains(&"append a2".to_owned())).await;
+    server.service.durable.notify_one();
+    server.service.arrived.notify_one();
+    assert_eq!(receive(&mut client).await, b"p1");
+    assert_eq!(receive(&mut client).await, b"a2");
+}
+
+#[tokio::test]
+async fn frames_of_every_size_come_back_whole_under_pipelining() {
+    let server = start(|_| {});
+    let client = TcpStream::connect(server.address).await.unwrap();
+    let frames: Vec<Vec<u8>> =
+        (0..300_usize).map(|n| vec![b'e'; [0, 1, 100, 4_095, 4_096, 70_000, 1_500_000][n % 7] + n]).collect();
+    let (mut read, mut write) = client.into_split();
+    let expected = frames.clone();
+    let reader = base::task::spawn("reader", async move {
+        for frame in expected {
+            let size = read.read_u32().await.unwrap();
+            let mut got = vec![0; size as usize];
+            read.read_exact(&mut got).await.unwrap();
+            assert!(got == frame, "a frame of {} bytes", frame.len());
+        }
+    });
+    for frame in &frames {
+        write.write_all(&(frame.len() as u32).to_be_bytes()).await.unwrap();
+        write.write_all(frame).await.unwrap();
+    }
+    reader.await.unwrap();
+}
+
+#[tokio::test]
+async fn request_memory_bounds_what_is_read_and_every_request_is_answered() {
+    let memory = Budget::new(1 << 20);
+    let server = start_with_memory(memory.clone(), |_| {});
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        send(&mut client, &[b'p'; 400_000]).await;
+        clients.push(client);
+    }
+    eventually("two requests fit", || server.service.log.lock().len() == 2).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(server.service.log.lock().len(), 2, "the others wait outside");
+    assert!(memory.used() <= memory.limit());
+    let waker = server.service.clone();
+    let waking = base::task::spawn("waker", async move {
+        loop {
+            waker.arrived.notify_one();
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    });
+    for client in &mut clients {
+        assert_eq!(receive(client).await.len(), 400_000);
+    }
+    waking.abort();
+    eventually("memory is given back", || memory.used() == 0).await;
+}
+
+#[tokio::test]
+async fn a_browser_gets_a_page_and_a_tls_client_an_alert() {
+    let server = start(|_| {});
+    let mut browser = TcpStream::connect(server.address).await.unwrap();
+    browser.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let mut page = String::new();
+    browser.read_to_string(&mut page).await.unwrap();
+    assert!(page.starts_with("HTTP/1.1 400 "), "{page}");
+    assert!(page.contains("http://127.0.0.1:9080"), "{page}");
+    let mut tls = TcpStream::connect(server.address).await.unwrap();
+    tls.write_all(&[0x16, 3, 1, 0, 200, 1, 0, 0]).await.unwrap();
+    let mut alert = Vec::new();
+    tls.read_to_end(&mut alert).await.unwrap();
+    assert_eq!(alert, [0x15, 3, 1, 0, 2, 2, 40]);
+    let page = server.metrics.render();
+    assert!(page.contains("headwater_connections_refused_total{reason=\"http\"} 1"), "{page}");
+}
+
+#[tokio::test]
+async fn a_bad_size_and_a_refused_request_close_the_connection() {
+    let server = start(|_| {});
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.write_all(&[0x7f, 0xff, 0xff, 0xff, 0]).await.unwrap();
+    assert!(is_closed(&mut client).await);
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    send(&mut client, b"x").await;
+    assert!(is_closed(&mut client).await);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_and_a_waiting_one_is_not() {
+    let server = start(|options| options.idle_max = Duration::from_millis(150));
+    let mut idle = TcpStream::connect(server.address).await.unwrap();
+    let mut waiting = TcpStream::connect(server.address).await.unwrap();
+    send(&mut waiting, b"p").await;
+    assert!(is_closed(&mut idle).await);
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    server.service.arrived.notify_one();
+    assert_eq!(receive(&mut waiting).await, b"p");
+}
+
+#[tokio::test]
+async fn one_address_cannot_take_more_than_its_connections() {
+    let server = start(|options| options.connections_per_ip_max = 1);
+    let mut first = TcpStream::connect(server.address).await.unwrap();
+    send(&mut first, b"e").await;
+    assert_eq!(receive(&mut first).await, b"e");
+    let mut second = TcpStream::connect(server.address).await.unwrap();
+    assert!(is_closed(&mut second).await);
+    drop(first);
+    eventually("the place is free again", || server.metrics.connections().get() == 0).await;
+    let mut third = TcpStream::connect(server.address).await.unwrap();
+    send(&mut third, b"e").await;
+    assert_eq!(receive(&mut third).await, b"e");
+}
+
+#[tokio::test]
+async fn a_stopping_broker_answers_what_it_has_and_closes() {
+    let server = start(|_| {});
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    send(&mut client, b"p1").await;
+    send(&mut client, b"a2").await;
+    eventually("both began", || server.service.log.lock().len() == 2).await;
+    server.stop.send(true).unwrap();
+    assert_eq!(receive(&mut client).await, b"p1", "a long poll is cut short");
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    server.service.durable.notify_one();
+    assert_eq!(receive(&mut client).await, b"a2", "an append is answered when it is durable");
+    assert!(is_closed(&mut client).await);
+    assert!(TcpStream::connect(server.address).await.is_err(), "nobody is accepted any more");
+}
