@@ -30,6 +30,8 @@ impl fmt::Debug for CloudBackend {
 
 impl CloudBackend {
     pub(crate) fn open(url: &str, bucket: &Bucket) -> Result<Self, OpenError> {
+        // Without it the first request fails; a second call changes nothing.
+        opendal::install_default();
         let operator = build(bucket).map_err(|error| {
             let mut reason = error.message().to_owned();
             if bucket.service == Service::S3 && bucket.region.is_none() && reason.contains("region") {

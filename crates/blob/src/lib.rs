@@ -14,6 +14,7 @@ pub mod backend;
 mod cloud;
 pub mod counters;
 pub mod error;
+pub mod faulty;
 pub mod local;
 pub mod memory;
 mod payload;

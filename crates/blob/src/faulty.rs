@@ -1,0 +1,301 @@
+//! A backend that misbehaves on purpose: latency, refusals before the effect, replies lost after it, effects that come
+//! late, short reads. Decided by one seed, so that a single-threaded run repeats itself; the journal tells what really
+//! happened, for checkers.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::task;
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use crate::backend::{Backend, BoxFuture, ListPage, MultipartPlan, ObjectMeta, ReadRange};
+use crate::counters::Operation;
+use crate::error::{CreateOutcome, StoreError};
+use crate::payload::Payload;
+
+/// Most entries kept in the journal; later ones are dropped.
+pub const JOURNAL_ENTRIES_MAX: usize = 100_000;
+
+/// Which faults, how often.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FaultPlan {
+    /// Wait before every request: uniform within the range.
+    pub latency: Option<Range<Duration>>,
+    /// Probability of a 503 before any effect.
+    pub unavailable: f64,
+    /// Probability that a write happens and its reply is lost.
+    pub lost_reply: f64,
+    /// Probability that a write answers with an error and happens later all the same.
+    pub late_effect: f64,
+    /// How much later.
+    pub late_by: Duration,
+    /// Probability that a read comes back cut.
+    pub short_read: f64,
+}
+
+/// One fault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// 503 before any effect.
+    Unavailable,
+    /// The effect, then a reset.
+    LostReply,
+    /// A reset now, the effect later. Writes only; reads are refused.
+    LateEffect,
+    /// Half of the bytes. Reads only; other requests pass.
+    ShortRead,
+}
+
+/// What happened to one request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JournalEntry {
+    /// What was asked.
+    pub operation: Operation,
+    /// Of which object (the first one of a batch, the prefix of a listing).
+    pub key: String,
+    /// The fault it met.
+    pub fault: Option<Fault>,
+    /// What the backend beneath did: `None` when it was not asked (yet), else how it answered.
+    pub effect: Option<String>,
+}
+
+#[derive(Debug)]
+struct State {
+    plan: FaultPlan,
+    random: u64,
+    scripted: Vec<(Operation, Fault)>,
+    journal: Vec<JournalEntry>,
+}
+
+/// Wraps a backend. Clones share their state.
+#[derive(Clone, Debug)]
+pub struct FaultyBackend {
+    beneath: Arc<dyn Backend>,
+    state: Arc<Mutex<State>>,
+}
+
+impl FaultyBackend {
+    /// Faults as in `plan`, decided from `seed`.
+    pub fn new(beneath: Arc<dyn Backend>, plan: FaultPlan, seed: u64) -> Self {
+        let state = State { plan, random: seed, scripted: Vec::new(), journal: Vec::new() };
+        Self { beneath, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// Changes the plan from the next request on.
+    pub fn set_plan(&self, plan: FaultPlan) {
+        self.state.lock().plan = plan;
+    }
+
+    /// The next request of that kind meets this fault, whatever the plan says. Several queue up.
+    pub fn fail_next(&self, operation: Operation, fault: Fault) {
+        self.state.lock().scripted.push((operation, fault));
+    }
+
+    /// What happened so far.
+    pub fn journal(&self) -> Vec<JournalEntry> {
+        self.state.lock().journal.clone()
+    }
+
+    fn note(&self, operation: Operation, key: &str, fault: Option<Fault>, effect: Option<String>) {
+        let journal = &mut self.state.lock().journal;
+        if journal.len() < JOURNAL_ENTRIES_MAX {
+            journal.push(JournalEntry { operation, key: key.to_owned(), fault, effect });
+        }
+    }
+
+    /// Draws a request's fate and serves its latency.
+    async fn fate(&self, operation: Operation) -> Option<Fault> {
+        let (wait, fault) = self.state.lock().draw(operation);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        fault
+    }
+
+    /// A request that changes the store. The effect is its own task's when it comes late.
+    async fn write<T, F>(
+        &self,
+        operation: Operation,
+        key: &str,
+        refused: impl Fn(StoreError) -> T,
+        effect: impl FnOnce(Arc<dyn Backend>) -> F + Send + 'static,
+    ) -> T
+    where
+        T: std::fmt::Debug + Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let fault = self.fate(operation).await;
+        let error = |reason: &str| {
+            refused(StoreError::Unavailable {
+                operation: operation.label(),
+                key: key.to_owned(),
+                reason: format!("planned fault: {reason}"),
+            })
+        };
+        match fault {
+            Some(Fault::Unavailable) => {
+                self.note(operation, key, fault, None);
+                error("503 before the effect")
+            }
+            Some(Fault::LateEffect) => {
+                self.note(operation, key, fault, None);
+                let (this, key) = (self.clone(), key.to_owned());
+                let late_by = self.state.lock().plan.late_by;
+                task::spawn("faulty-late-effect", async move {
+                    tokio::time::sleep(late_by).await;
+                    let answer = effect(Arc::clone(&this.beneath)).await;
+                    this.note(operation, &key, fault, Some(format!("{answer:?}")));
+                });
+                error("reset, the effect comes late")
+            }
+            Some(Fault::LostReply) | Some(Fault::ShortRead) | None => {
+                let answer = effect(Arc::clone(&self.beneath)).await;
+                self.note(operation, key, fault, Some(format!("{answer:?}")));
+                if fault == Some(Fault::LostReply) { error("the reply is lost") } else { answer }
+            }
+        }
+    }
+
+    /// A request that changes nothing.
+    async fn read<T>(
+        &self,
+        operation: Operation,
+        key: &str,
+        request: impl Future<Output = Result<T, StoreError>>,
+        cut: impl FnOnce(T) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let fault = self.fate(operation).await;
+        if matches!(fault, Some(Fault::Unavailable | Fault::LostReply | Fault::LateEffect)) {
+            self.note(operation, key, fault, None);
+            return Err(StoreError::Unavailable {
+                operation: operation.label(),
+                key: key.to_owned(),
+                reason: "planned fault: 503".to_owned(),
+            });
+        }
+        let answer = request.await;
+        self.note(operation, key, fault, Some(if answer.is_ok() { "read".to_owned() } else { "failed".to_owned() }));
+        match fault {
+            Some(Fault::ShortRead) => answer.and_then(cut),
+            _ => answer,
+        }
+    }
+}
+
+impl State {
+    fn uniform(&mut self) -> f64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.random;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^= mixed >> 31;
+        (mixed >> 11) as f64 / (1_u64 << 53) as f64
+    }
+
+    fn draw(&mut self, operation: Operation) -> (Duration, Option<Fault>) {
+        let share = self.uniform();
+        let wait = self
+            .plan
+            .latency
+            .as_ref()
+            .map_or(Duration::ZERO, |range| range.start + range.end.saturating_sub(range.start).mul_f64(share));
+        if let Some(at) = self.scripted.iter().position(|(scripted, _)| *scripted == operation) {
+            return (wait, Some(self.scripted.remove(at).1));
+        }
+        let mut dice = self.uniform();
+        let reads = matches!(operation, Operation::Get | Operation::Head | Operation::List);
+        let odds = [
+            (self.plan.unavailable, Fault::Unavailable),
+            (if reads { 0.0 } else { self.plan.lost_reply }, Fault::LostReply),
+            (if reads { 0.0 } else { self.plan.late_effect }, Fault::LateEffect),
+            (if operation == Operation::Get { self.plan.short_read } else { 0.0 }, Fault::ShortRead),
+        ];
+        for (odd, fault) in odds {
+            if dice < odd {
+                return (wait, Some(fault));
+            }
+            dice -= odd;
+        }
+        (wait, None)
+    }
+}
+
+impl Backend for FaultyBackend {
+    fn name(&self) -> String {
+        self.beneath.name()
+    }
+
+    fn lacks_create(&self) -> Option<String> {
+        self.beneath.lacks_create()
+    }
+
+    fn is_remote(&self) -> bool {
+        self.beneath.is_remote()
+    }
+
+    fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<(), StoreError>> {
+        let owned = key.to_owned();
+        Box::pin(self.write(Operation::Put, key, Err, move |beneath: Arc<dyn Backend>| async move {
+            beneath.put(&owned, body).await
+        }))
+    }
+
+    fn put_multipart<'a>(
+        &'a self,
+        key: &'a str,
+        body: Payload,
+        plan: MultipartPlan,
+    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+        let owned = key.to_owned();
+        Box::pin(self.write(Operation::Multipart, key, Err, move |beneath: Arc<dyn Backend>| async move {
+            beneath.put_multipart(&owned, body, plan).await
+        }))
+    }
+
+    fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateOutcome> {
+        let owned = key.to_owned();
+        Box::pin(self.write(
+            Operation::Create,
+            key,
+            CreateOutcome::Unknown,
+            move |beneath: Arc<dyn Backend>| async move { beneath.create(&owned, body).await },
+        ))
+    }
+
+    fn get<'a>(&'a self, key: &'a str, range: ReadRange) -> BoxFuture<'a, Result<Bytes, StoreError>> {
+        Box::pin(async move {
+            let wanted = range.clone();
+            let cut = |bytes: Bytes| {
+                let range = match wanted {
+                    ReadRange::Bytes(range) => range,
+                    ReadRange::Whole => 0..bytes.len() as u64,
+                };
+                Err(StoreError::ShortRead { key: key.to_owned(), range, got: bytes.len() as u64 / 2 })
+            };
+            self.read(Operation::Get, key, self.beneath.get(key, range), cut).await
+        })
+    }
+
+    fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<ObjectMeta, StoreError>> {
+        Box::pin(self.read(Operation::Head, key, self.beneath.head(key), Ok))
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        start_after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ListPage, StoreError>> {
+        Box::pin(self.read(Operation::List, prefix, self.beneath.list(prefix, start_after, limit), Ok))
+    }
+
+    fn delete_batch<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), StoreError>> {
+        let owned = keys.to_vec();
+        let first = keys.first().map_or("", String::as_str);
+        Box::pin(self.write(Operation::Delete, first, Err, move |beneath: Arc<dyn Backend>| async move {
+            beneath.delete_batch(&owned).await
+        }))
+    }
+}
