@@ -53,6 +53,10 @@ pub fn down_convert(bytes: &Bytes, to_magic: i8, first_offset: i64, limit: usize
         }
         let codec = batch.header.compression()?;
         if codec == Compression::Zstd {
+            // What was readable before goes out; the next fetch starts here and gets the error.
+            if !out.is_empty() {
+                break;
+            }
             return Err(RecordsError::UnsupportedCompression { codec, magic: to_magic });
         }
         let mut builder = MessageSetBuilder::new(to_magic, codec, record::append_time(&batch.header));
