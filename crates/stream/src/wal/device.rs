@@ -1,0 +1,188 @@
+//! A block log on a raw device, or on a file that is cut up like one.
+//!
+//! | Bytes | Hold |
+//! |---|---|
+//! | 0 – 4095 | device page: segment size and number of segments |
+//! | 16 KiB × (1 + n) | header slot n of 63, four pages as in a header file; a blank header page is a free slot |
+//! | 1 MiB + n × segment size | segment n; a blank segment page was never used |
+//!
+//! Segments of a device are not zero-filled: a device's blocks are there from the start, and stale bytes name another
+//! incarnation. A slot becomes an incarnation by its header page, written last and on its own.
+//!
+//! The owner holds an exclusive lock (`flock`) on the device node, which is known to this host only. A device attached to
+//! several hosts is fenced by its fence pages, but it may be *recycled* by another host only once the former owner's host
+//! is detached: a write that was under way there could still land.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base::Incarnation;
+
+use super::WalError;
+use super::buffer::AlignedBuffer;
+use super::file::{FileBlock, Lock, Transfer, lock};
+use super::layout::{DevicePage, HEADER_PAGES, PAGE};
+use super::log::{Access, write_page};
+use super::volume::{BlockFile, HeaderName, SegmentId, Volume};
+
+const SLOT_BYTES: u64 = (HEADER_PAGES * PAGE) as u64;
+const SLOTS: u64 = 63;
+const DIRECTORY_BYTES: u64 = 1 << 20;
+
+/// A device cut into header slots and segments.
+#[derive(Debug)]
+pub struct DeviceVolume {
+    path: PathBuf,
+    layout: DevicePage,
+    transfer: Transfer,
+    writable: bool,
+    _lock: Option<Lock>,
+}
+
+impl DeviceVolume {
+    /// Opens the device. Its owner cuts up a blank one; anything else that is no WAL is refused, never overwritten.
+    ///
+    /// # Errors
+    /// [`WalError::InUse`], [`WalError::Foreign`], or what the device says.
+    pub fn open(path: &Path, segment_bytes: u64, transfer: Transfer, access: Access) -> Result<Self, WalError> {
+        let failed = |source| WalError::io(format!("opening the WAL device {}", path.display()), source);
+        let writable = access != Access::Observer;
+        let file = OpenOptions::new().read(true).write(writable).open(path).map_err(failed)?;
+        let held = if access == Access::Owner {
+            let holder = lock_holder(&file);
+            let Some(lock) = lock(file.try_clone().map_err(failed)?).map_err(failed)? else {
+                let owner = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
+                return Err(WalError::InUse { path: path.display().to_string(), owner });
+            };
+            Some(lock)
+        } else {
+            None
+        };
+        let bytes = io::Seek::seek(&mut &file, io::SeekFrom::End(0)).map_err(failed)?;
+        let foreign = |reason: String| WalError::Foreign { path: path.display().to_string(), reason };
+        if bytes < DIRECTORY_BYTES + segment_bytes {
+            return Err(foreign(format!("its {bytes} bytes are fewer than 1 MiB and a segment of {segment_bytes}")));
+        }
+        let whole = FileBlock::open(path, writable, transfer, 0, bytes).map_err(failed)?;
+        let mut start = AlignedBuffer::zeroed(DIRECTORY_BYTES as usize);
+        whole.read_at(start.as_mut_slice(), 0).map_err(failed)?;
+        let layout = match DevicePage::decode(&start.as_slice()[..PAGE]) {
+            Ok(layout) => layout,
+            Err(_) if access == Access::Owner && start.as_slice().iter().all(|&b| b == 0) => {
+                let segments = (bytes - DIRECTORY_BYTES) / segment_bytes;
+                let layout = DevicePage { segment_bytes, segments };
+                blank_segment_pages(&whole, layout).map_err(failed)?;
+                write_page(&whole, &layout.encode(), 0).map_err(failed)?;
+                layout
+            }
+            Err(why) => return Err(foreign(format!("its first page: {why}"))),
+        };
+        let fits = layout.segments.checked_mul(layout.segment_bytes).and_then(|b| b.checked_add(DIRECTORY_BYTES));
+        if fits.is_none_or(|needed| needed > bytes) {
+            return Err(foreign(format!("it was made for {} segments, which its {bytes} bytes lack", layout.segments)));
+        }
+        Ok(Self { path: path.to_owned(), layout, transfer, writable, _lock: held })
+    }
+
+    fn part(&self, start: u64, length: u64) -> io::Result<Arc<dyn BlockFile>> {
+        Ok(Arc::new(FileBlock::open(&self.path, self.writable, self.transfer, start, length)?))
+    }
+
+    fn slot(&self, slot: u64) -> io::Result<Arc<dyn BlockFile>> {
+        self.part(SLOT_BYTES * (1 + slot), SLOT_BYTES)
+    }
+
+    fn slot_named(&self, name: &HeaderName) -> io::Result<Arc<dyn BlockFile>> {
+        let slot = name.0.strip_prefix("slot-").and_then(|n| n.parse().ok()).filter(|n| *n < SLOTS);
+        self.slot(slot.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?)
+    }
+
+    fn free_slots(&self) -> io::Result<(Vec<u64>, Vec<u64>)> {
+        let mut page = AlignedBuffer::zeroed(PAGE);
+        let (mut free, mut used) = (Vec::new(), Vec::new());
+        for slot in 0..SLOTS {
+            self.slot(slot)?.read_at(page.as_mut_slice(), 0)?;
+            if page.as_slice().iter().all(|&b| b == 0) { free.push(slot) } else { used.push(slot) }
+        }
+        Ok((free, used))
+    }
+}
+
+/// Whatever the device held where segment pages will be must not be taken for damage.
+fn blank_segment_pages(device: &FileBlock, layout: DevicePage) -> io::Result<()> {
+    for segment in 0..layout.segments {
+        write_page(device, &[0; PAGE], DIRECTORY_BYTES + segment * layout.segment_bytes)?;
+    }
+    Ok(())
+}
+
+/// The process that holds a lock on the file, as far as this host tells.
+fn lock_holder(file: &File) -> Option<u32> {
+    let inode = file.metadata().ok()?.ino().to_string();
+    let locks = std::fs::read_to_string("/proc/locks").ok()?;
+    locks.lines().find_map(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let held = fields.get(1) == Some(&"FLOCK") && fields.get(5)?.rsplit(':').next() == Some(&inode);
+        held.then(|| fields.get(4)?.parse().ok()).flatten()
+    })
+}
+
+impl Volume for DeviceVolume {
+    fn path(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn segment_bytes(&self) -> u64 {
+        self.layout.segment_bytes
+    }
+
+    fn headers(&self) -> io::Result<Vec<(HeaderName, Option<Incarnation>)>> {
+        let (_, used) = self.free_slots()?;
+        Ok(used.into_iter().map(|slot| (HeaderName(format!("slot-{slot}")), None)).collect())
+    }
+
+    fn open_header(&self, name: &HeaderName) -> io::Result<Arc<dyn BlockFile>> {
+        self.slot_named(name)
+    }
+
+    fn create_header(&self, _incarnation: Incarnation, pages: &[u8]) -> io::Result<Arc<dyn BlockFile>> {
+        let (free, _) = self.free_slots()?;
+        let slot = *free.first().ok_or_else(|| {
+            io::Error::new(io::ErrorKind::StorageFull, format!("all {SLOTS} header slots of the device are taken"))
+        })?;
+        let file = self.slot(slot)?;
+        file.write_at(&pages[PAGE..], PAGE as u64)?;
+        file.write_at(&pages[..PAGE], 0)?;
+        Ok(file)
+    }
+
+    fn remove_header(&self, name: &HeaderName) -> io::Result<()> {
+        write_page(&*self.slot_named(name)?, &[0; PAGE], 0)
+    }
+
+    fn segments(&self) -> io::Result<Vec<SegmentId>> {
+        Ok((0..self.layout.segments).map(SegmentId).collect())
+    }
+
+    fn open_segment(&self, id: SegmentId) -> io::Result<Arc<dyn BlockFile>> {
+        if id.0 >= self.layout.segments {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        self.part(DIRECTORY_BYTES + id.0 * self.layout.segment_bytes, self.layout.segment_bytes)
+    }
+
+    fn create_segment(&self) -> io::Result<(SegmentId, Arc<dyn BlockFile>)> {
+        Err(io::Error::new(io::ErrorKind::StorageFull, "every segment of the device is in use"))
+    }
+
+    fn can_remove_segments(&self) -> bool {
+        false
+    }
+
+    fn remove_segment(&self, _id: SegmentId) -> io::Result<()> {
+        Ok(())
+    }
+}

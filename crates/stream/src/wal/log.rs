@@ -1,0 +1,438 @@
+//! The incarnations of one directory or device: made, fenced, removed.
+//!
+//! A segment page names its incarnation, so the segments of an incarnation are those whose pages say so; free ones form
+//! the pool that the next incarnations recycle. A segment whose page names an incarnation without a header, or says
+//! nothing sensible, is evidence of damage: it is recycled only after [`BlockLog::remove`] named its incarnation, or, if it
+//! names none, once no incarnation is left that could miss it.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use base::{Entropy, Incarnation, WalPosition};
+use parking_lot::Mutex;
+
+use super::device::DeviceVolume;
+use super::directory::DirectoryVolume;
+pub use super::file::Transfer;
+use super::layout::{
+    CLUSTER_ID_BYTES_MAX, FENCE_OFFSET, FenceState, HEADER_PAGES, HeaderPage, PAGE, SegmentPage, Stamp, TrimPage,
+    fence_page, fence_state,
+};
+use super::replay::{self, ReplayEnd, ReplayedRecord};
+use super::volume::{BlockFile, HeaderName, SegmentId, Volume, is_full};
+use super::writer::{self, Wal};
+use super::{DurableSink, WalError};
+
+/// What the opener may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Everything; at most one process at a time.
+    Owner,
+    /// Fence and replay, beside an owner that may be alive.
+    Taker,
+    /// Look only (`headwater wal show`).
+    Observer,
+}
+
+/// How a log is opened.
+#[derive(Clone, Debug)]
+pub struct BlockLogOptions {
+    /// A directory (made if missing), a block device, or a file to be cut up like a device.
+    pub path: PathBuf,
+    /// What the opener may do.
+    pub access: Access,
+    /// Bytes of a segment, a multiple of 4096; for a volume made earlier, what it was made with counts.
+    pub segment_bytes: u64,
+    /// The most un-trimmed bytes of one incarnation; beyond, the writer waits. At least two segments.
+    pub capacity_bytes: u64,
+    /// Segments kept ready ahead of the writer.
+    pub segments_ahead: usize,
+    /// How bytes reach the device.
+    pub transfer: Transfer,
+    /// Where nonces come from.
+    pub entropy: Entropy,
+}
+
+impl BlockLogOptions {
+    /// The defaults: 64 MiB segments, 2 GiB, one segment ahead, direct I/O.
+    pub fn new(path: impl Into<PathBuf>, access: Access) -> Self {
+        Self {
+            path: path.into(),
+            access,
+            segment_bytes: 64 << 20,
+            capacity_bytes: 2 << 30,
+            segments_ahead: 1,
+            transfer: Transfer::Auto,
+            entropy: Entropy::system(),
+        }
+    }
+}
+
+/// What is known of an incarnation without reading its records.
+#[derive(Clone, Debug)]
+pub struct IncarnationSummary {
+    /// Which.
+    pub incarnation: Incarnation,
+    /// The cluster it belongs to; `Err` says what is wrong with its header.
+    pub cluster_id: Result<String, String>,
+    /// What its fence page says.
+    pub fence: FenceState,
+    /// Records below are committed.
+    pub trimmed: WalPosition,
+    /// Logical numbers of its segments, trimmed ones that wait for recycling included.
+    pub segments: Vec<u64>,
+    /// Bytes of one segment.
+    pub segment_bytes: u64,
+}
+
+/// Segments that belong to no incarnation, and the incarnations that are being written.
+#[derive(Debug, Default)]
+pub(crate) struct Pool {
+    pub(crate) free: Mutex<Vec<(SegmentId, Arc<dyn BlockFile>)>>,
+    pub(crate) running: Mutex<Vec<Incarnation>>,
+}
+
+/// One segment of a volume and what its page says.
+pub(crate) struct Scanned {
+    pub(crate) id: SegmentId,
+    pub(crate) file: Option<Arc<dyn BlockFile>>,
+    pub(crate) page: Result<SegmentPage, String>,
+    /// The page could not be read at all.
+    pub(crate) unreadable: Option<std::io::Error>,
+}
+
+/// A header of a volume and its pages, where they could be read.
+pub(crate) struct Header {
+    pub(crate) name: HeaderName,
+    pub(crate) incarnation: Option<Incarnation>,
+    pub(crate) file: Option<Arc<dyn BlockFile>>,
+    pub(crate) pages: Vec<u8>,
+    pub(crate) page: Result<HeaderPage, String>,
+}
+
+/// One WAL directory or raw device.
+#[derive(Debug)]
+pub struct BlockLog {
+    volume: Arc<dyn Volume>,
+    options: BlockLogOptions,
+    pool: Arc<Pool>,
+}
+
+impl BlockLog {
+    /// Opens the log of `options.path`.
+    ///
+    /// # Errors
+    /// [`WalError::InUse`] when another process owns it, [`WalError::Foreign`] when a device holds something else.
+    pub fn open(options: BlockLogOptions) -> Result<Self, WalError> {
+        let volume = open_volume(&options.path, &options)?;
+        Self::over(volume, options)
+    }
+
+    /// A log over storage of the caller's; `options.path` is not looked at.
+    ///
+    /// # Errors
+    /// When an option cannot work or the volume cannot be listed.
+    pub fn over(volume: Arc<dyn Volume>, options: BlockLogOptions) -> Result<Self, WalError> {
+        let size = volume.segment_bytes();
+        if size < 2 * PAGE as u64 || !size.is_multiple_of(PAGE as u64) || size > 1 << 30 {
+            let reason = format!("{size} is not a multiple of {PAGE} from {} to 1 GiB", 2 * PAGE);
+            return Err(WalError::Option { option: "segment_bytes", reason });
+        }
+        if options.capacity_bytes / size < 2 {
+            let reason = format!("{} is less than two segments of {size}", options.capacity_bytes);
+            return Err(WalError::Option { option: "capacity_bytes", reason });
+        }
+        let log = Self { volume, options, pool: Arc::default() };
+        if log.options.access == Access::Owner {
+            let mut free: Vec<_> = log.scan()?.into_iter().filter(|s| s.page == Ok(SegmentPage::Free)).collect();
+            log.pool.free.lock().extend(free.drain(..).filter_map(|s| Some((s.id, s.file?))));
+            log.shrink_pool()?;
+        }
+        Ok(log)
+    }
+
+    /// The incarnations there are, each with what its header says; also those of which only segments are left.
+    ///
+    /// # Errors
+    /// When the volume cannot be listed.
+    pub fn incarnations(&self) -> Result<Vec<IncarnationSummary>, WalError> {
+        let segments = self.scan()?;
+        let mut summaries: Vec<IncarnationSummary> = Vec::new();
+        for header in self.headers()? {
+            let Some(incarnation) = header.incarnation else { continue };
+            let stamp = header.page.as_ref().map(|page| page.stamp).ok();
+            let trim = stamp.and_then(|stamp| TrimPage::newest(&header.pages, stamp));
+            let fence = header.pages.get(FENCE_OFFSET as usize..).zip(stamp);
+            summaries.push(IncarnationSummary {
+                incarnation,
+                segment_bytes: header.page.as_ref().map_or(self.volume.segment_bytes(), |page| page.segment_bytes),
+                cluster_id: header.page.map(|page| page.cluster_id),
+                fence: fence.map_or(FenceState::Unreadable, |(page, stamp)| fence_state(page, stamp)),
+                trimmed: trim.map_or(WalPosition(0), |trim| trim.trimmed),
+                segments: Vec::new(),
+            });
+        }
+        for segment in segments {
+            let Ok(SegmentPage::InUse { stamp, logical }) = segment.page else { continue };
+            let known = summaries.iter().position(|summary| summary.incarnation == stamp.incarnation);
+            let at = known.unwrap_or_else(|| {
+                summaries.push(IncarnationSummary {
+                    incarnation: stamp.incarnation,
+                    cluster_id: Err("its header is missing".to_owned()),
+                    fence: FenceState::Unreadable,
+                    trimmed: WalPosition(0),
+                    segments: Vec::new(),
+                    segment_bytes: self.volume.segment_bytes(),
+                });
+                summaries.len() - 1
+            });
+            summaries[at].segments.push(logical);
+        }
+        for summary in &mut summaries {
+            summary.segments.sort_unstable();
+        }
+        summaries.sort_by_key(|summary| summary.incarnation);
+        Ok(summaries)
+    }
+
+    /// Makes a fresh incarnation and starts its threads. The caller commits it `OPEN` before the first append.
+    ///
+    /// # Errors
+    /// [`WalError::Exists`], [`WalError::NoSpace`], or what storage says.
+    pub fn create<T: Send + 'static>(
+        &self,
+        incarnation: Incarnation,
+        cluster_id: &str,
+        sink: impl DurableSink<T>,
+    ) -> Result<Wal<T>, WalError> {
+        self.demand(&[Access::Owner], "append")?;
+        if cluster_id.len() > CLUSTER_ID_BYTES_MAX {
+            let reason = format!("longer than {CLUSTER_ID_BYTES_MAX} bytes");
+            return Err(WalError::Option { option: "cluster_id", reason });
+        }
+        let others = self.incarnations()?;
+        if others.iter().any(|summary| summary.incarnation == incarnation) {
+            return Err(WalError::Exists { incarnation, path: self.volume.path() });
+        }
+        if others.is_empty() {
+            self.reclaim_nameless()?;
+        }
+        let stamp = Stamp { incarnation, nonce: self.options.entropy.next_u64() };
+        let segment_bytes = self.volume.segment_bytes();
+        let header = HeaderPage { stamp, segment_bytes, cluster_id: cluster_id.to_owned() };
+        let trim = TrimPage { stamp, sequence: 1, trimmed: WalPosition(0), assigned: 0 };
+        let mut pages = super::buffer::AlignedBuffer::zeroed(HEADER_PAGES * PAGE);
+        let bytes = pages.as_mut_slice();
+        bytes[..PAGE].copy_from_slice(&header.encode());
+        bytes[TrimPage::offset(1) as usize..][..PAGE].copy_from_slice(&trim.encode());
+        bytes[FENCE_OFFSET as usize..].copy_from_slice(&fence_page(stamp, FenceState::Open));
+        let file = self.volume.create_header(incarnation, pages.as_slice()).map_err(|error| self.no_space(error))?;
+        let setup = writer::Setup {
+            volume: Arc::clone(&self.volume),
+            pool: Arc::clone(&self.pool),
+            header: file,
+            trim,
+            segments_max: (self.options.capacity_bytes / segment_bytes) as usize,
+            segments_ahead: self.options.segments_ahead.max(1),
+        };
+        writer::start(setup, sink).map_err(|error| self.no_space(error))
+    }
+
+    /// Writes the fence page of `incarnation`, and nothing else. May be repeated.
+    ///
+    /// # Errors
+    /// [`WalError::NotFound`], [`WalError::Damaged`] when the header cannot name its stamp, or what storage says: then
+    /// nothing is known, and it is to be called again.
+    pub fn fence(&self, incarnation: Incarnation) -> Result<(), WalError> {
+        self.demand(&[Access::Owner, Access::Taker], "fence")?;
+        let header = self.header_of(incarnation)?;
+        let (Some(file), Ok(page)) = (header.file, &header.page) else {
+            let reason = header.page.err().unwrap_or_else(|| "its header cannot be opened".to_owned());
+            return Err(WalError::Damaged { incarnation, reason });
+        };
+        let mut buffer = super::buffer::AlignedBuffer::zeroed(PAGE);
+        buffer.as_mut_slice().copy_from_slice(&fence_page(page.stamp, FenceState::Fenced));
+        file.write_at(buffer.as_slice(), FENCE_OFFSET)
+            .map_err(|source| WalError::io(format!("fencing WAL incarnation {incarnation}"), source))
+    }
+
+    /// Reads the records of `incarnation` from `from`, which is 0, a [`super::Group::end`] or a
+    /// [`ReplayedRecord::next`]. Fence it first: what a living owner appends afterwards is missed.
+    ///
+    /// # Errors
+    /// When storage cannot be read. Damage is not an error but a [`ReplayEnd::Corrupt`].
+    pub fn replay(
+        &self,
+        incarnation: Incarnation,
+        from: WalPosition,
+        visit: &mut dyn FnMut(ReplayedRecord) -> ControlFlow<()>,
+    ) -> Result<ReplayEnd, WalError> {
+        let header = match self.header_of(incarnation) {
+            Ok(header) => Some(header),
+            Err(WalError::NotFound { .. }) => None,
+            Err(error) => return Err(error),
+        };
+        replay::replay(incarnation, header, self.scan()?, from, visit)
+    }
+
+    /// Gives the segments of `incarnation` to the pool and removes its header. Only after metadata says `RECOVERED` or
+    /// `ABANDONED`. May be repeated.
+    ///
+    /// # Errors
+    /// While the incarnation is being written here, or what storage says.
+    pub fn remove(&self, incarnation: Incarnation) -> Result<(), WalError> {
+        self.demand(&[Access::Owner], "remove an incarnation")?;
+        if self.pool.running.lock().contains(&incarnation) {
+            let path = self.volume.path();
+            return Err(WalError::InUse { path, owner: "this process, which still appends to it".to_owned() });
+        }
+        let failed = |source| WalError::io(format!("removing WAL incarnation {incarnation}"), source);
+        for segment in self.scan()? {
+            let (Ok(SegmentPage::InUse { stamp, .. }), Some(file)) = (segment.page, segment.file) else { continue };
+            // Trimmed segments of a running incarnation may wait in the pool under their old page.
+            let pooled = self.pool.free.lock().iter().any(|(id, _)| *id == segment.id);
+            if stamp.incarnation == incarnation {
+                write_page(&*file, &SegmentPage::Free.encode(), 0).map_err(failed)?;
+                if !pooled {
+                    self.pool.free.lock().push((segment.id, file));
+                }
+            }
+        }
+        for header in self.headers()?.into_iter().filter(|header| header.incarnation == Some(incarnation)) {
+            self.volume.remove_header(&header.name).map_err(failed)?;
+        }
+        self.shrink_pool()
+    }
+
+    /// Bytes of one segment.
+    pub fn segment_bytes(&self) -> u64 {
+        self.volume.segment_bytes()
+    }
+
+    /// Segments that wait to be recycled.
+    pub fn free_segments(&self) -> usize {
+        self.pool.free.lock().len()
+    }
+
+    fn demand(&self, allowed: &[Access], operation: &'static str) -> Result<(), WalError> {
+        let access = self.options.access;
+        if allowed.contains(&access) {
+            return Ok(());
+        }
+        Err(WalError::Access { path: self.volume.path(), access, operation })
+    }
+
+    fn no_space(&self, error: std::io::Error) -> WalError {
+        if is_full(&error) {
+            return WalError::NoSpace { path: self.volume.path(), bytes: self.volume.segment_bytes() };
+        }
+        WalError::io(format!("making a WAL incarnation in {}", self.volume.path()), error)
+    }
+
+    fn header_of(&self, incarnation: Incarnation) -> Result<Header, WalError> {
+        let found = self.headers()?.into_iter().find(|header| header.incarnation == Some(incarnation));
+        found.ok_or_else(|| WalError::NotFound { incarnation, path: self.volume.path() })
+    }
+
+    fn headers(&self) -> Result<Vec<Header>, WalError> {
+        let failed = |source| WalError::io(format!("reading the WAL headers of {}", self.volume.path()), source);
+        let mut headers = Vec::new();
+        for (name, named) in self.volume.headers().map_err(failed)? {
+            let mut pages = super::buffer::AlignedBuffer::zeroed(HEADER_PAGES * PAGE);
+            let (file, page) = match self.volume.open_header(&name) {
+                Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => (None, Err(error.to_string())),
+                Err(error) => return Err(failed(error)),
+                Ok(file) => {
+                    file.read_at(pages.as_mut_slice(), 0).map_err(failed)?;
+                    (
+                        Some(file),
+                        HeaderPage::decode(&pages.as_slice()[..PAGE]).map_err(|why| format!("header page: {why}")),
+                    )
+                }
+            };
+            let told = page.as_ref().ok().map(|page| page.stamp.incarnation);
+            let page = match (named, told) {
+                (Some(named), Some(told)) if named != told => Err(format!("header page: it names {told}")),
+                _ => page,
+            };
+            headers.push(Header { name, incarnation: named.or(told), file, pages: pages.as_slice().to_vec(), page });
+        }
+        Ok(headers)
+    }
+
+    fn scan(&self) -> Result<Vec<Scanned>, WalError> {
+        let failed = |source| WalError::io(format!("reading the WAL segments of {}", self.volume.path()), source);
+        let mut segments = Vec::new();
+        let mut buffer = super::buffer::AlignedBuffer::zeroed(PAGE);
+        for id in self.volume.segments().map_err(failed)? {
+            let read = self.volume.open_segment(id).and_then(|file| {
+                file.read_at(buffer.as_mut_slice(), 0)?;
+                Ok(file)
+            });
+            segments.push(match read {
+                Ok(file) => {
+                    let page = SegmentPage::decode(buffer.as_slice()).map_err(str::to_owned);
+                    Scanned { id, file: Some(file), page, unreadable: None }
+                }
+                Err(error) => {
+                    // A file that is too short is damage that can be told; any other failure may pass.
+                    let short = error.kind() == std::io::ErrorKind::UnexpectedEof;
+                    let page = Err(error.to_string());
+                    Scanned { id, file: None, page, unreadable: (!short).then_some(error) }
+                }
+            });
+        }
+        Ok(segments)
+    }
+
+    /// Frees segments whose page says nothing sensible; only called while no incarnation could miss them.
+    fn reclaim_nameless(&self) -> Result<(), WalError> {
+        for segment in self.scan()?.into_iter().filter(|segment| segment.page.is_err() && segment.unreadable.is_none())
+        {
+            let failed = |source| WalError::io(format!("reclaiming a WAL segment of {}", self.volume.path()), source);
+            match segment.file {
+                Some(file) => {
+                    write_page(&*file, &SegmentPage::Free.encode(), 0).map_err(failed)?;
+                    self.pool.free.lock().push((segment.id, file));
+                }
+                None => self.volume.remove_segment(segment.id).map_err(failed)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Keeps no more free segments than one incarnation can use.
+    fn shrink_pool(&self) -> Result<(), WalError> {
+        let most = (self.options.capacity_bytes / self.volume.segment_bytes()) as usize;
+        loop {
+            let mut free = self.pool.free.lock();
+            if free.len() <= most || !self.volume.can_remove_segments() {
+                return Ok(());
+            }
+            let Some((id, _)) = free.pop() else { return Ok(()) };
+            drop(free);
+            self.volume
+                .remove_segment(id)
+                .map_err(|source| WalError::io(format!("shrinking the WAL {}", self.volume.path()), source))?;
+        }
+    }
+}
+
+/// Writes one page, from memory that direct I/O accepts.
+pub(crate) fn write_page(file: &dyn BlockFile, page: &super::layout::Page, offset: u64) -> std::io::Result<()> {
+    let mut buffer = super::buffer::AlignedBuffer::zeroed(PAGE);
+    buffer.as_mut_slice().copy_from_slice(page);
+    file.write_at(buffer.as_slice(), offset)
+}
+
+fn open_volume(path: &Path, options: &BlockLogOptions) -> Result<Arc<dyn Volume>, WalError> {
+    let is_device = path.exists() && !path.is_dir();
+    Ok(match (is_device, options.access) {
+        (true, access) => Arc::new(DeviceVolume::open(path, options.segment_bytes, options.transfer, access)?),
+        (false, Access::Owner) => Arc::new(DirectoryVolume::own(path, options.segment_bytes, options.transfer)?),
+        (false, access) => {
+            Arc::new(DirectoryVolume::visit(path, options.segment_bytes, options.transfer, access == Access::Taker)?)
+        }
+    })
+}

@@ -1,0 +1,302 @@
+//! Reading an incarnation back.
+//!
+//! Records chain: each names the position and the CRC of the one before, its own position, and the distance from the
+//! start of its group. So a stale byte of a recycled segment (another incarnation, or a lower position of this one) is
+//! never taken for fresh, and a gap cannot be stepped over.
+//!
+//! At a break the replay looks on. The owner has one write in flight, and starts it only after the one before returned.
+//! So the survivors of a torn tail are all of *one* group, and that group is the one that the break lies in or could be
+//! followed by: it began at or before the break, at the next page boundary, or at the start of the next segment. Any other
+//! survivor, and any intact start of a group that the chain did not lead to, proves that what is missing had been durable:
+//! corruption. (What cannot be told apart: damage to the very last group, nothing of a later one having reached the
+//! device. It looks like a torn tail.)
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use base::{Incarnation, Offset, StreamEpoch, StreamId, TimestampMs, WalPosition};
+use bytes::Bytes;
+use memchr::memmem;
+use thiserror::Error;
+
+use super::WalError;
+use super::buffer::AlignedBuffer;
+use super::layout::{PAGE, RECORD_HEADER, RecordHeader, SegmentPage, Stamp, TrimPage};
+use super::log::{Header, Scanned};
+use super::volume::BlockFile;
+
+/// A record read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplayedRecord {
+    /// The stream.
+    pub stream: StreamId,
+    /// The stream's epoch when it was appended.
+    pub epoch: StreamEpoch,
+    /// First offset.
+    pub base: Offset,
+    /// First offset after.
+    pub end: Offset,
+    /// Newest timestamp inside.
+    pub max_timestamp: TimestampMs,
+    /// The bytes, in one piece.
+    pub payload: Bytes,
+    /// Number of the record in its incarnation.
+    pub sequence: u64,
+    /// Where it lies.
+    pub position: WalPosition,
+    /// Where it ends: a position to replay from.
+    pub next: WalPosition,
+}
+
+/// How a replay ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplayEnd {
+    /// Nothing follows the last record.
+    Clean {
+        /// The position after everything.
+        end: WalPosition,
+    },
+    /// A write was under way when the owner died; none of it was acknowledged.
+    TornTail {
+        /// The position after everything whole.
+        end: WalPosition,
+        /// Where the torn bytes begin.
+        at: WalPosition,
+    },
+    /// Something that was durable is missing or broken.
+    Corrupt {
+        /// Where.
+        at: WalPosition,
+        /// What.
+        reason: DamageReason,
+    },
+    /// The visitor asked to stop.
+    Stopped {
+        /// The position after the record that it was shown last.
+        end: WalPosition,
+    },
+}
+
+/// What is wrong with an incarnation.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DamageReason {
+    /// No header file or slot.
+    #[error("its header is missing")]
+    MissingHeader,
+    /// The header is there, but not what it should be.
+    #[error("{0}")]
+    BadHeader(String),
+    /// A segment that must exist does not, or its page cannot be recognised.
+    #[error("segment {0} is missing or its first page is broken")]
+    MissingSegment(u64),
+    /// Records that were written later than the broken place survive.
+    #[error("a record is broken, but record {sequence} at {position}, written after it was durable, is whole")]
+    LaterRecord {
+        /// Sequence of a survivor.
+        sequence: u64,
+        /// Its position.
+        position: WalPosition,
+    },
+}
+
+struct Loaded {
+    logical: u64,
+    memory: AlignedBuffer,
+}
+
+struct Reader {
+    incarnation: Incarnation,
+    stamp: Stamp,
+    size: u64,
+    segments: BTreeMap<u64, Arc<dyn BlockFile>>,
+}
+
+pub(crate) fn replay(
+    incarnation: Incarnation,
+    header: Option<Header>,
+    scanned: Vec<Scanned>,
+    from: WalPosition,
+    visit: &mut dyn FnMut(ReplayedRecord) -> ControlFlow<()>,
+) -> Result<ReplayEnd, WalError> {
+    let corrupt = |reason| Ok(ReplayEnd::Corrupt { at: from, reason });
+    let Some(header) = header else { return corrupt(DamageReason::MissingHeader) };
+    let page = match header.page {
+        Ok(page) => page,
+        Err(why) => return corrupt(DamageReason::BadHeader(why)),
+    };
+    let Some(trim) = TrimPage::newest(&header.pages, page.stamp) else {
+        return corrupt(DamageReason::BadHeader("both trim pages are broken".to_owned()));
+    };
+    let mut segments = BTreeMap::new();
+    for segment in scanned {
+        if let Some(error) = segment.unreadable {
+            return Err(WalError::io(format!("reading segment {} for {incarnation}", segment.id.0), error));
+        }
+        match (segment.page, segment.file) {
+            (Ok(SegmentPage::InUse { stamp, logical }), Some(file)) if stamp == page.stamp => {
+                segments.insert(logical, file);
+            }
+            _ => {}
+        }
+    }
+    let size = page.segment_bytes;
+    let first = from.0 / size;
+    let in_first = from.0 % size;
+    let at_boundary = in_first == 0 && first > 0;
+    if first >= trim.assigned {
+        // The last group filled its segment to the last byte and the next had not been made.
+        if at_boundary && first == trim.assigned && segments.contains_key(&(first - 1)) {
+            return Ok(ReplayEnd::Clean { end: from });
+        }
+        return corrupt(DamageReason::MissingSegment(first));
+    }
+    if let Some(missing) = (first..trim.assigned).find(|logical| !segments.contains_key(logical)) {
+        return corrupt(DamageReason::MissingSegment(missing));
+    }
+    let reader = Reader { incarnation, stamp: page.stamp, size, segments };
+    reader.run(WalPosition(first * size + in_first.max(PAGE as u64)), visit)
+}
+
+impl Reader {
+    fn load(&self, logical: u64) -> Result<Option<Loaded>, WalError> {
+        const PIECE: usize = 1 << 20;
+        let Some(file) = self.segments.get(&logical) else { return Ok(None) };
+        let mut memory = AlignedBuffer::zeroed(self.size as usize);
+        for (index, piece) in memory.as_mut_slice().chunks_mut(PIECE).enumerate() {
+            file.read_at(piece, (index * PIECE) as u64).map_err(|source| {
+                WalError::io(format!("reading segment {logical} of WAL incarnation {}", self.incarnation), source)
+            })?;
+        }
+        Ok(Some(Loaded { logical, memory }))
+    }
+
+    fn run(
+        &self,
+        from: WalPosition,
+        visit: &mut dyn FnMut(ReplayedRecord) -> ControlFlow<()>,
+    ) -> Result<ReplayEnd, WalError> {
+        let page = PAGE as u64;
+        let mut at = from;
+        let mut last: Option<(RecordHeader, u32)> = None;
+        let Some(mut segment) = self.load(from.0 / self.size)? else {
+            return Ok(ReplayEnd::Corrupt { at: from, reason: DamageReason::MissingSegment(from.0 / self.size) });
+        };
+        loop {
+            let aligned = WalPosition(at.0.next_multiple_of(page));
+            let mut next_segment = None;
+            let mut found = self.record(&segment, at, from, last.as_ref(), true);
+            if found.is_none() && aligned != at {
+                found = self.record(&segment, aligned, from, last.as_ref(), false);
+            }
+            if found.is_none() {
+                let start = WalPosition((segment.logical + 1) * self.size + page);
+                next_segment = self.load(segment.logical + 1)?;
+                found = next_segment.as_ref().and_then(|next| self.record(next, start, from, last.as_ref(), false));
+            }
+            let Some((header, crc, payload)) = found else {
+                return self.look_on(&segment, next_segment.as_ref(), at, last.as_ref());
+            };
+            let next = WalPosition(header.position.0 + (RECORD_HEADER + payload.len()) as u64);
+            let record = ReplayedRecord {
+                stream: header.stream,
+                epoch: header.epoch,
+                base: header.base,
+                end: header.end,
+                max_timestamp: header.max_timestamp,
+                payload: Bytes::copy_from_slice(payload),
+                sequence: header.sequence,
+                position: header.position,
+                next,
+            };
+            last = Some((header, crc));
+            at = next;
+            if let Some(next_segment) = next_segment.filter(|s| s.logical == header.position.0 / self.size) {
+                segment = next_segment;
+            }
+            if visit(record).is_break() {
+                return Ok(ReplayEnd::Stopped { end: at });
+            }
+        }
+    }
+
+    /// The record at `at`, if it is whole and the chain leads to it. `inside` allows it to go on a group.
+    fn record<'a>(
+        &self,
+        segment: &'a Loaded,
+        at: WalPosition,
+        from: WalPosition,
+        last: Option<&(RecordHeader, u32)>,
+        inside: bool,
+    ) -> Option<(RecordHeader, u32, &'a [u8])> {
+        let place = at.0.checked_sub(segment.logical * self.size)?;
+        let bytes = segment.memory.as_slice().get(usize::try_from(place).ok()?..)?;
+        let (header, crc, payload) = RecordHeader::decode(self.stamp, bytes)?;
+        let chained = match last {
+            Some((last, last_crc)) => {
+                header.sequence == last.sequence + 1
+                    && header.previous == last.position
+                    && header.previous_crc == *last_crc
+            }
+            // Nothing between `from` and here was stepped over.
+            None if from.0 == PAGE as u64 => header.sequence == 0,
+            None => header.previous < from,
+        };
+        let grouped = header.group_offset == 0 && at.0.is_multiple_of(PAGE as u64)
+            || inside && header.group_offset > 0 && u64::from(header.group_offset) < at.0;
+        (header.position == at && chained && grouped).then_some((header, crc, payload))
+    }
+
+    /// Decides what the break at `at` is.
+    fn look_on(
+        &self,
+        segment: &Loaded,
+        next: Option<&Loaded>,
+        at: WalPosition,
+        last: Option<&(RecordHeader, u32)>,
+    ) -> Result<ReplayEnd, WalError> {
+        let aligned = at.0.next_multiple_of(PAGE as u64);
+        let next_start = (segment.logical + 1) * self.size + PAGE as u64;
+        let mut groups = BTreeSet::new();
+        let mut torn = false;
+        let mut later = None;
+        let mut look = |loaded: &Loaded| {
+            let base = loaded.logical * self.size;
+            let skip = at.0.saturating_sub(base).min(self.size) as usize;
+            let bytes = loaded.memory.as_slice();
+            for hit in memmem::find_iter(&bytes[skip..], &self.stamp.record_prefix()) {
+                let place = skip + hit;
+                let position = WalPosition(base + place as u64);
+                // A header that names another place is a stale one of this incarnation.
+                let claims = bytes.get(place + 36..place + 44).is_some_and(|b| b == position.0.to_be_bytes());
+                torn |= claims;
+                let Some((header, ..)) = RecordHeader::decode(self.stamp, &bytes[place..]).filter(|_| claims) else {
+                    continue;
+                };
+                let group = position.0.saturating_sub(u64::from(header.group_offset));
+                groups.insert(group);
+                let could_be_in_flight =
+                    header.group_offset > 0 && (group <= at.0 || group == aligned || group == next_start);
+                if (!could_be_in_flight || groups.len() > 1) && later.is_none() {
+                    later = Some(DamageReason::LaterRecord { sequence: header.sequence, position });
+                }
+            }
+        };
+        look(segment);
+        if let Some(next) = next {
+            look(next);
+        }
+        for logical in self.segments.range(segment.logical + 2..).map(|(logical, _)| *logical) {
+            if let Some(loaded) = self.load(logical)? {
+                look(&loaded);
+            }
+        }
+        // Where the owner's next group would have begun, as it counted: a full segment ends at the next one's first byte.
+        let end = if last.is_some() { WalPosition(aligned) } else { at };
+        Ok(match (later, torn) {
+            (Some(reason), _) => ReplayEnd::Corrupt { at, reason },
+            (None, true) => ReplayEnd::TornTail { end, at },
+            (None, false) => ReplayEnd::Clean { end },
+        })
+    }
+}

@@ -1,0 +1,101 @@
+//! The port to the storage of a block log. Real files and devices stand behind it, and so do the faults of tests.
+//!
+//! A [`Volume`] holds two kinds of things: **headers**, one small file of four pages per incarnation, and **segments**,
+//! all of one size. It knows nothing of what the pages say.
+
+use std::fmt;
+use std::io;
+use std::sync::Arc;
+
+use base::Incarnation;
+
+/// A fixed-size run of bytes that is read and written in whole pages.
+pub trait BlockFile: Send + Sync + fmt::Debug {
+    /// Fills `buffer` from `offset`, from the device and not from a cache that another host's write would miss. Both are
+    /// multiples of the page. Bytes that are not there are an error (`UnexpectedEof`), never zeros.
+    ///
+    /// # Errors
+    /// Whatever the device says.
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+
+    /// Writes `bytes` at `offset`; on return they are durable. Both are multiples of the page.
+    ///
+    /// # Errors
+    /// Whatever the device says. After an error any part of the range may hold old, new or torn sectors, now or later.
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+}
+
+/// A header of a volume, by the name the volume gave it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HeaderName(pub String);
+
+/// A segment of a volume, by the number the volume gave it. It says nothing about its place in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SegmentId(pub u64);
+
+/// Where headers and segments live.
+pub trait Volume: Send + Sync + fmt::Debug {
+    /// The directory or device, for messages.
+    fn path(&self) -> String;
+
+    /// The size of every segment. A volume made earlier keeps the size it was made with.
+    fn segment_bytes(&self) -> u64;
+
+    /// The headers there are; `Some` incarnation where the name itself tells.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    fn headers(&self) -> io::Result<Vec<(HeaderName, Option<Incarnation>)>>;
+
+    /// Opens a header.
+    ///
+    /// # Errors
+    /// `NotFound` when there is none of that name.
+    fn open_header(&self, name: &HeaderName) -> io::Result<Arc<dyn BlockFile>>;
+
+    /// Makes a header holding `pages`, durable in contents and name; after a crash it is there whole or not at all.
+    ///
+    /// # Errors
+    /// `AlreadyExists`, `StorageFull`, or whatever the device says.
+    fn create_header(&self, incarnation: Incarnation, pages: &[u8]) -> io::Result<Arc<dyn BlockFile>>;
+
+    /// Removes a header, durably; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// Whatever the device says.
+    fn remove_header(&self, name: &HeaderName) -> io::Result<()>;
+
+    /// The segments there are, in order.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    fn segments(&self) -> io::Result<Vec<SegmentId>>;
+
+    /// Opens a segment.
+    ///
+    /// # Errors
+    /// `NotFound`, or `UnexpectedEof` for one that is shorter than it was made.
+    fn open_segment(&self, id: SegmentId) -> io::Result<Arc<dyn BlockFile>>;
+
+    /// Makes one more segment, filled with zeros, durable in contents and name.
+    ///
+    /// # Errors
+    /// `StorageFull` or `QuotaExceeded` when there is no room now: nothing is left behind.
+    fn create_segment(&self) -> io::Result<(SegmentId, Arc<dyn BlockFile>)>;
+
+    /// Whether room can be given back: a device keeps all its segments.
+    fn can_remove_segments(&self) -> bool {
+        true
+    }
+
+    /// Gives a segment's room back, where the volume can.
+    ///
+    /// # Errors
+    /// Whatever the device says.
+    fn remove_segment(&self, id: SegmentId) -> io::Result<()>;
+}
+
+/// Whether an error says "no room now" rather than "broken".
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

@@ -1,0 +1,604 @@
+//! Appending: one incarnation, three threads.
+//!
+//! - **Writer**: takes what is queued, up to [`GROUP_BYTES_MAX`], encodes it once into an aligned buffer and writes it with
+//!   one synced write. The next group is whatever has gathered meanwhile: small when idle, large under load, no timer.
+//! - **Completer**: takes every group durable so far, reads the fence page once, and only then hands them to the sink. The
+//!   read begins after the last of those writes returned; groups that become durable during the read wait for the next
+//!   (models/blocklog.py, "header read before the record's write").
+//! - **Preparer**: writes trim pages, recycles trimmed segments and keeps the next ones ready. A full disk makes it try
+//!   again and the writer wait.
+//!
+//! The first error of any of them ends all: no acknowledgement follows, nothing is tried again.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use base::{WalPosition, task};
+use parking_lot::{Condvar, Mutex};
+
+use super::buffer::AlignedBuffer;
+use super::layout::{FENCE_OFFSET, FenceState, PAGE, RECORD_HEADER, RecordHeader, SegmentPage, TrimPage, fence_state};
+use super::log::{Pool, write_page};
+use super::volume::{BlockFile, SegmentId, Volume, is_full};
+use super::{Append, DurableSink, GROUP_BYTES_MAX, Group, SPACE_RETRY_INTERVAL, WalFailure, WriterWait};
+
+/// A log as it stands.
+#[derive(Clone, Debug)]
+pub struct WalStatus {
+    /// The end of what is durable.
+    pub durable: WalPosition,
+    /// The end of what the sink was given.
+    pub acknowledged: WalPosition,
+    /// Records below are committed.
+    pub trimmed: WalPosition,
+    /// Bytes appended and not yet given to the sink.
+    pub queued_bytes: u64,
+    /// Un-trimmed bytes at which the writer waits.
+    pub capacity_bytes: u64,
+    /// What the writer waits for.
+    pub waiting: Option<WriterWait>,
+    /// Why the log died.
+    pub failure: Option<WalFailure>,
+}
+
+/// One incarnation, open for append. Dropping it without [`Wal::shutdown`] is like a crash: what is queued is lost.
+#[derive(Debug)]
+pub struct Wal<T> {
+    shared: Arc<Shared<T>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+pub(crate) struct Setup {
+    pub(crate) volume: Arc<dyn Volume>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) header: Arc<dyn BlockFile>,
+    pub(crate) trim: TrimPage,
+    pub(crate) segments_max: usize,
+    pub(crate) segments_ahead: usize,
+}
+
+#[derive(Clone)]
+struct Segment {
+    logical: u64,
+    id: SegmentId,
+    file: Arc<dyn BlockFile>,
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "segment {} as {}", self.id.0, self.logical)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stop {
+    No,
+    /// Write what is queued, then end.
+    Flush,
+    /// End at once.
+    Abandon,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    queue: Vec<(Append, T)>,
+    queued_bytes: u64,
+    /// Durable, waiting for a fence-page read.
+    completed: Vec<Group<T>>,
+    /// Segments in use, oldest first; the last is the writer's.
+    live: VecDeque<Segment>,
+    ready: VecDeque<Segment>,
+    trim_to: WalPosition,
+    durable: WalPosition,
+    acknowledged: WalPosition,
+    writer_starved: bool,
+    starved_by: WriterWait,
+    writer_done: bool,
+    stop: Stop,
+    failure: Option<WalFailure>,
+}
+
+#[derive(Debug)]
+struct Shared<T> {
+    state: Mutex<State<T>>,
+    to_writer: Condvar,
+    to_completer: Condvar,
+    to_preparer: Condvar,
+    volume: Arc<dyn Volume>,
+    pool: Arc<Pool>,
+    header: Arc<dyn BlockFile>,
+    stamp: super::layout::Stamp,
+    segment_bytes: u64,
+    segments_max: usize,
+    segments_ahead: usize,
+}
+
+/// Prepares the first segment and starts the threads.
+pub(crate) fn start<T: Send + 'static>(setup: Setup, sink: impl DurableSink<T>) -> io::Result<Wal<T>> {
+    let incarnation = setup.trim.stamp.incarnation;
+    let shared = Arc::new(Shared {
+        state: Mutex::new(State {
+            queue: Vec::new(),
+            queued_bytes: 0,
+            completed: Vec::new(),
+            live: VecDeque::new(),
+            ready: VecDeque::new(),
+            trim_to: setup.trim.trimmed,
+            durable: WalPosition(0),
+            acknowledged: WalPosition(0),
+            writer_starved: false,
+            starved_by: WriterWait::Segment,
+            writer_done: false,
+            stop: Stop::No,
+            failure: None,
+        }),
+        to_writer: Condvar::new(),
+        to_completer: Condvar::new(),
+        to_preparer: Condvar::new(),
+        segment_bytes: setup.volume.segment_bytes(),
+        volume: setup.volume,
+        pool: Arc::clone(&setup.pool),
+        header: setup.header,
+        stamp: setup.trim.stamp,
+        segments_max: setup.segments_max,
+        segments_ahead: setup.segments_ahead,
+    });
+    let mut trim = setup.trim;
+    let first = shared.prepare(&mut trim)?;
+    shared.state.lock().ready.push_back(first);
+    let wal = Wal { shared: Arc::clone(&shared), threads: Mutex::new(Vec::new()) };
+    setup.pool.running.lock().push(incarnation);
+    let (writer, completer, preparer) = (Arc::clone(&shared), Arc::clone(&shared), shared);
+    let spawned = [
+        task::spawn_thread("wal-writer", move || {
+            let guard = PanicGuard(&writer, "writer");
+            writer.write_groups();
+            std::mem::forget(guard);
+        }),
+        task::spawn_thread("wal-completer", move || {
+            let guard = PanicGuard(&completer, "completer");
+            completer.complete_groups(sink);
+            std::mem::forget(guard);
+        }),
+        task::spawn_thread("wal-preparer", move || {
+            let guard = PanicGuard(&preparer, "preparer");
+            preparer.prepare_segments(trim);
+            std::mem::forget(guard);
+        }),
+    ];
+    // On an error the threads that did start end with the dropped `wal`.
+    let mut running = wal.threads.lock();
+    for thread in spawned {
+        running.push(thread?);
+    }
+    drop(running);
+    Ok(wal)
+}
+
+impl<T> Wal<T> {
+    /// Queues an append; the order of calls is the order of the log. `token` comes back through the sink, or is dropped
+    /// once the log has died. Never waits for the disk. A payload over [`Wal::max_record_bytes`] ends the log: the caller
+    /// checks, as it bounds the queue by the memory it charges.
+    pub fn append(&self, append: Append, token: T) {
+        let bytes = (RECORD_HEADER + append.payload_bytes()) as u64;
+        let mut state = self.shared.state.lock();
+        if state.failure.is_some() || state.stop != Stop::No {
+            drop(state);
+            drop((append, token));
+            return;
+        }
+        let idle = state.queue.is_empty();
+        state.queue.push((append, token));
+        state.queued_bytes += bytes;
+        drop(state);
+        if idle {
+            self.shared.to_writer.notify_one();
+        }
+    }
+
+    /// Says that records below `to` are committed. Whole segments below are recycled.
+    pub fn trim(&self, to: WalPosition) {
+        let mut state = self.shared.state.lock();
+        if to > state.trim_to {
+            state.trim_to = to;
+            self.shared.to_preparer.notify_one();
+        }
+    }
+
+    /// The end of what is durable.
+    pub fn position(&self) -> WalPosition {
+        self.shared.state.lock().durable
+    }
+
+    /// Bytes appended and not yet given to the sink.
+    pub fn queued_bytes(&self) -> u64 {
+        self.shared.state.lock().queued_bytes
+    }
+
+    /// Un-trimmed durable bytes.
+    pub fn backlog(&self) -> u64 {
+        let state = self.shared.state.lock();
+        state.durable.0.saturating_sub(state.trim_to.0)
+    }
+
+    /// Un-trimmed bytes at which the writer waits: trim well before.
+    pub fn capacity(&self) -> u64 {
+        self.shared.segments_max as u64 * self.shared.segment_bytes
+    }
+
+    /// The longest payload that a record can hold.
+    pub fn max_record_bytes(&self) -> usize {
+        self.shared.max_record_bytes()
+    }
+
+    /// The whole picture.
+    pub fn status(&self) -> WalStatus {
+        let state = self.shared.state.lock();
+        WalStatus {
+            durable: state.durable,
+            acknowledged: state.acknowledged,
+            trimmed: state.trim_to,
+            queued_bytes: state.queued_bytes,
+            capacity_bytes: self.capacity(),
+            waiting: state.waiting(),
+            failure: state.failure.clone(),
+        }
+    }
+
+    /// Writes and completes what is queued, ends the threads and returns the final position. Blocks; while the writer
+    /// waits for a trim, trims must go on. What is appended afterwards is dropped. May be called again.
+    ///
+    /// # Errors
+    /// When the log has died.
+    pub fn shutdown(&self) -> Result<WalPosition, WalFailure> {
+        {
+            let mut state = self.shared.state.lock();
+            if state.stop == Stop::No {
+                state.stop = Stop::Flush;
+            }
+        }
+        self.shared.wake_all();
+        for thread in self.threads.lock().drain(..) {
+            // A panic was turned into a failure by the thread's guard.
+            let _ = thread.join();
+        }
+        let incarnation = self.shared.stamp.incarnation;
+        self.shared.pool.running.lock().retain(|running| *running != incarnation);
+        let state = self.shared.state.lock();
+        state.failure.clone().map_or(Ok(state.durable), Err)
+    }
+}
+
+impl<T> Drop for Wal<T> {
+    fn drop(&mut self) {
+        self.shared.state.lock().stop = Stop::Abandon;
+        self.shared.wake_all();
+    }
+}
+
+/// Turns a panic of a thread into a failure of the log.
+struct PanicGuard<'a, T>(&'a Shared<T>, &'static str);
+
+impl<T> Drop for PanicGuard<'_, T> {
+    fn drop(&mut self) {
+        self.0.fail(WalFailure::Panicked(self.1));
+    }
+}
+
+impl<T> State<T> {
+    fn waiting(&self) -> Option<WriterWait> {
+        self.writer_starved.then_some(self.starved_by)
+    }
+
+    fn over(&self) -> bool {
+        self.failure.is_some() || self.stop == Stop::Abandon
+    }
+}
+
+impl<T> Shared<T> {
+    fn max_record_bytes(&self) -> usize {
+        self.segment_bytes as usize - PAGE - RECORD_HEADER
+    }
+
+    fn wake_all(&self) {
+        // Taken and released: a thread between its check and its wait must not miss the call.
+        drop(self.state.lock());
+        self.to_writer.notify_all();
+        self.to_completer.notify_all();
+        self.to_preparer.notify_all();
+    }
+
+    fn fail(&self, failure: WalFailure) {
+        let mut state = self.state.lock();
+        if state.failure.is_none() {
+            tracing::error!(incarnation = %self.stamp.incarnation, %failure, "the WAL has died");
+            state.failure = Some(failure);
+        }
+        drop(state);
+        self.wake_all();
+    }
+
+    fn fail_io(&self, what: impl Into<String>, error: io::Error) {
+        self.fail(WalFailure::Io { what: what.into(), error: Arc::new(error) });
+    }
+
+    /// The writer's thread.
+    fn write_groups(&self) {
+        let mut backlog: VecDeque<(Append, T)> = VecDeque::new();
+        let mut buffer = AlignedBuffer::zeroed(PAGE);
+        let mut current: Option<(Segment, usize)> = None;
+        let mut last = (0u64, WalPosition(0), 0u32);
+        while self.gather(&mut backlog) {
+            let Some((first, _)) = backlog.front() else { continue };
+            let needed = RECORD_HEADER + first.payload_bytes();
+            if needed > RECORD_HEADER + self.max_record_bytes() {
+                let bytes = first.payload_bytes();
+                return self.fail(WalFailure::RecordTooLarge { bytes, limit: self.max_record_bytes() });
+            }
+            let size = self.segment_bytes as usize;
+            let (segment, used) = match current.take().filter(|(_, used)| used + needed <= size) {
+                Some(place) => place,
+                None => match self.next_segment() {
+                    Some(segment) => (segment, PAGE),
+                    None => return,
+                },
+            };
+            // What fits: this segment, and the bound of a group unless its first record alone exceeds it.
+            let room = (size - used).min(GROUP_BYTES_MAX.max(needed));
+            let mut length = 0;
+            let mut count = 0;
+            for (append, _) in &backlog {
+                let record = RECORD_HEADER + append.payload_bytes();
+                if length + record > room {
+                    break;
+                }
+                length += record;
+                count += 1;
+            }
+            let padded = length.next_multiple_of(PAGE);
+            if buffer.len() < padded || buffer.len() > 2 * GROUP_BYTES_MAX && padded <= GROUP_BYTES_MAX {
+                buffer = AlignedBuffer::zeroed(padded.next_power_of_two());
+            }
+            let start = WalPosition(segment.logical * self.segment_bytes + used as u64);
+            let bytes = &mut buffer.as_mut_slice()[..padded];
+            let mut at = 0;
+            for (append, _) in backlog.iter().take(count) {
+                let (sequence, previous, previous_crc) = last;
+                let payload_bytes = append.payload_bytes();
+                let header = RecordHeader {
+                    sequence,
+                    position: WalPosition(start.0 + at as u64),
+                    previous,
+                    previous_crc,
+                    group_offset: at as u32,
+                    stream: append.stream,
+                    epoch: append.epoch,
+                    base: append.base,
+                    end: append.end,
+                    max_timestamp: append.max_timestamp,
+                    payload_bytes: payload_bytes as u32,
+                };
+                let out = &mut bytes[at..at + RECORD_HEADER + payload_bytes];
+                let crc = header.encode(self.stamp, append.payload.iter().map(|slice| &slice[..]), out);
+                last = (sequence + 1, header.position, crc);
+                at += RECORD_HEADER + payload_bytes;
+            }
+            bytes[length..].fill(0);
+            if let Err(error) = segment.file.write_at(bytes, used as u64) {
+                return self.fail_io(format!("writing group at {start}"), error);
+            }
+            let end = WalPosition(start.0 + padded as u64);
+            let tokens = backlog.drain(..count).collect();
+            let mut state = self.state.lock();
+            state.completed.push(Group { tokens, start, end });
+            state.durable = end;
+            drop(state);
+            self.to_completer.notify_one();
+            current = Some((segment, used + padded));
+        }
+    }
+
+    /// Waits until there is something to write. `false` ends the writer.
+    fn gather(&self, backlog: &mut VecDeque<(Append, T)>) -> bool {
+        let mut state = self.state.lock();
+        loop {
+            if state.over() {
+                return false;
+            }
+            if !state.queue.is_empty() {
+                let queue = std::mem::take(&mut state.queue);
+                drop(state);
+                backlog.extend(queue);
+                return true;
+            }
+            if !backlog.is_empty() {
+                return true;
+            }
+            if state.stop == Stop::Flush {
+                state.writer_done = true;
+                drop(state);
+                self.wake_all();
+                return false;
+            }
+            self.to_writer.wait(&mut state);
+        }
+    }
+
+    /// The next prepared segment. `None` ends the writer.
+    fn next_segment(&self) -> Option<Segment> {
+        let mut state = self.state.lock();
+        loop {
+            if state.over() {
+                return None;
+            }
+            let was_starved = state.writer_starved;
+            if let Some(segment) = state.ready.pop_front() {
+                state.writer_starved = false;
+                state.live.push_back(segment.clone());
+                drop(state);
+                self.to_preparer.notify_one();
+                if was_starved {
+                    self.to_completer.notify_one();
+                }
+                return Some(segment);
+            }
+            if !was_starved {
+                state.writer_starved = true;
+                self.to_completer.notify_one();
+            }
+            self.to_writer.wait(&mut state);
+        }
+    }
+
+    /// The completer's thread.
+    fn complete_groups(&self, mut sink: impl DurableSink<T>) {
+        let mut page = AlignedBuffer::zeroed(PAGE);
+        let mut told = None;
+        loop {
+            let mut state = self.state.lock();
+            let waiting = loop {
+                let waiting = state.waiting();
+                let finished = state.writer_done && state.completed.is_empty();
+                if state.over() || finished || waiting != told || !state.completed.is_empty() {
+                    break waiting;
+                }
+                self.to_completer.wait(&mut state);
+            };
+            if state.over() || state.writer_done && state.completed.is_empty() {
+                let failure = state.failure.clone();
+                let unfinished = (std::mem::take(&mut state.queue), std::mem::take(&mut state.completed));
+                state.queued_bytes = 0;
+                drop(state);
+                if let Some(failure) = failure {
+                    sink.failed(failure);
+                }
+                drop(unfinished);
+                return;
+            }
+            // Everything durable by now, and only that, is covered by a read that begins after this.
+            let groups = std::mem::take(&mut state.completed);
+            drop(state);
+            if waiting != told {
+                told = waiting;
+                sink.waiting(waiting);
+            }
+            if groups.is_empty() {
+                continue;
+            }
+            let incarnation = self.stamp.incarnation;
+            match self.header.read_at(page.as_mut_slice(), FENCE_OFFSET) {
+                Err(error) => self.fail(WalFailure::FenceUnreadable { incarnation, reason: error.to_string() }),
+                Ok(()) => match fence_state(page.as_slice(), self.stamp) {
+                    FenceState::Open => {}
+                    FenceState::Fenced => self.fail(WalFailure::Fenced(incarnation)),
+                    FenceState::Unreadable => {
+                        let reason = "its bytes are not the page that was written".to_owned();
+                        self.fail(WalFailure::FenceUnreadable { incarnation, reason });
+                    }
+                },
+            }
+            for group in groups {
+                let bytes: usize = group.tokens.iter().map(|(a, _)| RECORD_HEADER + a.payload_bytes()).sum();
+                let mut state = self.state.lock();
+                if state.over() {
+                    drop(state);
+                    drop(group);
+                    continue;
+                }
+                state.queued_bytes = state.queued_bytes.saturating_sub(bytes as u64);
+                state.acknowledged = group.end;
+                drop(state);
+                sink.durable(group);
+            }
+        }
+    }
+
+    /// The preparer's thread.
+    fn prepare_segments(&self, mut trim: TrimPage) {
+        let mut state = self.state.lock();
+        loop {
+            if state.over() || state.writer_done {
+                return;
+            }
+            if state.trim_to > trim.trimmed {
+                let to = state.trim_to;
+                drop(state);
+                trim.trimmed = to;
+                if let Err(error) = self.write_trim(&mut trim) {
+                    return self.fail_io("writing a trim page", error);
+                }
+                state = self.state.lock();
+            }
+            // The trim page is durable, so a reader knows that what goes now is not missing. The writer's own segment
+            // stays until it has moved on.
+            while state.live.len() > 1
+                && state.live.front().is_some_and(|s| (s.logical + 1) * self.segment_bytes <= trim.trimmed.0)
+            {
+                if let Some(segment) = state.live.pop_front() {
+                    self.pool.free.lock().push((segment.id, segment.file));
+                }
+            }
+            if state.ready.len() >= self.segments_ahead {
+                self.to_preparer.wait(&mut state);
+                continue;
+            }
+            if state.live.len() + state.ready.len() >= self.segments_max {
+                if state.ready.is_empty() {
+                    self.starve(&mut state, WriterWait::Trim);
+                }
+                self.to_preparer.wait(&mut state);
+                continue;
+            }
+            if state.starved_by == WriterWait::Trim {
+                self.starve(&mut state, WriterWait::Segment);
+            }
+            drop(state);
+            match self.prepare(&mut trim) {
+                Ok(segment) => {
+                    state = self.state.lock();
+                    state.starved_by = WriterWait::Segment;
+                    state.ready.push_back(segment);
+                    self.to_writer.notify_one();
+                }
+                Err(error) if is_full(&error) => {
+                    tracing::warn!(wal = %self.volume.path(), %error, "no room for the next WAL segment; trying again");
+                    state = self.state.lock();
+                    self.starve(&mut state, WriterWait::Space);
+                    if !state.over() && !state.writer_done {
+                        self.to_preparer.wait_for(&mut state, SPACE_RETRY_INTERVAL);
+                    }
+                }
+                Err(error) => return self.fail_io("preparing a segment", error),
+            }
+        }
+    }
+
+    fn starve(&self, state: &mut State<T>, by: WriterWait) {
+        state.starved_by = by;
+        if state.writer_starved {
+            self.to_completer.notify_one();
+        }
+    }
+
+    /// Gives the incarnation one more segment: recycled or new, its page durable, and named by the trim page, so that its
+    /// absence would be noticed.
+    fn prepare(&self, trim: &mut TrimPage) -> io::Result<Segment> {
+        let recycled = self.pool.free.lock().pop();
+        let (id, file) = match recycled {
+            Some(segment) => segment,
+            None => self.volume.create_segment()?,
+        };
+        let logical = trim.assigned;
+        write_page(&*file, &SegmentPage::InUse { stamp: self.stamp, logical }.encode(), 0)?;
+        trim.assigned += 1;
+        self.write_trim(trim)?;
+        Ok(Segment { logical, id, file })
+    }
+
+    fn write_trim(&self, trim: &mut TrimPage) -> io::Result<()> {
+        trim.sequence += 1;
+        write_page(&*self.header, &trim.encode(), TrimPage::offset(trim.sequence))
+    }
+}
