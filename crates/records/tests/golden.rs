@@ -1,5 +1,7 @@
 //! Agreement with Kafka's Java clients, through the record sets in `golden/` that they wrote.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::Path;
 
 use base::TimestampMs;

@@ -1,5 +1,7 @@
 //! The rules for producers, one test a rule.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use base::TimestampMs;
 use bytes::Bytes;
 use records::compression::DECOMPRESSED_BYTES_MAX as LIMIT;
