@@ -13,7 +13,7 @@ type Out = Result<String, String>;
 /// A message in a module of its own.
 pub fn module(message: &Message) -> Out {
     let name = model::snake(&message.name);
-    Ok(format!("pub mod {name} {{\nuse super::prelude::*;\n{}}}\n", items(message)?))
+    Ok(format!("pub mod {name} {{\nuse crate::messages::prelude::*;\n{}}}\n", items(message)?))
 }
 
 /// The structs of a message and their codecs.

@@ -1,8 +1,85 @@
-//! Emits what spans messages: the enum of metadata records.
+//! Emits what spans messages: the facts about APIs, the registry of all messages, the enum of metadata records.
 
 use std::fmt::Write;
 
+use crate::model::snake;
 use crate::schema::{Kind, Message};
+
+/// The versions of every API and the `Request` impls; request and response follow each other.
+pub fn api_facts(messages: &[Message]) -> Result<String, String> {
+    let (mut facts, mut impls) = (String::new(), String::new());
+    for pair in messages.chunks(2) {
+        let [request, response] = pair else {
+            return Err(format!("{} has no response", pair[0].name));
+        };
+        let (Kind::Request(key), Kind::Response(of)) = (request.kind, response.kind) else {
+            return Err(format!("{} and {} are no pair", request.name, response.name));
+        };
+        if key != of || request.versions != response.versions || request.flexible != response.flexible {
+            return Err(format!("{} and {} differ in key, versions or flexible versions", request.name, response.name));
+        }
+        let flexible_from = if request.flexible.is_empty() { i16::MAX } else { request.flexible.low };
+        let _ = writeln!(
+            facts,
+            "ApiFacts {{ key: {key}, low: {}, high: {}, flexible_from: {flexible_from} }},",
+            request.versions.low, request.versions.high
+        );
+        let api = request.name.strip_suffix("Request").unwrap_or(&request.name);
+        let _ = writeln!(
+            impls,
+            "impl crate::Request for crate::messages::{} {{\nconst API_KEY: ApiKey = ApiKey::{api};\n\
+             type Response = crate::messages::{};\n}}",
+            request.name, response.name
+        );
+    }
+    Ok(format!("static API_FACTS: &[ApiFacts] = &[\n{facts}];\n{impls}"))
+}
+
+/// The `RecordKey` impls; a key and its value follow each other.
+pub fn record_keys(messages: &[Message]) -> Result<String, String> {
+    let mut impls = String::new();
+    let of_topics: Vec<&Message> = messages.iter().filter(|m| m.kind != Kind::Data).collect();
+    for pair in of_topics.chunks(2) {
+        let (Kind::Key(number), Some(value)) = (pair[0].kind, pair.get(1)) else {
+            return Err(format!("{} is not followed by its value", pair[0].name));
+        };
+        if value.kind != Kind::Value(number) {
+            return Err(format!("{} and {} are no pair", pair[0].name, value.name));
+        }
+        let _ = writeln!(
+            impls,
+            "impl RecordKey for {} {{\nconst RECORD_TYPE: i16 = {number};\ntype Value = {};\n}}",
+            pair[0].name, value.name
+        );
+    }
+    Ok(impls)
+}
+
+/// One entry for every message, with the module it lives in.
+pub fn registry(messages: &[(&str, &Message)]) -> String {
+    let mut entries = String::new();
+    for (module, message) in messages {
+        let kind = match message.kind {
+            Kind::Request(key) => format!("Kind::Request({key})"),
+            Kind::Response(key) => format!("Kind::Response({key})"),
+            Kind::Header => "Kind::Header".to_owned(),
+            Kind::Data => "Kind::Data".to_owned(),
+            Kind::Key(number) => format!("Kind::Key({number})"),
+            Kind::Value(number) => format!("Kind::Value({number})"),
+            Kind::Record(number) => format!("Kind::Metadata({number})"),
+        };
+        let _ = writeln!(entries, "entry::<crate::{}>({kind}),", path(module, message));
+    }
+    format!("/// All of them.\npub static MESSAGES: &[Entry] = &[\n{entries}];\n")
+}
+
+/// The path of a message below the crate's root.
+pub fn path(module: &str, message: &Message) -> String {
+    match module {
+        "messages" | "records" => format!("{module}::{}::{}", snake(&message.name), message.name),
+        _ => format!("{module}::{}", message.name),
+    }
+}
 
 /// `MetadataRecord`, one variant per record of `schemas/meta/`.
 pub fn meta_enum(records: &[Message]) -> Result<String, String> {

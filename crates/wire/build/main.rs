@@ -8,6 +8,7 @@
 //! and line.
 
 mod emit;
+mod emit_arbitrary;
 mod emit_tables;
 mod model;
 mod schema;
@@ -15,7 +16,7 @@ mod schema;
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
-use schema::Message;
+use schema::{Kind, Message};
 
 fn main() {
     if let Err(reason) = generate() {
@@ -31,19 +32,35 @@ fn generate() -> Result<(), String> {
     let kafka = load("schemas/kafka")?;
     let meta = load("schemas/meta")?;
 
-    let mut messages = String::new();
-    for message in kafka.iter().filter(|m| m.kind != schema::Kind::Header) {
-        messages.push_str(&emit::module(message)?);
-        messages.push_str(&format!("pub use {}::{};\n", model::snake(&message.name), message.name));
-    }
-    save(&out, "messages.rs", &messages)?;
+    let records = load("schemas/records")?;
 
-    let mut records = String::new();
-    for message in &meta {
-        records.push_str(&emit::items(message)?);
+    let (headers, apis): (Vec<_>, Vec<_>) = kafka.into_iter().partition(|m| m.kind == Kind::Header);
+    save(&out, "messages.rs", &modules(&apis)?)?;
+    save(&out, "api_facts.rs", &emit_tables::api_facts(&apis)?)?;
+    save(&out, "header.rs", &headers.iter().map(emit::items).collect::<Result<String, _>>()?)?;
+    save(&out, "records.rs", &(modules(&records)? + &emit_tables::record_keys(&records)?))?;
+
+    let mut text = meta.iter().map(emit::items).collect::<Result<String, _>>()?;
+    text.push_str(&emit_tables::meta_enum(&meta)?);
+    save(&out, "meta.rs", &text)?;
+
+    let all: Vec<(&str, &Message)> = (headers.iter().map(|m| ("header", m)))
+        .chain(apis.iter().map(|m| ("messages", m)))
+        .chain(records.iter().map(|m| ("records", m)))
+        .chain(meta.iter().map(|m| ("meta", m)))
+        .collect();
+    save(&out, "registry.rs", &emit_tables::registry(&all))?;
+    save(&out, "arbitrary.rs", &emit_arbitrary::generators(&all)?)
+}
+
+/// A module for every message, the message itself re-exported.
+fn modules(messages: &[Message]) -> Result<String, String> {
+    let mut text = String::new();
+    for message in messages {
+        text.push_str(&emit::module(message)?);
+        text.push_str(&format!("pub use {}::{};\n", model::snake(&message.name), message.name));
     }
-    records.push_str(&emit_tables::meta_enum(&meta)?);
-    save(&out, "meta.rs", &records)
+    Ok(text)
 }
 
 /// Every message of one folder, in the order of the file names.

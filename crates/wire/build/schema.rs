@@ -16,6 +16,7 @@
 //! | `request`/`response Name api=N` | an API's message |
 //! | `header Name` | a request or response header |
 //! | `key`/`value Name type=N` | a record of an internal topic and its record type |
+//! | `data Name` | opaque bytes inside other messages, behind a version |
 //! | `record Name id=N` | a record of the metadata log and its type id |
 //! | `versions=R` | the versions that exist |
 //! | `flexible=R` | versions with compact lengths and tagged fields; `none` if absent |
@@ -87,6 +88,7 @@ pub enum Kind {
     Request(i16),
     Response(i16),
     Header,
+    Data,
     Key(i16),
     Value(i16),
     Record(i16),
@@ -214,6 +216,11 @@ pub fn parse(text: &str) -> Result<Vec<Message>, String> {
             open.push(index);
         }
     }
+    for message in &messages {
+        if let Some(empty) = message.structs.iter().skip(1).find(|s| s.fields.is_empty()) {
+            return Err(format!("0: struct {} of {} has no fields", empty.name, message.name));
+        }
+    }
     Ok(messages)
 }
 
@@ -236,6 +243,7 @@ fn head(line: &str) -> Result<Message, String> {
         "request" => Kind::Request(needed()?),
         "response" => Kind::Response(needed()?),
         "header" => Kind::Header,
+        "data" => Kind::Data,
         "key" => Kind::Key(needed()?),
         "value" => Kind::Value(needed()?),
         "record" => Kind::Record(needed()?),

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use bytes::Bytes;
 
+use crate::api_key::ApiKey;
 use crate::error::{DecodeError, EncodeError};
 use crate::reader::Reader;
 use crate::writer::{Frame, Writer};
@@ -59,6 +60,25 @@ pub trait Message: Codec {
         let mut writer = Writer::new();
         self.encode(&mut writer, version)?;
         Ok(writer.finish())
+    }
+}
+
+/// A request and the response that answers it.
+pub trait Request: Message {
+    /// The API.
+    const API_KEY: ApiKey;
+
+    /// What answers it, in the same version.
+    type Response: Message;
+
+    /// The version of the header in front of the request.
+    fn request_header_version(version: i16) -> i16 {
+        Self::API_KEY.request_header_version(version)
+    }
+
+    /// The version of the header in front of the response.
+    fn response_header_version(version: i16) -> i16 {
+        Self::API_KEY.response_header_version(version)
     }
 }
 

@@ -10,17 +10,24 @@
 //! - Decoding slices the received buffer and encoding shares large byte strings: record batches are never copied.
 //! - Bytes agree with Kafka's own codec, 3.9 and 4.4, in every version of every message.
 
+mod api_key;
 mod codec;
 mod error;
+mod error_code;
 mod reader;
 mod text;
 mod writer;
 
+pub mod header;
 pub mod messages;
 pub mod meta;
+pub mod records;
+pub mod registry;
 
-pub use codec::{Codec, Message};
+pub use api_key::{ApiKey, UnknownApiKey};
+pub use codec::{Codec, Message, Request};
 pub use error::{DecodeError, EncodeError};
+pub use error_code::{ErrorCode, UnknownErrorCode};
 pub use reader::{RawTaggedField, Reader, STRING_BYTES_MAX};
 pub use text::Str;
 pub use writer::{Frame, SHARE_BYTES_MIN, TagSection, Writer};

@@ -4,7 +4,7 @@
 #![allow(missing_docs, unused_variables, clippy::all, clippy::pedantic, reason = "generated code")]
 
 #[allow(unused_imports, reason = "not every message needs every helper")]
-mod prelude {
+pub(crate) mod prelude {
     pub use std::ops::RangeInclusive;
 
     pub use base::Uuid;
