@@ -1,1 +1,35 @@
-//! 
+//! Metadata without a quorum: a log of objects in the bucket, one controller in office, an immutable image.
+//!
+//! ```text
+//! MetaHandle ──operation──► controller ──entry──► log (one create per entry, group commit)
+//!      ▲                        │                   │
+//!      └── image, changes ◄─────┴─ replay ◄─────────┘ (also at start: snapshot + tail)
+//! ```
+//!
+//! Invariants:
+//! * Replaying records is the only way the image changes, at run time and at recovery alike.
+//! * Whoever creates the entry at the next sequence has decided it; a controller that loses that race never answers
+//!   from what it speculated, and ends (I-6, I-7, `models/metalog.py`).
+//! * No clock decides anything here: a claim fences the former controller, whatever it believes.
+//! * Nothing is written per produce request.
+
+pub mod error;
+pub mod format;
+pub mod image;
+pub mod names;
+
+mod controller;
+mod deleter;
+mod handle;
+mod housekeeping;
+mod log;
+mod start;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{BrokerError, LogError, MetaError, StartError, TopicError};
+pub use handle::{ConfigChange, CreatedTopic, MetaHandle, NewTopic, PARTITIONS_PER_TOPIC_MAX, PRODUCER_IDS_BLOCK};
+pub use housekeeping::SnapshotPolicy;
+pub use image::{BrokerImage, BrokerState, Configs, Image, Leader, TopicImage};
+pub use start::{Endpoint, IncarnationToRecover, Meta, MetaOptions, Registration, WalOptions};

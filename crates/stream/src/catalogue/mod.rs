@@ -28,6 +28,7 @@ mod streams;
 
 pub mod client;
 pub mod local;
+pub mod snapshot;
 
 use std::sync::Arc;
 

@@ -1,0 +1,182 @@
+//! The controller in office: one task that decides, writes one entry at a time, and answers.
+//!
+//! ```text
+//! operations ──► decide on the speculative image ──► one entry (≤ 8 MiB, one PUT in flight) ──► publish, answer all
+//! ```
+//!
+//! While a PUT is in flight operations queue up and share the next one. When a create is lost, another process has
+//! claimed the office: the speculative image is dropped together with every waiting answer, and nothing follows.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use base::{Clock, MetaSequence, TimestampMs};
+use tokio::sync::{mpsc, watch};
+use wire::meta::MetadataRecord;
+
+use crate::error::MetaError;
+use crate::format::{ENTRY_BYTES_MAX, EncodedRecords, EntryKind, HEADER_BYTES, Header, encode_entry};
+use crate::housekeeping::Housekeeper;
+use crate::image::Image;
+use crate::log::{Appended, Log};
+
+/// Operations that wait for the next entry; more make their callers wait.
+pub(crate) const OPERATIONS_QUEUED_MAX: usize = 4096;
+
+/// Answers an operation once its entry stands, or says why it does not.
+pub(crate) type Answer = Box<dyn FnOnce(Result<(), MetaError>) + Send>;
+/// Decides an operation on the image as it will be when its entry is written.
+pub(crate) type Decide = Box<dyn FnOnce(&Image, Moment) -> (Vec<MetadataRecord>, Answer) + Send>;
+
+/// When an operation is decided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) now: TimestampMs,
+}
+
+/// What handles and the controller's task share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) image: ArcSwap<Image>,
+    pub(crate) changes: watch::Sender<MetaSequence>,
+    pub(crate) fenced: watch::Sender<Option<Arc<str>>>,
+    pub(crate) clock: Clock,
+}
+
+pub(crate) struct Controller {
+    pub(crate) log: Log,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) operations: mpsc::Receiver<Decide>,
+    pub(crate) housekeeper: Housekeeper,
+}
+
+struct Batch {
+    image: Image,
+    records: EncodedRecords,
+    answers: Vec<Answer>,
+}
+
+impl Batch {
+    fn on(image: &Image) -> Self {
+        Self { image: image.clone(), records: EncodedRecords::default(), answers: Vec::new() }
+    }
+
+    /// Adds a decided operation; gives it back when the entry is full.
+    fn add(&mut self, operation: Decided) -> Option<Decided> {
+        if !self.answers.is_empty() && self.records.bytes.len() + operation.encoded.bytes.len() > RECORD_BYTES_MAX {
+            return Some(operation);
+        }
+        self.image = operation.image;
+        self.records.append(&operation.encoded);
+        self.answers.push(operation.answer);
+        None
+    }
+
+    fn settle(self, outcome: &Result<(), MetaError>) {
+        for answer in self.answers {
+            answer(outcome.clone());
+        }
+    }
+}
+
+const RECORD_BYTES_MAX: usize = ENTRY_BYTES_MAX - HEADER_BYTES;
+
+struct Decided {
+    encoded: EncodedRecords,
+    /// The image after it.
+    image: Image,
+    answer: Answer,
+}
+
+/// Decides one operation; an operation that cannot be written is answered at once and changes nothing.
+fn decide(operation: Decide, image: &Image, now: TimestampMs) -> Option<Decided> {
+    let (records, answer) = operation(image, Moment { now });
+    let outcome =
+        EncodedRecords::of(&records).map_err(|e| MetaError::Unfit(e.to_string().into())).and_then(|encoded| {
+            if encoded.bytes.len() > RECORD_BYTES_MAX {
+                return Err(MetaError::TooLarge { bytes: encoded.bytes.len(), limit: RECORD_BYTES_MAX });
+            }
+            let mut next = image.clone();
+            for record in &records {
+                next.apply(record).map_err(|e| MetaError::Unfit(e.to_string().into()))?;
+            }
+            Ok((encoded, next))
+        });
+    match outcome {
+        Ok((encoded, image)) => Some(Decided { encoded, image, answer }),
+        Err(error) => {
+            answer(Err(error));
+            None
+        }
+    }
+}
+
+impl Controller {
+    /// Serves until every handle is gone or the office is lost.
+    pub(crate) async fn run(mut self) {
+        let mut carried: Option<Decided> = None;
+        loop {
+            let image = self.shared.image.load_full();
+            let mut batch = Batch::on(&image);
+            match carried.take() {
+                Some(operation) => drop(batch.add(operation)),
+                None => match self.operations.recv().await {
+                    Some(operation) => {
+                        if let Some(decided) = decide(operation, &batch.image, self.shared.clock.now()) {
+                            drop(batch.add(decided));
+                        }
+                    }
+                    None => return,
+                },
+            }
+            while carried.is_none()
+                && let Ok(operation) = self.operations.try_recv()
+            {
+                if let Some(decided) = decide(operation, &batch.image, self.shared.clock.now()) {
+                    carried = batch.add(decided);
+                }
+            }
+            if batch.records.count == 0 {
+                batch.settle(&Ok(()));
+                continue;
+            }
+            let Err(error) = self.write(batch, &image).await else { continue };
+            let (MetaError::Fenced(reason) | MetaError::OutcomeUnknown(reason)) = &error else { continue };
+            self.shared.fenced.send_replace(Some(reason.clone()));
+            if let Some(operation) = carried {
+                (operation.answer)(Err(MetaError::Fenced(reason.clone())));
+            }
+            // Whatever queued up was decided by nobody: it certainly had no effect.
+            self.operations.close();
+            while let Some(operation) = self.operations.recv().await {
+                let (_, answer) = operation(&image, Moment { now: self.shared.clock.now() });
+                answer(Err(MetaError::Fenced(reason.clone())));
+            }
+            return;
+        }
+    }
+
+    async fn write(&mut self, mut batch: Batch, image: &Image) -> Result<(), MetaError> {
+        let sequence = image.next_sequence;
+        let header =
+            Header { kind: EntryKind::Batch, sequence, epoch: image.controller_epoch, nonce: image.controller_nonce };
+        let bytes = encode_entry(&header, &batch.records);
+        let outcome = match self.log.append(sequence, &bytes).await {
+            Appended::Won => {
+                batch.image.next_sequence = MetaSequence(sequence.0 + 1);
+                let next = Arc::new(batch.image.clone());
+                self.shared.image.store(next.clone());
+                self.shared.changes.send_replace(sequence);
+                self.housekeeper.appended(bytes.len(), &next);
+                Ok(())
+            }
+            Appended::Lost => Err(MetaError::Fenced(format!("entry {sequence} is another's").into())),
+            Appended::LostUnsure => Err(MetaError::OutcomeUnknown(format!("entry {sequence} is gone").into())),
+        };
+        if outcome.is_err() {
+            tracing::error!(%sequence, "another process took the metadata log over; this one must exit");
+        }
+        batch.settle(&outcome);
+        outcome
+    }
+}

@@ -1,0 +1,180 @@
+//! What can go wrong with metadata, one enum per caller.
+
+use std::sync::Arc;
+
+use base::{BrokerId, Incarnation, MetaSequence, Uuid};
+use blob::StoreError;
+use stream::catalogue::{ClientError, IncarnationRejection, StreamRejection};
+use thiserror::Error;
+
+use crate::format::FormatError;
+use crate::image::ImageError;
+
+/// Why the log in the bucket cannot be read.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum LogError {
+    /// The store failed. Never taken for "the log ends here".
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// An object of the log is corrupt.
+    #[error("metadata object {key} cannot be used: {reason}")]
+    Format {
+        /// The object.
+        key: String,
+        /// What is wrong.
+        reason: FormatError,
+    },
+    /// An entry does not fit what came before it.
+    #[error("metadata entry {sequence} does not replay: {reason}")]
+    Replay {
+        /// The entry.
+        sequence: MetaSequence,
+        /// What does not fit.
+        reason: ImageError,
+    },
+    /// An entry was not written by the controller in office.
+    #[error("metadata entry {sequence} was not written by the controller in office: {reason}")]
+    Foreign {
+        /// The entry.
+        sequence: MetaSequence,
+        /// What does not fit.
+        reason: &'static str,
+    },
+    /// The log was cut below a snapshot that is not there or not readable.
+    #[error(
+        "the metadata log was cut above entry {sequence}, and no readable snapshot covers it; restore meta/snapshot/ of the bucket"
+    )]
+    SnapshotMissing {
+        /// Where reading stopped.
+        sequence: MetaSequence,
+    },
+}
+
+/// Why a broker cannot start on a bucket.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// Another broker is registered.
+    #[error(
+        "this bucket belongs to broker {present} (registered as {epoch}), and this release runs one broker per bucket; start with node.id={present} to take its place, or give broker {wanted} a bucket or prefix of its own"
+    )]
+    OtherBroker {
+        /// Who is registered.
+        present: BrokerId,
+        /// Its registration.
+        epoch: Incarnation,
+        /// Who wanted to start.
+        wanted: BrokerId,
+    },
+    /// The bucket holds another cluster.
+    #[error("this bucket holds cluster {found}, not {wanted}; correct the store URL or the cluster id")]
+    OtherCluster {
+        /// The cluster in the bucket.
+        found: Arc<str>,
+        /// The cluster asked for.
+        wanted: Arc<str>,
+    },
+    /// Other processes claimed the office again and again.
+    #[error("another process took the metadata log over while this one started: {0}")]
+    Lost(Arc<str>),
+    /// A registration could not be written.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+}
+
+/// Why an operation on metadata failed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MetaError {
+    /// Another process is the controller now, and this operation certainly had no effect.
+    #[error("another process took the metadata log over ({0}); the operation had no effect and this process must exit")]
+    Fenced(Arc<str>),
+    /// Another process is the controller now, and it is not known whether the operation had an effect.
+    #[error("another process took the metadata log over ({0}); the operation may or may not have had an effect")]
+    OutcomeUnknown(Arc<str>),
+    /// The controller has shut down.
+    #[error("the metadata controller has shut down")]
+    Closed,
+    /// The records do not fit one entry.
+    #[error("the operation makes {bytes} bytes of metadata records, more than one entry holds ({limit}); cut it")]
+    TooLarge {
+        /// Their size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The operation contradicts the image.
+    #[error("the operation does not fit the metadata: {0}")]
+    Unfit(Arc<str>),
+}
+
+impl From<MetaError> for ClientError {
+    fn from(error: MetaError) -> Self {
+        match error {
+            MetaError::Fenced(who) | MetaError::OutcomeUnknown(who) => Self::Fenced(who),
+            other => Self::Unavailable(other.to_string().into()),
+        }
+    }
+}
+
+/// Why a topic was not created or changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum TopicError {
+    /// The name is taken.
+    #[error("topic '{0}' already exists")]
+    Exists(String),
+    /// No topic has that id.
+    #[error("topic id {0} does not exist")]
+    Unknown(Uuid),
+    /// A topic has at least one partition.
+    #[error("a topic needs at least one partition")]
+    NoPartitions,
+    /// More partitions than one topic may have.
+    #[error("{wanted} partitions are more than a topic may have ({limit})")]
+    TooManyPartitions {
+        /// How many were wanted.
+        wanted: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Partitions are added, never removed.
+    #[error("the topic has {present} partitions; {wanted} would not be more")]
+    NotMore {
+        /// How many there are.
+        present: usize,
+        /// How many were wanted.
+        wanted: usize,
+    },
+    /// No broker can own the streams.
+    #[error("no active broker can take the partitions")]
+    NoBroker,
+    /// The streams could not be changed.
+    #[error(transparent)]
+    Stream(#[from] StreamRejection),
+    /// There is no answer.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+}
+
+/// Why a broker's state or WAL incarnation was not changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum BrokerError {
+    /// It is not the present registration.
+    #[error("{0} is not the present registration of its broker")]
+    Stale(Incarnation),
+    /// It still owns a WAL that is not drained.
+    #[error("{0} still has an open WAL; drain it first")]
+    NotDrained(Incarnation),
+    /// The WAL incarnation is not in a phase that allows it.
+    #[error(transparent)]
+    Incarnation(#[from] IncarnationRejection),
+    /// There is no answer.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+}

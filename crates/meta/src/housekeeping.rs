@@ -1,0 +1,112 @@
+//! What the controller does beside its log: snapshots, floors, and the deletion of entries below them (I-7).
+//!
+//! Order: snapshot durable → floor marker of a range created → entries of that range deleted, claims excepted. The two
+//! newest snapshots stay, and the floor never passes the older one, so that one corrupt snapshot costs a longer replay
+//! and nothing else. Markers are immutable and made in the order of the ranges; a stalled deleter that wakes later makes
+//! nothing that is not there already.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use base::MetaSequence;
+use blob::{CreateOutcome, Purpose, StoreError};
+
+use crate::format;
+use crate::image::Image;
+use crate::log::Log;
+use crate::names::{self, RANGE_ENTRIES};
+
+/// When snapshots are made.
+#[derive(Clone, Copy, Debug)]
+pub struct SnapshotPolicy {
+    /// After so many entries.
+    pub entries: u64,
+    /// Or so many bytes of entries.
+    pub bytes: u64,
+}
+
+impl Default for SnapshotPolicy {
+    fn default() -> Self {
+        Self { entries: 1024, bytes: 64 << 20 }
+    }
+}
+
+pub(crate) struct Housekeeper {
+    log: Log,
+    policy: SnapshotPolicy,
+    entries: u64,
+    bytes: u64,
+    /// One round at a time.
+    busy: Arc<AtomicBool>,
+}
+
+impl Housekeeper {
+    pub(crate) fn new(log: Log, policy: SnapshotPolicy) -> Self {
+        Self { log, policy, entries: 0, bytes: 0, busy: Arc::default() }
+    }
+
+    /// Counts an entry, and starts a round in the background when it is time.
+    pub(crate) fn appended(&mut self, bytes: usize, image: &Arc<Image>) {
+        self.entries += 1;
+        self.bytes += bytes as u64;
+        let due = self.entries >= self.policy.entries || self.bytes >= self.policy.bytes;
+        if !due || self.busy.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        (self.entries, self.bytes) = (0, 0);
+        let (log, image, busy) = (self.log.clone(), image.clone(), self.busy.clone());
+        base::task::spawn("meta-housekeeping", async move {
+            if let Err(error) = round(&log, &image).await {
+                tracing::warn!(%error, "a metadata snapshot or the deletion of old entries failed; the next round retries");
+            }
+            busy.store(false, Ordering::Release);
+        });
+    }
+}
+
+/// Snapshot, floors, deletion.
+pub(crate) async fn round(log: &Log, image: &Image) -> Result<(), StoreError> {
+    let Some((sequence, bytes)) = image.to_snapshot() else { return Ok(()) };
+    let key = names::snapshot(sequence);
+    let bytes =
+        bytes.map_err(|e| StoreError::Failed { operation: "encode", key: key.clone(), reason: e.to_string() })?;
+    // Equal images make equal bytes, so it does not matter whose attempt landed.
+    log.store.put(Purpose::Metadata, &key, bytes).await?;
+    let mut snapshots: Vec<u64> = log
+        .store
+        .list_all(Purpose::Metadata, names::SNAPSHOTS)
+        .await?
+        .iter()
+        .filter_map(|object| names::number(&object.key, names::SNAPSHOTS))
+        .collect();
+    snapshots.sort_unstable();
+    // The one below the snapshot just made: newer ones would be a successor's, who keeps house himself.
+    let Some(older) = snapshots.iter().rev().find(|s| **s < sequence.0).copied() else { return Ok(()) };
+    release(log, image, MetaSequence(older)).await?;
+    let old: Vec<String> =
+        snapshots.iter().filter(|s| **s < older).map(|s| names::snapshot(MetaSequence(*s))).collect();
+    log.store.delete(Purpose::Metadata, &old).await
+}
+
+/// Releases and deletes every whole range at or below `snapshot`.
+async fn release(log: &Log, image: &Image, snapshot: MetaSequence) -> Result<(), StoreError> {
+    let ranges = (snapshot.0 + 1) / RANGE_ENTRIES;
+    let markers = log.store.list_all(Purpose::Metadata, names::FLOORS).await?;
+    let released = markers.iter().filter_map(|m| names::number(&m.key, names::FLOORS)).map(|r| r + 1).max();
+    // The newest released range is gone through again: whoever released it may have died before deleting.
+    for range in released.unwrap_or(0).saturating_sub(1)..ranges {
+        let key = names::floor(range);
+        match log.store.create(Purpose::Metadata, &key, format::encode_floor(range, snapshot)).await {
+            CreateOutcome::Created | CreateOutcome::Exists => {}
+            // Nothing may be deleted unless the marker certainly stands.
+            CreateOutcome::Unknown(cause) => return Err(cause),
+        }
+        let entries = range * RANGE_ENTRIES..(range + 1) * RANGE_ENTRIES;
+        let keys: Vec<String> = entries
+            .filter(|sequence| !image.claims.contains(sequence))
+            .map(|sequence| names::entry(MetaSequence(sequence)))
+            .collect();
+        log.store.delete(Purpose::Metadata, &keys).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,393 @@
+//! The image: everything metadata says, after one entry of the log.
+//!
+//! Persistent maps: a clone costs a few reference counts, so every reader holds its own while the controller moves on.
+//! [`Image::apply`] is the only thing that changes one.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use base::{BrokerEpoch, BrokerId, ControllerEpoch, Incarnation, MetaSequence, StreamEpoch, StreamId, Uuid};
+use imbl::{OrdMap, OrdSet};
+use stream::catalogue::{Catalogue, ReplayError};
+use thiserror::Error;
+use wire::meta::{
+    BrokerRecord, ClusterRecord, ConfigRecord, ControllerRecord, FeatureRecord, MetadataRecord, PartitionRecord,
+    ProducerIdsRecord, TopicRecord,
+};
+
+/// Why an entry cannot be replayed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ImageError {
+    /// The catalogue refused it.
+    #[error(transparent)]
+    Catalogue(#[from] ReplayError),
+    /// It does not fit the image.
+    #[error("{record}: {reason}")]
+    Unfit {
+        /// The record's name.
+        record: &'static str,
+        /// What does not fit.
+        reason: &'static str,
+    },
+}
+
+/// A topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicImage {
+    /// Its id; never reused.
+    pub id: Uuid,
+    /// Its name.
+    pub name: Arc<str>,
+    /// The stream of each partition.
+    pub partitions: Vec<StreamId>,
+}
+
+/// Who leads a partition, and at which leader epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leader {
+    /// The owner of its stream.
+    pub owner: Incarnation,
+    /// The stream's epoch.
+    pub epoch: StreamEpoch,
+}
+
+/// What a broker may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BrokerState {
+    /// Registered, recovering, serves nothing.
+    Starting,
+    /// Serves.
+    Active,
+    /// Hands everything over.
+    Draining,
+    /// Its commits are refused.
+    Fenced,
+}
+
+impl BrokerState {
+    /// The number in records.
+    pub fn code(self) -> i8 {
+        match self {
+            Self::Starting => 0,
+            Self::Active => 1,
+            Self::Draining => 2,
+            Self::Fenced => 3,
+        }
+    }
+
+    fn from_code(code: i8) -> Option<Self> {
+        [Self::Starting, Self::Active, Self::Draining, Self::Fenced].into_iter().find(|s| s.code() == code)
+    }
+}
+
+/// A registered broker.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BrokerImage {
+    /// As registered; its `state` is the present one.
+    pub record: BrokerRecord,
+}
+
+impl BrokerImage {
+    /// Its present registration.
+    pub fn incarnation(&self) -> Incarnation {
+        Incarnation { broker: BrokerId(self.record.broker_id), epoch: BrokerEpoch(self.record.broker_epoch) }
+    }
+
+    /// What it may do.
+    pub fn state(&self) -> BrokerState {
+        BrokerState::from_code(self.record.state).unwrap_or(BrokerState::Fenced)
+    }
+}
+
+/// The settings of one resource.
+pub type Configs = BTreeMap<Arc<str>, Arc<str>>;
+
+/// The state of the cluster after one entry.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Image {
+    /// The sequence that comes next; everything below is in the image.
+    pub next_sequence: MetaSequence,
+    /// The present term; 0 before the first claim.
+    pub controller_epoch: ControllerEpoch,
+    /// The nonce of the claim, which every batch of the term bears.
+    pub controller_nonce: Uuid,
+    /// The claim.
+    pub controller: Option<Arc<ControllerRecord>>,
+    /// The cluster's id; `None` before the first registration.
+    pub cluster_id: Option<Arc<str>>,
+    /// When the cluster was made, in milliseconds since the Unix epoch.
+    pub created_ms: i64,
+    /// Registered brokers.
+    pub brokers: OrdMap<BrokerId, Arc<BrokerImage>>,
+    /// Topics by id.
+    pub topics: OrdMap<Uuid, Arc<TopicImage>>,
+    /// Topic ids by name, in the order of names.
+    pub topics_by_name: OrdMap<Arc<str>, Uuid>,
+    /// Settings by resource type and name.
+    pub configs: OrdMap<(i8, Arc<str>), Arc<Configs>>,
+    /// Feature levels.
+    pub features: OrdMap<Arc<str>, i16>,
+    /// First producer id not handed out.
+    pub next_producer_id: i64,
+    /// Streams, objects, WAL incarnations.
+    pub catalogue: Arc<Catalogue>,
+    /// Sequences of all claims; they are never deleted (I-7).
+    pub(crate) claims: OrdSet<u64>,
+    pub(crate) partition_count: usize,
+}
+
+impl Image {
+    /// A topic by name.
+    pub fn topic(&self, name: &str) -> Option<&Arc<TopicImage>> {
+        self.topics_by_name.get(name).and_then(|id| self.topics.get(id))
+    }
+
+    /// A topic by id.
+    pub fn topic_by_id(&self, id: Uuid) -> Option<&Arc<TopicImage>> {
+        self.topics.get(&id)
+    }
+
+    /// Topics in the order of their names, from `name` on.
+    pub fn topics_from<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<TopicImage>> {
+        let from: Arc<str> = name.into();
+        self.topics_by_name.range(from..).filter_map(|(_, id)| self.topics.get(id))
+    }
+
+    /// How many partitions all topics have.
+    pub fn partition_count(&self) -> usize {
+        self.partition_count
+    }
+
+    /// Who leads the partition of `stream`; `None` while nobody can.
+    pub fn leader(&self, stream: StreamId) -> Option<Leader> {
+        let state = self.catalogue.stream(stream)?;
+        let present = self.brokers.get(&state.owner.broker).is_some_and(|b| b.incarnation() == state.owner);
+        present.then_some(Leader { owner: state.owner, epoch: state.epoch })
+    }
+
+    /// The settings of a resource; `None` if none was ever changed.
+    pub fn configs_of(&self, resource_type: i8, name: &str) -> Option<&Arc<Configs>> {
+        self.configs.get(&(resource_type, Arc::from(name)))
+    }
+
+    /// Replays one record.
+    ///
+    /// # Errors
+    /// When it does not fit; the image is then not to be used.
+    pub fn apply(&mut self, record: &MetadataRecord) -> Result<(), ImageError> {
+        let unfit = |reason| ImageError::Unfit { record: record.name(), reason };
+        match record {
+            MetadataRecord::Cluster(r) => {
+                self.cluster_id = Some(r.cluster_id.as_str().into());
+                self.created_ms = r.created_ms;
+            }
+            MetadataRecord::Feature(r) => {
+                self.features.insert(r.name.as_str().into(), r.level);
+            }
+            MetadataRecord::Controller(r) => {
+                self.controller_epoch = ControllerEpoch(r.controller_epoch);
+                self.controller_nonce = r.nonce;
+                self.controller = Some(Arc::new(r.clone()));
+            }
+            MetadataRecord::Broker(r) => {
+                BrokerState::from_code(r.state).ok_or(unfit("unknown broker state"))?;
+                self.brokers.insert(BrokerId(r.broker_id), Arc::new(BrokerImage { record: r.clone() }));
+            }
+            MetadataRecord::BrokerState(r) => {
+                BrokerState::from_code(r.state).ok_or(unfit("unknown broker state"))?;
+                let broker = self.brokers.get_mut(&BrokerId(r.broker_id)).ok_or(unfit("unknown broker"))?;
+                if broker.record.broker_epoch == r.broker_epoch {
+                    Arc::make_mut(broker).record.state = r.state;
+                }
+            }
+            MetadataRecord::UnregisterBroker(r) => {
+                self.brokers.remove(&BrokerId(r.broker_id)).ok_or(unfit("unknown broker"))?;
+            }
+            MetadataRecord::Topic(r) => {
+                let name: Arc<str> = r.name.as_str().into();
+                if self.topics.contains_key(&r.topic_id) || self.topics_by_name.contains_key(&name) {
+                    return Err(unfit("the topic exists"));
+                }
+                self.topics_by_name.insert(name.clone(), r.topic_id);
+                let topic = TopicImage { id: r.topic_id, name, partitions: Vec::new() };
+                self.topics.insert(r.topic_id, Arc::new(topic));
+            }
+            MetadataRecord::RemoveTopic(r) => {
+                let topic = self.topics.remove(&r.topic_id).ok_or(unfit("unknown topic"))?;
+                self.topics_by_name.remove(&topic.name);
+                self.partition_count -= topic.partitions.len();
+            }
+            MetadataRecord::Partition(r) => {
+                let topic = self.topics.get_mut(&r.topic_id).ok_or(unfit("unknown topic"))?;
+                let topic = Arc::make_mut(topic);
+                if usize::try_from(r.partition) != Ok(topic.partitions.len()) {
+                    return Err(unfit("partitions come in order"));
+                }
+                topic.partitions.push(StreamId(r.stream_id.cast_unsigned()));
+                self.partition_count += 1;
+            }
+            MetadataRecord::Config(r) => self.configure(r),
+            MetadataRecord::ProducerIds(r) => self.next_producer_id = r.next_producer_id,
+            _ => {}
+        }
+        Arc::make_mut(&mut self.catalogue).apply(record)?;
+        Ok(())
+    }
+
+    fn configure(&mut self, r: &ConfigRecord) {
+        let resource = (r.resource_type, Arc::from(r.resource_name.as_str()));
+        let mut configs = self.configs.get(&resource).cloned().unwrap_or_default();
+        match &r.value {
+            Some(value) => {
+                Arc::make_mut(&mut configs).insert(r.key.as_str().into(), value.as_str().into());
+            }
+            None => {
+                Arc::make_mut(&mut configs).remove(r.key.as_str());
+            }
+        }
+        if configs.is_empty() {
+            self.configs.remove(&resource);
+        } else {
+            self.configs.insert(resource, configs);
+        }
+    }
+
+    /// The records that rebuild everything but the catalogue, in an order in which they replay.
+    pub(crate) fn records(&self) -> Vec<MetadataRecord> {
+        let mut out: Vec<MetadataRecord> = Vec::new();
+        if let Some(id) = &self.cluster_id {
+            let created_ms = self.created_ms;
+            out.push(ClusterRecord { cluster_id: (&**id).into(), created_ms, ..Default::default() }.into());
+        }
+        out.extend(self.controller.iter().map(|c| MetadataRecord::from(ControllerRecord::clone(c))));
+        out.extend(
+            self.features.iter().map(|(name, level)| {
+                FeatureRecord { name: (&**name).into(), level: *level, ..Default::default() }.into()
+            }),
+        );
+        out.extend(self.brokers.values().map(|b| MetadataRecord::from(b.record.clone())));
+        for topic in self.topics.values() {
+            let name = (&*topic.name).into();
+            out.push(TopicRecord { topic_id: topic.id, name, ..Default::default() }.into());
+            out.extend(topic.partitions.iter().zip(0..).map(|(stream, partition)| {
+                let stream_id = stream.0.cast_signed();
+                PartitionRecord { topic_id: topic.id, partition, stream_id, ..Default::default() }.into()
+            }));
+        }
+        for ((resource_type, resource), configs) in &self.configs {
+            out.extend(configs.iter().map(|(key, value)| {
+                MetadataRecord::from(ConfigRecord {
+                    resource_type: *resource_type,
+                    resource_name: (&**resource).into(),
+                    key: (&**key).into(),
+                    value: Some((&**value).into()),
+                    ..Default::default()
+                })
+            }));
+        }
+        let next_producer_id = self.next_producer_id;
+        out.push(ProducerIdsRecord { broker_id: -1, broker_epoch: -1, next_producer_id, ..Default::default() }.into());
+        out
+    }
+}
+
+mod persist {
+    //! Entries and snapshots of an image.
+
+    use super::{Image, ImageError};
+    use std::sync::Arc;
+
+    use base::{ControllerEpoch, MetaSequence};
+    use bytes::Bytes;
+    use wire::meta::MetadataRecord;
+
+    use crate::error::LogError;
+    use crate::format::{self, EncodedRecords, EntryKind, FormatError, Header};
+
+    impl Image {
+        /// Replays a whole entry, which must come next and be written by the controller in office.
+        pub(crate) fn replay_entry(&mut self, header: &Header, records: &[MetadataRecord]) -> Result<(), LogError> {
+            let sequence = header.sequence;
+            let foreign = |reason| LogError::Foreign { sequence, reason };
+            if sequence != self.next_sequence {
+                return Err(foreign("it is not the next one"));
+            }
+            match header.kind {
+                EntryKind::Claim => {
+                    if header.epoch != ControllerEpoch(self.controller_epoch.0 + 1) {
+                        return Err(foreign("its term does not follow the present one"));
+                    }
+                    self.claims.insert(sequence.0);
+                }
+                EntryKind::Batch => {
+                    if header.epoch != self.controller_epoch || header.nonce != self.controller_nonce {
+                        return Err(foreign("it bears another term or nonce"));
+                    }
+                }
+            }
+            for record in records {
+                self.apply(record).map_err(|reason| LogError::Replay { sequence, reason })?;
+            }
+            if header.epoch != self.controller_epoch || header.nonce != self.controller_nonce {
+                return Err(foreign("its header and its claim disagree"));
+            }
+            self.next_sequence = MetaSequence(sequence.0 + 1);
+            Ok(())
+        }
+
+        /// The bytes of the snapshot of this image, and the sequence under which it stands. `None` before any entry.
+        pub(crate) fn to_snapshot(&self) -> Option<(MetaSequence, Result<Bytes, wire::EncodeError>)> {
+            let sequence = MetaSequence(self.next_sequence.0.checked_sub(1)?);
+            let header =
+                Header { kind: EntryKind::Claim, sequence, epoch: self.controller_epoch, nonce: self.controller_nonce };
+            let mut tail = Vec::new();
+            tail.extend(u32::try_from(self.claims.len()).unwrap_or(u32::MAX).to_be_bytes());
+            for claim in &self.claims {
+                tail.extend(claim.to_be_bytes());
+            }
+            tail.extend(stream::catalogue::snapshot::encode(&self.catalogue));
+            let records = EncodedRecords::of(&self.records());
+            Some((sequence, records.map(|records| format::encode_snapshot(&header, &records, &tail))))
+        }
+
+        /// Reads a snapshot.
+        pub(crate) fn from_snapshot(bytes: &Bytes, sequence: MetaSequence, key: &str) -> Result<Self, LogError> {
+            let unusable = |reason| LogError::Format { key: key.to_owned(), reason };
+            let (header, records, tail) = format::decode_snapshot(bytes, sequence).map_err(unusable)?;
+            let mut image = Self::default();
+            for record in &records {
+                image.apply(record).map_err(|reason| LogError::Replay { sequence, reason })?;
+            }
+            let mut rest = &tail[..];
+            let count = take_u32(&mut rest).ok_or_else(|| unusable(FormatError::Length))?;
+            for _ in 0..count {
+                let claim = rest.split_first_chunk::<8>().ok_or_else(|| unusable(FormatError::Length))?;
+                image.claims.insert(u64::from_be_bytes(*claim.0));
+                rest = claim.1;
+            }
+            let catalogue = stream::catalogue::snapshot::decode(&mut rest)
+                .map_err(|e| unusable(FormatError::Record { index: header_count(&records), reason: e.to_string() }))?;
+            if !rest.is_empty() {
+                return Err(unusable(FormatError::Length));
+            }
+            if image.controller_epoch != header.epoch || image.controller_nonce != header.nonce {
+                let reason = ImageError::Unfit { record: "ControllerRecord", reason: "the header says otherwise" };
+                return Err(LogError::Replay { sequence, reason });
+            }
+            image.catalogue = Arc::new(catalogue);
+            image.next_sequence = MetaSequence(sequence.0 + 1);
+            Ok(image)
+        }
+    }
+
+    fn take_u32(rest: &mut &[u8]) -> Option<u32> {
+        let (head, tail) = rest.split_first_chunk::<4>()?;
+        *rest = tail;
+        Some(u32::from_be_bytes(*head))
+    }
+
+    fn header_count(records: &[MetadataRecord]) -> u32 {
+        u32::try_from(records.len()).unwrap_or(u32::MAX)
+    }
+}

@@ -1,0 +1,315 @@
+//! Start: find the state in the bucket, take the office, register.
+//!
+//! load (snapshot, tail) → refuse another broker's bucket → claim (`epoch + 1`) → floor check → register, which in one
+//! batch gives a new broker epoch (the sequence of that entry), fences every unfinished WAL incarnation and assigns it
+//! to the new registration → the controller's task runs.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use base::{
+    BrokerEpoch, BrokerId, Clock, ControllerEpoch, Entropy, Incarnation, MetaSequence, StreamId, Uuid, WalPosition,
+};
+use blob::Store;
+use stream::catalogue::{IncarnationPhase, WalPlace};
+use tokio::sync::{mpsc, watch};
+use wire::meta::{BrokerEndpoint, BrokerRecord, ClusterRecord, ControllerRecord, MetadataRecord};
+
+use crate::controller::{Controller, OPERATIONS_QUEUED_MAX, Shared};
+use crate::error::{LogError, MetaError, StartError};
+use crate::format::{EncodedRecords, EntryKind, Header, encode_entry};
+use crate::handle::MetaHandle;
+use crate::housekeeping::{Housekeeper, SnapshotPolicy};
+use crate::image::{BrokerState, Image};
+use crate::log::{Appended, Log};
+
+/// How often a start begins again because another process won the race for an entry.
+const CLAIM_ATTEMPTS_MAX: u32 = 16;
+
+/// Where clients reach a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Endpoint {
+    /// Listener name.
+    pub name: String,
+    /// Host; empty for "the address the client dialled".
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// Kafka's security protocol number (0 PLAINTEXT, 1 SSL, 2 SASL_PLAINTEXT, 3 SASL_SSL).
+    pub security_protocol: i16,
+}
+
+/// The WAL that a broker will write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalOptions {
+    /// Kind and location.
+    pub place: WalPlace,
+    /// Who else can reach it.
+    pub reach: String,
+}
+
+/// Who starts, and with what.
+#[derive(Clone, Debug)]
+pub struct MetaOptions {
+    /// The broker's id.
+    pub broker_id: BrokerId,
+    /// The id of its data directory.
+    pub directory_id: Uuid,
+    /// Where clients reach it.
+    pub endpoints: Vec<Endpoint>,
+    /// Where other brokers reach it.
+    pub address: String,
+    /// Its rack.
+    pub rack: Option<String>,
+    /// Its WAL.
+    pub wal: WalOptions,
+    /// The cluster id that the bucket must hold, or shall get if it is new.
+    pub cluster_id: Option<String>,
+    /// When snapshots are made.
+    pub snapshots: SnapshotPolicy,
+    /// Source of time.
+    pub clock: Clock,
+    /// Source of ids and nonces.
+    pub entropy: Entropy,
+}
+
+/// A WAL incarnation that this registration has to recover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IncarnationToRecover {
+    /// Which.
+    pub incarnation: Incarnation,
+    /// Where its WAL stands.
+    pub wal: WalPlace,
+    /// Replay begins here.
+    pub committed: WalPosition,
+    /// The streams that it owned.
+    pub streams: Vec<StreamId>,
+}
+
+/// What a registration brought.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// The broker and its new epoch: this process's identity.
+    pub incarnation: Incarnation,
+    /// The cluster's id.
+    pub cluster_id: Arc<str>,
+    /// To be recovered, in this order, before the broker's own WAL is opened.
+    pub recover: Vec<IncarnationToRecover>,
+    /// Corrupt WALs whose streams stay offline until the operator decides, with the reason.
+    pub damaged: Vec<(Incarnation, Arc<str>)>,
+}
+
+/// The metadata of one cluster.
+#[derive(Debug)]
+pub struct Meta;
+
+impl Meta {
+    /// Takes the controller's office on the bucket of `store`, registers the broker and starts the controller.
+    ///
+    /// A process of the same broker that still runs is fenced by this: its next metadata write fails, and its handle's
+    /// [`MetaHandle::fenced`] resolves.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(store: Store, options: MetaOptions) -> Result<(MetaHandle, Registration), StartError> {
+        let log = Log { store };
+        let mut last = String::new();
+        for _ in 0..CLAIM_ATTEMPTS_MAX {
+            let mut image = log.load().await?;
+            admit(&image, &options)?;
+            match try_start(&log, &mut image, &options).await? {
+                Ok(registration) => return Ok((serve(log, image, &options), registration)),
+                Err(reason) => last = reason,
+            }
+        }
+        Err(StartError::Lost(last.into()))
+    }
+
+    /// The newest state in the bucket, read without taking part; for tools.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub async fn inspect(store: Store) -> Result<Image, LogError> {
+        Log { store }.load().await
+    }
+}
+
+/// The rules of one broker per bucket.
+fn admit(image: &Image, options: &MetaOptions) -> Result<(), StartError> {
+    if let (Some(found), Some(wanted)) = (&image.cluster_id, &options.cluster_id)
+        && **found != **wanted
+    {
+        return Err(StartError::OtherCluster { found: found.clone(), wanted: wanted.as_str().into() });
+    }
+    match image.brokers.values().find(|b| b.record.broker_id != options.broker_id.0) {
+        Some(other) => Err(StartError::OtherBroker {
+            present: BrokerId(other.record.broker_id),
+            epoch: other.incarnation(),
+            wanted: options.broker_id,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Claims and registers on `image`; the inner error says which race was lost.
+async fn try_start(
+    log: &Log,
+    image: &mut Image,
+    options: &MetaOptions,
+) -> Result<Result<Registration, String>, StartError> {
+    let epoch = ControllerEpoch(image.controller_epoch.0 + 1);
+    let nonce = options.entropy.uuid();
+    let claim = ControllerRecord {
+        controller_epoch: epoch.0,
+        broker_id: options.broker_id.0,
+        broker_epoch: -1,
+        address: options.address.as_str().into(),
+        nonce,
+        ..Default::default()
+    };
+    let place = image.next_sequence;
+    if !write(log, image, EntryKind::Claim, (epoch, nonce), vec![claim.into()]).await? {
+        return Ok(Err(format!("the claim at entry {place}")));
+    }
+    // The claimant's floor check: a name below the floor was free because its entry had been deleted.
+    if log.is_cut(place).await.map_err(LogError::from)? {
+        return Ok(Err(format!("the log was cut above entry {place}")));
+    }
+    let (records, registration) = register(image, options)?;
+    let place = image.next_sequence;
+    if !write(log, image, EntryKind::Batch, (epoch, nonce), records).await? {
+        return Ok(Err(format!("the registration at entry {place}")));
+    }
+    Ok(Ok(registration))
+}
+
+/// Appends one entry and replays it; `false` if the name is another's.
+async fn write(
+    log: &Log,
+    image: &mut Image,
+    kind: EntryKind,
+    (epoch, nonce): (ControllerEpoch, Uuid),
+    records: Vec<MetadataRecord>,
+) -> Result<bool, StartError> {
+    let header = Header { kind, sequence: image.next_sequence, epoch, nonce };
+    let encoded = EncodedRecords::of(&records).map_err(|e| MetaError::Unfit(e.to_string().into()))?;
+    let mut next = image.clone();
+    next.replay_entry(&header, &records)?;
+    if log.append(header.sequence, &encode_entry(&header, &encoded)).await != Appended::Won {
+        return Ok(false);
+    }
+    *image = next;
+    Ok(true)
+}
+
+/// The registering batch and what it brings; its sequence is the broker epoch.
+fn register(image: &Image, options: &MetaOptions) -> Result<(Vec<MetadataRecord>, Registration), StartError> {
+    let me = Incarnation { broker: options.broker_id, epoch: BrokerEpoch(image.next_sequence.0.cast_signed()) };
+    let mut draft = image.clone();
+    let mut records = Vec::new();
+    let mut add = |draft: &mut Image, new: Vec<MetadataRecord>| -> Result<(), StartError> {
+        for record in new {
+            draft.apply(&record).map_err(|e| MetaError::Unfit(e.to_string().into()))?;
+            records.push(record);
+        }
+        Ok(())
+    };
+    let cluster_id = match &image.cluster_id {
+        Some(id) => id.clone(),
+        None => {
+            let id: Arc<str> = options.cluster_id.clone().unwrap_or_else(|| kafka_uuid(options.entropy.uuid())).into();
+            let created_ms = options.clock.now().0;
+            let record = ClusterRecord { cluster_id: (&*id).into(), created_ms, ..Default::default() };
+            add(&mut draft, vec![record.into()])?;
+            id
+        }
+    };
+    add(&mut draft, vec![broker_record(me, options).into()])?;
+
+    let mut registration = Registration { incarnation: me, cluster_id, recover: Vec::new(), damaged: Vec::new() };
+    for (id, state) in image.catalogue.incarnations() {
+        if let IncarnationPhase::Damaged { reason } = &state.phase {
+            registration.damaged.push((id, reason.clone()));
+        }
+        if !state.phase.is_recoverable() {
+            continue;
+        }
+        if state.phase == IncarnationPhase::Open {
+            let fenced = draft.catalogue.fence_incarnation(id);
+            add(&mut draft, fenced.records)?;
+        }
+        let assigned = draft.catalogue.assign(id, me);
+        assigned.response.map_err(|e| MetaError::Unfit(e.to_string().into()))?;
+        add(&mut draft, assigned.records)?;
+        registration.recover.push(IncarnationToRecover {
+            incarnation: id,
+            wal: state.wal.clone(),
+            committed: state.committed,
+            streams: image.catalogue.streams_of(id).collect(),
+        });
+    }
+    Ok((records, registration))
+}
+
+fn broker_record(me: Incarnation, options: &MetaOptions) -> BrokerRecord {
+    let endpoints = options.endpoints.iter().map(|e| BrokerEndpoint {
+        name: e.name.as_str().into(),
+        host: e.host.as_str().into(),
+        port: e.port,
+        security_protocol: e.security_protocol,
+        ..Default::default()
+    });
+    BrokerRecord {
+        broker_id: me.broker.0,
+        broker_epoch: me.epoch.0,
+        directory_id: options.directory_id,
+        rack: options.rack.as_deref().map(Into::into),
+        endpoints: endpoints.collect(),
+        wal_kind: options.wal.place.kind,
+        wal_location: (&*options.wal.place.location).into(),
+        wal_reach: options.wal.reach.as_str().into(),
+        state: BrokerState::Starting.code(),
+        ..Default::default()
+    }
+}
+
+/// Kafka's text form of an id: 22 characters of URL-safe base64.
+fn kafka_uuid(id: Uuid) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    // 128 bits and four zero bits behind them make 22 groups of six.
+    let bits = id.as_u128();
+    let digit = |index: u32| match index {
+        21 => (bits << 4) & 63,
+        _ => (bits >> (122 - 6 * index)) & 63,
+    };
+    (0..22).map(|index| char::from(ALPHABET[digit(index) as usize])).collect()
+}
+
+fn serve(log: Log, image: Image, options: &MetaOptions) -> MetaHandle {
+    let (sender, operations) = mpsc::channel(OPERATIONS_QUEUED_MAX);
+    let newest = MetaSequence(image.next_sequence.0.saturating_sub(1));
+    let shared = Arc::new(Shared {
+        image: ArcSwap::from_pointee(image),
+        changes: watch::Sender::new(newest),
+        fenced: watch::Sender::new(None),
+        clock: options.clock.clone(),
+    });
+    let housekeeper = Housekeeper::new(log.clone(), options.snapshots);
+    let controller = Controller { log: log.clone(), shared: shared.clone(), operations, housekeeper };
+    base::task::spawn("meta-controller", controller.run());
+    let handle = MetaHandle { shared, operations: sender, entropy: options.entropy.clone() };
+    base::task::spawn("meta-deleter", crate::deleter::run(handle.downgrade(), log.store));
+    handle
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cluster_ids_are_written_as_kafka_writes_them() {
+        assert_eq!(kafka_uuid(Uuid::from_u128(0)), "AAAAAAAAAAAAAAAAAAAAAA");
+        assert_eq!(kafka_uuid(Uuid::from_u128(1)), "AAAAAAAAAAAAAAAAAAAAAQ");
+        assert_eq!(kafka_uuid(Uuid::from_u128(u128::MAX)), "_____________________w");
+    }
+}
