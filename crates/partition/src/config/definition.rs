@@ -1,0 +1,228 @@
+//! What a configuration key is: its type, default and valid values, parsed as Kafka's `ConfigDef` parses them.
+
+use std::fmt;
+
+use thiserror::Error;
+
+/// The type of a key's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConfigType {
+    /// `true` or `false`, in any case.
+    Boolean,
+    /// Text.
+    String,
+    /// 32-bit integer.
+    Int,
+    /// 64-bit integer.
+    Long,
+    /// 64-bit floating point.
+    Double,
+    /// Comma-separated texts.
+    List,
+}
+
+impl ConfigType {
+    /// The type's number in DescribeConfigs.
+    pub fn wire_code(self) -> i8 {
+        match self {
+            Self::Boolean => 1,
+            Self::String => 2,
+            Self::Int => 3,
+            Self::Long => 5,
+            Self::Double => 6,
+            Self::List => 7,
+        }
+    }
+}
+
+impl fmt::Display for ConfigType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Boolean => "BOOLEAN",
+            Self::String => "STRING",
+            Self::Int => "INT",
+            Self::Long => "LONG",
+            Self::Double => "DOUBLE",
+            Self::List => "LIST",
+        })
+    }
+}
+
+/// Which values of the type are valid.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Constraint {
+    /// Every one.
+    Any,
+    /// This or more.
+    AtLeast(i64),
+    /// Both ends included.
+    Between(i64, i64),
+    /// Both ends included, for doubles.
+    Fraction,
+    /// gzip's levels: 1 to 9, or -1 for the codec's default.
+    GzipLevel,
+    /// One of these texts; for a list, each element is.
+    OneOf(&'static [&'static str]),
+    /// `*`, or a list of `partition:broker`.
+    ThrottledReplicas,
+}
+
+/// How a broker key's value becomes the topic key's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// As it is.
+    Same,
+    /// Minutes to milliseconds.
+    Minutes,
+    /// Hours to milliseconds.
+    Hours,
+}
+
+impl Unit {
+    /// The topic key's value for a broker key's value. Negative times mean "unlimited" in every unit.
+    pub fn convert(self, value: &str) -> String {
+        let factor = match self {
+            Self::Same => return value.to_owned(),
+            Self::Minutes => 60_000,
+            Self::Hours => 3_600_000,
+        };
+        match value.trim().parse::<i64>() {
+            Ok(unlimited) if unlimited < 0 => "-1".to_owned(),
+            Ok(number) => number.saturating_mul(factor).to_string(),
+            Err(_) => value.to_owned(),
+        }
+    }
+}
+
+/// A broker key that gives a topic key its default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Synonym {
+    /// The broker key.
+    pub broker_key: &'static str,
+    /// Its unit.
+    pub unit: Unit,
+}
+
+/// A topic configuration key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TopicKey {
+    /// Its name.
+    pub name: &'static str,
+    /// The type of its value.
+    pub kind: ConfigType,
+    /// Kafka's default.
+    pub default: &'static str,
+    /// Which values are valid.
+    pub valid: Constraint,
+    /// Broker keys that set the default, the strongest first.
+    pub synonyms: &'static [Synonym],
+    /// What it does here.
+    pub doc: &'static str,
+}
+
+/// Why a topic configuration is refused. The messages follow Kafka's, which tools show as they are.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum InvalidConfig {
+    /// No such key.
+    #[error("Unknown topic config name: {name}{}", .suggestion.map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
+    UnknownKey {
+        /// The name given.
+        name: String,
+        /// A name close to it.
+        suggestion: Option<&'static str>,
+    },
+    /// The value cannot be parsed or is not valid.
+    #[error("Invalid value {value} for configuration {key}: {why}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// The value given.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Two keys contradict each other.
+    #[error("conflict topic config setting {0}")]
+    Conflict(String),
+}
+
+impl TopicKey {
+    /// Checks a value.
+    ///
+    /// # Errors
+    /// When it is not of the key's type or not valid.
+    pub fn validate(&self, value: &str) -> Result<(), InvalidConfig> {
+        self.problem(value)
+            .map_or(Ok(()), |why| Err(InvalidConfig::Value { key: self.name, value: value.to_owned(), why }))
+    }
+
+    fn problem(&self, value: &str) -> Option<String> {
+        let trimmed = value.trim();
+        let wrong_type = || Some(format!("Not a number of type {}", self.kind));
+        match self.kind {
+            ConfigType::Boolean => {
+                let valid = trimmed.eq_ignore_ascii_case("true") || trimmed.eq_ignore_ascii_case("false");
+                (!valid).then(|| "Expected value to be either true or false".to_owned())
+            }
+            ConfigType::Int => trimmed.parse::<i32>().map_or_else(|_| wrong_type(), |n| self.range_problem(n.into())),
+            ConfigType::Long => trimmed.parse::<i64>().map_or_else(|_| wrong_type(), |n| self.range_problem(n)),
+            ConfigType::Double => trimmed.parse::<f64>().map_or_else(|_| wrong_type(), |n| self.fraction_problem(n)),
+            ConfigType::String => self.text_problem(trimmed),
+            ConfigType::List => self.list_problem(trimmed),
+        }
+    }
+
+    fn range_problem(&self, number: i64) -> Option<String> {
+        match self.valid {
+            Constraint::AtLeast(min) | Constraint::Between(min, _) if number < min => {
+                Some(format!("Value must be at least {min}"))
+            }
+            Constraint::Between(_, max) if number > max => Some(format!("Value must be no more than {max}")),
+            Constraint::GzipLevel if number != -1 && !(1..=9).contains(&number) => {
+                Some("Value must be between 1 and 9 or equal to -1".to_owned())
+            }
+            _ => None,
+        }
+    }
+
+    fn fraction_problem(&self, number: f64) -> Option<String> {
+        match self.valid {
+            Constraint::Fraction if number.is_nan() || number < 0.0 => Some("Value must be at least 0".to_owned()),
+            Constraint::Fraction if number > 1.0 => Some("Value must be no more than 1".to_owned()),
+            _ => None,
+        }
+    }
+
+    fn text_problem(&self, text: &str) -> Option<String> {
+        match self.valid {
+            Constraint::OneOf(choices) if !choices.contains(&text) => {
+                Some(format!("String must be one of: {}", choices.join(", ")))
+            }
+            _ => None,
+        }
+    }
+
+    fn list_problem(&self, list: &str) -> Option<String> {
+        if list.is_empty() {
+            return None;
+        }
+        let elements: Vec<&str> = list.split(',').map(str::trim).collect();
+        if elements.contains(&"") {
+            return Some("values must not be empty".to_owned());
+        }
+        if self.valid == Constraint::ThrottledReplicas {
+            let valid = elements == ["*"] || elements.iter().all(|element| is_partition_and_broker(element));
+            return (!valid).then(|| {
+                "must be the literal '*' or a list of replicas in the following format: \
+                 [partitionId]:[brokerId],[partitionId]:[brokerId],..."
+                    .to_owned()
+            });
+        }
+        elements.into_iter().find_map(|element| self.text_problem(element))
+    }
+}
+
+fn is_partition_and_broker(text: &str) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split_once(':').is_some_and(|(partition, broker)| is_number(partition) && is_number(broker))
+}

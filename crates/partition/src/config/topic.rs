@@ -1,0 +1,292 @@
+//! The values in force for one topic.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use records::compression::DECOMPRESSED_BYTES_MAX;
+use records::{Compression, Encoding, TimestampType, ValidationConfig, ValidationLevel};
+
+use super::definition::{InvalidConfig, TopicKey};
+use super::keys::{TOPIC_KEYS, topic_key};
+
+/// A topic's own settings, by key.
+pub type TopicSettings = BTreeMap<String, String>;
+
+/// The broker's explicit settings (static or dynamic), by broker key.
+pub type BrokerSettings = BTreeMap<String, String>;
+
+/// Where a value comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The topic's own setting.
+    Topic,
+    /// The broker's setting of this key.
+    Broker(&'static str),
+    /// The default.
+    Default,
+}
+
+/// A key's value and its source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Effective<'a> {
+    /// The value.
+    pub value: Cow<'a, str>,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// The value of `key` in force.
+pub fn effective<'a>(key: &'static TopicKey, topic: &'a TopicSettings, broker: &'a BrokerSettings) -> Effective<'a> {
+    if let Some(value) = topic.get(key.name) {
+        return Effective { value: value.into(), source: Source::Topic };
+    }
+    for synonym in key.synonyms {
+        if let Some(value) = broker.get(synonym.broker_key) {
+            return Effective { value: synonym.unit.convert(value).into(), source: Source::Broker(synonym.broker_key) };
+        }
+    }
+    Effective { value: key.default.into(), source: Source::Default }
+}
+
+/// Checks a topic's settings, all of them as they would be after a change.
+///
+/// # Errors
+/// The first that is unknown, not valid, or contradicts another.
+pub fn validate_topic_settings(topic: &TopicSettings, broker: &BrokerSettings) -> Result<(), InvalidConfig> {
+    for (name, value) in topic {
+        let Some(key) = topic_key(name) else {
+            return Err(InvalidConfig::UnknownKey { name: name.clone(), suggestion: closest(name) });
+        };
+        key.validate(value)?;
+    }
+    let lag = |name| number(name, topic, broker);
+    let (min, max) = (lag("min.compaction.lag.ms"), lag("max.compaction.lag.ms"));
+    if min > max {
+        let what = format!("min.compaction.lag.ms ({min}) > max.compaction.lag.ms ({max})");
+        return Err(InvalidConfig::Conflict(what));
+    }
+    Ok(())
+}
+
+/// A known key that differs from `name` by at most two edits.
+fn closest(name: &str) -> Option<&'static str> {
+    const DISTANCE_MAX: usize = 2;
+    let distance = |key: &TopicKey| strsim::levenshtein(key.name, name);
+    TOPIC_KEYS.iter().filter(|key| distance(key) <= DISTANCE_MAX).min_by_key(|key| distance(key)).map(|key| key.name)
+}
+
+/// What happens to old records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CleanupPolicy {
+    /// Removed by age and size.
+    pub delete: bool,
+    /// Only the newest record of each key need stay; every record must have a key.
+    pub compact: bool,
+}
+
+/// The settings that the log works with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicConfig {
+    /// What happens to old records.
+    pub cleanup: CleanupPolicy,
+    /// Largest batch as stored.
+    pub max_message_bytes: u32,
+    /// Largest batch decompressed.
+    pub max_decompressed_message_bytes: u32,
+    /// Whether records get the broker's time.
+    pub log_append_time: bool,
+    /// How old a record's timestamp may be.
+    pub timestamp_before_max_ms: i64,
+    /// How far ahead a record's timestamp may be.
+    pub timestamp_after_max_ms: i64,
+    /// Codec and level to store with; `None` keeps the producer's.
+    pub compression: Option<Encoding>,
+    /// Age limit; `None` is unlimited.
+    pub retention_ms: Option<i64>,
+    /// Size limit; `None` is unlimited.
+    pub retention_bytes: Option<u64>,
+}
+
+impl TopicConfig {
+    /// The values in force. A stored value that this release does not accept falls back to the next source: the log must
+    /// open whatever was stored.
+    pub fn resolve(topic: &TopicSettings, broker: &BrokerSettings) -> Self {
+        let policy = text("cleanup.policy", topic, broker);
+        let policies = || policy.split(',').map(str::trim);
+        let level = |name| Some(number(name, topic, broker) as i32);
+        let compression = match &*text("compression.type", topic, broker) {
+            "uncompressed" => Some(Compression::None.into()),
+            "gzip" => Some(Encoding { codec: Compression::Gzip, level: level("compression.gzip.level") }),
+            "lz4" => Some(Encoding { codec: Compression::Lz4, level: level("compression.lz4.level") }),
+            "zstd" => Some(Encoding { codec: Compression::Zstd, level: level("compression.zstd.level") }),
+            "snappy" => Some(Compression::Snappy.into()),
+            _ => None,
+        };
+        let limit = |name| Some(number(name, topic, broker)).filter(|&limit| limit >= 0);
+        let bytes = |name| u32::try_from(number(name, topic, broker)).unwrap_or(0);
+        Self {
+            cleanup: CleanupPolicy {
+                delete: policies().any(|policy| policy == "delete"),
+                compact: policies().any(|policy| policy == "compact"),
+            },
+            max_message_bytes: bytes("max.message.bytes"),
+            max_decompressed_message_bytes: bytes("max.decompressed.message.bytes"),
+            log_append_time: text("message.timestamp.type", topic, broker) == "LogAppendTime",
+            timestamp_before_max_ms: number("message.timestamp.before.max.ms", topic, broker),
+            timestamp_after_max_ms: number("message.timestamp.after.max.ms", topic, broker),
+            compression,
+            retention_ms: limit("retention.ms"),
+            retention_bytes: limit("retention.bytes").and_then(|bytes| u64::try_from(bytes).ok()),
+        }
+    }
+}
+
+impl TopicConfig {
+    /// What a batch must be like to be appended.
+    pub fn validation(&self, level: ValidationLevel) -> ValidationConfig {
+        let timestamp_type =
+            if self.log_append_time { TimestampType::LogAppendTime } else { TimestampType::CreateTime };
+        ValidationConfig {
+            max_message_bytes: self.max_message_bytes as usize,
+            timestamp_type,
+            timestamp_before_max_ms: self.timestamp_before_max_ms,
+            timestamp_after_max_ms: self.timestamp_after_max_ms,
+            compacted: self.cleanup.compact,
+            compression: self.compression,
+            level,
+            decompressed_bytes_max: DECOMPRESSED_BYTES_MAX.min(self.max_decompressed_message_bytes as usize),
+        }
+    }
+}
+
+impl Default for TopicConfig {
+    fn default() -> Self {
+        Self::resolve(&TopicSettings::new(), &BrokerSettings::new())
+    }
+}
+
+fn text<'a>(name: &str, topic: &'a TopicSettings, broker: &'a BrokerSettings) -> Cow<'a, str> {
+    let key = topic_key(name).expect("callers name keys of the table");
+    let value = effective(key, topic, broker).value;
+    if key.validate(&value).is_ok() {
+        return value;
+    }
+    let from_broker = key.synonyms.iter().find_map(|s| broker.get(s.broker_key).map(|value| s.unit.convert(value)));
+    from_broker.filter(|value| key.validate(value).is_ok()).map_or(Cow::Borrowed(key.default), Cow::Owned)
+}
+
+fn number(name: &str, topic: &TopicSettings, broker: &BrokerSettings) -> i64 {
+    text(name, topic, broker).trim().parse().expect("validated, and defaults are numbers")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{ConfigType, Constraint};
+
+    fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect()
+    }
+
+    fn check(key: &str, value: &str) -> Result<(), InvalidConfig> {
+        validate_topic_settings(&settings(&[(key, value)]), &BrokerSettings::new())
+    }
+
+    #[test]
+    fn keys_are_sorted_and_their_defaults_are_valid() {
+        assert!(TOPIC_KEYS.is_sorted_by(|a, b| a.name < b.name));
+        for key in TOPIC_KEYS {
+            key.validate(key.default).unwrap();
+            assert!(!key.doc.is_empty());
+            let numeric = matches!(key.kind, ConfigType::Int | ConfigType::Long);
+            let ranged = matches!(key.valid, Constraint::AtLeast(_) | Constraint::Between(..) | Constraint::GzipLevel);
+            assert!(numeric || !ranged, "{}", key.name);
+        }
+        assert_eq!(TOPIC_KEYS.len(), 37);
+    }
+
+    #[test]
+    fn values_are_taken_and_refused_as_by_kafka() {
+        // Each line was tried against LogConfig.validate of Kafka 4.4.0.
+        let taken = [
+            ("cleanup.policy", ""),
+            ("cleanup.policy", "compact,compact"),
+            ("cleanup.policy", " delete , compact "),
+            ("retention.bytes", "-5"),
+            ("retention.ms", " 12 "),
+            ("preallocate", "TRUE"),
+            ("compression.gzip.level", "-1"),
+            ("leader.replication.throttled.replicas", "*"),
+            ("leader.replication.throttled.replicas", "0:1,2:3"),
+            ("remote.storage.enable", "true"),
+            ("max.message.bytes", "+5"),
+            ("min.compaction.lag.ms", "9223372036854775807"),
+            ("local.retention.bytes", "5"),
+        ];
+        for (key, value) in taken {
+            assert_eq!(check(key, value), Ok(()), "{key}={value}");
+        }
+        let refused = [
+            ("cleanup.policy", "delete,", "values must not be empty"),
+            ("cleanup.policy", "Delete", "String must be one of: compact, delete"),
+            ("retention.ms", "-2", "Value must be at least -1"),
+            ("retention.ms", "abc", "Not a number of type LONG"),
+            ("retention.ms", "", "Not a number of type LONG"),
+            ("min.cleanable.dirty.ratio", "1.5", "Value must be no more than 1"),
+            ("min.cleanable.dirty.ratio", "x", "Not a number of type DOUBLE"),
+            ("preallocate", "yes", "Expected value to be either true or false"),
+            ("compression.type", "GZIP", "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer"),
+            ("compression.gzip.level", "0", "Value must be between 1 and 9 or equal to -1"),
+            ("segment.bytes", "99999999999", "Not a number of type INT"),
+        ];
+        for (key, value, why) in refused {
+            let expected = format!("Invalid value {value} for configuration {key}: {why}");
+            assert_eq!(check(key, value).unwrap_err().to_string(), expected);
+        }
+        assert!(check("leader.replication.throttled.replicas", "0-1").is_err());
+        assert_eq!(check("foo", "1").unwrap_err().to_string(), "Unknown topic config name: foo");
+        let typo = check("retention.m", "1").unwrap_err().to_string();
+        assert_eq!(typo, "Unknown topic config name: retention.m; did you mean retention.ms?");
+        let both = settings(&[("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5")]);
+        let conflict = validate_topic_settings(&both, &BrokerSettings::new()).unwrap_err().to_string();
+        assert_eq!(conflict, "conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (5)");
+    }
+
+    #[test]
+    fn the_topic_beats_the_broker_and_the_first_synonym_the_others() {
+        let key = topic_key("retention.ms").unwrap();
+        let none = TopicSettings::new();
+        let hours = settings(&[("log.retention.hours", "2")]);
+        let both = settings(&[("log.retention.hours", "2"), ("log.retention.minutes", "3")]);
+        let of = |topic: &TopicSettings, broker: &BrokerSettings| {
+            let Effective { value, source } = effective(key, topic, broker);
+            (value.into_owned(), source)
+        };
+        assert_eq!(of(&none, &none), ("604800000".into(), Source::Default));
+        assert_eq!(of(&none, &hours), ("7200000".into(), Source::Broker("log.retention.hours")));
+        assert_eq!(of(&none, &both), ("180000".into(), Source::Broker("log.retention.minutes")));
+        assert_eq!(of(&settings(&[("retention.ms", "7")]), &both), ("7".into(), Source::Topic));
+        let unlimited = settings(&[("log.retention.hours", "-1")]);
+        assert_eq!(TopicConfig::resolve(&none, &unlimited).retention_ms, None);
+    }
+
+    #[test]
+    fn the_view_has_kafkas_defaults() {
+        let config = TopicConfig::default();
+        assert_eq!(config.cleanup, CleanupPolicy { delete: true, compact: false });
+        assert_eq!(config.max_message_bytes, 1_048_588);
+        assert!(!config.log_append_time);
+        assert_eq!(config.timestamp_before_max_ms, i64::MAX);
+        assert_eq!(config.timestamp_after_max_ms, 3_600_000);
+        assert_eq!(config.compression, None);
+        assert_eq!(config.retention_ms, Some(604_800_000));
+        assert_eq!(config.retention_bytes, None);
+    }
+
+    #[test]
+    fn a_stored_value_that_is_not_valid_falls_back() {
+        let config =
+            TopicConfig::resolve(&settings(&[("retention.ms", "soon")]), &settings(&[("log.retention.ms", "9")]));
+        assert_eq!(config.retention_ms, Some(9));
+    }
+}

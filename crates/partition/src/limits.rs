@@ -1,0 +1,15 @@
+//! Every bound of this crate, in one place (I-10).
+
+/// Batches remembered per producer, Kafka's `ProducerStateEntry.NUM_BATCHES_TO_RETAIN`: the most that an idempotent
+/// client keeps in flight.
+pub const PRODUCER_BATCHES: usize = 5;
+
+/// Producers remembered per partition. Beyond it the longest idle ones are forgotten, an eighth at a time: they are
+/// sessions long ended (every restart of a client makes a new producer id). It bounds a checkpoint to 1.6 MB.
+pub const PRODUCERS_MAX: usize = 10_000;
+
+/// Bytes asked of the stream at once while producer state is replayed, or a timestamp looked for.
+pub const SCAN_BYTES: usize = 1 << 20;
+
+/// Partitions whose retention is worked on at the same time: enough for the metadata log to batch their trims.
+pub const RETENTION_CONCURRENCY: usize = 64;

@@ -1,0 +1,242 @@
+//! One open partition: its state, its offsets, and its end of the stream.
+//!
+//! What a partition does stands in its own file each: [`crate::append`], [`crate::read`], [`crate::lookup`],
+//! [`crate::delete`] and [`crate::load`].
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use base::{Clock, Offset, StreamEpoch, StreamId};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use stream::engine::OpenStreamError;
+use stream::{CheckpointSource, Engine, Stream};
+
+use crate::directory::Placement;
+use crate::epochs::{EpochEnd, EpochHistory, check_current};
+use crate::error::{PartitionError, ReadError};
+use crate::producers::Producers;
+use crate::signals::{Signals, Watcher};
+use crate::topic::Topic;
+
+/// What all partitions of a broker share.
+pub(crate) struct Shared {
+    pub engine: Engine,
+    pub clock: Clock,
+    pub options: Options,
+}
+
+/// Settings of a broker that partitions honour.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `producer.id.expiration.ms`: how long a silent producer is remembered.
+    pub producer_id_expiration_ms: i64,
+    /// How deep produced batches are looked into.
+    pub validation: records::ValidationLevel,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { producer_id_expiration_ms: 86_400_000, validation: records::ValidationLevel::Full }
+    }
+}
+
+const OPEN: u8 = 0;
+const NOT_LEADER: u8 = 1;
+const DELETED: u8 = 2;
+
+/// An open partition that this broker leads in one leader epoch.
+pub struct Partition {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) topic: Arc<Topic>,
+    pub(crate) index: i32,
+    pub(crate) stream: Stream,
+    /// End of the log when it was opened; everything below is durable and written by others.
+    pub(crate) opened_end: Offset,
+    /// The next offset to assign; written under `state`'s lock.
+    pub(crate) log_end: AtomicU64,
+    status: AtomicU8,
+    pub(crate) state: Mutex<State>,
+    pub(crate) signals: Signals,
+    /// Held while producer state is loaded, so that it is loaded once.
+    pub(crate) loading: tokio::sync::Mutex<()>,
+    /// A cut found no producer state to checkpoint: the next append loads it, so that the tail to replay stays short.
+    pub(crate) load_wanted: AtomicBool,
+}
+
+/// What appends change, under one short lock.
+pub(crate) struct State {
+    /// `None` until loaded.
+    pub producers: Option<Producers>,
+}
+
+impl Partition {
+    pub(crate) fn open(
+        shared: &Arc<Shared>,
+        topic: Arc<Topic>,
+        placement: &Placement,
+    ) -> Result<Arc<Self>, PartitionError> {
+        let open = |source| shared.engine.open(placement.stream, placement.epoch, source);
+        let stream = open(None).map_err(not_leader)?;
+        let end = stream.durable_end();
+        // A log that never held a record has no producers: nothing to load.
+        let producers = (end == Offset(0)).then(Producers::new);
+        let partition = Arc::new(Self {
+            shared: shared.clone(),
+            topic,
+            index: placement.index,
+            stream,
+            opened_end: end,
+            log_end: AtomicU64::new(end.0),
+            status: AtomicU8::new(OPEN),
+            state: Mutex::new(State { producers }),
+            signals: Signals::default(),
+            loading: tokio::sync::Mutex::default(),
+            load_wanted: AtomicBool::new(false),
+        });
+        let source: Weak<dyn CheckpointSource> = Arc::downgrade(&(partition.clone() as Arc<dyn CheckpointSource>));
+        open(Some(source)).map_err(not_leader)?;
+        Ok(partition)
+    }
+
+    /// The topic.
+    pub fn topic(&self) -> &Arc<Topic> {
+        &self.topic
+    }
+
+    /// The partition's number.
+    pub fn index(&self) -> i32 {
+        self.index
+    }
+
+    /// The stream that holds the log.
+    pub fn stream_id(&self) -> StreamId {
+        self.stream.id()
+    }
+
+    /// The leader epoch in which it is open.
+    pub fn leader_epoch(&self) -> StreamEpoch {
+        self.stream.epoch()
+    }
+
+    /// The first offset that can be read.
+    pub fn log_start(&self) -> Offset {
+        self.stream.start()
+    }
+
+    /// The next offset to be assigned. Records between the high watermark and here are not durable yet.
+    pub fn log_end(&self) -> Offset {
+        Offset(self.log_end.load(Ordering::Acquire))
+    }
+
+    /// The end of what is durable and may be read (I-3).
+    pub fn high_watermark(&self) -> Offset {
+        self.stream.durable_end()
+    }
+
+    /// The end of what read_committed consumers may read. There are no transactions yet: the high watermark.
+    pub fn last_stable_offset(&self) -> Offset {
+        self.high_watermark()
+    }
+
+    /// Bytes kept: uploaded parts and what is not uploaded yet.
+    pub fn size_bytes(&self) -> u64 {
+        let extents = self.stream.extents();
+        extents.tail_bytes + extents.uploaded.iter().map(|&(_, bytes, _)| bytes).sum::<u64>()
+    }
+
+    /// Leader epochs and where they begin.
+    pub fn epochs(&self) -> EpochHistory {
+        let epochs = self.stream.epochs().into_iter().map(|epoch| (epoch.epoch, epoch.start));
+        EpochHistory::new(epochs, self.log_start())
+    }
+
+    /// OffsetForLeaderEpoch: where leader epoch `asked` ends. `current` is the request's `current_leader_epoch`.
+    ///
+    /// # Errors
+    /// When the partition is closed or `current` is not this leader's epoch.
+    pub fn offset_for_leader_epoch(&self, asked: i32, current: i32) -> Result<EpochEnd, ReadError> {
+        self.check_open()?;
+        check_current(current, self.leader_epoch())?;
+        Ok(self.epochs().end_of(asked, self.high_watermark()))
+    }
+
+    /// Hangs a long poll's bell: it rings whenever the high watermark moves, and once when the partition closes. Look
+    /// at the partition *after* this call: what became readable before it does not ring.
+    pub fn watch(self: &Arc<Self>, watcher: &Arc<Watcher>) -> Watch {
+        self.signals.watch(watcher.clone());
+        Watch { partition: self.clone(), watcher: watcher.clone() }
+    }
+
+    /// Whether the partition still serves.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn check_open(&self) -> Result<(), PartitionError> {
+        match self.status.load(Ordering::Acquire) {
+            OPEN => Ok(()),
+            DELETED => Err(PartitionError::Deleted),
+            _ => Err(PartitionError::NotLeader),
+        }
+    }
+
+    /// Another broker leads the partition from now on, or an append failed: nothing more is acknowledged.
+    pub(crate) fn close_as_moved(&self) {
+        self.close(NOT_LEADER);
+    }
+
+    /// The topic is gone.
+    pub(crate) fn close_as_deleted(&self) {
+        self.close(DELETED);
+    }
+
+    fn close(&self, why: u8) {
+        // The first reason stays, whatever follows from it.
+        if self.status.compare_exchange(OPEN, why, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            self.signals.closed();
+        }
+    }
+}
+
+fn not_leader(error: OpenStreamError) -> PartitionError {
+    tracing::debug!(%error, "partition not opened");
+    PartitionError::NotLeader
+}
+
+impl CheckpointSource for Partition {
+    fn checkpoint(&self, end: Offset) -> Option<Bytes> {
+        let mut state = self.state.lock();
+        let Some(producers) = state.producers.as_mut() else {
+            self.load_wanted.store(true, Ordering::Release);
+            return None;
+        };
+        producers.expire(self.shared.clock.now(), self.shared.options.producer_id_expiration_ms, end);
+        producers.checkpoint(end)
+    }
+}
+
+impl std::fmt::Debug for Partition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}@{}", self.topic.name(), self.index, self.leader_epoch())
+    }
+}
+
+/// A bell that hangs in a partition; taken down on drop.
+#[derive(Debug)]
+pub struct Watch {
+    partition: Arc<Partition>,
+    watcher: Arc<Watcher>,
+}
+
+impl Watch {
+    /// The partition watched.
+    pub fn partition(&self) -> &Arc<Partition> {
+        &self.partition
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.partition.signals.unwatch(&self.watcher);
+    }
+}

@@ -1,0 +1,410 @@
+//! Partitions over a real engine: block log in a directory, memory store, catalogue in process.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{BrokerId, Clock, Incarnation, Offset, StreamEpoch, StreamId, TimestampMs, Uuid};
+use blob::Store;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use partition::config::{BrokerSettings, TopicSettings};
+use partition::{
+    Absent, AppendError, AppendOptions, Appended, Change, Directory, FoundOffset, Isolation, OffsetSpec, Options,
+    Partition, PartitionError, Partitions, Placement, ReadError, ReadRequest, Watcher,
+};
+use records::{BatchBuilder, Compression, batches};
+use stream::catalogue::local::LocalCatalogue;
+use stream::catalogue::{CatalogueClient, WalPlace};
+use stream::wal::{Access, BlockLog, BlockLogOptions};
+use stream::{Engine, EngineOptions};
+
+const TOPIC: Uuid = Uuid::from_u128(7);
+
+/// Metadata of one topic named `t`.
+struct Image {
+    catalogue: LocalCatalogue,
+    me: Incarnation,
+    streams: Vec<StreamId>,
+    settings: Mutex<TopicSettings>,
+    gone: Mutex<bool>,
+}
+
+impl Image {
+    fn place(&self, index: i32) -> Option<Placement> {
+        let stream = *self.streams.get(usize::try_from(index).ok()?)?;
+        let view = CatalogueClient::view(&self.catalogue);
+        let state = view.stream(stream)?;
+        let led_here = state.owner == self.me;
+        let placement = Placement { topic_id: TOPIC, topic: "t".into(), index, stream, epoch: state.epoch, led_here };
+        (!*self.gone.lock()).then_some(placement)
+    }
+}
+
+impl Directory for Image {
+    fn by_name(&self, topic: &str, index: i32) -> Result<Placement, Absent> {
+        let absent = || Absent::Name { topic: topic.to_owned(), index };
+        if topic == "t" { self.place(index).ok_or_else(absent) } else { Err(absent()) }
+    }
+
+    fn by_id(&self, topic: Uuid, index: i32) -> Result<Placement, Absent> {
+        if topic != TOPIC {
+            return Err(Absent::Id(topic));
+        }
+        self.place(index).ok_or(Absent::Index { topic_id: topic, index })
+    }
+
+    fn topic_settings(&self, _: Uuid) -> TopicSettings {
+        self.settings.lock().clone()
+    }
+
+    fn broker_settings(&self) -> BrokerSettings {
+        BrokerSettings::new()
+    }
+
+    fn led_here(&self, each: &mut dyn FnMut(Placement)) {
+        (0..self.streams.len() as i32).filter_map(|index| self.place(index)).for_each(each);
+    }
+}
+
+/// What outlives a broker process.
+struct Cluster {
+    dir: tempfile::TempDir,
+    store: Store,
+    catalogue: LocalCatalogue,
+    streams: Vec<StreamId>,
+}
+
+struct Broker {
+    engine: Engine,
+    image: Arc<Image>,
+    partitions: Partitions,
+}
+
+impl Cluster {
+    fn new() -> Self {
+        let catalogue = LocalCatalogue::new(Clock::system());
+        Self { dir: tempfile::tempdir().unwrap(), store: Store::memory(), catalogue, streams: Vec::new() }
+    }
+
+    /// Starts a broker process; whichever ran before is fenced and its log recovered.
+    async fn start(&mut self) -> Broker {
+        let clock = Clock::system();
+        let mut options = BlockLogOptions::new(self.dir.path(), Access::Owner);
+        options.segment_bytes = 1 << 20;
+        options.capacity_bytes = 8 << 20;
+        let log = BlockLog::open(options).unwrap();
+        let (me, former) = self.catalogue.register(BrokerId(1)).unwrap();
+        let client: Arc<dyn CatalogueClient> = Arc::new(self.catalogue.clone());
+        let options = EngineOptions { upload_interval: Duration::from_secs(3600), ..EngineOptions::default() };
+        let engine = Engine::new(options, self.store.clone(), client.clone(), me, clock.clone());
+        for incarnation in former {
+            let from = client.view().incarnation(incarnation).unwrap().committed;
+            let recovered = engine.recover(&log, incarnation, from).await.unwrap();
+            client.recovered(incarnation, me, recovered.end).await.unwrap();
+            log.remove(incarnation).unwrap();
+        }
+        self.catalogue.update(|image| image.adopt_orphans(me, usize::MAX)).unwrap();
+        let wal = log.create(me, "test-cluster", engine.sink()).unwrap();
+        self.catalogue.open_incarnation(me, WalPlace { kind: 0, location: "test".into() }).unwrap();
+        engine.attach(wal);
+        if self.streams.is_empty() {
+            self.streams = self.catalogue.create_streams(2, me).unwrap();
+        }
+        let image = Arc::new(Image {
+            catalogue: self.catalogue.clone(),
+            me,
+            streams: self.streams.clone(),
+            settings: Mutex::default(),
+            gone: Mutex::default(),
+        });
+        let partitions = Partitions::new(engine.clone(), image.clone(), clock, Options::default());
+        Broker { engine, image, partitions }
+    }
+}
+
+impl Broker {
+    fn partition(&self) -> Arc<Partition> {
+        self.partitions.get("t", 0).unwrap()
+    }
+}
+
+/// A batch of one-byte-keyed records with the given values and timestamps from `time` on.
+fn batch(values: &[&str], time: i64, producer: Option<(i64, i16, i32)>) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None);
+    if let Some((id, epoch, sequence)) = producer {
+        builder = builder.producer(id, epoch, sequence);
+    }
+    for (at, value) in values.iter().enumerate() {
+        builder.append(time + at as i64, Some(b"k"), Some(value.as_bytes()), &[]).unwrap();
+    }
+    builder.build().unwrap()
+}
+
+fn now() -> i64 {
+    Clock::system().now().0
+}
+
+async fn produce(partition: &Arc<Partition>, records: Bytes) -> Result<Appended, AppendError> {
+    let mut appended = partition.append(records, AppendOptions::produce(9)).await?;
+    (&mut appended.durable).await?;
+    Ok(appended)
+}
+
+async fn read(partition: &Partition, offset: i64) -> Result<partition::ReadResult, ReadError> {
+    let request = ReadRequest {
+        offset,
+        max_bytes: 1 << 20,
+        min_one: true,
+        isolation: Isolation::ReadUncommitted,
+        leader_epoch: -1,
+    };
+    partition.read(request).await
+}
+
+/// All values from `offset` on, with their offsets.
+async fn values(partition: &Partition, offset: u64) -> Vec<(i64, String)> {
+    let (mut next, mut out) = (offset, Vec::new());
+    while next < partition.high_watermark().0 {
+        let result = read(partition, next as i64).await.unwrap();
+        for batch in batches(&result.slices.concat().into()) {
+            let batch = batch.unwrap();
+            batch.verify_crc().unwrap();
+            for record in batch.records(1 << 20).unwrap() {
+                let record = record.unwrap();
+                if record.offset >= offset as i64 {
+                    out.push((record.offset, String::from_utf8(record.value.unwrap().to_vec()).unwrap()));
+                }
+            }
+        }
+        next = result.range.end.0;
+    }
+    out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_come_back_at_their_offsets_before_and_after_a_restart() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    let first = produce(&log, batch(&["a", "b"], now(), None)).await.unwrap();
+    let second = produce(&log, batch(&["c"], now(), None)).await.unwrap();
+    assert_eq!((first.base_offset, first.last_offset, second.base_offset), (Offset(0), Offset(1), Offset(2)));
+    assert_eq!(first.log_append_time, TimestampMs(-1));
+    let expected: Vec<_> = [(0, "a"), (1, "b"), (2, "c")].map(|(o, v)| (o, v.to_owned())).into();
+    assert_eq!(values(&log, 0).await, expected);
+    assert_eq!(values(&log, 1).await, expected[1..]);
+    assert_eq!(read(&log, 1).await.unwrap().range.start, Offset(0), "the whole batch that holds the offset");
+
+    let empty = read(&log, 3).await.unwrap();
+    assert!(empty.range.is_empty() && empty.high_watermark == Offset(3));
+    for outside in [-1, 4, i64::MAX] {
+        assert!(matches!(read(&log, outside).await, Err(ReadError::OutOfRange { .. })), "{outside}");
+    }
+
+    let again = cluster.start().await;
+    let reopened = again.partition();
+    assert_eq!(values(&reopened, 0).await, expected);
+    assert_eq!(reopened.leader_epoch(), StreamEpoch(log.leader_epoch().0 + 1));
+    let third = produce(&reopened, batch(&["d"], now(), None)).await.unwrap();
+    assert_eq!(third.base_offset, Offset(3));
+    let ends = [log.leader_epoch().0, reopened.leader_epoch().0]
+        .map(|epoch| reopened.offset_for_leader_epoch(epoch, -1).unwrap().end);
+    assert_eq!(ends, [3, 4]);
+    // The first process is fenced: what it still tries is never acknowledged.
+    let late = log.append(batch(&["x"], now(), None), AppendOptions::produce(9)).await;
+    match late {
+        Ok(appended) => assert_eq!(appended.durable.await, Err(PartitionError::NotLeader)),
+        Err(error) => assert_eq!(error.code(), 6),
+    }
+    assert_eq!(values(&reopened, 3).await, [(3, "d".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_sent_again_is_answered_and_not_stored_over_checkpoints_and_restarts() {
+    let mut cluster = Cluster::new();
+    let mut sent = 0;
+    for cut_before_restart in [false, true, true, false] {
+        let broker = cluster.start().await;
+        let log = broker.partition();
+        if sent > 0 {
+            // The last five of before the restart are known, whether by checkpoint or by replay.
+            for back in 1..=sent.min(5) {
+                let sequence = sent - back;
+                let again = produce(&log, batch(&["v"], 1, Some((9, 0, sequence)))).await.unwrap();
+                assert!(again.duplicate);
+                assert_eq!(again.base_offset, Offset(sequence as u64));
+            }
+        }
+        for _ in 0..7 {
+            let fresh = produce(&log, batch(&["v"], now(), Some((9, 0, sent)))).await.unwrap();
+            assert!(!fresh.duplicate);
+            assert_eq!(fresh.base_offset, Offset(sent as u64));
+            sent += 1;
+            if cut_before_restart && sent % 7 == 4 {
+                broker.engine.flush().await.unwrap();
+            }
+        }
+        let gap = produce(&log, batch(&["v"], now(), Some((9, 0, sent + 1)))).await.unwrap_err();
+        assert_eq!(gap.code(), 45);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_producers_each_keep_their_order_and_a_pipelined_duplicate_waits_for_its_original() {
+    const PRODUCERS: i64 = 6;
+    const BATCHES: i32 = 60;
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    let watcher = Watcher::new();
+    let watch = log.watch(&watcher);
+    let mut tasks = Vec::new();
+    for id in 0..PRODUCERS {
+        let log = log.clone();
+        tasks.push(base::task::spawn("producer", async move {
+            let mut pending = Vec::new();
+            for sequence in 0..BATCHES {
+                let value = format!("{id}/{sequence}");
+                let records = batch(&[&value], now(), Some((id, 0, sequence)));
+                let original = log.append(records.clone(), AppendOptions::produce(9)).await.unwrap();
+                let copy = log.append(records, AppendOptions::produce(9)).await.unwrap();
+                assert!(!original.duplicate && copy.duplicate);
+                assert_eq!(original.base_offset, copy.base_offset);
+                let offset = copy.base_offset;
+                let log = log.clone();
+                pending.push(base::task::spawn("ack", async move {
+                    copy.durable.await.unwrap();
+                    assert!(log.high_watermark() > offset, "a duplicate is answered only when its original is durable");
+                    original.durable.await.unwrap();
+                }));
+            }
+            for ack in pending {
+                ack.await.unwrap();
+            }
+        }));
+    }
+    // A long poll that is woken by commits alone reads everything.
+    let mut seen: HashMap<String, i32> = HashMap::new();
+    let (mut next, total) = (0, PRODUCERS as u64 * BATCHES as u64);
+    while next < total {
+        let batch = values(&log, next).await;
+        if batch.is_empty() {
+            tokio::time::timeout(Duration::from_secs(30), watcher.woken()).await.expect("a commit wakes the poll");
+            continue;
+        }
+        for (offset, value) in batch {
+            assert_eq!(offset as u64, next);
+            next += 1;
+            let (id, sequence) = value.split_once('/').unwrap();
+            let expected = seen.entry(id.to_owned()).or_insert(0);
+            assert_eq!(*expected, sequence.parse::<i32>().unwrap());
+            *expected += 1;
+        }
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert!(watcher.bytes() > 0);
+    drop(watch);
+    assert_eq!(log.log_end(), Offset(total));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_are_found_by_time_and_the_ends_by_name() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    let find = async |spec| log.find_offset(spec, Isolation::ReadUncommitted, -1).await.unwrap();
+    assert_eq!(find(OffsetSpec::MaxTimestamp).await, FoundOffset::NONE);
+    let t = now() - 10_000;
+    produce(&log, batch(&["a", "b", "c"], t, None)).await.unwrap();
+    produce(&log, batch(&["d"], t + 500, None)).await.unwrap();
+    broker.engine.flush().await.unwrap();
+    produce(&log, batch(&["e", "f"], t + 100, None)).await.unwrap();
+    let epoch = log.leader_epoch().0;
+    let found = |offset, timestamp| FoundOffset { offset, timestamp: TimestampMs(timestamp), leader_epoch: epoch };
+    assert_eq!(find(OffsetSpec::At(TimestampMs(0))).await, found(0, t));
+    assert_eq!(find(OffsetSpec::At(TimestampMs(t + 1))).await, found(1, t + 1));
+    assert_eq!(find(OffsetSpec::At(TimestampMs(t + 3))).await, found(3, t + 500));
+    assert_eq!(find(OffsetSpec::At(TimestampMs(t + 501))).await, FoundOffset::NONE);
+    assert_eq!(find(OffsetSpec::MaxTimestamp).await, found(3, t + 500));
+    assert_eq!(find(OffsetSpec::Latest).await, found(6, -1));
+    assert_eq!(find(OffsetSpec::Earliest).await, found(0, -1));
+    // A log start inside a batch hides the records below it.
+    assert_eq!(log.delete_records(1).await.unwrap(), Offset(1));
+    assert_eq!(find(OffsetSpec::Earliest).await, found(1, -1));
+    assert_eq!(find(OffsetSpec::At(TimestampMs(0))).await, found(1, t + 1));
+    assert!(matches!(read(&log, 0).await, Err(ReadError::OutOfRange { .. })));
+    assert_eq!(log.delete_records(7).await.unwrap_err().code(), 1);
+    assert_eq!(log.delete_records(-1).await.unwrap(), Offset(6));
+    assert!(read(&log, 6).await.unwrap().range.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_apply_at_once_and_refusals_carry_kafkas_codes() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    produce(&log, batch(&["a"], now(), None)).await.unwrap();
+    let set = |key: &str, value: &str| {
+        broker.image.settings.lock().insert(key.to_owned(), value.to_owned());
+        broker.partitions.apply(&Change::TopicSettings(TOPIC));
+    };
+    set("max.message.bytes", "70");
+    let big = produce(&log, batch(&["a value that is too long for the limit"], now(), None)).await.unwrap_err();
+    assert_eq!(big.code(), 10);
+    set("max.message.bytes", "1000");
+    set("message.timestamp.type", "LogAppendTime");
+    let stamped = produce(&log, batch(&["b"], 5, None)).await.unwrap();
+    assert!(stamped.log_append_time.0 > 5);
+    set("cleanup.policy", "compact");
+    assert_eq!(log.delete_records(1).await.unwrap_err().code(), 44);
+
+    let mut corrupt = batch(&["c"], now(), None).to_vec();
+    *corrupt.last_mut().unwrap() ^= 1;
+    assert_eq!(produce(&log, corrupt.into()).await.unwrap_err().code(), 2);
+    let epoch = log.leader_epoch().0;
+    for (asked, code) in [(epoch - 1, 74), (epoch + 1, 75)] {
+        let options = AppendOptions { leader_epoch: asked, ..AppendOptions::produce(9) };
+        assert_eq!(log.append(batch(&["d"], now(), None), options).await.unwrap_err().code(), code);
+    }
+    assert_eq!(broker.partitions.get("t", 9).unwrap_err().code(), 3);
+    assert_eq!(broker.partitions.get_by_id(Uuid::from_u128(8), 0).unwrap_err().code(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deleted_topic_wakes_its_waiters_and_answers_unknown() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    produce(&log, batch(&["a"], now(), None)).await.unwrap();
+    let watcher = Watcher::new();
+    let _watch = log.watch(&watcher);
+    *broker.image.gone.lock() = true;
+    broker.partitions.apply(&Change::TopicDeleted { topic_id: TOPIC, streams: cluster.streams.clone() });
+    tokio::time::timeout(Duration::from_secs(10), watcher.woken()).await.expect("deletion wakes long polls");
+    assert!(matches!(read(&log, 0).await, Err(ReadError::Partition(PartitionError::Deleted))));
+    let refused = produce(&log, batch(&["b"], now(), None)).await.unwrap_err();
+    assert_eq!(refused.code(), 3);
+    assert_eq!(broker.partitions.open_count(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_trims_partitions_that_nobody_opened() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    produce(&log, batch(&["old"], now() - 60_000, None)).await.unwrap();
+    broker.engine.flush().await.unwrap();
+    produce(&log, batch(&["new"], now(), None)).await.unwrap();
+    broker.engine.flush().await.unwrap();
+    let again = cluster.start().await;
+    assert_eq!(again.partitions.sweep_retention().await, 0);
+    again.image.settings.lock().insert("retention.ms".into(), "30000".into());
+    assert_eq!(again.partitions.sweep_retention().await, 1);
+    assert_eq!(again.partitions.open_count(), 0);
+    let reopened = again.partition();
+    assert_eq!(reopened.log_start(), Offset(1));
+    assert_eq!(values(&reopened, 1).await, [(1, "new".to_owned())]);
+}
