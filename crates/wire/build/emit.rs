@@ -106,6 +106,7 @@ fn codec(message: &Message, item: &Struct, versions: Versions) -> Out {
 }
 
 /// Wraps a statement in the condition under which it applies.
+#[allow(clippy::needless_pass_by_value, reason = "always fed with a fresh condition")]
 fn guarded(condition: Option<String>, statement: &str) -> String {
     match condition.as_deref() {
         None => format!("{statement}\n"),

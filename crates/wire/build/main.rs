@@ -7,6 +7,8 @@
 //! The language of the schema files is described in `schema.rs`. A mistake in a schema stops the build with the file
 //! and line.
 
+#![allow(clippy::print_stdout, reason = "that is how a build script speaks to cargo")]
+
 mod emit;
 mod emit_arbitrary;
 mod emit_tables;

@@ -87,7 +87,6 @@ pub fn default_test(field: &Field, value: &str) -> Result<String, String> {
         (Type::Str | Type::Bytes | Type::Array(_), true, Some(_)) if field.default.is_none() => {
             format!("{value}.as_ref().is_some_and(|v| v.is_empty())")
         }
-        (_, true, Some(text)) => format!("{value} == {text}"),
         (Type::Str | Type::Bytes | Type::Records | Type::Array(_), false, None) => format!("{value}.is_empty()"),
         (Type::Bool, false, None) => format!("!{value}"),
         (Type::F64, false, None) => format!("{value} == 0.0"),
@@ -101,7 +100,7 @@ pub fn default_test(field: &Field, value: &str) -> Result<String, String> {
                 format!("!{value}")
             }
         }
-        (_, false, Some(text)) => format!("{value} == {text}"),
+        (_, _, Some(text)) => format!("{value} == {text}"),
     })
 }
 
@@ -151,7 +150,6 @@ fn value_bytes(message: &Message, field: &Field, version: i16, flexible: bool) -
 /// The fewest bytes an element of an array takes.
 pub fn element_bytes_min(message: &Message, ty: &Type, flexible: bool) -> String {
     match ty {
-        Type::Bool | Type::I8 => "1".to_owned(),
         Type::I16 | Type::U16 => "2".to_owned(),
         Type::I32 | Type::U32 => "4".to_owned(),
         Type::I64 | Type::F64 => "8".to_owned(),

@@ -109,6 +109,12 @@ pub enum EncodeError {
         /// The most there can be.
         limit: usize,
     },
+    /// More or fewer elements were written than had been announced.
+    #[error("{field}: not as many elements as announced")]
+    WrongCount {
+        /// The array.
+        field: &'static str,
+    },
     /// Unknown tagged fields are out of order, repeated, use a tag that the version defines, or the version has none.
     #[error("unknown tagged field {tag} cannot be written: {reason}")]
     BadTag {

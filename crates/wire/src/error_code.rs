@@ -86,12 +86,6 @@ impl ErrorCode {
     }
 }
 
-impl Default for ErrorCode {
-    fn default() -> Self {
-        Self::None
-    }
-}
-
 impl From<ErrorCode> for i16 {
     fn from(error: ErrorCode) -> Self {
         error.code()

@@ -18,9 +18,12 @@ mod reader;
 mod text;
 mod writer;
 
+pub mod fetch;
+pub mod frame;
 pub mod header;
 pub mod messages;
 pub mod meta;
+pub mod produce;
 pub mod records;
 pub mod registry;
 

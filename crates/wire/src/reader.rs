@@ -275,6 +275,15 @@ impl Reader {
         Ok(())
     }
 
+    /// Passes over tagged fields where the schema knows none.
+    pub fn skip_tags(&mut self) -> Result<(), DecodeError> {
+        for _ in 0..self.tag_count()? {
+            let (_, size) = self.tag()?;
+            self.skip(size)?;
+        }
+        Ok(())
+    }
+
     /// Tagged fields where the schema knows none.
     pub fn unknown_tags(&mut self) -> Result<Vec<RawTaggedField>, DecodeError> {
         let mut fields = Vec::new();
