@@ -4,27 +4,11 @@ use base::{Offset, OffsetRange};
 use records::{InvalidRecord, RecordError, RecordsError};
 use stream::engine::{FetchError, TrimError};
 use thiserror::Error;
+use wire::ErrorCode;
 
 use crate::directory::Absent;
 use crate::epochs::EpochMismatch;
 use crate::producers::{CheckpointError, ProducerError};
-
-/// Kafka's error codes that a partition answers with (`org.apache.kafka.common.protocol.Errors`).
-mod code {
-    pub const OFFSET_OUT_OF_RANGE: i16 = 1;
-    pub const CORRUPT_MESSAGE: i16 = 2;
-    pub const UNKNOWN_TOPIC_OR_PARTITION: i16 = 3;
-    pub const NOT_LEADER_OR_FOLLOWER: i16 = 6;
-    pub const RECORD_LIST_TOO_LARGE: i16 = 18;
-    pub const INVALID_REQUEST: i16 = 42;
-    pub const POLICY_VIOLATION: i16 = 44;
-    pub const OUT_OF_ORDER_SEQUENCE_NUMBER: i16 = 45;
-    pub const INVALID_PRODUCER_EPOCH: i16 = 47;
-    pub const KAFKA_STORAGE_ERROR: i16 = 56;
-    pub const FENCED_LEADER_EPOCH: i16 = 74;
-    pub const UNKNOWN_LEADER_EPOCH: i16 = 75;
-    pub const UNKNOWN_TOPIC_ID: i16 = 100;
-}
 
 /// Why a partition cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -42,24 +26,34 @@ pub enum PartitionError {
 
 impl PartitionError {
     /// Kafka's error code.
-    pub fn code(&self) -> i16 {
+    pub fn error_code(&self) -> ErrorCode {
         match self {
-            Self::Absent(Absent::Id(_)) => code::UNKNOWN_TOPIC_ID,
+            Self::Absent(Absent::Id(_)) => ErrorCode::UnknownTopicId,
             Self::Absent(Absent::Name { .. } | Absent::Index { .. }) | Self::Deleted => {
-                code::UNKNOWN_TOPIC_OR_PARTITION
+                ErrorCode::UnknownTopicOrPartition
             }
-            Self::NotLeader => code::NOT_LEADER_OR_FOLLOWER,
+            Self::NotLeader => ErrorCode::NotLeaderOrFollower,
         }
+    }
+
+    /// The number of [`Self::error_code`].
+    pub fn code(&self) -> i16 {
+        self.error_code().code()
     }
 }
 
 impl EpochMismatch {
     /// Kafka's error code.
-    pub fn code(&self) -> i16 {
+    pub fn error_code(&self) -> ErrorCode {
         match self {
-            Self::Fenced { .. } => code::FENCED_LEADER_EPOCH,
-            Self::Unknown { .. } => code::UNKNOWN_LEADER_EPOCH,
+            Self::Fenced { .. } => ErrorCode::FencedLeaderEpoch,
+            Self::Unknown { .. } => ErrorCode::UnknownLeaderEpoch,
         }
+    }
+
+    /// The number of [`Self::error_code`].
+    pub fn code(&self) -> i16 {
+        self.error_code().code()
     }
 }
 
@@ -123,17 +117,22 @@ pub enum AppendError {
 
 impl AppendError {
     /// Kafka's error code.
-    pub fn code(&self) -> i16 {
+    pub fn error_code(&self) -> ErrorCode {
         match self {
-            Self::Partition(error) => error.code(),
-            Self::Epoch(error) => error.code(),
-            Self::Records(error) => error.code(),
-            Self::Producer(ProducerError::OutOfOrderSequence { .. }) => code::OUT_OF_ORDER_SEQUENCE_NUMBER,
-            Self::Producer(ProducerError::InvalidEpoch { .. }) => code::INVALID_PRODUCER_EPOCH,
-            Self::TooLargeForLog { .. } => code::RECORD_LIST_TOO_LARGE,
-            Self::Transactional => code::INVALID_REQUEST,
-            Self::OffsetsExhausted | Self::Load(_) => code::KAFKA_STORAGE_ERROR,
+            Self::Partition(error) => error.error_code(),
+            Self::Epoch(error) => error.error_code(),
+            Self::Records(error) => ErrorCode::from_code(error.code()),
+            Self::Producer(ProducerError::OutOfOrderSequence { .. }) => ErrorCode::OutOfOrderSequenceNumber,
+            Self::Producer(ProducerError::InvalidEpoch { .. }) => ErrorCode::InvalidProducerEpoch,
+            Self::TooLargeForLog { .. } => ErrorCode::RecordListTooLarge,
+            Self::Transactional => ErrorCode::InvalidRequest,
+            Self::OffsetsExhausted | Self::Load(_) => ErrorCode::KafkaStorageError,
         }
+    }
+
+    /// The number of [`Self::error_code`].
+    pub fn code(&self) -> i16 {
+        self.error_code().code()
     }
 
     /// The records to blame, where single records are; for Produce v8 and later.
@@ -172,14 +171,19 @@ pub enum ReadError {
 
 impl ReadError {
     /// Kafka's error code.
-    pub fn code(&self) -> i16 {
+    pub fn error_code(&self) -> ErrorCode {
         match self {
-            Self::Partition(error) => error.code(),
-            Self::Epoch(error) => error.code(),
-            Self::OutOfRange { .. } => code::OFFSET_OUT_OF_RANGE,
-            Self::Storage(_) => code::KAFKA_STORAGE_ERROR,
-            Self::Damaged(_) => code::CORRUPT_MESSAGE,
+            Self::Partition(error) => error.error_code(),
+            Self::Epoch(error) => error.error_code(),
+            Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            Self::Storage(_) => ErrorCode::KafkaStorageError,
+            Self::Damaged(_) => ErrorCode::CorruptMessage,
         }
+    }
+
+    /// The number of [`Self::error_code`].
+    pub fn code(&self) -> i16 {
+        self.error_code().code()
     }
 }
 
@@ -210,12 +214,17 @@ pub enum DeleteRecordsError {
 
 impl DeleteRecordsError {
     /// Kafka's error code.
-    pub fn code(&self) -> i16 {
+    pub fn error_code(&self) -> ErrorCode {
         match self {
-            Self::Partition(error) => error.code(),
-            Self::OutOfRange { .. } => code::OFFSET_OUT_OF_RANGE,
-            Self::Policy { .. } => code::POLICY_VIOLATION,
-            Self::Trim(_) => code::KAFKA_STORAGE_ERROR,
+            Self::Partition(error) => error.error_code(),
+            Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
+            Self::Policy { .. } => ErrorCode::PolicyViolation,
+            Self::Trim(_) => ErrorCode::KafkaStorageError,
         }
+    }
+
+    /// The number of [`Self::error_code`].
+    pub fn code(&self) -> i16 {
+        self.error_code().code()
     }
 }
