@@ -77,7 +77,7 @@ impl Partition {
         placement: &Placement,
     ) -> Result<Arc<Self>, PartitionError> {
         let open = |source| shared.engine.open(placement.stream, placement.epoch, source);
-        let stream = open(None).map_err(not_leader)?;
+        let stream = open(None).map_err(|error| not_leader(&error))?;
         let end = stream.durable_end();
         // A log that never held a record has no producers: nothing to load.
         let producers = (end == Offset(0)).then(Producers::new);
@@ -95,7 +95,7 @@ impl Partition {
             load_wanted: AtomicBool::new(false),
         });
         let source: Weak<dyn CheckpointSource> = Arc::downgrade(&(partition.clone() as Arc<dyn CheckpointSource>));
-        open(Some(source)).map_err(not_leader)?;
+        open(Some(source)).map_err(|error| not_leader(&error))?;
         Ok(partition)
     }
 
@@ -198,7 +198,7 @@ impl Partition {
     }
 }
 
-fn not_leader(error: OpenStreamError) -> PartitionError {
+fn not_leader(error: &OpenStreamError) -> PartitionError {
     tracing::debug!(%error, "partition not opened");
     PartitionError::NotLeader
 }
