@@ -60,3 +60,9 @@ pub const TOPIC_PARTITIONS_MAX: i32 = 100_000;
 
 /// Bytes of one record set down-converted for an old reader.
 pub const DOWN_CONVERTED_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Topics whose counters are kept at hand.
+pub const TOPIC_METRICS_KEPT_MAX: usize = 100_000;
+
+/// Partitions answered by one DescribeTopicPartitions, Kafka's `max.request.partition.size.limit`.
+pub const DESCRIBED_PARTITIONS_MAX: i32 = 2_000;

@@ -1,8 +1,10 @@
 //! Configuration: the definitions of every key, the static configuration of the broker, and where the effective value
 //! of a key comes from.
 
+pub(crate) mod alter;
 pub mod broker_keys;
 pub mod define;
+pub(crate) mod effective;
 pub mod endpoint;
 pub mod known_keys;
 pub mod settings;

@@ -60,6 +60,11 @@ impl Peer {
         Some(Duration::from_micros(self.wake_at.swap(u64::MAX, Ordering::Relaxed)))
     }
 
+    /// Whether the client may send large requests. Every listener is PLAINTEXT so far: nobody is asked who they are.
+    pub(crate) fn is_authenticated(&self) -> bool {
+        true
+    }
+
     /// Whether the broker is stopping: long polls answer with what they have.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
@@ -91,6 +96,27 @@ pub(crate) async fn within<T>(
             return Poll::Ready(Some(done));
         }
         if peer.is_draining() || clock.monotonic() >= deadline {
+            return Poll::Ready(None);
+        }
+        peer.wake_by(deadline);
+        Poll::Pending
+    })
+    .await
+}
+
+/// As [`within`], but a stopping broker still waits: for what was promised already.
+pub(crate) async fn until<T>(
+    peer: &Peer,
+    clock: &Clock,
+    deadline: Duration,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    let mut work = std::pin::pin!(work);
+    std::future::poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(Some(done));
+        }
+        if clock.monotonic() >= deadline {
             return Poll::Ready(None);
         }
         peer.wake_by(deadline);

@@ -1,0 +1,261 @@
+//! The broker: from its parts to listening sockets, and back down.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::memory::Budget;
+use base::{Clock, Entropy, Incarnation, task};
+use meta::MetaHandle;
+use parking_lot::Mutex;
+use partition::Partitions;
+use telemetry::Metrics;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::config::{BrokerConfig, Endpoint};
+use crate::core::{Core, CoreParts};
+use crate::directory;
+use crate::dispatch::Dispatch;
+use crate::limits::{DRAIN_MAX, REQUEST_MEMORY_BYTES_DEFAULT};
+use crate::net::complaints::Complaints;
+use crate::net::listener::{Acceptor, Bound, SocketOptions, bind};
+
+/// "Never" for connections, in a form that timers take.
+const IDLE_FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3_600);
+
+/// What a broker is made of.
+pub struct BrokerDeps {
+    /// The metadata.
+    pub meta: MetaHandle,
+    /// This broker's registration.
+    pub me: Incarnation,
+    /// The partitions it leads; made with [`crate::ImageDirectory`].
+    pub partitions: Partitions,
+    /// Its configuration.
+    pub config: BrokerConfig,
+    /// The process's metrics.
+    pub metrics: Metrics,
+    /// Source of time.
+    pub clock: Clock,
+    /// Source of session ids.
+    pub entropy: Entropy,
+    /// The store as operators know it, for example its URL without secrets.
+    pub store_name: String,
+    /// Where the console is, for browsers that come to the Kafka port.
+    pub console: Option<String>,
+}
+
+/// Why a broker cannot listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// The host of a listener has no address.
+    #[error("listener {listener}: the host has no address on this machine ({error}); fix listeners")]
+    Resolve {
+        /// The listener as configured.
+        listener: String,
+        /// What the resolver said.
+        error: std::io::Error,
+    },
+    /// The port is taken, or may not be used.
+    #[error("listener {listener}: cannot listen on {address} ({error}){}", fix(error))]
+    Bind {
+        /// The listener as configured.
+        listener: String,
+        /// The address tried.
+        address: SocketAddr,
+        /// What the operating system said.
+        error: std::io::Error,
+    },
+}
+
+fn fix(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => "; another process has the port: stop it, or choose another with --listen",
+        std::io::ErrorKind::PermissionDenied => {
+            "; ports below 1024 need a privilege: choose a higher one with --listen"
+        }
+        std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address: fix listeners",
+        _ => "",
+    }
+}
+
+/// Sockets that are bound before anything else is started, so that a busy port is found first.
+#[derive(Debug)]
+pub struct Listeners {
+    bound: Vec<Bound>,
+    options: SocketOptions,
+}
+
+impl Listeners {
+    /// Binds every listener of the configuration. Clients may connect from here on; they are served once
+    /// [`Broker::start`] runs.
+    ///
+    /// # Errors
+    /// [`ListenError`], which says what to do.
+    pub async fn bind(config: &BrokerConfig) -> Result<Self, ListenError> {
+        let options = socket_options(config);
+        let mut all = Vec::new();
+        for endpoint in &config.listeners {
+            all.push(bind_one(endpoint, &options).await?);
+        }
+        Ok(Self { bound: all, options })
+    }
+
+    /// Where it listens, by listener name; a port 0 shows as the one that was chosen.
+    pub fn addresses(&self) -> Vec<(String, SocketAddr)> {
+        self.bound.iter().map(|bound| (bound.name.to_string(), bound.address)).collect()
+    }
+}
+
+async fn bind_one(endpoint: &Endpoint, options: &SocketOptions) -> Result<Bound, ListenError> {
+    let listener = endpoint.to_string();
+    if endpoint.is_wildcard() && !endpoint.host.contains('.') {
+        // Both families, unless the machine has no IPv6.
+        let six = SocketAddr::new(IpAddr::from([0_u16; 8]), endpoint.port);
+        match bind(&endpoint.name, six, options) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                return Err(ListenError::Bind { listener, address: six, error });
+            }
+            Ok(bound) => return Ok(bound),
+            Err(_) => {}
+        }
+        let four = SocketAddr::new(IpAddr::from([0_u8; 4]), endpoint.port);
+        return bind(&endpoint.name, four, options).map_err(|error| ListenError::Bind {
+            listener,
+            address: four,
+            error,
+        });
+    }
+    let resolved = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
+    let address = resolved.and_then(|mut addresses| {
+        addresses.next().ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "no address"))
+    });
+    let address = address.map_err(|error| ListenError::Resolve { listener: listener.clone(), error })?;
+    bind(&endpoint.name, address, options).map_err(|error| ListenError::Bind { listener, address, error })
+}
+
+fn socket_options(config: &BrokerConfig) -> SocketOptions {
+    let buffer = |key| usize::try_from(config.int(key)).ok().filter(|bytes| *bytes > 0);
+    SocketOptions {
+        backlog: i32::try_from(config.int("socket.listen.backlog.size")).unwrap_or(i32::MAX),
+        send_buffer: buffer("socket.send.buffer.bytes"),
+        receive_buffer: buffer("socket.receive.buffer.bytes"),
+        connections_max: config.count("max.connections").min(Semaphore::MAX_PERMITS),
+        connections_per_ip_max: config.count("max.connections.per.ip"),
+        connections_per_ip_overrides: config.connections_per_ip_overrides.clone(),
+        idle_max: config.idle_max.unwrap_or(IDLE_FOR_EVER),
+    }
+}
+
+/// A broker that serves.
+pub struct Broker;
+
+impl Broker {
+    /// Serves `listeners`.
+    pub fn start(deps: BrokerDeps, listeners: Listeners) -> BrokerHandle {
+        let BrokerDeps { meta, me, partitions, config, metrics, clock, entropy, store_name, console } = deps;
+        let follower = task::spawn("metadata-follower", directory::follow(meta.clone(), me, partitions.clone()));
+        let request_memory = match u64::try_from(config.int("queued.max.request.bytes")) {
+            Ok(bytes) if bytes > 0 => Budget::new(bytes),
+            _ => Budget::new(REQUEST_MEMORY_BYTES_DEFAULT),
+        };
+        let frame_bytes_max = config.count("socket.request.max.bytes");
+        let parts = CoreParts {
+            config,
+            meta,
+            partitions,
+            clock: clock.clone(),
+            entropy,
+            metrics: metrics.clone(),
+            me,
+            store_name,
+        };
+        let core = Arc::new(Core::new(parts));
+        register_metrics(&core, &metrics, &request_memory);
+        let service = Arc::new(Dispatch { core, frame_bytes_max });
+        let (stop, stopped) = watch::channel(false);
+        let addresses = listeners.addresses();
+        let slots = Arc::new(Semaphore::new(listeners.options.connections_max));
+        let by_ip = Arc::new(Mutex::new(HashMap::new()));
+        let complaints = Arc::new(Complaints::default());
+        let console: Option<Arc<str>> = console.map(Into::into);
+        let options = listeners.options;
+        let accepting = listeners.bound.into_iter().map(|bound| {
+            Acceptor {
+                service: service.clone(),
+                options: options.clone(),
+                clock: clock.clone(),
+                memory: request_memory.clone(),
+                metrics: metrics.clone(),
+                complaints: complaints.clone(),
+                console: console.clone(),
+                stop: stopped.clone(),
+                slots: slots.clone(),
+                by_ip: by_ip.clone(),
+            }
+            .serve(bound)
+        });
+        BrokerHandle { stop, accepting: accepting.collect(), follower, slots, options, addresses }
+    }
+}
+
+/// Gauges that are read when they are scraped.
+fn register_metrics(core: &Arc<Core>, metrics: &Metrics, request_memory: &Budget) {
+    let meta = core.meta.clone();
+    metrics.gauge_from("kafka_server_replicamanager_partitioncount", "Partitions of the cluster", move || {
+        meta.image().partition_count() as i64
+    });
+    let weak = Arc::downgrade(core);
+    metrics.gauge_from("kafka_server_fetchsessioncache_numincrementalfetchsessions", "Fetch sessions", move || {
+        weak.upgrade().map_or(0, |core| core.sessions.len() as i64)
+    });
+    let weak = Arc::downgrade(core);
+    metrics.gauge_from(
+        "headwater_fetch_session_evictions",
+        "Fetch sessions that gave way to others since start",
+        move || weak.upgrade().map_or(0, |core| core.sessions.evictions() as i64),
+    );
+    let memory = request_memory.clone();
+    metrics.gauge_from("headwater_request_memory_bytes", "Memory of requests received and not answered", move || {
+        memory.used() as i64
+    });
+    let weak = Arc::downgrade(core);
+    metrics.gauge_from(
+        "headwater_reply_memory_bytes",
+        "Records in replies that clients have not taken yet",
+        move || weak.upgrade().map_or(0, |core| core.reply_memory.used() as i64),
+    );
+}
+
+/// A running broker.
+pub struct BrokerHandle {
+    stop: watch::Sender<bool>,
+    accepting: Vec<JoinHandle<()>>,
+    follower: JoinHandle<()>,
+    slots: Arc<Semaphore>,
+    options: SocketOptions,
+    addresses: Vec<(String, SocketAddr)>,
+}
+
+impl BrokerHandle {
+    /// Where it listens, by listener name.
+    pub fn addresses(&self) -> &[(String, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Drains: no connection is accepted any more, no request read; what was read is answered, appends included, and
+    /// every connection closed. Resolves when the last one is, or after a bounded time. Says whether all were.
+    pub async fn shutdown(self) -> bool {
+        // Nobody listening means that every connection is gone already.
+        let _ = self.stop.send(true);
+        for task in self.accepting {
+            let _ = task.await;
+        }
+        let all = u32::try_from(self.options.connections_max).unwrap_or(u32::MAX);
+        let drained = tokio::time::timeout(DRAIN_MAX, self.slots.acquire_many(all)).await.is_ok();
+        self.follower.abort();
+        drained
+    }
+}

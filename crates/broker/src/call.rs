@@ -1,0 +1,137 @@
+//! One request on its way through dispatch: its header, who sent it, and how its reply is framed.
+
+use std::sync::Arc;
+
+use base::memory::Charge;
+use wire::header::{HeaderError, decode_request_header, encode_response_header};
+use wire::{ApiKey, DecodeError, EncodeError, ErrorCode, Message, Reader, Str, Writer};
+
+use crate::api;
+use crate::net::peer::Peer;
+use crate::net::service::{CloseReason, Reply};
+
+/// Room for the small values of most responses.
+const REPLY_BYTES_EXPECTED: usize = 256;
+
+/// A request's header and what surrounds it.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) api: ApiKey,
+    pub(crate) version: i16,
+    pub(crate) correlation_id: i32,
+    pub(crate) client_id: Option<Str>,
+    pub(crate) peer: Arc<Peer>,
+}
+
+/// Why a request gets no reply.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// The API is not served here, or not in this version; as Kafka, we hang up.
+    #[error("{api} in version {version} is not served; a client should ask ApiVersions first")]
+    Unsupported { api: ApiKey, version: i16 },
+    /// The header is broken, or names an API that does not exist.
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    /// The bytes are not what the header says.
+    #[error("a malformed {api} request in version {version}: {error}")]
+    Malformed { api: ApiKey, version: i16, error: DecodeError },
+    /// Our own answer does not fit the version that was asked for.
+    #[error("the reply to {api} in version {version} cannot be written: {error}")]
+    Unwritable { api: ApiKey, version: i16, error: EncodeError },
+    /// A produce without acknowledgement failed: hanging up is the only way to say so.
+    #[error("a produce with acks=0 failed: {error}")]
+    SilentProduceFailed { error: ErrorCode },
+}
+
+impl From<Refusal> for CloseReason {
+    fn from(refusal: Refusal) -> Self {
+        let kind = match refusal {
+            Refusal::Unsupported { .. } => "unsupported",
+            Refusal::Malformed { .. } | Refusal::Header(_) => "malformed",
+            Refusal::Unwritable { .. } => "unwritable",
+            Refusal::SilentProduceFailed { .. } => "silent_produce_failed",
+        };
+        CloseReason { kind, detail: refusal.to_string() }
+    }
+}
+
+impl From<Refusal> for Reply {
+    fn from(refusal: Refusal) -> Self {
+        Reply::Close(refusal.into())
+    }
+}
+
+/// What a header says.
+#[derive(Debug)]
+pub(crate) enum Head {
+    /// A request that is served.
+    Call(Call),
+    /// ApiVersions in a version newer than ours: the one case with an answer of its own.
+    NewerApiVersions { correlation_id: i32 },
+}
+
+impl Call {
+    /// Reads the header; the body is left in `reader`.
+    pub(crate) fn read(reader: &mut Reader, peer: &Arc<Peer>) -> Result<Head, Refusal> {
+        let newer = newer_api_versions(&mut reader.clone()).map_err(HeaderError::from)?;
+        if let Some(correlation_id) = newer {
+            return Ok(Head::NewerApiVersions { correlation_id });
+        }
+        let (api, header) = decode_request_header(reader)?;
+        let version = header.request_api_version;
+        if api::position(api).is_none() || !api::versions(api).contains(&version) {
+            return Err(Refusal::Unsupported { api, version });
+        }
+        let (correlation_id, client_id) = (header.correlation_id, header.client_id);
+        Ok(Head::Call(Self { api, version, correlation_id, client_id, peer: peer.clone() }))
+    }
+
+    /// Reads the body.
+    pub(crate) fn decode<M: Message>(&self, reader: &mut Reader) -> Result<M, Refusal> {
+        let (api, version) = (self.api, self.version);
+        M::decode(reader, version).map_err(|error| Refusal::Malformed { api, version, error })
+    }
+
+    /// Frames a response.
+    pub(crate) fn reply<M: Message>(&self, response: &M) -> Reply {
+        self.reply_with(None, |writer| response.encode(writer, self.version))
+    }
+
+    /// Frames a response that `body` writes.
+    pub(crate) fn reply_with(
+        &self,
+        charge: Option<Charge>,
+        body: impl FnOnce(&mut Writer) -> Result<(), EncodeError>,
+    ) -> Reply {
+        let (api, version) = (self.api, self.version);
+        let mut writer = Writer::with_capacity(REPLY_BYTES_EXPECTED);
+        let written = encode_response_header(&mut writer, api, version, self.correlation_id)
+            .and_then(|()| body(&mut writer))
+            .and_then(|()| writer.finish_framed());
+        match written {
+            Ok(frame) => Reply::Frame(frame, charge),
+            Err(error) => {
+                let refusal = Refusal::Unwritable { api, version, error };
+                tracing::error!(%refusal, "a reply was lost");
+                refusal.into()
+            }
+        }
+    }
+
+    /// The client id; empty if it gave none.
+    pub(crate) fn client_id(&self) -> &str {
+        self.client_id.as_deref().unwrap_or_default()
+    }
+
+    /// The client's address as groups show it: `/10.0.0.1`, as Java prints an address without a name.
+    pub(crate) fn client_host(&self) -> String {
+        format!("/{}", self.peer.remote.ip().to_canonical())
+    }
+}
+
+/// The correlation id of an ApiVersions request newer than ours. Nothing behind it can be relied on.
+fn newer_api_versions(reader: &mut Reader) -> Result<Option<i32>, DecodeError> {
+    let (key, version, correlation_id) = (reader.i16()?, reader.i16()?, reader.i32()?);
+    let newer = key == ApiKey::ApiVersions.code() && version > *api::versions(ApiKey::ApiVersions).end();
+    Ok(newer.then_some(correlation_id))
+}

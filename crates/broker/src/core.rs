@@ -1,0 +1,132 @@
+//! What every request handler works with.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base::memory::Budget;
+use base::{BrokerId, Clock, Incarnation, Uuid};
+use meta::{Image, MetaHandle};
+use parking_lot::RwLock;
+use partition::config::BrokerSettings;
+use partition::{Partition, PartitionError, Partitions};
+use telemetry::{Metrics, RequestMetrics, TopicMetrics};
+use wire::Str;
+
+use crate::api::SERVED;
+use crate::config::BrokerConfig;
+use crate::fetch::session::{Sessions, TopicRef};
+use crate::limits::{REPLY_MEMORY_BYTES, TOPIC_METRICS_KEPT_MAX};
+use crate::producer_ids::ProducerIds;
+
+/// The state behind the handlers; shared by all connections.
+pub(crate) struct Core {
+    pub(crate) config: BrokerConfig,
+    pub(crate) meta: MetaHandle,
+    pub(crate) partitions: Partitions,
+    pub(crate) clock: Clock,
+    pub(crate) metrics: Metrics,
+    pub(crate) sessions: Sessions,
+    /// Records in replies that clients have not taken yet.
+    pub(crate) reply_memory: Budget,
+    pub(crate) fetch_bytes_max: usize,
+    pub(crate) producer_ids: ProducerIds,
+    store_name: Str,
+    topics: RwLock<HashMap<Arc<str>, TopicMetrics>>,
+    /// In the order of [`SERVED`].
+    requests: Vec<RequestMetrics>,
+}
+
+/// What a [`Core`] is made of.
+pub(crate) struct CoreParts {
+    pub(crate) config: BrokerConfig,
+    pub(crate) meta: MetaHandle,
+    pub(crate) partitions: Partitions,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: base::Entropy,
+    pub(crate) metrics: Metrics,
+    pub(crate) me: Incarnation,
+    /// The store as DescribeLogDirs names it.
+    pub(crate) store_name: String,
+}
+
+impl Core {
+    pub(crate) fn new(parts: CoreParts) -> Self {
+        let CoreParts { config, meta, partitions, clock, entropy, metrics, me, store_name } = parts;
+        Self {
+            sessions: Sessions::new(config.count("max.incremental.fetch.session.cache.slots"), entropy),
+            reply_memory: Budget::new(REPLY_MEMORY_BYTES),
+            fetch_bytes_max: config.count("fetch.max.bytes"),
+            producer_ids: ProducerIds::new(me),
+            store_name: store_name.into(),
+            topics: RwLock::default(),
+            requests: SERVED.iter().map(|api| metrics.request(api.name())).collect(),
+            config,
+            meta,
+            partitions,
+            clock,
+            metrics,
+        }
+    }
+
+    /// The metadata as this broker knows it now.
+    pub(crate) fn image(&self) -> Arc<Image> {
+        self.meta.image()
+    }
+
+    /// This broker's id.
+    pub(crate) fn id(&self) -> BrokerId {
+        self.config.node_id
+    }
+
+    /// The cluster's id.
+    pub(crate) fn cluster_id(&self) -> Arc<str> {
+        self.image().cluster_id.clone().unwrap_or_else(|| "".into())
+    }
+
+    /// The broker's explicit settings, static and dynamic, the strongest of each key.
+    pub(crate) fn broker_settings(&self) -> BrokerSettings {
+        crate::config::effective::broker_settings(&self.config, &self.image())
+    }
+
+    /// The store as DescribeLogDirs names it.
+    pub(crate) fn store_name(&self) -> Str {
+        self.store_name.clone()
+    }
+
+    /// The counters of the API at `position` in [`SERVED`].
+    pub(crate) fn request_metrics(&self, position: usize) -> &RequestMetrics {
+        &self.requests[position]
+    }
+
+    /// The counters of a topic that exists.
+    pub(crate) fn topic_metrics(&self, topic: &Arc<str>) -> TopicMetrics {
+        if let Some(metrics) = self.topics.read().get(topic) {
+            return metrics.clone();
+        }
+        let metrics = self.metrics.topic(topic);
+        let mut topics = self.topics.write();
+        if topics.len() < TOPIC_METRICS_KEPT_MAX {
+            topics.insert(topic.clone(), metrics.clone());
+        }
+        metrics
+    }
+
+    /// Forgets what was kept about a deleted topic.
+    pub(crate) fn forget_topic(&self, topic: &str) {
+        self.topics.write().remove(topic);
+        self.metrics.forget_topic(topic);
+    }
+
+    /// An open partition, by whatever the client calls its topic.
+    pub(crate) fn partition(&self, topic: &TopicRef, index: i32) -> Result<Arc<Partition>, PartitionError> {
+        match topic {
+            TopicRef::Name(name) => self.partitions.get(name, index),
+            TopicRef::Id(id) => self.partitions.get_by_id(*id, index),
+        }
+    }
+
+    /// An open partition by its topic's id or, where the version has none, its name.
+    pub(crate) fn partition_of(&self, id: Uuid, name: &str, index: i32) -> Result<Arc<Partition>, PartitionError> {
+        if id.is_nil() { self.partitions.get(name, index) } else { self.partitions.get_by_id(id, index) }
+    }
+}

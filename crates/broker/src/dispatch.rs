@@ -1,0 +1,174 @@
+//! From a frame to a handler and back: the [`Service`] that connections talk to.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wire::{ApiKey, ErrorCode, Reader, Request, Writer};
+
+use crate::api;
+use crate::call::{Call, Head, Refusal};
+use crate::core::Core;
+use crate::handlers as h;
+use crate::net::peer::{Peer, unless_draining};
+use crate::net::service::{CloseReason, Later, Order, Reply, Service};
+
+/// The broker as connections see it.
+pub(crate) struct Dispatch {
+    pub(crate) core: Arc<Core>,
+    pub(crate) frame_bytes_max: usize,
+}
+
+impl Service for Dispatch {
+    fn order(&self, frame: &[u8]) -> Order {
+        match frame.first_chunk().map(|key| i16::from_be_bytes(*key)) {
+            Some(key) if key == ApiKey::Produce.code() => Order::Append,
+            Some(key) if key == ApiKey::Fetch.code() => Order::Poll,
+            _ => Order::Alone,
+        }
+    }
+
+    #[allow(clippy::async_yields_async, reason = "an append has two stages")]
+    fn append(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes) -> Later<Later<Reply>> {
+        let mut reader = Reader::new(frame);
+        match Call::read(&mut reader, peer) {
+            Ok(Head::Call(call)) => {
+                let core = self.core.clone();
+                let started = core.clock.monotonic();
+                Box::pin(async move {
+                    let api = call.api;
+                    let reply = h::produce::append(core.clone(), call, reader).await;
+                    let counted: Later<Reply> = Box::pin(async move {
+                        let reply = reply.await;
+                        count(&core, api, started, &reply);
+                        reply
+                    });
+                    counted
+                })
+            }
+            // The order was decided by the key, which is Produce's.
+            Ok(Head::NewerApiVersions { .. }) => Box::pin(std::future::ready(ready(Reply::Nothing))),
+            Err(refusal) => Box::pin(std::future::ready(ready(refusal.into()))),
+        }
+    }
+
+    fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes) -> Later<Reply> {
+        let mut reader = Reader::new(frame);
+        let call = match Call::read(&mut reader, peer) {
+            Ok(Head::Call(call)) => call,
+            Ok(Head::NewerApiVersions { correlation_id }) => return ready(newer_api_versions(correlation_id)),
+            Err(refusal) => return ready(refusal.into()),
+        };
+        let core = self.core.clone();
+        Box::pin(async move {
+            let (api, started) = (call.api, core.clock.monotonic());
+            let reply = route(&core, call, reader).await;
+            count(&core, api, started, &reply);
+            reply
+        })
+    }
+
+    fn frame_bytes_max(&self, peer: &Peer) -> usize {
+        if peer.is_authenticated() {
+            self.frame_bytes_max
+        } else {
+            self.frame_bytes_max.min(crate::limits::UNAUTHENTICATED_FRAME_BYTES_MAX)
+        }
+    }
+}
+
+fn ready(reply: Reply) -> Later<Reply> {
+    Box::pin(std::future::ready(reply))
+}
+
+fn count(core: &Core, api: ApiKey, started: Duration, reply: &Reply) {
+    let Some(position) = api::position(api) else { return };
+    let metrics = core.request_metrics(position);
+    match reply {
+        Reply::Frame(..) | Reply::Nothing => {
+            metrics.requests.inc();
+            metrics.seconds.observe((core.clock.monotonic().saturating_sub(started)).as_secs_f64());
+        }
+        Reply::Close(_) => drop(metrics.errors.inc()),
+    }
+}
+
+/// Error 35 in version 0's layout, naming only ApiVersions itself, as Kafka answers: every client reads that, and asks
+/// again with a version from the answer.
+fn newer_api_versions(correlation_id: i32) -> Reply {
+    let served = api::versions(ApiKey::ApiVersions);
+    let mut writer = Writer::new();
+    writer.i32(correlation_id);
+    writer.i16(ErrorCode::UnsupportedVersion.code());
+    writer.i32(1);
+    writer.i16(ApiKey::ApiVersions.code());
+    writer.i16(*served.start());
+    writer.i16(*served.end());
+    match writer.finish_framed() {
+        Ok(frame) => Reply::Frame(frame, None),
+        Err(error) => Reply::Close(CloseReason { kind: "unwritable", detail: error.to_string() }),
+    }
+}
+
+/// Decodes, handles and encodes one request.
+async fn typed<Q: Request, F: Future<Output = Q::Response>>(
+    call: &Call,
+    mut reader: Reader,
+    handle: impl FnOnce(Q) -> F,
+) -> Reply {
+    match call.decode::<Q>(&mut reader) {
+        Ok(request) => {
+            drop(reader);
+            call.reply(&handle(request).await)
+        }
+        Err(refusal) => refusal.into(),
+    }
+}
+
+/// As [`typed`], for a handler that may wait for other clients: a stopping broker does not wait with it, the client is
+/// cut off and turns to whoever coordinates its group then.
+async fn waiting<Q: Request, F: Future<Output = Q::Response>>(
+    call: &Call,
+    reader: Reader,
+    handle: impl FnOnce(Q) -> F,
+) -> Reply {
+    let cut = || CloseReason { kind: "stopping", detail: "the broker is stopping".to_owned() };
+    unless_draining(&call.peer, typed(call, reader, handle)).await.unwrap_or_else(|| Reply::Close(cut()))
+}
+
+async fn route(core: &Arc<Core>, call: Call, reader: Reader) -> Reply {
+    let (core_ref, c) = (&**core, &call);
+    match call.api {
+        ApiKey::Fetch => return Box::pin(h::fetch::handle(core.clone(), call, reader)).await,
+        ApiKey::ListOffsets => typed(c, reader, |q| h::list_offsets::handle(core_ref, c, q)).await,
+        ApiKey::Metadata => typed(c, reader, |q| h::metadata::handle(core_ref, c, q)).await,
+        ApiKey::ApiVersions => typed(c, reader, |q| async move { h::api_versions::handle(core_ref, c, &q) }).await,
+        ApiKey::CreateTopics => typed(c, reader, |q| h::create_topics::handle(core_ref, c, q)).await,
+        ApiKey::DeleteTopics => typed(c, reader, |q| h::delete_topics::handle(core_ref, c, q)).await,
+        ApiKey::DeleteRecords => typed(c, reader, |q| h::delete_records::handle(core_ref, q)).await,
+        ApiKey::InitProducerId => typed(c, reader, |q| h::init_producer_id::handle(core_ref, q)).await,
+        ApiKey::OffsetForLeaderEpoch => {
+            typed(c, reader, |q| async move { h::offset_for_leader_epoch::handle(core_ref, q) }).await
+        }
+        ApiKey::DescribeConfigs => typed(c, reader, |q| async move { h::describe_configs::handle(core_ref, q) }).await,
+        ApiKey::AlterConfigs => typed(c, reader, |q| h::alter_configs::handle(core_ref, q)).await,
+        ApiKey::DescribeLogDirs => {
+            typed(c, reader, |q| async move { h::describe_log_dirs::handle(core_ref, &q) }).await
+        }
+        ApiKey::CreatePartitions => typed(c, reader, |q| h::create_partitions::handle(core_ref, q)).await,
+        ApiKey::IncrementalAlterConfigs => {
+            typed(c, reader, |q| h::incremental_alter_configs::handle(core_ref, q)).await
+        }
+        ApiKey::ListPartitionReassignments => {
+            typed(c, reader, |q| async move { h::list_partition_reassignments::handle(&q) }).await
+        }
+        ApiKey::DescribeCluster => {
+            typed(c, reader, |q| async move { h::describe_cluster::handle(core_ref, c, &q) }).await
+        }
+        ApiKey::DescribeTopicPartitions => {
+            typed(c, reader, |q| async move { h::describe_topic_partitions::handle(core_ref, q) }).await
+        }
+        api => Refusal::Unsupported { api, version: call.version }.into(),
+    }
+}

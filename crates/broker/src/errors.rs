@@ -1,0 +1,28 @@
+//! Error codes and the messages that more than one handler sends.
+
+use wire::ErrorCode;
+
+/// The code as responses carry it.
+pub(crate) fn code(error: ErrorCode) -> i16 {
+    error.code()
+}
+
+/// No error.
+pub(crate) const NONE: i16 = 0;
+
+/// What every API says to a transactional id.
+pub(crate) const NO_TRANSACTIONS: &str =
+    "transactions are not supported yet: remove transactional.id from the producer's configuration";
+
+/// An error code with the message that goes along with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ApiError {
+    pub(crate) code: i16,
+    pub(crate) message: String,
+}
+
+impl ApiError {
+    pub(crate) fn new(error: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code: code(error), message: message.into() }
+    }
+}

@@ -1,0 +1,472 @@
+//! Fetch sessions (KIP-227): a client names its partitions once and later only what changed; the broker answers only
+//! what is new.
+//!
+//! Place in the flow: [`Sessions::begin`] turns a request into the partitions to read, [`Context::finish`] turns what
+//! was read into what is sent. The semantics are those of Kafka's `FetchManager`:
+//!
+//! | Request id, epoch | Meaning |
+//! |---|---|
+//! | 0, -1 | no session: everything is asked and answered |
+//! | 0, 0 | everything is asked; a new session if there is room |
+//! | n, -1 | session n ends; as 0, -1 |
+//! | n, 0 | session n ends; as 0, 0 |
+//! | n, e > 0 | incremental: changes only; `e` must be the session's next epoch |
+//!
+//! Invariants: at most `max.incremental.fetch.session.cache.slots` sessions; a response with an error never advances a
+//! session; the epoch wraps from `i32::MAX` to 1.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Entropy, Uuid};
+use parking_lot::Mutex;
+use wire::ErrorCode;
+
+/// A session that was not used for so long gives way to any other; Kafka's `min.incremental.fetch.session.eviction.ms`.
+const STALE_AFTER: Duration = Duration::from_secs(120);
+
+/// Partitions one session may hold; a larger one is served without a session.
+pub(crate) const SESSION_PARTITIONS_MAX: usize = 500_000;
+
+/// "No session" as an id, "full request, then a session" as an epoch.
+pub(crate) const NONE: i32 = 0;
+/// "The session ends here" as an epoch.
+pub(crate) const FINAL_EPOCH: i32 = -1;
+
+/// A topic as the client named it: by name to version 12, by id from version 13.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum TopicRef {
+    Name(Arc<str>),
+    Id(Uuid),
+}
+
+/// What a client wants of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Want {
+    pub(crate) topic: TopicRef,
+    pub(crate) partition: i32,
+    pub(crate) fetch_offset: i64,
+    /// The leader epoch the client knows; -1 for none.
+    pub(crate) current_leader_epoch: i32,
+    pub(crate) max_bytes: i32,
+}
+
+/// What decides whether a partition is worth sending, seen from the session.
+pub(crate) trait Answer {
+    fn has_records(&self) -> bool;
+    fn has_error(&self) -> bool;
+    fn high_watermark(&self) -> i64;
+    fn log_start(&self) -> i64;
+}
+
+/// The sessions of the broker.
+#[derive(Debug)]
+pub(crate) struct Sessions {
+    slots: usize,
+    entropy: Entropy,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    sessions: HashMap<i32, Slot>,
+    evictions: u64,
+}
+
+#[derive(Debug)]
+struct Slot {
+    session: Arc<Mutex<Session>>,
+    used: Duration,
+    partitions: usize,
+}
+
+type Key = (TopicRef, i32);
+
+#[derive(Debug)]
+struct Session {
+    id: i32,
+    uses_ids: bool,
+    /// The epoch the next request must carry.
+    epoch: i32,
+    /// Partitions in the order in which they are served: one that gave records goes to the back.
+    order: BTreeMap<u64, Cached>,
+    places: HashMap<Key, u64>,
+    next_place: u64,
+}
+
+#[derive(Debug)]
+struct Cached {
+    want: Want,
+    /// What the client was last told; -1 before that.
+    high_watermark: i64,
+    log_start: i64,
+}
+
+impl Session {
+    fn put(&mut self, want: Want) {
+        let key = (want.topic.clone(), want.partition);
+        if let Some(place) = self.places.get(&key) {
+            if let Some(cached) = self.order.get_mut(place) {
+                cached.want = want;
+            }
+            return;
+        }
+        self.places.insert(key, self.next_place);
+        self.order.insert(self.next_place, Cached { want, high_watermark: -1, log_start: -1 });
+        self.next_place += 1;
+    }
+
+    fn remove(&mut self, key: &Key) {
+        if let Some(place) = self.places.remove(key) {
+            self.order.remove(&place);
+        }
+    }
+
+    /// Notes what is about to be sent for a partition; says whether it is worth sending.
+    fn note(&mut self, key: &Key, answer: &impl Answer) -> bool {
+        let Some(&place) = self.places.get(key) else {
+            return true;
+        };
+        let Some(cached) = self.order.get_mut(&place) else {
+            return true;
+        };
+        let news = answer.has_records()
+            || answer.has_error()
+            || cached.high_watermark != answer.high_watermark()
+            || cached.log_start != answer.log_start();
+        // After an error the client knows nothing for sure: tell it everything next time.
+        cached.high_watermark = if answer.has_error() { -1 } else { answer.high_watermark() };
+        cached.log_start = answer.log_start();
+        if answer.has_records()
+            && let Some(cached) = self.order.remove(&place)
+        {
+            self.order.insert(self.next_place, cached);
+            self.places.insert(key.clone(), self.next_place);
+            self.next_place += 1;
+        }
+        news
+    }
+}
+
+/// How one request stands to its session.
+#[derive(Debug)]
+pub(crate) struct Context(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Sessionless(Vec<Want>),
+    /// A session is made if there is room when the answer is ready.
+    Full {
+        uses_ids: bool,
+        wants: Vec<Want>,
+    },
+    Incremental {
+        session: Arc<Mutex<Session>>,
+        epoch: i32,
+        wants: Vec<Want>,
+    },
+}
+
+/// A request as far as sessions care.
+#[derive(Debug)]
+pub(crate) struct Begin {
+    pub(crate) session_id: i32,
+    pub(crate) epoch: i32,
+    pub(crate) uses_ids: bool,
+    pub(crate) wants: Vec<Want>,
+    pub(crate) forgotten: Vec<Key>,
+}
+
+fn epoch_after(epoch: i32) -> i32 {
+    if epoch == i32::MAX { 1 } else { epoch + 1 }
+}
+
+impl Sessions {
+    pub(crate) fn new(slots: usize, entropy: Entropy) -> Self {
+        Self { slots, entropy, cache: Mutex::default() }
+    }
+
+    /// Sessions held now.
+    pub(crate) fn len(&self) -> usize {
+        self.cache.lock().sessions.len()
+    }
+
+    /// Sessions that gave way to others so far.
+    pub(crate) fn evictions(&self) -> u64 {
+        self.cache.lock().evictions
+    }
+
+    /// Finds the session of a request and takes its changes over.
+    ///
+    /// # Errors
+    /// The error code of the whole response: the session is unknown, its epoch another one, or it names topics the
+    /// other way.
+    pub(crate) fn begin(&self, request: Begin, now: Duration) -> Result<Context, ErrorCode> {
+        let Begin { session_id, epoch, uses_ids, wants, forgotten } = request;
+        if epoch == NONE || epoch == FINAL_EPOCH {
+            if session_id != NONE {
+                self.cache.lock().sessions.remove(&session_id);
+            }
+            let full = epoch == NONE && self.slots > 0;
+            return Ok(Context(if full { Kind::Full { uses_ids, wants } } else { Kind::Sessionless(wants) }));
+        }
+        let session = {
+            let mut cache = self.cache.lock();
+            let slot = cache.sessions.get_mut(&session_id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
+            slot.used = now;
+            slot.session.clone()
+        };
+        let mut open = session.lock();
+        if open.epoch != epoch {
+            return Err(ErrorCode::InvalidFetchSessionEpoch);
+        }
+        if open.uses_ids != uses_ids {
+            return Err(ErrorCode::FetchSessionTopicIdError);
+        }
+        wants.into_iter().for_each(|want| open.put(want));
+        forgotten.iter().for_each(|key| open.remove(key));
+        let partitions = open.order.len();
+        if partitions == 0 || partitions > SESSION_PARTITIONS_MAX {
+            // An emptied session ends, as in Kafka; one that outgrew its limit is served once more, without a session.
+            let wants = open.order.values().map(|cached| cached.want.clone()).collect();
+            drop(open);
+            self.cache.lock().sessions.remove(&session_id);
+            return Ok(Context(Kind::Sessionless(wants)));
+        }
+        open.epoch = epoch_after(epoch);
+        let wants = open.order.values().map(|cached| cached.want.clone()).collect();
+        drop(open);
+        if let Some(slot) = self.cache.lock().sessions.get_mut(&session_id) {
+            slot.partitions = partitions;
+        }
+        Ok(Context(Kind::Incremental { session, epoch: epoch_after(epoch), wants }))
+    }
+
+    /// Makes a session, evicting a stale or a smaller one if all slots are taken.
+    fn create(&self, uses_ids: bool, wants: Vec<Want>, now: Duration) -> Option<Arc<Mutex<Session>>> {
+        let partitions = wants.len();
+        if partitions == 0 || partitions > SESSION_PARTITIONS_MAX {
+            return None;
+        }
+        let mut cache = self.cache.lock();
+        if cache.sessions.len() >= self.slots {
+            let stale = cache.sessions.iter().min_by_key(|(_, slot)| slot.used);
+            let stale = stale.filter(|(_, slot)| now.saturating_sub(slot.used) > STALE_AFTER).map(|(id, _)| *id);
+            let smaller = || {
+                let smallest = cache.sessions.iter().min_by_key(|(id, slot)| (slot.partitions, **id));
+                smallest.filter(|(_, slot)| slot.partitions < partitions).map(|(id, _)| *id)
+            };
+            let victim = stale.or_else(smaller)?;
+            cache.sessions.remove(&victim);
+            cache.evictions += 1;
+        }
+        let id = loop {
+            let id = (self.entropy.next_u64() >> 33) as i32;
+            if id != NONE && !cache.sessions.contains_key(&id) {
+                break id;
+            }
+        };
+        let mut session =
+            Session { id, uses_ids, epoch: 1, order: BTreeMap::new(), places: HashMap::new(), next_place: 0 };
+        wants.into_iter().for_each(|want| session.put(want));
+        let session = Arc::new(Mutex::new(session));
+        cache.sessions.insert(id, Slot { session: session.clone(), used: now, partitions });
+        Some(session)
+    }
+}
+
+impl Context {
+    /// The partitions to read, in the order in which bytes are handed out.
+    pub(crate) fn wants(&self) -> &[Want] {
+        match &self.0 {
+            Kind::Sessionless(wants) | Kind::Full { wants, .. } | Kind::Incremental { wants, .. } => wants,
+        }
+    }
+
+    /// Whether a partition without news is left out of the answer.
+    pub(crate) fn is_incremental(&self) -> bool {
+        matches!(self.0, Kind::Incremental { .. })
+    }
+
+    /// Drops from `answers`, given in the order of [`Self::wants`], what the client knows already. Gives the session id
+    /// to answer with.
+    ///
+    /// # Errors
+    /// When another request has moved the session on meanwhile.
+    pub(crate) fn finish<A: Answer>(
+        self,
+        sessions: &Sessions,
+        answers: Vec<A>,
+        now: Duration,
+    ) -> Result<(i32, Vec<A>), ErrorCode> {
+        match self.0 {
+            Kind::Sessionless(_) => Ok((NONE, answers)),
+            Kind::Full { uses_ids, wants } => {
+                let keys: Vec<Key> = wants.iter().map(|want| (want.topic.clone(), want.partition)).collect();
+                let Some(session) = sessions.create(uses_ids, wants, now) else {
+                    return Ok((NONE, answers));
+                };
+                let mut session = session.lock();
+                for (key, answer) in keys.iter().zip(&answers) {
+                    session.note(key, answer);
+                }
+                Ok((session.id, answers))
+            }
+            Kind::Incremental { session, epoch, wants } => {
+                let mut session = session.lock();
+                if session.epoch != epoch {
+                    return Err(ErrorCode::InvalidFetchSessionEpoch);
+                }
+                let mut news = wants.into_iter().zip(&answers).map(|(want, answer)| {
+                    let key = (want.topic, want.partition);
+                    session.note(&key, answer)
+                });
+                let keep: Vec<bool> = news.by_ref().collect();
+                let mut keep = keep.into_iter();
+                let kept = answers.into_iter().filter(|_| keep.next().unwrap_or(true)).collect();
+                Ok((session.id, kept))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq)]
+    struct Said {
+        partition: i32,
+        records: bool,
+        error: bool,
+        high_watermark: i64,
+    }
+
+    impl Answer for Said {
+        fn has_records(&self) -> bool {
+            self.records
+        }
+        fn has_error(&self) -> bool {
+            self.error
+        }
+        fn high_watermark(&self) -> i64 {
+            self.high_watermark
+        }
+        fn log_start(&self) -> i64 {
+            0
+        }
+    }
+
+    fn want(partition: i32) -> Want {
+        Want { topic: TopicRef::Name("t".into()), partition, fetch_offset: 0, current_leader_epoch: -1, max_bytes: 100 }
+    }
+
+    fn request(session_id: i32, epoch: i32, partitions: &[i32], forgotten: &[i32]) -> Begin {
+        Begin {
+            session_id,
+            epoch,
+            uses_ids: false,
+            wants: partitions.iter().map(|&p| want(p)).collect(),
+            forgotten: forgotten.iter().map(|&p| (TopicRef::Name("t".into()), p)).collect(),
+        }
+    }
+
+    fn asked(context: &Context) -> Vec<i32> {
+        context.wants().iter().map(|want| want.partition).collect()
+    }
+
+    fn quiet(context: &Context) -> Vec<Said> {
+        asked(context)
+            .into_iter()
+            .map(|partition| Said { partition, records: false, error: false, high_watermark: 5 })
+            .collect()
+    }
+
+    fn sessions(slots: usize) -> Sessions {
+        Sessions::new(slots, Entropy::system())
+    }
+
+    const NOW: Duration = Duration::from_secs(1_000);
+
+    /// Opens a session over `partitions`.
+    fn open(sessions: &Sessions, partitions: &[i32], now: Duration) -> i32 {
+        let context = sessions.begin(request(0, 0, partitions, &[]), now).unwrap();
+        let answers = quiet(&context);
+        context.finish(sessions, answers, now).unwrap().0
+    }
+
+    #[test]
+    fn an_incremental_answer_holds_only_what_is_new() {
+        let sessions = sessions(10);
+        let id = open(&sessions, &[0, 1, 2, 3], NOW);
+        assert_ne!(id, 0);
+        let context = sessions.begin(request(id, 1, &[], &[]), NOW).unwrap();
+        let mut answers = quiet(&context);
+        answers[1].records = true;
+        answers[2].error = true;
+        answers[3].high_watermark = 6;
+        let (_, sent) = context.finish(&sessions, answers, NOW).unwrap();
+        assert_eq!(sent.iter().map(|said| said.partition).collect::<Vec<_>>(), [1, 2, 3]);
+        let context = sessions.begin(request(id, 2, &[], &[]), NOW).unwrap();
+        assert_eq!(asked(&context), [0, 2, 3, 1], "who gave records goes to the back");
+        let mut answers = quiet(&context);
+        answers[2].high_watermark = 6;
+        let (_, sent) = context.finish(&sessions, answers, NOW).unwrap();
+        assert_eq!(sent.iter().map(|said| said.partition).collect::<Vec<_>>(), [2], "after an error all is told");
+    }
+
+    #[test]
+    fn partitions_are_added_changed_and_forgotten() {
+        let sessions = sessions(10);
+        let id = open(&sessions, &[0, 1], NOW);
+        let mut begin = request(id, 1, &[1, 7], &[0]);
+        begin.wants[0].fetch_offset = 42;
+        let context = sessions.begin(begin, NOW).unwrap();
+        assert_eq!(asked(&context), [1, 7]);
+        assert_eq!(context.wants()[0].fetch_offset, 42);
+    }
+
+    #[test]
+    fn a_wrong_id_epoch_or_naming_is_refused_and_changes_nothing() {
+        let sessions = sessions(10);
+        let id = open(&sessions, &[0], NOW);
+        let refused = |begin: Begin| sessions.begin(begin, NOW).unwrap_err();
+        assert_eq!(refused(request(id ^ 1, 1, &[], &[])), ErrorCode::FetchSessionIdNotFound);
+        assert_eq!(refused(request(id, 2, &[], &[])), ErrorCode::InvalidFetchSessionEpoch);
+        let mut by_id = request(id, 1, &[], &[]);
+        by_id.uses_ids = true;
+        assert_eq!(refused(by_id), ErrorCode::FetchSessionTopicIdError);
+        assert!(sessions.begin(request(id, 1, &[], &[]), NOW).is_ok());
+    }
+
+    #[test]
+    fn a_session_ends_when_told_to_or_when_it_is_emptied() {
+        let sessions = sessions(10);
+        let id = open(&sessions, &[0], NOW);
+        sessions.begin(request(id, FINAL_EPOCH, &[0], &[]), NOW).unwrap();
+        assert_eq!(sessions.len(), 0);
+        let id = open(&sessions, &[0], NOW);
+        let context = sessions.begin(request(id, 1, &[], &[0]), NOW).unwrap();
+        assert_eq!(context.finish(&sessions, Vec::<Said>::new(), NOW).unwrap().0, 0);
+        assert_eq!(sessions.len(), 0);
+    }
+
+    #[test]
+    fn a_full_cache_gives_way_to_larger_sessions_and_to_any_after_a_while() {
+        let sessions = sessions(1);
+        let first = open(&sessions, &[0, 1], NOW);
+        assert_eq!(open(&sessions, &[0, 1], NOW), 0, "an equal one does not displace it");
+        let larger = open(&sessions, &[0, 1, 2], NOW);
+        assert!(larger != 0 && larger != first);
+        assert_eq!(open(&sessions, &[0], NOW + STALE_AFTER), 0);
+        assert_ne!(open(&sessions, &[0], NOW + STALE_AFTER + Duration::from_millis(1)), 0);
+        assert_eq!((sessions.len(), sessions.evictions()), (1, 2));
+    }
+
+    #[test]
+    fn the_epoch_wraps_to_one() {
+        assert_eq!(epoch_after(1), 2);
+        assert_eq!(epoch_after(i32::MAX), 1);
+    }
+}

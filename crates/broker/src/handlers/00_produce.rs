@@ -1,0 +1,197 @@
+//! Produce (key 0), versions 0–13.
+//!
+//! | Version | What changes |
+//! |---|---|
+//! | 0–2 | message sets of magic 0 and 1, converted on arrival; v1 adds throttle time, v2 the append time |
+//! | 3 | one magic 2 batch a partition; transactional id (KIP-98), refused here |
+//! | 5 | log start offset in the reply |
+//! | 7 | zstd (KIP-110) |
+//! | 8 | errors of single records (KIP-467) |
+//! | 10 | leader hints on NOT_LEADER (KIP-951); there is one broker, so there is nothing to hint at |
+//! | 13 | topic ids (KIP-516) |
+//!
+//! Two stages, so that a connection can pipeline: [`append`] ends when every partition's batch has its place in the log,
+//! the future it returns ends when all of them are durable (acks 1 and all are the same here: nothing is acknowledged
+//! before it is durable, I-1) or the request's timeout has passed. With acks 0 there is no reply, and an error closes the
+//! connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use partition::{AppendError, AppendOptions, Appended};
+use wire::messages::ProduceRequest;
+use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use wire::messages::produce_response::{
+    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+};
+use wire::{ErrorCode, Reader};
+
+use crate::call::{Call, Refusal};
+use crate::core::Core;
+use crate::errors::{NO_TRANSACTIONS, code};
+use crate::net::peer::until;
+use crate::net::service::{Later, Reply};
+
+/// One partition's part, appended or refused.
+struct Part {
+    response: PartitionProduceResponse,
+    /// What must be durable before the reply says that it is.
+    durable: Option<partition::Durable>,
+}
+
+struct Topic {
+    head: TopicProduceResponse,
+    parts: Vec<Part>,
+}
+
+/// Appends and says what to wait for.
+#[allow(clippy::async_yields_async, reason = "an append has two stages")]
+pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> Later<Reply> {
+    let started = core.clock.monotonic();
+    let request: ProduceRequest = match call.decode(&mut reader) {
+        Ok(request) => request,
+        Err(refusal) => return ready(refusal.into()),
+    };
+    // The records hold the frame's memory from here on.
+    drop(reader);
+    let deadline = started + Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let acks = request.acks;
+    let refused = refuse(&request);
+    let mut topics = Vec::with_capacity(request.topic_data.len());
+    for topic in request.topic_data {
+        topics.push(append_topic(&core, call.version, topic, refused).await);
+    }
+    if acks == 0 {
+        let failed = topics.iter().flat_map(|topic| &topic.parts).find(|part| part.response.error_code != 0);
+        return ready(failed.map_or(Reply::Nothing, |part| {
+            Refusal::SilentProduceFailed { error: ErrorCode::from_code(part.response.error_code) }.into()
+        }));
+    }
+    Box::pin(async move {
+        let mut responses = Vec::with_capacity(topics.len());
+        for Topic { mut head, parts } in topics {
+            head.partition_responses.reserve(parts.len());
+            for mut part in parts {
+                if let Some(durable) = part.durable {
+                    let outcome = until(&call.peer, &core.clock, deadline, durable).await;
+                    settle(&mut part.response, outcome);
+                }
+                head.partition_responses.push(part.response);
+            }
+            responses.push(head);
+        }
+        call.reply(&ProduceResponse { responses, ..ProduceResponse::default() })
+    })
+}
+
+fn ready(reply: Reply) -> Later<Reply> {
+    Box::pin(std::future::ready(reply))
+}
+
+/// What is wrong with the request as a whole.
+fn refuse(request: &ProduceRequest) -> Option<(ErrorCode, &'static str)> {
+    if request.transactional_id.is_some() {
+        return Some((ErrorCode::InvalidRequest, NO_TRANSACTIONS));
+    }
+    let valid = (-1..=1).contains(&request.acks);
+    (!valid).then_some((ErrorCode::InvalidRequiredAcks, "acks must be -1 (all), 0 or 1"))
+}
+
+async fn append_topic(
+    core: &Core,
+    version: i16,
+    topic: TopicProduceData,
+    refused: Option<(ErrorCode, &'static str)>,
+) -> Topic {
+    let mut parts = Vec::with_capacity(topic.partition_data.len());
+    for data in topic.partition_data {
+        let index = data.index;
+        let part = match refused {
+            Some((error, why)) => failed(index, code(error), Some(why.to_owned())),
+            None => {
+                let bytes = data.records.as_ref().map_or(0, |records| records.len() as u64);
+                let id = if version >= 13 { topic.topic_id } else { base::Uuid::nil() };
+                append_partition(core, version, (id, &topic.name), data, bytes).await
+            }
+        };
+        parts.push(part);
+    }
+    let head = TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, ..TopicProduceResponse::default() };
+    Topic { head, parts }
+}
+
+async fn append_partition(
+    core: &Core,
+    version: i16,
+    (id, name): (base::Uuid, &str),
+    data: PartitionProduceData,
+    bytes: u64,
+) -> Part {
+    let index = data.index;
+    // From version 13 on a topic has no other name than its id, not even a nil one.
+    let found = if version >= 13 { core.partitions.get_by_id(id, index) } else { core.partition_of(id, name, index) };
+    let partition = match found {
+        Ok(partition) => partition,
+        Err(error) => return failed(index, error.code(), Some(error.to_string())),
+    };
+    let metrics = core.topic_metrics(partition.topic().name());
+    match partition.append(data.records.unwrap_or_default(), AppendOptions::produce(version)).await {
+        Ok(appended) => {
+            metrics.record_produce(appended.last_offset.0 - appended.base_offset.0 + 1, bytes);
+            appended_part(index, appended)
+        }
+        Err(error) => {
+            metrics.record_produce_failure(bytes);
+            refused_part(index, &error)
+        }
+    }
+}
+
+fn appended_part(index: i32, appended: Appended) -> Part {
+    let response = PartitionProduceResponse {
+        index,
+        base_offset: appended.base_offset.kafka(),
+        log_append_time_ms: appended.log_append_time.0,
+        log_start_offset: appended.log_start.kafka(),
+        ..PartitionProduceResponse::default()
+    };
+    Part { response, durable: Some(appended.durable) }
+}
+
+fn refused_part(index: i32, error: &AppendError) -> Part {
+    let mut part = failed(index, error.code(), Some(error.to_string()));
+    part.response.record_errors = error
+        .record_errors()
+        .iter()
+        .map(|record| BatchIndexAndErrorMessage {
+            batch_index: record.batch_index,
+            batch_index_error_message: Some(record.message.clone().into()),
+            ..BatchIndexAndErrorMessage::default()
+        })
+        .collect();
+    part
+}
+
+fn failed(index: i32, error_code: i16, message: Option<String>) -> Part {
+    let response = PartitionProduceResponse {
+        index,
+        error_code,
+        base_offset: -1,
+        error_message: message.map(Into::into),
+        ..PartitionProduceResponse::default()
+    };
+    Part { response, durable: None }
+}
+
+/// Turns a success into what became of it.
+fn settle(response: &mut PartitionProduceResponse, outcome: Option<Result<(), partition::PartitionError>>) {
+    let (error_code, message) = match outcome {
+        Some(Ok(())) => return,
+        Some(Err(error)) => (error.code(), error.to_string()),
+        None => {
+            let why = "the records were not durable within the request's timeout; they may still become so";
+            (code(ErrorCode::RequestTimedOut), why.to_owned())
+        }
+    };
+    *response = failed(response.index, error_code, Some(message)).response;
+}

@@ -1,0 +1,278 @@
+//! Fetch (key 1), versions 0–18.
+//!
+//! | Version | What changes |
+//! |---|---|
+//! | 0–1 | records of magic 0; v1 adds throttle time |
+//! | 2–3 | records of magic 1; v3 limits the whole response and never cuts the first batch (KIP-74) |
+//! | 4 | magic 2, isolation level, aborted transactions (KIP-98); v5 log start |
+//! | 7 | fetch sessions (KIP-227) |
+//! | 9 | current leader epoch (KIP-320) |
+//! | 10 | zstd (KIP-110) |
+//! | 11 | rack and preferred replica (KIP-392): no replica is preferred |
+//! | 12 | diverging epoch (KIP-595), for followers only; there are none |
+//! | 13 | topic ids (KIP-516) |
+//! | 16 | leader hints (KIP-951), 17–18 fields of followers |
+//!
+//! A fetch that finds fewer than `min_bytes` hangs a bell into its partitions and waits for it, no longer than
+//! `max_wait_ms`; each commit of a partition rings once. An offset inside a batch gives the whole batch.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use partition::{Isolation, Partition, ReadRequest, Watcher};
+use wire::messages::FetchRequest;
+use wire::{ErrorCode, Reader};
+
+use crate::call::Call;
+use crate::core::Core;
+use crate::errors::{NONE, code};
+use crate::fetch::answer::PartitionAnswer;
+use crate::fetch::encode;
+use crate::fetch::session::{Begin, TopicRef, Want};
+use crate::net::peer::within;
+use crate::net::service::Reply;
+
+/// One partition of the request, looked up once.
+struct Target {
+    want: Want,
+    partition: Result<Arc<Partition>, i16>,
+}
+
+/// What one pass over the partitions found.
+struct Pass {
+    answers: Vec<PartitionAnswer>,
+    bytes: usize,
+    /// Something is worth telling at once, whatever the number of bytes.
+    urgent: bool,
+}
+
+/// Answers a fetch.
+pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> Reply {
+    let request: FetchRequest = match call.decode(&mut reader) {
+        Ok(request) => request,
+        Err(refusal) => return refusal.into(),
+    };
+    drop(reader);
+    let started = core.clock.monotonic();
+    let limits = Limits::of(&core, &call, &request);
+    let deadline = started + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+    let context = match core.sessions.begin(begin(request, call.version), started) {
+        Ok(context) => context,
+        Err(error) => return write(&call, code(error), 0, &[], None),
+    };
+    let targets: Vec<Target> = context
+        .wants()
+        .iter()
+        .map(|want| Target {
+            want: want.clone(),
+            partition: core.partition(&want.topic, want.partition).map_err(|error| error.code()),
+        })
+        .collect();
+    let pass = read_enough(&core, &call, &targets, &limits, deadline).await;
+    let (session_id, mut answers) = match context.finish(&core.sessions, pass.answers, core.clock.monotonic()) {
+        Ok(kept) => kept,
+        Err(error) => return write(&call, code(error), 0, &[], None),
+    };
+    if call.version < 10 {
+        suit(&core, call.version, &targets, &mut answers);
+    }
+    count(&core, &targets, &answers);
+    let bytes: usize = answers.iter().map(|answer| answer.records_bytes).sum();
+    let charge = (bytes > 0).then(|| core.reply_memory.force_charge(bytes as u64));
+    write(&call, NONE, session_id, &answers, charge)
+}
+
+fn write(
+    call: &Call,
+    error: i16,
+    session_id: i32,
+    answers: &[PartitionAnswer],
+    charge: Option<base::memory::Charge>,
+) -> Reply {
+    call.reply_with(charge, |writer| encode::response(writer, call.version, error, session_id, answers))
+}
+
+/// How much is read, and of what.
+struct Limits {
+    version: i16,
+    max_bytes: usize,
+    min_bytes: usize,
+    isolation: Isolation,
+}
+
+impl Limits {
+    fn of(core: &Core, call: &Call, request: &FetchRequest) -> Self {
+        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(core.fetch_bytes_max);
+        Self {
+            version: call.version,
+            max_bytes,
+            min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
+            isolation: if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
+        }
+    }
+}
+
+/// The request as sessions see it. A topic's name is shared by its partitions and copied out of the request, since a
+/// session outlives it.
+fn begin(request: FetchRequest, version: i16) -> Begin {
+    let uses_ids = version >= 13;
+    let topic_ref = |id, name: &str| if uses_ids { TopicRef::Id(id) } else { TopicRef::Name(name.into()) };
+    let mut wants = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
+    for topic in &request.topics {
+        let reference = topic_ref(topic.topic_id, &topic.topic);
+        wants.extend(topic.partitions.iter().map(|partition| Want {
+            topic: reference.clone(),
+            partition: partition.partition,
+            fetch_offset: partition.fetch_offset,
+            current_leader_epoch: partition.current_leader_epoch,
+            max_bytes: partition.partition_max_bytes,
+        }));
+    }
+    let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| {
+        let reference = topic_ref(topic.topic_id, &topic.topic);
+        topic.partitions.iter().map(move |partition| (reference.clone(), *partition))
+    });
+    let forgotten = forgotten.collect();
+    // Before version 7 there are no sessions: the epoch's default is the final one.
+    Begin { session_id: request.session_id, epoch: request.session_epoch, uses_ids, wants, forgotten }
+}
+
+/// Reads until there is enough to send or the time is up.
+async fn read_enough(core: &Core, call: &Call, targets: &[Target], limits: &Limits, deadline: Duration) -> Pass {
+    let mut pass = read(core, targets, limits).await;
+    let waits = |pass: &Pass| pass.bytes < limits.min_bytes && !pass.urgent && !targets.is_empty();
+    if !waits(&pass) || core.clock.monotonic() >= deadline {
+        return pass;
+    }
+    let watcher = Watcher::new();
+    let watches: Vec<_> =
+        targets.iter().filter_map(|t| t.partition.as_ref().ok()).map(|partition| partition.watch(&watcher)).collect();
+    // What was committed between the pass and the watch did not ring.
+    let mut moved = moved_since(targets, &pass);
+    loop {
+        if moved {
+            pass = read(core, targets, limits).await;
+            if !waits(&pass) {
+                break;
+            }
+        }
+        let seen = pass.bytes as u64;
+        let mut rung = 0;
+        // Small commits that cannot fill the minimum yet are not worth a look; a ring without bytes is news.
+        let enough = async {
+            loop {
+                watcher.woken().await;
+                let now = watcher.bytes();
+                if now == rung || seen + now >= limits.min_bytes as u64 {
+                    return;
+                }
+                rung = now;
+            }
+        };
+        let in_time = within(&call.peer, &core.clock, deadline, enough).await.is_some();
+        moved = moved_since(targets, &pass) || in_time;
+        if !in_time {
+            if moved {
+                pass = read(core, targets, limits).await;
+            }
+            break;
+        }
+    }
+    drop(watches);
+    pass
+}
+
+/// Whether any partition has more to read than a pass saw.
+fn moved_since(targets: &[Target], pass: &Pass) -> bool {
+    targets.iter().zip(&pass.answers).any(|(target, answer)| match &target.partition {
+        Ok(partition) => partition.high_watermark().kafka() != answer.high_watermark,
+        Err(_) => false,
+    })
+}
+
+/// One pass: every partition in order, until the bytes are used up.
+async fn read(core: &Core, targets: &[Target], limits: &Limits) -> Pass {
+    // Replies that clients do not take hold memory; a moment's wait here is what slows their fetches down.
+    drop(core.reply_memory.charge(1).await);
+    let mut pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, urgent: false };
+    for target in targets {
+        let answer = match &target.partition {
+            Ok(partition) => read_one(target, partition, limits, pass.bytes).await,
+            Err(error) => PartitionAnswer::error(target.want.topic.clone(), target.want.partition, *error),
+        };
+        pass.bytes += answer.records_bytes;
+        pass.urgent |= answer.error_code != NONE;
+        pass.answers.push(answer);
+    }
+    pass
+}
+
+async fn read_one(target: &Target, partition: &Partition, limits: &Limits, taken: usize) -> PartitionAnswer {
+    let want = &target.want;
+    let left = limits.max_bytes.saturating_sub(taken);
+    let max_bytes = usize::try_from(want.max_bytes).unwrap_or(0).min(left);
+    // One batch at least, or a reader whose limits are too small would stand still. From version 3 on it is the first
+    // of the whole response; before, every partition's answer is cut to size instead.
+    let min_one = if limits.version >= 3 { taken == 0 } else { left > 0 };
+    let request = ReadRequest {
+        offset: want.fetch_offset,
+        max_bytes,
+        min_one,
+        isolation: limits.isolation,
+        leader_epoch: want.current_leader_epoch,
+    };
+    match partition.read(request).await {
+        Ok(read) => PartitionAnswer {
+            error_code: NONE,
+            high_watermark: read.high_watermark.kafka(),
+            last_stable_offset: read.last_stable_offset.kafka(),
+            log_start_offset: read.log_start.kafka(),
+            lists_aborted: limits.isolation == Isolation::ReadCommitted,
+            records_bytes: read.bytes,
+            records: read.slices.into_iter().collect(),
+            ..PartitionAnswer::error(want.topic.clone(), want.partition, NONE)
+        },
+        Err(error) => {
+            let error_code = error.code();
+            if error_code == code(ErrorCode::KafkaStorageError) || error_code == code(ErrorCode::CorruptMessage) {
+                tracing::warn!(%error, topic = ?want.topic, partition = want.partition, "records cannot be read");
+            }
+            let mut answer = PartitionAnswer::error(want.topic.clone(), want.partition, error_code);
+            if error_code == code(ErrorCode::OffsetOutOfRange) {
+                // As Kafka: a client that is out of range is told what the range is.
+                answer.high_watermark = partition.high_watermark().kafka();
+                answer.last_stable_offset = partition.last_stable_offset().kafka();
+                answer.log_start_offset = partition.log_start().kafka();
+            }
+            answer
+        }
+    }
+}
+
+/// Converts what old clients cannot read.
+fn suit(core: &Core, version: i16, targets: &[Target], answers: &mut [PartitionAnswer]) {
+    for answer in answers {
+        let same = |t: &&Target| t.want.partition == answer.partition && t.want.topic == answer.topic;
+        let Some(target) = targets.iter().find(same) else { continue };
+        let max_bytes = usize::try_from(target.want.max_bytes).unwrap_or(0);
+        let converted = answer.suit(version, target.want.fetch_offset, max_bytes);
+        if let (true, Ok(partition)) = (converted, &target.partition) {
+            core.topic_metrics(partition.topic().name()).record_conversion();
+        }
+    }
+}
+
+/// Counts what is sent. Answers are a subsequence of the targets.
+fn count(core: &Core, targets: &[Target], answers: &[PartitionAnswer]) {
+    let mut targets = targets.iter();
+    for answer in answers {
+        let same = |t: &&Target| t.want.partition == answer.partition && t.want.topic == answer.topic;
+        let Some(Target { partition: Ok(partition), .. }) = targets.find(same) else { continue };
+        let metrics = core.topic_metrics(partition.topic().name());
+        if answer.error_code == NONE {
+            metrics.record_fetch(answer.records_bytes as u64);
+        } else {
+            metrics.record_fetch_failure();
+        }
+    }
+}

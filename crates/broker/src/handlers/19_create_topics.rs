@@ -1,0 +1,252 @@
+//! CreateTopics (key 19), versions 0–7.
+//!
+//! v1 adds messages and `validate_only`, v4 lets the broker choose partitions and replication (-1), v5 answers with the
+//! topic's configuration (KIP-525), v7 with its id.
+//!
+//! The store replicates: a topic has one replica a partition. A higher replication factor is accepted when no more
+//! brokers are asked for than exist, as Kafka demands, and means nothing further.
+
+use std::collections::{BTreeMap, HashSet};
+
+use meta::{Image, MetaError, NewTopic, TopicError};
+use partition::config::{TOPIC_KEYS, effective, validate_topic_settings};
+use wire::messages::create_topics_request::CreatableTopic;
+use wire::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
+use wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
+use wire::{ErrorCode, Str};
+
+use crate::call::Call;
+use crate::config::effective as broker_value;
+use crate::core::Core;
+use crate::errors::ApiError;
+use crate::limits::TOPIC_PARTITIONS_MAX;
+use crate::topics::{check_name, collision};
+
+pub(crate) async fn handle(core: &Core, call: &Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
+    let image = core.image();
+    let mut seen = HashSet::new();
+    let twice: HashSet<Str> =
+        request.topics.iter().filter(|t| !seen.insert(t.name.clone())).map(|t| t.name.clone()).collect();
+    let mut results = Vec::with_capacity(request.topics.len());
+    let mut planned = Vec::new();
+    let mut told = HashSet::new();
+    for topic in &request.topics {
+        if twice.contains(&topic.name) {
+            // Kafka answers once for all of them.
+            if told.insert(topic.name.clone()) {
+                let error = ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name.");
+                results.push(refused(topic.name.clone(), &error));
+            }
+            continue;
+        }
+        match plan(core, &image, topic) {
+            Ok(new) => {
+                planned.push((results.len(), new));
+                results.push(CreatableTopicResult { name: topic.name.clone(), ..CreatableTopicResult::default() });
+            }
+            Err(error) => results.push(refused(topic.name.clone(), &error)),
+        }
+    }
+    if !planned.is_empty() {
+        create(core, call, &request, planned, &mut results).await;
+    }
+    CreateTopicsResponse { topics: results, ..CreateTopicsResponse::default() }
+}
+
+async fn create(
+    core: &Core,
+    call: &Call,
+    request: &CreateTopicsRequest,
+    planned: Vec<(usize, NewTopic)>,
+    results: &mut [CreatableTopicResult],
+) {
+    let topics: Vec<NewTopic> = planned.iter().map(|(_, new)| new.clone()).collect();
+    let created = match core.meta.create_topics(topics, request.validate_only).await {
+        Ok(created) => created,
+        Err(error) => {
+            let error = of_meta(&error);
+            for (at, new) in planned {
+                results[at] = refused(new.name.into(), &error);
+            }
+            return;
+        }
+    };
+    for ((at, new), created) in planned.into_iter().zip(created) {
+        results[at] = match created {
+            Ok(created) => {
+                if !request.validate_only {
+                    tracing::info!(topic = new.name, id = %created.id, partitions = new.partitions, "topic created");
+                }
+                CreatableTopicResult {
+                    topic_id: if request.validate_only { base::Uuid::nil() } else { created.id },
+                    num_partitions: i32::try_from(new.partitions).unwrap_or(i32::MAX),
+                    replication_factor: 1,
+                    configs: (call.version >= 5).then(|| configs(core, &new)),
+                    error_message: None,
+                    name: new.name.into(),
+                    ..CreatableTopicResult::default()
+                }
+            }
+            Err(error) => refused(new.name.into(), &of_topic(&error)),
+        };
+    }
+}
+
+fn refused(name: Str, error: &ApiError) -> CreatableTopicResult {
+    CreatableTopicResult {
+        name,
+        error_code: error.code,
+        error_message: Some(error.message.as_str().into()),
+        configs: Some(Vec::new()),
+        ..CreatableTopicResult::default()
+    }
+}
+
+/// Checks one topic in the order in which Kafka checks it.
+fn plan(core: &Core, image: &Image, topic: &CreatableTopic) -> Result<NewTopic, ApiError> {
+    check_name(&topic.name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why))?;
+    if image.topic(&topic.name).is_some() {
+        return Err(ApiError::new(ErrorCode::TopicAlreadyExists, format!("Topic '{}' already exists.", topic.name)));
+    }
+    if let Some(other) = collision(image, &topic.name) {
+        let why = format!("Topic '{}' collides with existing topic: {other}", topic.name);
+        return Err(ApiError::new(ErrorCode::InvalidTopicException, why));
+    }
+    let partitions = partitions(core, image, topic)?;
+    let mut settings = BTreeMap::new();
+    for config in &topic.configs {
+        let Some(value) = &config.value else {
+            let why = format!("Null value not supported for topic configs: {}", config.name);
+            return Err(ApiError::new(ErrorCode::InvalidConfig, why));
+        };
+        settings.insert(config.name.to_string(), value.trim().to_owned());
+    }
+    validate_topic_settings(&settings, &core.broker_settings())
+        .map_err(|error| ApiError::new(ErrorCode::InvalidConfig, error.to_string()))?;
+    Ok(NewTopic { name: topic.name.to_string(), partitions, configs: settings.into_iter().collect() })
+}
+
+fn partitions(core: &Core, image: &Image, topic: &CreatableTopic) -> Result<usize, ApiError> {
+    if !topic.assignments.is_empty() {
+        if topic.num_partitions != -1 || topic.replication_factor != -1 {
+            let why = "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.";
+            return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+        }
+        return assigned(image, topic);
+    }
+    let brokers = image.brokers.len().max(1);
+    match topic.replication_factor {
+        -1 => {}
+        factor if factor < 1 => {
+            let why = "Replication factor must be larger than 0, or -1 to use the default value.";
+            return Err(ApiError::new(ErrorCode::InvalidReplicationFactor, why));
+        }
+        factor if usize::try_from(factor).unwrap_or(usize::MAX) > brokers => {
+            let why = format!(
+                "Unable to replicate the partition {factor} time(s): The target replication factor of {factor} cannot be \
+                 reached because only {brokers} broker(s) are registered."
+            );
+            return Err(ApiError::new(ErrorCode::InvalidReplicationFactor, why));
+        }
+        _ => {}
+    }
+    let wanted = match topic.num_partitions {
+        -1 => {
+            let default = broker_value::value("num.partitions", &core.config, image);
+            default.and_then(|value| value.parse().ok()).unwrap_or(1)
+        }
+        wanted => wanted,
+    };
+    if wanted < 1 {
+        let why = "Number of partitions was set to an invalid non-positive value.";
+        return Err(ApiError::new(ErrorCode::InvalidPartitions, why));
+    }
+    if wanted > TOPIC_PARTITIONS_MAX {
+        let why = format!("A topic may have {TOPIC_PARTITIONS_MAX} partitions at most.");
+        return Err(ApiError::new(ErrorCode::InvalidPartitions, why));
+    }
+    usize::try_from(wanted).map_err(|_| ApiError::new(ErrorCode::InvalidPartitions, "Not a number of partitions."))
+}
+
+/// A manual assignment: consecutive partitions from 0, each on distinct brokers that exist.
+fn assigned(image: &Image, topic: &CreatableTopic) -> Result<usize, ApiError> {
+    let wrong = |why: String| ApiError::new(ErrorCode::InvalidReplicaAssignment, why);
+    let mut indexes: Vec<i32> = topic.assignments.iter().map(|a| a.partition_index).collect();
+    indexes.sort_unstable();
+    if indexes.iter().zip(0..).any(|(index, expected)| *index != expected) {
+        return Err(wrong("partitions should be a consecutive 0-based integer sequence".to_owned()));
+    }
+    let factor = topic.assignments[0].broker_ids.len();
+    for assignment in &topic.assignments {
+        check_replicas(image, &assignment.broker_ids).map_err(wrong)?;
+        if assignment.broker_ids.len() != factor {
+            return Err(wrong(
+                "The manual partition assignment includes partitions with different replica counts.".into(),
+            ));
+        }
+    }
+    Ok(topic.assignments.len())
+}
+
+/// Checks the brokers of one partition's manual assignment.
+pub(crate) fn check_replicas(image: &Image, ids: &[i32]) -> Result<(), String> {
+    if ids.is_empty() {
+        return Err("The manual partition assignment includes an empty replica list.".to_owned());
+    }
+    let mut seen = HashSet::new();
+    for id in ids {
+        if !image.brokers.contains_key(&base::BrokerId(*id)) {
+            return Err(format!(
+                "The manual partition assignment includes broker {id}, but no such broker is registered."
+            ));
+        }
+        if !seen.insert(id) {
+            return Err(format!("The manual partition assignment includes the broker {id} more than once."));
+        }
+    }
+    Ok(())
+}
+
+/// The configuration of a topic as it would be, for v5 and later.
+fn configs(core: &Core, new: &NewTopic) -> Vec<CreatableTopicConfigs> {
+    let own: BTreeMap<String, String> = new.configs.iter().cloned().collect();
+    let broker = core.broker_settings();
+    let image = core.image();
+    let all = TOPIC_KEYS.iter().map(|key| {
+        let value = effective(key, &own, &broker);
+        CreatableTopicConfigs {
+            name: key.name.into(),
+            config_source: super::describe_configs::source(value.source, &core.config, &image) as i8,
+            value: Some((*value.value).into()),
+            ..CreatableTopicConfigs::default()
+        }
+    });
+    all.collect()
+}
+
+/// What a client is told when metadata gave no answer.
+pub(crate) fn of_meta(error: &MetaError) -> ApiError {
+    let code = match error {
+        MetaError::TooLarge { .. } => ErrorCode::PolicyViolation,
+        MetaError::Fenced(_) | MetaError::Closed => ErrorCode::NotController,
+        MetaError::OutcomeUnknown(_) => ErrorCode::RequestTimedOut,
+        MetaError::Unfit(_) => ErrorCode::InvalidRequest,
+        _ => ErrorCode::UnknownServerError,
+    };
+    ApiError::new(code, error.to_string())
+}
+
+/// What a client is told when a topic was not changed.
+pub(crate) fn of_topic(error: &TopicError) -> ApiError {
+    let code = match error {
+        TopicError::Exists(_) => ErrorCode::TopicAlreadyExists,
+        TopicError::Unknown(_) => ErrorCode::UnknownTopicId,
+        TopicError::NoPartitions | TopicError::TooManyPartitions { .. } | TopicError::NotMore { .. } => {
+            ErrorCode::InvalidPartitions
+        }
+        TopicError::NoBroker => ErrorCode::InvalidReplicationFactor,
+        TopicError::Meta(error) => return of_meta(error),
+        _ => ErrorCode::UnknownServerError,
+    };
+    ApiError::new(code, error.to_string())
+}

@@ -1,0 +1,106 @@
+//! DeleteTopics (key 20), versions 0–6.
+//!
+//! v5 adds messages, v6 topic ids. A topic named twice, or by name and id, is refused (KIP-516); an internal topic may be
+//! deleted, as in KRaft.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use base::Uuid;
+use meta::{Image, TopicError, TopicImage};
+use wire::messages::delete_topics_request::DeleteTopicState;
+use wire::messages::delete_topics_response::DeletableTopicResult;
+use wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
+use wire::{ErrorCode, Str};
+
+use super::create_topics::{of_meta, of_topic};
+use crate::call::Call;
+use crate::core::Core;
+use crate::errors::ApiError;
+
+pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
+    let asked: Vec<DeleteTopicState> = if call.version >= 6 {
+        request.topics
+    } else {
+        let by_name = |name| DeleteTopicState { name: Some(name), ..DeleteTopicState::default() };
+        request.topic_names.into_iter().map(by_name).collect()
+    };
+    let image = core.image();
+    let mut found: Vec<Result<Arc<TopicImage>, ApiError>> =
+        asked.iter().map(|topic| find(core, call.version, &image, topic)).collect();
+    refuse_repeated(&mut found);
+    let ids: Vec<Uuid> = found.iter().flatten().map(|topic| topic.id).collect();
+    let deleted = if ids.is_empty() { Ok(Vec::new()) } else { core.meta.delete_topics(ids).await };
+    let mut deleted = deleted.map(Vec::into_iter);
+    let responses = asked.iter().zip(found).map(|(asked, found)| {
+        let outcome = found.and_then(|topic| match &mut deleted {
+            Ok(results) => match results.next() {
+                Some(Ok(_)) => {
+                    tracing::info!(topic = %topic.name, id = %topic.id, "topic deleted");
+                    core.forget_topic(&topic.name);
+                    Ok(topic)
+                }
+                Some(Err(TopicError::Unknown(_))) => Err(unknown(asked)),
+                Some(Err(error)) => Err(of_topic(&error)),
+                None => Err(ApiError::new(ErrorCode::UnknownServerError, "metadata gave no result for this topic")),
+            },
+            Err(error) => Err(of_meta(error)),
+        });
+        respond(asked, outcome)
+    });
+    DeleteTopicsResponse { responses: responses.collect(), ..DeleteTopicsResponse::default() }
+}
+
+fn find(core: &Core, version: i16, image: &Image, asked: &DeleteTopicState) -> Result<Arc<TopicImage>, ApiError> {
+    if !core.config.is("delete.topic.enable") {
+        // Clients before version 3 do not know the error.
+        let code = if version < 3 { ErrorCode::InvalidRequest } else { ErrorCode::TopicDeletionDisabled };
+        return Err(ApiError::new(code, "Topic deletion is disabled (delete.topic.enable=false)."));
+    }
+    let topic = match (&asked.name, asked.topic_id.is_nil()) {
+        (Some(_), false) => {
+            let why = "You may not specify both topic name and topic id.";
+            return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+        }
+        (None, true) => {
+            return Err(ApiError::new(ErrorCode::InvalidRequest, "Neither topic name nor id were specified."));
+        }
+        (Some(name), true) => image.topic(name),
+        (None, false) => image.topic_by_id(asked.topic_id),
+    };
+    topic.cloned().ok_or_else(|| unknown(asked))
+}
+
+fn unknown(asked: &DeleteTopicState) -> ApiError {
+    let code = if asked.name.is_some() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId };
+    ApiError::new(code, code.message())
+}
+
+fn refuse_repeated(found: &mut [Result<Arc<TopicImage>, ApiError>]) {
+    let mut times: HashMap<Uuid, usize> = HashMap::new();
+    for topic in found.iter().flatten() {
+        *times.entry(topic.id).or_default() += 1;
+    }
+    for topic in found {
+        if topic.as_ref().is_ok_and(|topic| times[&topic.id] > 1) {
+            *topic = Err(ApiError::new(ErrorCode::InvalidRequest, "The topic is named more than once."));
+        }
+    }
+}
+
+fn respond(asked: &DeleteTopicState, outcome: Result<Arc<TopicImage>, ApiError>) -> DeletableTopicResult {
+    match outcome {
+        Ok(topic) => DeletableTopicResult {
+            name: Some(Str::from(&*topic.name)),
+            topic_id: topic.id,
+            ..DeletableTopicResult::default()
+        },
+        Err(error) => DeletableTopicResult {
+            name: asked.name.clone(),
+            topic_id: asked.topic_id,
+            error_code: error.code,
+            error_message: Some(error.message.into()),
+            ..DeletableTopicResult::default()
+        },
+    }
+}

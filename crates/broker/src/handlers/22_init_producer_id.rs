@@ -1,0 +1,37 @@
+//! InitProducerId (key 22), versions 0–5.
+//!
+//! Gives an idempotent producer its id. Ids come in blocks from the metadata log, so that no two producers of the cluster
+//! ever share one. From v3 on a producer may name the id it has: without a transactional id that asks for a fresh one, as
+//! in Kafka. A transactional id is refused.
+
+use wire::ErrorCode;
+use wire::messages::{InitProducerIdRequest, InitProducerIdResponse};
+
+use crate::core::Core;
+use crate::errors::NO_TRANSACTIONS;
+
+pub(crate) async fn handle(core: &Core, request: InitProducerIdRequest) -> InitProducerIdResponse {
+    let refuse = |error: ErrorCode| InitProducerIdResponse {
+        error_code: error.code(),
+        producer_id: -1,
+        producer_epoch: -1,
+        ..InitProducerIdResponse::default()
+    };
+    if let Some(id) = &request.transactional_id {
+        // The response has no place for a message: the log carries it.
+        tracing::warn!(transactional_id = %id, "{NO_TRANSACTIONS}");
+        return refuse(ErrorCode::InvalidRequest);
+    }
+    if (request.producer_id == -1) != (request.producer_epoch == -1) {
+        return refuse(ErrorCode::InvalidRequest);
+    }
+    match core.producer_ids.next(&core.meta).await {
+        Ok(producer_id) => {
+            InitProducerIdResponse { producer_id, producer_epoch: 0, ..InitProducerIdResponse::default() }
+        }
+        Err(error) => {
+            tracing::warn!(%error, "no producer id to give out");
+            refuse(ErrorCode::CoordinatorNotAvailable)
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! DescribeConfigs (key 32), versions 0–4.
+//!
+//! Lists every topic key and every broker key that is honoured, with the value in force and where it comes from. v1 adds
+//! synonyms (every place that could have set the value, the one in force first), v3 types and documentation (KIP-569).
+//!
+//! | Resource | Name | Listed |
+//! |---|---|---|
+//! | topic (2) | the topic | its keys |
+//! | broker (4) | this broker's id | broker keys |
+//! | broker (4) | empty | what is set for all brokers together |
+
+use meta::Image;
+use partition::config::{self as topic_config, BrokerSettings, TOPIC_KEYS, TopicKey, TopicSettings};
+use wire::messages::describe_configs_request::DescribeConfigsResource;
+use wire::messages::describe_configs_response::{
+    DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
+};
+use wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
+use wire::{ErrorCode, Str};
+
+use crate::config::effective::{CLUSTER_WIDE, Source, Sourced, resource, values};
+use crate::config::{BROKER_KEYS, BrokerConfig, ConfigDef, Update, settings};
+use crate::core::Core;
+use crate::errors::ApiError;
+use crate::topics::check_name;
+
+pub(crate) fn handle(core: &Core, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+    let image = core.image();
+    let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
+    let results = request.resources.into_iter().map(|asked| {
+        let empty = DescribeConfigsResult {
+            error_message: None,
+            resource_type: asked.resource_type,
+            resource_name: asked.resource_name.clone(),
+            ..DescribeConfigsResult::default()
+        };
+        match describe(core, &image, &asked) {
+            Ok(mut configs) => {
+                for config in &mut configs {
+                    if !synonyms {
+                        config.synonyms = Vec::new();
+                    }
+                    if !documentation {
+                        config.documentation = None;
+                    }
+                }
+                DescribeConfigsResult { configs, ..empty }
+            }
+            Err(error) => {
+                DescribeConfigsResult { error_code: error.code, error_message: Some(error.message.into()), ..empty }
+            }
+        }
+    });
+    DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() }
+}
+
+fn describe(
+    core: &Core,
+    image: &Image,
+    asked: &DescribeConfigsResource,
+) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+    // No keys asked for, or none named, means all.
+    let only = asked.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
+    let wanted = |name: &str| only.is_none_or(|keys| keys.iter().any(|key| *key == *name));
+    match asked.resource_type {
+        resource::TOPIC => {
+            let name = &asked.resource_name;
+            check_name(name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why))?;
+            if image.topic(name).is_none() {
+                let error = ErrorCode::UnknownTopicOrPartition;
+                return Err(ApiError::new(error, error.message()));
+            }
+            let own = topic_settings(image, name);
+            let broker = core.broker_settings();
+            let keys = TOPIC_KEYS.iter().filter(|key| wanted(key.name));
+            Ok(keys.map(|key| topic_entry(key, &own, &broker, &core.config, image)).collect())
+        }
+        resource::BROKER if asked.resource_name.is_empty() => {
+            let keys = BROKER_KEYS.iter().filter(|def| wanted(def.name));
+            Ok(keys.filter_map(|def| cluster_entry(def, &core.config, image)).collect())
+        }
+        resource::BROKER => {
+            check_broker(core, &asked.resource_name)?;
+            let keys = BROKER_KEYS.iter().filter(|def| wanted(def.name));
+            Ok(keys.map(|def| broker_entry(def, values(def, &core.config, image))).collect())
+        }
+        other => {
+            let why = format!("Resource type {other} has no configuration here.");
+            Err(ApiError::new(ErrorCode::InvalidRequest, why))
+        }
+    }
+}
+
+/// Whether a broker resource names this broker.
+pub(crate) fn check_broker(core: &Core, name: &str) -> Result<(), ApiError> {
+    let id = core.id().0;
+    if name.parse() == Ok(id) {
+        return Ok(());
+    }
+    let why = format!("Unexpected broker id, expected {id} or empty string, but received {name}");
+    Err(ApiError::new(ErrorCode::InvalidRequest, why))
+}
+
+/// What is set for a topic itself.
+pub(crate) fn topic_settings(image: &Image, topic: &str) -> TopicSettings {
+    let configs = image.configs_of(resource::TOPIC, topic);
+    let pairs = configs.iter().flat_map(|configs| configs.iter());
+    pairs.map(|(key, value)| (key.to_string(), value.to_string())).collect()
+}
+
+/// The source of a topic key's value as clients name it.
+pub(crate) fn source(from: topic_config::Source, config: &BrokerConfig, image: &Image) -> Source {
+    match from {
+        topic_config::Source::Topic => Source::Topic,
+        topic_config::Source::Default => Source::Default,
+        topic_config::Source::Broker(key) => settings::find(key)
+            .and_then(|def| values(def, config, image).into_iter().next())
+            .map_or(Source::Default, |sourced| sourced.source),
+    }
+}
+
+fn topic_entry(
+    key: &'static TopicKey,
+    own: &TopicSettings,
+    broker: &BrokerSettings,
+    config: &BrokerConfig,
+    image: &Image,
+) -> DescribeConfigsResourceResult {
+    let value = topic_config::effective(key, own, broker);
+    let mut synonyms: Vec<DescribeConfigsSynonym> = Vec::new();
+    if let Some(value) = own.get(key.name) {
+        synonyms.push(synonym(key.name, Some(value), Source::Topic));
+    }
+    for named in key.synonyms {
+        let Some(def) = settings::find(named.broker_key) else { continue };
+        let all = values(def, config, image);
+        synonyms.extend(all.iter().map(|sourced| synonym(def.name, sourced.value.as_deref(), sourced.source)));
+    }
+    let source = source(value.source, config, image);
+    DescribeConfigsResourceResult {
+        name: key.name.into(),
+        value: Some((*value.value).into()),
+        is_default: source != Source::Topic,
+        config_source: source as i8,
+        synonyms,
+        config_type: key.kind.wire_code(),
+        documentation: Some(key.doc.into()),
+        ..DescribeConfigsResourceResult::default()
+    }
+}
+
+fn broker_entry(def: &'static ConfigDef, values: Vec<Sourced>) -> DescribeConfigsResourceResult {
+    let (value, source) = values.first().map_or((None, Source::Default), |first| (first.value.clone(), first.source));
+    DescribeConfigsResourceResult {
+        name: def.name.into(),
+        value: value.map(Str::from),
+        read_only: def.update == Update::Restart,
+        is_default: source == Source::Default,
+        config_source: source as i8,
+        synonyms: values.iter().map(|v| synonym(def.name, v.value.as_deref(), v.source)).collect(),
+        config_type: def.kind.describe_configs_type(),
+        documentation: Some(def.doc.into()),
+        ..DescribeConfigsResourceResult::default()
+    }
+}
+
+/// What is set for all brokers together, if anything is.
+fn cluster_entry(
+    def: &'static ConfigDef,
+    config: &BrokerConfig,
+    image: &Image,
+) -> Option<DescribeConfigsResourceResult> {
+    image.configs_of(resource::BROKER, CLUSTER_WIDE)?.get(def.name)?;
+    let mut values = values(def, config, image);
+    values.retain(|sourced| sourced.source == Source::DynamicDefault);
+    Some(broker_entry(def, values))
+}
+
+fn synonym(name: &str, value: Option<&str>, source: Source) -> DescribeConfigsSynonym {
+    DescribeConfigsSynonym {
+        name: name.into(),
+        value: value.map(Str::from),
+        source: source as i8,
+        ..DescribeConfigsSynonym::default()
+    }
+}

@@ -1,0 +1,57 @@
+//! AlterConfigs (key 33), versions 0–2: the request replaces everything that is set for a resource; what it does not
+//! name falls back to its default. Deprecated in favour of IncrementalAlterConfigs, and still sent by older tools.
+
+use std::collections::HashSet;
+
+use wire::ErrorCode;
+use wire::messages::alter_configs_request::AlterConfigsResource;
+use wire::messages::alter_configs_response::AlterConfigsResourceResponse;
+use wire::messages::{AlterConfigsRequest, AlterConfigsResponse};
+
+use crate::config::alter::{Resource, Settings, changes, check_resource, present, validate, write};
+use crate::core::Core;
+use crate::errors::ApiError;
+
+pub(crate) async fn handle(core: &Core, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let mut responses = Vec::with_capacity(request.resources.len());
+    let mut seen = HashSet::new();
+    for asked in request.resources {
+        let of = Resource { kind: asked.resource_type, name: asked.resource_name.to_string() };
+        let outcome = if seen.insert(of.clone()) {
+            alter(core, &of, &asked, request.validate_only).await
+        } else {
+            Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
+        };
+        let (error_code, error_message) = match outcome {
+            Ok(()) => (0, None),
+            Err(error) => (error.code, Some(error.message.into())),
+        };
+        responses.push(AlterConfigsResourceResponse {
+            error_code,
+            error_message,
+            resource_type: asked.resource_type,
+            resource_name: asked.resource_name,
+            ..AlterConfigsResourceResponse::default()
+        });
+    }
+    AlterConfigsResponse { responses, ..AlterConfigsResponse::default() }
+}
+
+async fn alter(core: &Core, of: &Resource, asked: &AlterConfigsResource, validate_only: bool) -> Result<(), ApiError> {
+    let image = core.image();
+    check_resource(core, &image, of)?;
+    let mut then = Settings::new();
+    for config in &asked.configs {
+        let Some(value) = &config.value else {
+            let why = format!("Null value not supported for : {}", config.name);
+            return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+        };
+        if then.insert(config.name.to_string(), value.trim().to_owned()).is_some() {
+            let why = format!("Duplicate config key: {}", config.name);
+            return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+        }
+    }
+    let now = present(&image, of);
+    validate(core, of, &now, &then)?;
+    if validate_only { Ok(()) } else { write(core, of, changes(of, &now, &then)).await }
+}

@@ -1,0 +1,152 @@
+//! IncrementalAlterConfigs (key 44), versions 0–1 (KIP-339): single settings are set, deleted, and lists appended to or
+//! subtracted from, starting from the value in force.
+
+use std::collections::HashSet;
+
+use meta::Image;
+use partition::config::{ConfigType, topic_key};
+use wire::ErrorCode;
+use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
+use wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+
+use crate::config::alter::{Resource, Settings, changes, check_resource, present, validate, write};
+use crate::config::effective::{self, resource};
+use crate::config::{Kind, settings};
+use crate::core::Core;
+use crate::errors::ApiError;
+
+/// Kafka's `AlterConfigOp.OpType`.
+mod operation {
+    pub(super) const SET: i8 = 0;
+    pub(super) const DELETE: i8 = 1;
+    pub(super) const APPEND: i8 = 2;
+    pub(super) const SUBTRACT: i8 = 3;
+}
+
+pub(crate) async fn handle(core: &Core, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse {
+    let mut responses = Vec::with_capacity(request.resources.len());
+    let mut seen = HashSet::new();
+    for asked in request.resources {
+        let of = Resource { kind: asked.resource_type, name: asked.resource_name.to_string() };
+        let outcome = if seen.insert(of.clone()) {
+            alter(core, &of, &asked, request.validate_only).await
+        } else {
+            Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
+        };
+        let (error_code, error_message) = match outcome {
+            Ok(()) => (0, None),
+            Err(error) => (error.code, Some(error.message.into())),
+        };
+        responses.push(AlterConfigsResourceResponse {
+            error_code,
+            error_message,
+            resource_type: asked.resource_type,
+            resource_name: asked.resource_name,
+            ..AlterConfigsResourceResponse::default()
+        });
+    }
+    IncrementalAlterConfigsResponse { responses, ..IncrementalAlterConfigsResponse::default() }
+}
+
+async fn alter(core: &Core, of: &Resource, asked: &AlterConfigsResource, validate_only: bool) -> Result<(), ApiError> {
+    let image = core.image();
+    check_resource(core, &image, of)?;
+    let mut seen = HashSet::new();
+    if let Some(twice) = asked.configs.iter().find(|config| !seen.insert(&config.name)) {
+        let why = format!("Error due to duplicate config keys: {}", twice.name);
+        return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+    }
+    let now = present(&image, of);
+    let mut then = now.clone();
+    for config in &asked.configs {
+        apply(core, &image, of, config, &mut then)?;
+    }
+    validate(core, of, &now, &then)?;
+    if validate_only { Ok(()) } else { write(core, of, changes(of, &now, &then)).await }
+}
+
+fn apply(
+    core: &Core,
+    image: &Image,
+    of: &Resource,
+    config: &AlterableConfig,
+    settings: &mut Settings,
+) -> Result<(), ApiError> {
+    let name = config.name.to_string();
+    if config.config_operation == operation::DELETE {
+        settings.remove(&name);
+        return Ok(());
+    }
+    let Some(value) = config.value.as_deref().map(str::trim) else {
+        let why = format!("Null value not supported for : {name}");
+        return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+    };
+    match config.config_operation {
+        operation::SET => {
+            settings.insert(name, value.to_owned());
+        }
+        change @ (operation::APPEND | operation::SUBTRACT) => {
+            if !is_list(of, &name) {
+                let what = if change == operation::APPEND { "append" } else { "subtract" };
+                let why = format!("Can't {what} to key {name} because its type is not LIST.");
+                return Err(ApiError::new(ErrorCode::InvalidConfig, why));
+            }
+            let present = settings.get(&name).cloned().or_else(|| in_force(core, image, of, &name)).unwrap_or_default();
+            settings.insert(name, edited(&present, value, change));
+        }
+        other => {
+            return Err(ApiError::new(ErrorCode::InvalidRequest, format!("Unknown operation type {other}")));
+        }
+    }
+    Ok(())
+}
+
+fn is_list(of: &Resource, key: &str) -> bool {
+    if of.kind == resource::TOPIC {
+        topic_key(key).is_some_and(|key| key.kind == ConfigType::List)
+    } else {
+        settings::find(key).is_some_and(|def| def.kind == Kind::List)
+    }
+}
+
+/// The value that a list starts from when nothing is set for the resource itself.
+fn in_force(core: &Core, image: &Image, of: &Resource, key: &str) -> Option<String> {
+    if of.kind == resource::TOPIC {
+        let key = topic_key(key)?;
+        let broker = core.broker_settings();
+        Some(partition::config::effective(key, &Settings::new(), &broker).value.into_owned())
+    } else {
+        effective::value(key, &core.config, image)
+    }
+}
+
+fn edited(present: &str, items: &str, change: i8) -> String {
+    let split = |list: &str| -> Vec<String> {
+        list.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
+    };
+    let (mut list, items) = (split(present), split(items));
+    if change == operation::APPEND {
+        for item in items {
+            if !list.contains(&item) {
+                list.push(item);
+            }
+        }
+    } else {
+        list.retain(|item| !items.contains(item));
+    }
+    list.join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_appended_to_without_doubles_and_subtracted_from() {
+        assert_eq!(edited("delete", "compact, delete", operation::APPEND), "delete,compact");
+        assert_eq!(edited("", "compact", operation::APPEND), "compact");
+        assert_eq!(edited("delete,compact", "delete", operation::SUBTRACT), "compact");
+        assert_eq!(edited("delete", "compact", operation::SUBTRACT), "delete");
+    }
+}
