@@ -30,6 +30,9 @@ pub mod client;
 pub mod local;
 pub mod snapshot;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 
 use base::{BrokerId, Incarnation, ObjectId, StreamId};

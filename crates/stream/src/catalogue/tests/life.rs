@@ -1,0 +1,100 @@
+//! Streams and incarnations through their lives.
+
+use super::*;
+
+const ME: Incarnation = Incarnation { broker: BrokerId(1), epoch: BrokerEpoch(1) };
+
+#[test]
+fn a_clean_drain_ends_an_open_incarnation_and_frees_its_streams() {
+    let mut catalogue = serving(ME);
+    let stream = streams(&mut catalogue, 1, ME)[0];
+    grow(&mut catalogue, ME, stream, 0, 10);
+    let open = catalogue.open_streams(&[OpenStream { stream, epoch: StreamEpoch(1), owner: broker(1, 2) }]);
+    assert!(matches!(open.response, Err(StreamRejection::Owned { .. })));
+    assert!(catalogue.drained(broker(2, 1), WalPosition(5)).response.is_err());
+    let drained = catalogue.drained(ME, WalPosition(500));
+    take(&mut catalogue, drained).unwrap();
+    assert!(catalogue.drained(ME, WalPosition(500)).response.is_ok(), "a repeat answers success");
+    assert!(catalogue.drained(ME, WalPosition(600)).response.is_err());
+    let next = broker(1, 2);
+    register(&mut catalogue, next);
+    let adopted = catalogue.adopt_orphans(next, 10);
+    assert_eq!(take(&mut catalogue, adopted), vec![stream]);
+    let state = catalogue.stream(stream).unwrap();
+    assert_eq!(state.epochs().len(), 2);
+    assert_eq!(state.epoch_range(StreamEpoch(0)), Some((Offset(0), Some(Offset(10)))));
+    assert_eq!(state.epoch_range(StreamEpoch(1)), Some((Offset(10), None)));
+    let forget = catalogue.remove_incarnation(ME);
+    take(&mut catalogue, forget).unwrap();
+    check(&catalogue);
+}
+
+#[test]
+fn a_damaged_log_keeps_its_streams_offline_until_it_is_abandoned() {
+    let mut catalogue = serving(ME);
+    let stream = streams(&mut catalogue, 1, ME)[0];
+    let next = broker(1, 2);
+    register(&mut catalogue, next);
+    for step in [catalogue.fence_incarnation(ME)] {
+        take(&mut catalogue, step).unwrap();
+    }
+    assert!(catalogue.assign(ME, broker(1, 1)).response.is_err(), "a stale registration takes nothing over");
+    let assign = catalogue.assign(ME, next);
+    take(&mut catalogue, assign).unwrap();
+    let damaged = catalogue.damaged(ME, next, "bad block");
+    take(&mut catalogue, damaged).unwrap();
+    assert!(catalogue.adopt_orphans(next, 10).response.is_empty());
+    assert!(catalogue.recovered(ME, next, WalPosition(0)).response.is_err());
+    let abandon = catalogue.abandon(ME);
+    take(&mut catalogue, abandon).unwrap();
+    assert_eq!(catalogue.adopt_orphans(next, 10).response, vec![stream]);
+}
+
+#[test]
+fn an_incarnation_is_never_opened_twice() {
+    let mut catalogue = serving(ME);
+    assert!(catalogue.open_incarnation(ME, wal()).records.is_empty(), "a repeat changes nothing");
+    let fence = catalogue.fence_incarnation(ME);
+    take(&mut catalogue, fence).unwrap();
+    assert!(catalogue.open_incarnation(ME, wal()).response.is_err());
+    assert!(catalogue.open_incarnation(broker(7, 7), wal()).response.is_err(), "nor by a stranger");
+}
+
+#[test]
+fn stream_ids_are_never_used_twice() {
+    let mut catalogue = serving(ME);
+    let first = streams(&mut catalogue, 3, ME);
+    let delete = catalogue.delete_streams(&first, NOW);
+    take(&mut catalogue, delete).unwrap();
+    let bytes = snapshot::encode(&catalogue);
+    let mut catalogue = snapshot::decode(&mut &bytes[..]).unwrap();
+    assert_eq!(streams(&mut catalogue, 1, ME), vec![StreamId(3)]);
+}
+
+#[test]
+fn a_trim_keeps_an_extent_that_is_partly_alive_and_refuses_stale_owners() {
+    let mut catalogue = serving(ME);
+    let stream = streams(&mut catalogue, 1, ME)[0];
+    let (first, second) = (grow(&mut catalogue, ME, stream, 0, 10), grow(&mut catalogue, ME, stream, 10, 20));
+    let epoch = StreamEpoch(0);
+    let stale = TrimRequest { stream, epoch: StreamEpoch(9), start: Offset(20) };
+    let requests =
+        [TrimRequest { stream, epoch, start: Offset(15) }, stale, TrimRequest { stream, epoch, start: Offset(3) }];
+    let trim = catalogue.trim(&requests, NOW);
+    let answers = take(&mut catalogue, trim);
+    assert!(answers[0].is_ok() && answers[1].is_err() && answers[2].is_ok());
+    assert_eq!(catalogue.stream(stream).unwrap().start, Offset(15));
+    assert!(catalogue.object(first).is_none() && catalogue.object(second).is_some());
+    check(&catalogue);
+}
+
+#[test]
+fn a_record_that_contradicts_the_image_leaves_it_as_it_was() {
+    let mut catalogue = serving(ME);
+    let stream = streams(&mut catalogue, 1, ME)[0];
+    let good = catalogue.commit(&request(ME, 0, vec![object(0, vec![range(stream, 0, 0, 10)])]), NOW);
+    take(&mut catalogue, good.clone()).unwrap();
+    let before = catalogue.clone();
+    assert!(catalogue.apply(&good.records[0]).is_err(), "the same commit record twice");
+    assert_eq!(catalogue, before);
+}
