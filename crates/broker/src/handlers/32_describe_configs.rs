@@ -18,13 +18,14 @@ use wire::messages::describe_configs_response::{
 use wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use wire::{ErrorCode, Str};
 
+use crate::call::Call;
 use crate::config::effective::{CLUSTER_WIDE, Source, Sourced, resource, values};
 use crate::config::{BROKER_KEYS, BrokerConfig, ConfigDef, Update, settings};
 use crate::core::Core;
 use crate::errors::ApiError;
 use crate::topics::check_name;
 
-pub(crate) fn handle(core: &Core, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+pub(crate) fn handle(core: &Core, call: &Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let image = core.image();
     let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
     let results = request.resources.into_iter().map(|asked| {
@@ -37,6 +38,8 @@ pub(crate) fn handle(core: &Core, request: DescribeConfigsRequest) -> DescribeCo
         match describe(core, &image, &asked) {
             Ok(mut configs) => {
                 for config in &mut configs {
+                    // Version 0 knows no sources, only whether a value is the default.
+                    config.is_default &= call.version == 0;
                     if !synonyms {
                         config.synonyms = Vec::new();
                     }

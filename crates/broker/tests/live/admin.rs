@@ -1,0 +1,253 @@
+//! Topics, configuration and the cluster, in every version.
+
+use wire::messages::alter_configs_request as alter;
+use wire::messages::create_partitions_request::CreatePartitionsTopic;
+use wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use wire::messages::delete_topics_request::DeleteTopicState;
+use wire::messages::describe_configs_request::DescribeConfigsResource;
+use wire::messages::describe_topic_partitions_request::TopicRequest;
+use wire::messages::incremental_alter_configs_request as incremental;
+use wire::messages::metadata_request::MetadataRequestTopic;
+use wire::messages::*;
+use wire::{ErrorCode, Message, Reader};
+
+use crate::support::{Client, encode, start};
+
+fn topic(name: &str, partitions: i32) -> CreatableTopic {
+    CreatableTopic { name: name.into(), num_partitions: partitions, replication_factor: 1, ..Default::default() }
+}
+
+#[tokio::test]
+async fn api_versions_lists_what_is_served_and_answers_newer_clients() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    for version in ApiVersionsRequest::VERSIONS {
+        let request = ApiVersionsRequest {
+            client_software_name: "test".into(),
+            client_software_version: "1".into(),
+            ..Default::default()
+        };
+        let response = client.call(version, &request).await;
+        assert_eq!(response.error_code, 0, "v{version}");
+        assert!(response.api_keys.iter().any(|api| (api.api_key, api.min_version, api.max_version) == (0, 0, 13)));
+    }
+    let mut newer = encode(4, 77, &ApiVersionsRequest::default()).to_vec();
+    newer[6..8].copy_from_slice(&99_i16.to_be_bytes());
+    tokio::io::AsyncWriteExt::write_all(&mut client.stream, &newer).await.unwrap();
+    let mut reader = Reader::new(client.receive().await);
+    assert_eq!(reader.i32().unwrap(), 77);
+    let response = ApiVersionsResponse::decode(&mut reader, 0).unwrap();
+    assert_eq!((response.error_code, response.api_keys.len()), (ErrorCode::UnsupportedVersion.code(), 1));
+}
+
+#[tokio::test]
+async fn topics_are_created_described_grown_and_deleted_in_every_version() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    for version in CreateTopicsRequest::VERSIONS {
+        let name = format!("t{version}");
+        let request = CreateTopicsRequest { topics: vec![topic(&name, 2)], ..Default::default() };
+        assert_eq!(client.call(version, &request).await.topics[0].error_code, 0, "CreateTopics v{version}");
+        assert_eq!(client.call(version, &request).await.topics[0].error_code, ErrorCode::TopicAlreadyExists.code());
+    }
+    for version in MetadataRequest::VERSIONS {
+        let all = MetadataRequest {
+            topics: (version > 0).then_some(()).map_or(Some(Vec::new()), |()| None),
+            ..Default::default()
+        };
+        let response = client.call(version, &all).await;
+        assert_eq!(response.topics.len(), 8, "Metadata v{version}");
+        assert_eq!(
+            (&*response.brokers[0].host, response.brokers[0].port),
+            ("127.0.0.1", i32::from(live.address.port()))
+        );
+        assert!(
+            response
+                .topics
+                .iter()
+                .all(|t| t.error_code == 0 && t.partitions.len() == 2 && t.partitions[0].leader_id == 1)
+        );
+    }
+    let grow = |count| CreatePartitionsRequest {
+        topics: vec![CreatePartitionsTopic { name: "t0".into(), count, assignments: None, ..Default::default() }],
+        ..Default::default()
+    };
+    assert_eq!(client.call(3, &grow(4)).await.results[0].error_code, 0);
+    assert_eq!(client.call(3, &grow(4)).await.results[0].error_code, ErrorCode::InvalidPartitions.code());
+    for version in DeleteTopicsRequest::VERSIONS {
+        let name = format!("t{version}");
+        let request = if version >= 6 {
+            let state = DeleteTopicState { name: Some(name.as_str().into()), ..Default::default() };
+            DeleteTopicsRequest { topics: vec![state], ..Default::default() }
+        } else {
+            DeleteTopicsRequest { topic_names: vec![name.as_str().into()], ..Default::default() }
+        };
+        assert_eq!(client.call(version, &request).await.responses[0].error_code, 0, "DeleteTopics v{version}");
+        assert_eq!(
+            client.call(version, &request).await.responses[0].error_code,
+            ErrorCode::UnknownTopicOrPartition.code()
+        );
+    }
+}
+
+#[tokio::test]
+async fn wrong_topics_are_refused_with_kafkas_errors() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let config = |name: &str, value: &str| CreatableTopicConfig {
+        name: name.into(),
+        value: Some(value.into()),
+        ..Default::default()
+    };
+    let cases = [
+        (topic("a b", 1), ErrorCode::InvalidTopicException),
+        (topic("x", 0), ErrorCode::InvalidPartitions),
+        (CreatableTopic { replication_factor: 3, ..topic("x", 1) }, ErrorCode::InvalidReplicationFactor),
+        (CreatableTopic { replication_factor: 0, ..topic("x", 1) }, ErrorCode::InvalidReplicationFactor),
+        (CreatableTopic { configs: vec![config("retention.ms", "soon")], ..topic("x", 1) }, ErrorCode::InvalidConfig),
+        (CreatableTopic { configs: vec![config("nope", "1")], ..topic("x", 1) }, ErrorCode::InvalidConfig),
+    ];
+    for (topic, expected) in cases {
+        let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+        let response = client.call(5, &request).await;
+        assert_eq!(response.topics[0].error_code, expected.code(), "{:?}", response.topics[0].error_message);
+    }
+    let fine = CreateTopicsRequest { topics: vec![topic("a.b", 1)], ..Default::default() };
+    assert_eq!(client.call(5, &fine).await.topics[0].error_code, 0);
+    let collides = CreateTopicsRequest { topics: vec![topic("a_b", 1)], ..Default::default() };
+    assert_eq!(client.call(5, &collides).await.topics[0].error_code, ErrorCode::InvalidTopicException.code());
+    let dry = CreateTopicsRequest { topics: vec![topic("dry", 1)], validate_only: true, ..Default::default() };
+    assert_eq!(client.call(5, &dry).await.topics[0].error_code, 0);
+    assert!(live.meta.image().topic("dry").is_none());
+}
+
+#[tokio::test]
+async fn metadata_creates_topics_only_if_both_sides_want_it() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let ask = |allow| MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic { name: Some("auto".into()), ..Default::default() }]),
+        allow_auto_topic_creation: allow,
+        ..Default::default()
+    };
+    let code = ErrorCode::UnknownTopicOrPartition.code();
+    assert_eq!(client.call(9, &ask(false)).await.topics[0].error_code, code);
+    assert_eq!(client.call(9, &ask(true)).await.topics[0].error_code, 0);
+    let live = start(&[("auto.create.topics.enable", "false")]).await;
+    let mut client = Client::connect(&live).await;
+    assert_eq!(client.call(9, &ask(true)).await.topics[0].error_code, code);
+}
+
+#[tokio::test]
+async fn settings_are_changed_and_described_with_their_source() {
+    let live = start(&[("log.retention.hours", "1")]).await;
+    let mut client = Client::connect(&live).await;
+    client.call(7, &CreateTopicsRequest { topics: vec![topic("t", 1)], ..Default::default() }).await;
+    let change = |operation, name: &str, value: Option<&str>| IncrementalAlterConfigsRequest {
+        resources: vec![incremental::AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "t".into(),
+            configs: vec![incremental::AlterableConfig {
+                name: name.into(),
+                config_operation: operation,
+                value: value.map(Into::into),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let describe = |key: &str| DescribeConfigsRequest {
+        resources: vec![DescribeConfigsResource {
+            resource_type: 2,
+            resource_name: "t".into(),
+            configuration_keys: Some(vec![key.into()]),
+            ..Default::default()
+        }],
+        include_synonyms: true,
+        ..Default::default()
+    };
+    let shown = async |client: &mut Client, key: &str| {
+        let response = client.call(4, &describe(key)).await;
+        let config = &response.results[0].configs[0];
+        (config.value.as_deref().map(str::to_owned).unwrap_or_default(), config.config_source)
+    };
+    assert_eq!(shown(&mut client, "retention.ms").await, ("3600000".to_owned(), 4));
+    assert_eq!(client.call(1, &change(0, "retention.ms", Some("5"))).await.responses[0].error_code, 0);
+    assert_eq!(shown(&mut client, "retention.ms").await, ("5".to_owned(), 1));
+    assert_eq!(client.call(1, &change(1, "retention.ms", None)).await.responses[0].error_code, 0);
+    assert_eq!(shown(&mut client, "retention.ms").await, ("3600000".to_owned(), 4));
+    assert_eq!(client.call(1, &change(2, "cleanup.policy", Some("compact"))).await.responses[0].error_code, 0);
+    assert_eq!(shown(&mut client, "cleanup.policy").await, ("delete,compact".to_owned(), 1));
+    let refused = client.call(1, &change(0, "retention.ms", Some("soon"))).await;
+    assert_eq!(refused.responses[0].error_code, ErrorCode::InvalidConfig.code());
+    // The old call replaces everything.
+    let replace = AlterConfigsRequest {
+        resources: vec![alter::AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "t".into(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    assert_eq!(client.call(2, &replace).await.responses[0].error_code, 0);
+    assert_eq!(shown(&mut client, "cleanup.policy").await, ("delete".to_owned(), 5));
+    for version in DescribeConfigsRequest::VERSIONS {
+        let all = |kind, name: &str| DescribeConfigsRequest {
+            resources: vec![DescribeConfigsResource {
+                resource_type: kind,
+                resource_name: name.into(),
+                configuration_keys: None,
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let topic = client.call(version, &all(2, "t")).await;
+        assert_eq!(topic.results[0].configs.len(), partition::config::TOPIC_KEYS.len(), "v{version}");
+        let broker = client.call(version, &all(4, "1")).await;
+        assert_eq!(broker.results[0].configs.len(), broker::config::BROKER_KEYS.len(), "v{version}");
+    }
+}
+
+#[tokio::test]
+async fn the_cluster_is_described_in_pages_and_producers_get_ids_of_their_own() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    client.call(7, &CreateTopicsRequest { topics: vec![topic("a", 3), topic("b", 3)], ..Default::default() }).await;
+    let first = DescribeTopicPartitionsRequest { response_partition_limit: 4, ..Default::default() };
+    let page = client.call(0, &first).await;
+    assert_eq!(page.topics.iter().map(|t| t.partitions.len()).collect::<Vec<_>>(), [3, 1]);
+    let cursor = page.next_cursor.unwrap();
+    assert_eq!((&*cursor.topic_name, cursor.partition_index), ("b", 1));
+    let request_cursor = describe_topic_partitions_request::Cursor {
+        topic_name: cursor.topic_name,
+        partition_index: cursor.partition_index,
+        ..Default::default()
+    };
+    let named = vec![TopicRequest { name: "b".into(), ..Default::default() }];
+    let second = DescribeTopicPartitionsRequest { topics: named, cursor: Some(request_cursor), ..first };
+    let page = client.call(0, &second).await;
+    assert_eq!(page.topics[0].partitions.iter().map(|p| p.partition_index).collect::<Vec<_>>(), [1, 2]);
+    assert!(page.next_cursor.is_none());
+    for version in DescribeClusterRequest::VERSIONS {
+        let response = client.call(version, &DescribeClusterRequest::default()).await;
+        assert_eq!((response.error_code, response.brokers.len(), response.controller_id), (0, 1, 1), "v{version}");
+    }
+    for version in DescribeLogDirsRequest::VERSIONS {
+        let response = client.call(version, &DescribeLogDirsRequest { topics: None, ..Default::default() }).await;
+        assert_eq!(response.results[0].topics.len(), 2, "v{version}");
+    }
+    let mut ids = Vec::new();
+    for version in InitProducerIdRequest::VERSIONS {
+        let plain = InitProducerIdRequest { transactional_id: None, ..Default::default() };
+        let response = client.call(version, &plain).await;
+        assert_eq!((response.error_code, response.producer_epoch), (0, 0), "v{version}");
+        ids.push(response.producer_id);
+        let transactional = InitProducerIdRequest { transactional_id: Some("tx".into()), ..Default::default() };
+        assert_eq!(client.call(version, &transactional).await.error_code, ErrorCode::InvalidRequest.code());
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 6, "no id twice");
+    let none = ListPartitionReassignmentsRequest::default();
+    assert!(client.call(0, &none).await.topics.is_empty());
+}

@@ -1,0 +1,216 @@
+//! Producing and fetching, in every version.
+
+use std::time::Duration;
+
+use base::Uuid;
+use bytes::Bytes;
+use records::convert::down_convert;
+use records::{batches, legacy};
+use wire::messages::create_topics_request::CreatableTopic;
+use wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use wire::messages::*;
+use wire::{ErrorCode, Message};
+
+use crate::support::{Client, Live, batch, start};
+
+async fn create(client: &mut Client, name: &str, partitions: i32) -> Uuid {
+    let topic =
+        CreatableTopic { name: name.into(), num_partitions: partitions, replication_factor: 1, ..Default::default() };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    let response = client.call(7, &request).await;
+    assert_eq!(response.topics[0].error_code, 0, "{:?}", response.topics[0].error_message);
+    response.topics[0].topic_id
+}
+
+fn produce(version: i16, id: Uuid, name: &str, acks: i16, records: Bytes) -> ProduceRequest {
+    let data = PartitionProduceData { index: 0, records: Some(records), ..Default::default() };
+    let mut topic = TopicProduceData { partition_data: vec![data], ..Default::default() };
+    if version >= 13 {
+        topic.topic_id = id
+    } else {
+        topic.name = name.into()
+    }
+    ProduceRequest { acks, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() }
+}
+
+fn fetch(version: i16, id: Uuid, name: &str, offset: i64, max_wait_ms: i32) -> FetchRequest {
+    let partition =
+        FetchPartition { partition: 0, fetch_offset: offset, partition_max_bytes: 1 << 20, ..Default::default() };
+    let mut topic = FetchTopic { partitions: vec![partition], ..Default::default() };
+    if version >= 13 {
+        topic.topic_id = id
+    } else {
+        topic.topic = name.into()
+    }
+    FetchRequest { max_wait_ms, min_bytes: 1, max_bytes: 1 << 20, topics: vec![topic], ..Default::default() }
+}
+
+/// The values of a fetch answer, whatever its format.
+fn values(records: &Bytes) -> Vec<String> {
+    let text = |value: Option<Bytes>| String::from_utf8(value.unwrap().to_vec()).unwrap();
+    if records.is_empty() {
+        Vec::new()
+    } else if records[16] == 2 {
+        batches(records)
+            .flat_map(|b| b.unwrap().records(1 << 20).unwrap().map(|r| text(r.unwrap().value)).collect::<Vec<_>>())
+            .collect()
+    } else {
+        legacy::messages(records).map(|m| text(m.unwrap().value)).collect()
+    }
+}
+
+async fn live() -> (Live, Client) {
+    let live = start(&[]).await;
+    let client = Client::connect(&live).await;
+    (live, client)
+}
+
+#[tokio::test]
+async fn records_come_back_in_every_version_of_produce_and_fetch() {
+    let (_live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    let mut expected = Vec::new();
+    for version in ProduceRequest::VERSIONS {
+        let value = format!("v{version}");
+        let new = batch(&[&value]);
+        let records = match version {
+            0..=1 => down_convert(&new, 0, 0, 1 << 20).unwrap(),
+            2 => down_convert(&new, 1, 0, 1 << 20).unwrap(),
+            _ => new,
+        };
+        let response = client.call(version, &produce(version, id, "t", -1, records)).await;
+        let part = &response.responses[0].partition_responses[0];
+        assert_eq!((part.error_code, part.base_offset), (0, expected.len() as i64), "Produce v{version}");
+        expected.push(value);
+    }
+    for version in FetchRequest::VERSIONS {
+        let response = client.call(version, &fetch(version, id, "t", 0, 0)).await;
+        let part = &response.responses[0].partitions[0];
+        assert_eq!(part.error_code, 0, "Fetch v{version}");
+        assert_eq!(part.high_watermark, expected.len() as i64);
+        assert_eq!(values(part.records.as_ref().unwrap()), expected, "Fetch v{version}");
+    }
+}
+
+#[tokio::test]
+async fn pipelined_produces_keep_their_order_and_acks_0_gets_no_reply() {
+    let (_live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    let mut sent = Vec::new();
+    for n in 0..200 {
+        sent.push(client.send(9, &produce(9, id, "t", -1, batch(&[&n.to_string()]))).await);
+    }
+    for (n, correlation) in sent.into_iter().enumerate() {
+        let response = client.reply::<ProduceRequest>(9, correlation).await;
+        assert_eq!(response.responses[0].partition_responses[0].base_offset, n as i64);
+    }
+    client.send(9, &produce(9, id, "t", 0, batch(&["silent"]))).await;
+    let last = client.call(9, &produce(9, id, "t", 1, batch(&["loud"]))).await;
+    assert_eq!(last.responses[0].partition_responses[0].base_offset, 201);
+}
+
+#[tokio::test]
+async fn wrong_produces_are_refused_one_by_one() {
+    let (live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    let code = async |client: &mut Client, version, request: ProduceRequest| {
+        client.call(version, &request).await.responses[0].partition_responses[0].error_code
+    };
+    let good = || batch(&["x"]);
+    let mut broken = good().to_vec();
+    *broken.last_mut().unwrap() ^= 1;
+    let mut transactional = produce(9, id, "t", -1, good());
+    transactional.transactional_id = Some("tx".into());
+    let cases = [
+        (9, produce(9, id, "t", 2, good()), ErrorCode::InvalidRequiredAcks),
+        (9, produce(9, id, "nope", -1, good()), ErrorCode::UnknownTopicOrPartition),
+        (13, produce(13, Uuid::from_u128(9), "", -1, good()), ErrorCode::UnknownTopicId),
+        (9, produce(9, id, "t", -1, broken.into()), ErrorCode::CorruptMessage),
+        (9, transactional, ErrorCode::InvalidRequest),
+    ];
+    for (version, request, expected) in cases {
+        assert_eq!(code(&mut client, version, request).await, expected.code(), "{expected}");
+    }
+    // With acks 0 an error can only be told by hanging up.
+    client.send(9, &produce(9, id, "nope", 0, good())).await;
+    let mut rest = Vec::new();
+    tokio::io::AsyncReadExt::read_to_end(&mut client.stream, &mut rest).await.unwrap();
+    assert!(rest.is_empty());
+    assert!(live.metrics.render().contains("reason=\"silent_produce_failed\"} 1"));
+}
+
+#[tokio::test]
+async fn a_long_poll_ends_with_the_next_commit_or_with_its_time() {
+    let (live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    let empty = client.call(12, &fetch(12, id, "t", 0, 50)).await;
+    assert_eq!(empty.responses[0].partitions[0].records.as_ref().map(Bytes::len), Some(0));
+    let waiting = client.send(12, &fetch(12, id, "t", 0, 25_000)).await;
+    let mut producer = Client::connect(&live).await;
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    producer.call(9, &produce(9, id, "t", -1, batch(&["woken"]))).await;
+    let response = client.reply::<FetchRequest>(12, waiting).await;
+    assert_eq!(values(response.responses[0].partitions[0].records.as_ref().unwrap()), ["woken"]);
+}
+
+#[tokio::test]
+async fn fetch_sessions_tell_what_is_new() {
+    let (_live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    let mut request = fetch(13, id, "t", 0, 0);
+    request.session_epoch = 0;
+    let opened = client.call(13, &request).await;
+    assert_ne!(opened.session_id, 0);
+    let next = |epoch| FetchRequest {
+        session_id: opened.session_id,
+        session_epoch: epoch,
+        topics: Vec::new(),
+        ..fetch(13, id, "t", 0, 0)
+    };
+    assert!(client.call(13, &next(1)).await.responses.is_empty(), "nothing is new");
+    client.call(9, &produce(9, id, "t", -1, batch(&["new"]))).await;
+    let told = client.call(13, &next(2)).await;
+    assert_eq!(values(told.responses[0].partitions[0].records.as_ref().unwrap()), ["new"]);
+    assert_eq!(client.call(13, &next(2)).await.error_code, ErrorCode::InvalidFetchSessionEpoch.code());
+    let unknown = FetchRequest { session_id: opened.session_id ^ 1, ..next(1) };
+    assert_eq!(client.call(13, &unknown).await.error_code, ErrorCode::FetchSessionIdNotFound.code());
+}
+
+#[tokio::test]
+async fn offsets_are_listed_in_every_version() {
+    let (_live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    client.call(9, &produce(9, id, "t", -1, batch(&["a", "b", "c"]))).await;
+    for version in ListOffsetsRequest::VERSIONS {
+        for (timestamp, expected) in [(-1, 3), (-2, 0)] {
+            let partition = ListOffsetsPartition { timestamp, max_num_offsets: 1, ..Default::default() };
+            let topic = ListOffsetsTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+            let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+            let request = if version == 0 {
+                request
+            } else {
+                let mut request = request;
+                request.topics[0].partitions[0].max_num_offsets = 1;
+                request
+            };
+            let response = client.call(version, &request).await;
+            let part = &response.topics[0].partitions[0];
+            assert_eq!(part.error_code, 0, "v{version}");
+            let offset = if version == 0 { part.old_style_offsets[0] } else { part.offset };
+            assert_eq!(offset, expected, "v{version} timestamp {timestamp}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn shutdown_answers_what_was_read_and_closes() {
+    let (live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    let waiting = client.send(12, &fetch(12, id, "t", 0, 25_000)).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert!(live.handle.shutdown().await, "every connection was drained");
+    let response = client.reply::<FetchRequest>(12, waiting).await;
+    assert_eq!(response.responses[0].partitions[0].error_code, 0);
+}

@@ -1,0 +1,8 @@
+//! A broker over the real metadata log, engine, block log and partitions, spoken to in real frames over TCP.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
+mod admin;
+mod data;
+mod hostile;
+mod support;
