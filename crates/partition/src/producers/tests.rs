@@ -268,8 +268,8 @@ impl World {
         }
     }
 
-    fn step(&mut self, step: Step) {
-        match step {
+    fn step(&mut self, step: &Step) {
+        match *step {
             Step::Send { client, records } => {
                 let sender = &mut self.clients[client];
                 if sender.unacknowledged.len() < PRODUCER_BATCHES {
@@ -316,7 +316,7 @@ impl World {
                 let tail = self.log.partition_point(|stored| stored.last < from);
                 self.producers = Self::replayed(state, &self.log[tail..]);
                 for client in 0..self.clients.len() {
-                    self.step(Step::Resend { client });
+                    self.step(&Step::Resend { client });
                 }
             }
         }
@@ -347,7 +347,7 @@ proptest! {
     fn retries_over_cuts_and_crashes_store_every_batch_exactly_once(steps in steps()) {
         let mut world = World::default();
         for step in steps {
-            world.step(step);
+            world.step(&step);
             world.assert_exactly_once();
         }
     }
