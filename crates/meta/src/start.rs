@@ -152,7 +152,7 @@ fn admit(image: &Image, options: &MetaOptions) -> Result<(), StartError> {
 }
 
 /// Claims and registers on `image`; the inner error says which race was lost.
-async fn try_start(
+pub(crate) async fn try_start(
     log: &Log,
     image: &mut Image,
     options: &MetaOptions,

@@ -1,0 +1,160 @@
+//! Snapshots, floors, deletion, and recovery from the bucket alone.
+
+use super::*;
+
+/// Writes `count` entries, one operation each.
+async fn fill(handle: &MetaHandle, me: Incarnation, count: u64) {
+    for _ in 0..count {
+        handle.allocate_producer_ids(me).await.unwrap();
+    }
+}
+
+async fn entries_in(bucket: &Bucket) -> Vec<u64> {
+    let all = bucket.plain.list_all(Purpose::Metadata, "meta/log/").await.unwrap();
+    all.iter().filter_map(|o| names::number(&o.key, "meta/log/")).collect()
+}
+
+/// A log of more than three ranges with a restart inside, gone through by housekeeping twice.
+async fn aged() -> (Bucket, MetaHandle, Incarnation) {
+    let bucket = bucket();
+    let (first, registration) = serve(&bucket.store, options(1)).await;
+    create(&first, "t").await;
+    fill(&first, registration.incarnation, 1500).await;
+    let (handle, registration) = serve(&bucket.store, options(1)).await;
+    fill(&handle, registration.incarnation, 700).await;
+    let log = Log { store: bucket.store.clone() };
+    crate::housekeeping::round(&log, &handle.image()).await.unwrap();
+    fill(&handle, registration.incarnation, 20).await;
+    crate::housekeeping::round(&log, &handle.image()).await.unwrap();
+    fill(&handle, registration.incarnation, 3).await;
+    (bucket, handle, registration.incarnation)
+}
+
+#[tokio::test]
+async fn metalog_claims_outlive_the_deletion_of_their_range() {
+    let (bucket, handle, _) = aged().await;
+    let left = entries_in(&bucket).await;
+    let below: Vec<u64> = left.iter().copied().filter(|s| *s < 2 * names::RANGE_ENTRIES).collect();
+    let claims: Vec<u64> = handle.image().claims.iter().copied().collect();
+    assert_eq!(below, claims, "of the released ranges exactly the claims stay");
+    assert_eq!(claims.len(), 2);
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+}
+
+#[tokio::test]
+async fn metalog_a_stalled_controller_stays_fenced_after_its_range_was_deleted() {
+    let (bucket, handle, _) = aged().await;
+    // The first controller's next name is its successor's claim, for ever.
+    let claim = *handle.image().claims.iter().nth(1).unwrap();
+    let stalled = Header {
+        kind: EntryKind::Batch,
+        sequence: MetaSequence(claim),
+        epoch: base::ControllerEpoch(1),
+        nonce: Uuid::from_u128(1),
+    };
+    let bytes = encode_entry(&stalled, &EncodedRecords::default());
+    let outcome = Log { store: bucket.store.clone() }.append(stalled.sequence, &bytes).await;
+    assert_ne!(outcome, Appended::Won);
+}
+
+#[tokio::test]
+async fn a_corrupt_newest_snapshot_costs_a_longer_replay_and_nothing_else() {
+    let (bucket, handle, _) = aged().await;
+    let snapshots = bucket.plain.list_all(Purpose::Metadata, names::SNAPSHOTS).await.unwrap();
+    assert_eq!(snapshots.len(), 2);
+    let newest = &snapshots[1].key;
+    let mut bytes = bucket.plain.get(Purpose::Metadata, newest, ..).await.unwrap().to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    bucket.plain.put(Purpose::Metadata, newest, bytes).await.unwrap();
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+    // With both gone the log is cut: an error, never an older or empty cluster.
+    bucket.plain.delete(Purpose::Metadata, &[snapshots[0].key.clone(), newest.clone()]).await.unwrap();
+    let outcome = Meta::inspect(bucket.plain.clone()).await;
+    assert!(matches!(outcome, Err(LogError::SnapshotMissing { .. })), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn metalog_a_reader_whose_run_lies_below_the_floor_starts_again() {
+    let (bucket, _handle, _) = aged().await;
+    // A late PUT re-creates a deleted name; a reader that stalled in between must not believe it.
+    let stale = Image::default();
+    let log = Log { store: bucket.plain.clone() };
+    assert!(log.follow(stale).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn metalog_a_marker_stands_before_anything_below_it_is_deleted() {
+    let bucket = bucket();
+    let (handle, registration) = serve(&bucket.store, options(1)).await;
+    fill(&handle, registration.incarnation, 1100).await;
+    let log = Log { store: bucket.store.clone() };
+    crate::housekeeping::round(&log, &handle.image()).await.unwrap();
+    fill(&handle, registration.incarnation, 1).await;
+    let before = entries_in(&bucket).await.len();
+    bucket.faults.fail_next(Operation::Create, Fault::LostReply);
+    assert!(crate::housekeeping::round(&log, &handle.image()).await.is_err(), "an unknown marker releases nothing");
+    assert_eq!(entries_in(&bucket).await.len(), before);
+    crate::housekeeping::round(&log, &handle.image()).await.unwrap();
+    // The round above made a snapshot at the same entry, so the older one is the first round's.
+    assert!(entries_in(&bucket).await.len() < before);
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+}
+
+#[tokio::test]
+async fn image_from_the_log_and_from_snapshot_and_tail_are_one() {
+    let bucket = bucket();
+    let (handle, registration) = serve(&bucket.store, options(1)).await;
+    for n in 0..5 {
+        create(&handle, &format!("t{n}")).await;
+    }
+    let whole = from_bucket(&bucket).await;
+    assert_eq!(*handle.image(), whole);
+    let (sequence, bytes) = whole.to_snapshot().unwrap();
+    let key = names::snapshot(sequence);
+    let bytes = bytes.unwrap();
+    assert_eq!(Image::from_snapshot(&bytes, sequence, &key).unwrap(), whole);
+    bucket.plain.put(Purpose::Metadata, &key, bytes).await.unwrap();
+    handle.delete_topics(vec![whole.topic("t3").unwrap().id]).await.unwrap();
+    fill(&handle, registration.incarnation, 2).await;
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+}
+
+#[tokio::test]
+async fn snapshots_are_made_by_policy_while_the_controller_serves() {
+    let bucket = bucket();
+    let snapshots = SnapshotPolicy { entries: 10, bytes: u64::MAX };
+    let (handle, registration) = serve(&bucket.store, MetaOptions { snapshots, ..options(1) }).await;
+    fill(&handle, registration.incarnation, 30).await;
+    for _ in 0..1000 {
+        if !bucket.plain.list_all(Purpose::Metadata, names::SNAPSHOTS).await.unwrap().is_empty() {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+    assert!(!bucket.plain.list_all(Purpose::Metadata, names::SNAPSHOTS).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_failed_read_is_an_error_and_never_the_end_of_the_log() {
+    let bucket = bucket();
+    let (handle, registration) = serve(&bucket.store, options(1)).await;
+    fill(&handle, registration.incarnation, 3).await;
+    bucket.faults.set_plan(FaultPlan { unavailable: 1.0, ..FaultPlan::default() });
+    let outcome = Meta::inspect(bucket.store.clone()).await;
+    assert!(matches!(outcome, Err(LogError::Store(_))), "{outcome:?}");
+}
+
+#[tokio::test]
+async fn a_corrupt_entry_stops_the_start_and_names_the_object() {
+    let bucket = bucket();
+    let (handle, registration) = serve(&bucket.store, options(1)).await;
+    fill(&handle, registration.incarnation, 1).await;
+    let key = names::entry(MetaSequence(2));
+    let mut bytes = bucket.plain.get(Purpose::Metadata, &key, ..).await.unwrap().to_vec();
+    *bytes.last_mut().unwrap() ^= 1;
+    bucket.plain.put(Purpose::Metadata, &key, bytes).await.unwrap();
+    let error = Meta::inspect(bucket.plain.clone()).await.unwrap_err();
+    assert!(error.to_string().contains(&key), "{error}");
+}
