@@ -1,1 +1,119 @@
-//! 
+//! The HTTP side of a broker: metrics for Prometheus, liveness and readiness for whoever supervises it.
+//!
+//! | Path | Answer |
+//! |---|---|
+//! | `/metrics` | the registry in OpenMetrics text |
+//! | `/livez` | 200 while the process can answer |
+//! | `/readyz` | 200 while the broker serves clients, 503 with the reason before, while it drains and after it failed |
+//!
+//! Never knows Kafka's protocol.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+
+/// Whether the broker serves clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// It does.
+    Ready,
+    /// It does not, for this reason.
+    NotReady(String),
+}
+
+/// What the pages show.
+#[derive(Clone)]
+pub struct Sources {
+    /// Writes the metrics registry as text.
+    pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
+    /// The broker's state.
+    pub readiness: watch::Receiver<Readiness>,
+}
+
+/// A bound, not yet serving, HTTP listener.
+pub struct Console {
+    listener: TcpListener,
+}
+
+impl Console {
+    /// Binds the address, so that a busy port is known before anything else starts.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub async fn bind(address: &str) -> std::io::Result<Self> {
+        Ok(Self { listener: TcpListener::bind(address).await? })
+    }
+
+    /// The address that was bound.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+
+    /// Serves until the task is dropped.
+    pub fn serve(self, sources: Sources) -> base::task::JoinHandle<()> {
+        let pages = Router::new()
+            .route("/metrics", get(metrics))
+            .route("/livez", get(|| async { "ok\n" }))
+            .route("/readyz", get(ready))
+            .with_state(sources);
+        base::task::spawn("http", async move {
+            if let Err(error) = axum::serve(self.listener, pages).await {
+                tracing::error!(%error, "the HTTP listener stopped; metrics and health are not served any more");
+            }
+        })
+    }
+}
+
+async fn metrics(State(sources): State<Sources>) -> impl IntoResponse {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], (sources.metrics)())
+}
+
+async fn ready(State(sources): State<Sources>) -> impl IntoResponse {
+    match &*sources.readiness.borrow() {
+        Readiness::Ready => (StatusCode::OK, "ready\n".to_owned()),
+        Readiness::NotReady(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    async fn get(address: SocketAddr, path: &str) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.unwrap();
+        reply
+    }
+
+    #[tokio::test]
+    async fn readiness_follows_the_broker_and_liveness_does_not() {
+        let console = Console::bind("127.0.0.1:0").await.unwrap();
+        let address = console.address().unwrap();
+        let (state, readiness) = watch::channel(Readiness::NotReady("starting".into()));
+        let serving = console.serve(Sources { metrics: Arc::new(|| "up 1\n".to_owned()), readiness });
+        let before = get(address, "/readyz").await;
+        assert!(before.starts_with("HTTP/1.1 503") && before.contains("starting"), "{before}");
+        assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200"));
+        state.send_replace(Readiness::Ready);
+        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
+        assert!(get(address, "/metrics").await.contains("up 1"));
+        serving.abort();
+    }
+}

@@ -1,0 +1,316 @@
+//! The engine: one broker's streams over one write-ahead log, one store and one catalogue.
+//!
+//! Life of an append: [`Engine::reserve`] waits for room in the log cache → [`Stream::append`] queues the entry to the
+//! WAL, in the order of the caller's lock → the WAL syncs a group and sees its fence page unwritten → the completion
+//! thread ([`sink`]) moves the entry into its stream's [`tail`], advances the stream's durable end and calls back. When
+//! enough has gathered, a [`cut`] hands ranges of the tails, with their checkpoints, to the uploader
+//! ([`crate::upload`]); what it has committed may leave the cache.
+//!
+//! Invariants:
+//! - the durable end moves in WAL order and only after the fence check (I-1, I-3);
+//! - tails, cuts and commits follow WAL order (I-4): one lock ([`cut::Active`]) is held while a group is completed, and
+//!   a cut is taken under the same lock;
+//! - an entry leaves the cache only after the commit that names it was replayed into the catalogue view;
+//! - after the first failure nothing is acknowledged any more (I-8).
+
+pub(crate) mod cut;
+mod options;
+mod recovery;
+mod sink;
+mod stream;
+pub(crate) mod tail;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use base::memory::{Budget, Charge};
+use base::{Clock, Incarnation, Offset, StreamEpoch, StreamId};
+use blob::Store;
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
+use thiserror::Error;
+use tokio::sync::{mpsc, watch};
+
+use crate::catalogue::{Catalogue, CatalogueClient};
+use crate::read::BlockReader;
+use crate::upload;
+use crate::wal::Wal;
+
+pub use options::EngineOptions;
+pub use recovery::{RecoverError, Recovered};
+pub use sink::EngineSink;
+pub use sink::Pending;
+pub use stream::{Done, Extents, FetchError, Fenced, Fetched, NewEntry, Stream, TrimError};
+
+use cut::Active;
+use stream::Shared;
+pub(crate) use stream::Shared as SharedStream;
+
+/// State that must be able to describe itself as of an exact offset (Kafka's producer state, for one).
+pub trait CheckpointSource: Send + Sync {
+    /// The state after every append below `end` and none at or above it.
+    ///
+    /// Called on the WAL's completion thread at a cut, when the stream's durable end is exactly `end`. Must be quick and
+    /// block on nothing but the stream owner's own lock. `None`: there is nothing worth keeping.
+    fn checkpoint(&self, end: Offset) -> Option<Bytes>;
+}
+
+/// Why a stream could not be opened.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum OpenStreamError {
+    /// The catalogue has no such stream.
+    #[error("stream {0} does not exist")]
+    Unknown(StreamId),
+    /// Another broker, or another tenure, owns it.
+    #[error("stream {stream} is owned by {owner} at epoch {epoch}")]
+    NotOwner {
+        /// The stream.
+        stream: StreamId,
+        /// Its owner by this broker's view.
+        owner: Incarnation,
+        /// Its epoch by this broker's view.
+        epoch: StreamEpoch,
+    },
+    /// The engine has failed; see [`Engine::failure`].
+    #[error("the write-ahead log has failed or was fenced; this broker process must end")]
+    Failed,
+}
+
+/// Why the engine stopped for good.
+#[derive(Debug, Clone, Error)]
+#[error("{0}")]
+pub struct EngineFailure(pub Arc<str>);
+
+/// How often a drain that waits for the WAL cuts what has become durable.
+const DRAIN_CUT_INTERVAL: Duration = Duration::from_millis(20);
+
+/// One broker's streams. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) options: EngineOptions,
+    pub(crate) store: Store,
+    pub(crate) catalogue: Arc<dyn CatalogueClient>,
+    pub(crate) writer: Incarnation,
+    pub(crate) cache: Budget,
+    pub(crate) reader: BlockReader,
+    pub(crate) active: Mutex<Active>,
+    pub(crate) cuts: mpsc::UnboundedSender<cut::Cut>,
+    pub(crate) next_object: AtomicU64,
+    pub(crate) next_commit: tokio::sync::Mutex<u64>,
+    wal: RwLock<Option<Arc<Wal<Pending>>>>,
+    streams: Mutex<HashMap<StreamId, Arc<Shared>>>,
+    evictable: Mutex<cut::Generations>,
+    failure: watch::Sender<Option<EngineFailure>>,
+}
+
+impl Engine {
+    /// An engine of broker registration `writer`, without a WAL yet: it can recover other incarnations' logs and read,
+    /// and appends once [`Self::attach`] gave it a WAL. Starts the uploader on the current runtime.
+    pub fn new(
+        options: EngineOptions,
+        store: Store,
+        catalogue: Arc<dyn CatalogueClient>,
+        writer: Incarnation,
+        clock: Clock,
+    ) -> Self {
+        let (cuts, queue) = mpsc::unbounded_channel();
+        let reader = BlockReader::new(store.clone(), &options);
+        let inner = Arc::new(Inner {
+            cache: Budget::new(options.log_cache_bytes),
+            reader,
+            store,
+            catalogue,
+            writer,
+            active: Mutex::new(Active::new(options.cut_bytes(u64::MAX), clock)),
+            cuts,
+            next_object: AtomicU64::new(0),
+            next_commit: tokio::sync::Mutex::new(0),
+            wal: RwLock::new(None),
+            streams: Mutex::new(HashMap::new()),
+            evictable: Mutex::new(cut::Generations::default()),
+            failure: watch::channel(None).0,
+            options,
+        });
+        base::task::spawn("uploader", upload::run(Arc::downgrade(&inner), queue));
+        base::task::spawn("upload-timer", cut::tick(Arc::downgrade(&inner)));
+        Self { inner }
+    }
+
+    /// What the WAL reports to; pass it to the WAL that [`Self::attach`] will receive.
+    pub fn sink(&self) -> EngineSink {
+        EngineSink::new(self.inner.clone())
+    }
+
+    /// Gives the engine its WAL, whose incarnation metadata holds as `OPEN`. Appends may follow.
+    pub fn attach(&self, wal: Wal<Pending>) {
+        self.inner.active.lock().set_cut_bytes(self.inner.options.cut_bytes(wal.capacity()));
+        *self.inner.wal.write() = Some(Arc::new(wal));
+    }
+
+    /// Waits until `bytes` fit into the log cache: a full cache slows producers, it never fails them. Call it before
+    /// taking a lock that appends or checkpoints take.
+    pub async fn reserve(&self, bytes: u64) -> Charge {
+        loop {
+            if let Some(charge) = self.inner.cache.try_charge(bytes) {
+                return charge;
+            }
+            if !self.inner.evict_one() {
+                break;
+            }
+        }
+        self.inner.request_cut(None);
+        self.inner.cache.charge(bytes).await
+    }
+
+    /// Opens a stream that this broker owns at `epoch`. No I/O. A second open of the same tenure returns the same stream.
+    ///
+    /// # Errors
+    /// [`OpenStreamError`] when the catalogue names another owner or epoch, or the engine has failed.
+    pub fn open(
+        &self,
+        id: StreamId,
+        epoch: StreamEpoch,
+        checkpoints: Option<Weak<dyn CheckpointSource>>,
+    ) -> Result<Stream, OpenStreamError> {
+        if self.failure().is_some() {
+            return Err(OpenStreamError::Failed);
+        }
+        let view = self.inner.catalogue.view();
+        let state = view.stream(id).ok_or(OpenStreamError::Unknown(id))?;
+        if state.owner != self.inner.writer || state.epoch != epoch {
+            return Err(OpenStreamError::NotOwner { stream: id, owner: state.owner, epoch: state.epoch });
+        }
+        let mut streams = self.inner.streams.lock();
+        let shared = match streams.get(&id) {
+            Some(open) if open.epoch == epoch => open.clone(),
+            _ => {
+                let shared = Arc::new(Shared::new(id, epoch, state.start, state.end.max(state.start)));
+                streams.insert(id, shared.clone());
+                shared
+            }
+        };
+        if let Some(source) = checkpoints {
+            shared.set_source(source);
+        }
+        Ok(Stream { shared, engine: self.inner.clone() })
+    }
+
+    /// Lets go of a deleted stream: its cached entries are dropped, its appends fail.
+    pub fn forget(&self, id: StreamId) {
+        if let Some(shared) = self.inner.streams.lock().remove(&id) {
+            shared.close();
+        }
+    }
+
+    /// The catalogue as this broker sees it.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.inner.catalogue.view()
+    }
+
+    /// The store that holds the objects.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The broker registration that this engine writes as.
+    pub fn writer(&self) -> Incarnation {
+        self.inner.writer
+    }
+
+    /// Bytes that the log cache holds, and its limit.
+    pub fn log_cache(&self) -> (u64, u64) {
+        (self.inner.cache.used(), self.inner.cache.limit())
+    }
+
+    /// Greatest payload that one append may have, in bytes.
+    pub fn entry_bytes_max(&self) -> u64 {
+        self.inner.wal.read().as_ref().map_or(0, |wal| wal.max_record_bytes() as u64)
+    }
+
+    /// Why the engine stopped, if it did.
+    pub fn failure(&self) -> Option<EngineFailure> {
+        self.inner.failure.borrow().clone()
+    }
+
+    /// Resolves when the engine has failed. The process must then end without another acknowledgement.
+    pub async fn failed(&self) -> EngineFailure {
+        let mut failure = self.inner.failure.subscribe();
+        loop {
+            if let Some(why) = failure.borrow_and_update().clone() {
+                return why;
+            }
+            if failure.changed().await.is_err() {
+                return EngineFailure("the engine was dropped".into());
+            }
+        }
+    }
+
+    /// Uploads and commits everything that was durable when this was called.
+    ///
+    /// # Errors
+    /// The failure that stopped the engine.
+    pub async fn flush(&self) -> Result<(), EngineFailure> {
+        let (done, committed) = tokio::sync::oneshot::channel();
+        self.inner.request_cut(Some(done));
+        tokio::select! {
+            biased;
+            committed = committed => committed.map_err(|_| self.failure().unwrap_or_else(|| EngineFailure("the uploader ended".into()))),
+            why = self.failed() => Err(why),
+        }
+    }
+
+    /// Drains: no append may follow. Empties the WAL into objects, commits them, and tells the catalogue that this
+    /// incarnation ended at its final position.
+    ///
+    /// # Errors
+    /// The failure that stopped the engine; the log then stays for recovery.
+    pub async fn drain(&self) -> Result<(), EngineFailure> {
+        let Some(wal) = self.inner.wal.read().clone() else { return Ok(()) };
+        // Emptying the queue may need room that only commits give back.
+        let ending = wal.clone();
+        let mut ended = base::task::spawn_blocking("wal-shutdown", move || ending.shutdown());
+        let end = loop {
+            tokio::select! {
+                ended = &mut ended => break ended,
+                () = tokio::time::sleep(DRAIN_CUT_INTERVAL) => self.inner.request_cut(None),
+            }
+        };
+        let end = match end {
+            Ok(Ok(end)) => end,
+            Ok(Err(error)) => return Err(EngineFailure(error.to_string().into())),
+            Err(error) => return Err(EngineFailure(error.to_string().into())),
+        };
+        self.flush().await?;
+        let drained = self.inner.catalogue.drained(self.inner.writer, end).await;
+        drained.map_err(|error| EngineFailure(error.to_string().into()))?;
+        *self.inner.wal.write() = None;
+        Ok(())
+    }
+}
+
+impl Inner {
+    /// Stops the engine: nothing is acknowledged any more.
+    pub(crate) fn fail(&self, why: impl Into<Arc<str>>) {
+        let why = EngineFailure(why.into());
+        self.failure.send_if_modified(|failure| {
+            let first = failure.is_none();
+            if first {
+                tracing::error!(reason = %why, "the storage engine stops: no append is acknowledged any more");
+                *failure = Some(why);
+            }
+            first
+        });
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failure.borrow().is_some()
+    }
+}

@@ -1,0 +1,181 @@
+//! Recovery of an incarnation: this broker's former one, or by the same path a stranger's.
+//!
+//! The order is that of the block-log model: the controller has frozen the committed position and named this broker the
+//! taker → fence the log → replay from the frozen position → upload → commit. A record is kept only if its stream was
+//! owned by the incarnation at the record's epoch and its base is the stream's committed end so far; everything below is
+//! committed already. A taker that dies is replaced by another that does the same again: commits skip what is taken.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use base::{Incarnation, Offset, OffsetRange, StreamId, WalPosition};
+use thiserror::Error;
+use tokio::sync::mpsc;
+
+use super::Engine;
+use crate::Fragments;
+use crate::catalogue::Catalogue;
+use crate::upload::build::{self, UploadEntry, UploadStream};
+use crate::wal::{BlockLog, ReplayEnd, ReplayedRecord, WalError};
+
+/// Replayed bytes that become objects at once.
+const CHUNK_BYTES: usize = 64 * 1024 * 1024;
+/// Chunks between the replaying thread and the uploads.
+const CHUNKS_QUEUED: usize = 1;
+
+/// What recovery found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovered {
+    /// Where the log ends; everything before it is committed.
+    pub end: WalPosition,
+    /// Records that were not committed before.
+    pub records: u64,
+    /// Their payload.
+    pub bytes: u64,
+}
+
+/// Why an incarnation was not recovered. Its streams stay offline; nothing of it is deleted.
+#[derive(Debug, Error)]
+pub enum RecoverError {
+    /// The log could not be fenced or read; trying again may help.
+    #[error(transparent)]
+    Wal(#[from] WalError),
+    /// The log is damaged in a place that may hold acknowledged records.
+    #[error("write-ahead log {incarnation} is damaged at position {at}: {why}")]
+    Damaged {
+        /// Whose log.
+        incarnation: Incarnation,
+        /// Where.
+        at: WalPosition,
+        /// What is wrong.
+        why: String,
+    },
+    /// The catalogue refused a commit.
+    #[error("the recovered records could not be committed: {0}")]
+    Commit(Arc<str>),
+    /// The replaying thread ended early.
+    #[error("the replay of the log was interrupted")]
+    Interrupted,
+}
+
+impl Engine {
+    /// Fences and replays the log of `incarnation` from `from`, and commits what was not committed yet. Telling the
+    /// catalogue that the incarnation is recovered, or damaged, is the caller's.
+    ///
+    /// # Errors
+    /// [`RecoverError`]; on `Damaged` whatever stood before the damage has been committed.
+    pub async fn recover(
+        &self,
+        log: &Arc<BlockLog>,
+        incarnation: Incarnation,
+        from: WalPosition,
+    ) -> Result<Recovered, RecoverError> {
+        let log = log.clone();
+        let (chunks, mut queue) = mpsc::channel::<(Vec<ReplayedRecord>, WalPosition)>(CHUNKS_QUEUED);
+        let replay = base::task::spawn_blocking("wal-replay", move || -> Result<ReplayEnd, WalError> {
+            log.fence(incarnation)?;
+            let (mut chunk, mut bytes) = (Vec::new(), 0);
+            let end = log.replay(incarnation, from, &mut |record: ReplayedRecord| {
+                let position = record.position;
+                if bytes >= CHUNK_BYTES {
+                    bytes = 0;
+                    if chunks.blocking_send((std::mem::take(&mut chunk), position)).is_err() {
+                        return ControlFlow::Break(());
+                    }
+                }
+                bytes += record.payload.len();
+                chunk.push(record);
+                ControlFlow::Continue(())
+            })?;
+            // A closed queue means that a commit failed; its error is reported instead.
+            drop(chunks.blocking_send((chunk, end_of(&end))));
+            Ok(end)
+        });
+        let mut keeper = Keeper::new(incarnation);
+        while let Some((records, position)) = queue.recv().await {
+            let streams = keeper.keep(&self.catalogue(), records).map_err(|gap| RecoverError::Damaged {
+                incarnation,
+                at: gap.at,
+                why: format!("stream {} continues at offset {} but its log ends at {}", gap.stream, gap.found, gap.expected),
+            })?;
+            let (block, own) = (self.inner.options.block_bytes, self.inner.options.stream_object_bytes);
+            let objects = build::objects(streams, self.writer(), block, own);
+            let ids = self.inner.object_ids(objects.len());
+            let objects = crate::upload::put_all(&self.inner, ids, objects).await;
+            self.inner.commit(incarnation, position, objects).await.map_err(RecoverError::Commit)?;
+        }
+        match replay.await.map_err(|_| RecoverError::Interrupted)?? {
+            ReplayEnd::Corrupt { at, reason } => {
+                Err(RecoverError::Damaged { incarnation, at, why: reason.to_string() })
+            }
+            end => Ok(Recovered { end: end_of(&end), records: keeper.records, bytes: keeper.bytes }),
+        }
+    }
+}
+
+/// Everything whole lies below.
+fn end_of(end: &ReplayEnd) -> WalPosition {
+    match end {
+        ReplayEnd::Clean { end } | ReplayEnd::TornTail { end, .. } | ReplayEnd::Stopped { end } => *end,
+        ReplayEnd::Corrupt { at, .. } => *at,
+    }
+}
+
+/// A record that does not continue its stream.
+#[derive(Debug, PartialEq, Eq)]
+struct Gap {
+    stream: StreamId,
+    expected: Offset,
+    found: Offset,
+    at: WalPosition,
+}
+
+/// Decides which records are kept, across chunks.
+struct Keeper {
+    incarnation: Incarnation,
+    ends: HashMap<StreamId, Offset>,
+    records: u64,
+    bytes: u64,
+}
+
+impl Keeper {
+    fn new(incarnation: Incarnation) -> Self {
+        Self { incarnation, ends: HashMap::new(), records: 0, bytes: 0 }
+    }
+
+    fn keep(&mut self, view: &Catalogue, records: Vec<ReplayedRecord>) -> Result<Vec<UploadStream>, Gap> {
+        let mut streams: HashMap<StreamId, UploadStream> = HashMap::new();
+        for record in records {
+            let Some(state) = view.stream(record.stream) else { continue };
+            if state.owner != self.incarnation || state.epoch != record.epoch {
+                continue;
+            }
+            let end = self.ends.entry(record.stream).or_insert(state.end);
+            if record.end <= *end {
+                continue;
+            }
+            if record.base > *end {
+                let (stream, expected, found, at) = (record.stream, *end, record.base, record.position);
+                return Err(Gap { stream, expected, found, at });
+            }
+            *end = record.end;
+            self.records += 1;
+            self.bytes += record.payload.len() as u64;
+            let part = streams.entry(record.stream).or_insert_with(|| UploadStream {
+                stream: record.stream,
+                epoch: record.epoch,
+                entries: Vec::new(),
+                checkpoint: None,
+            });
+            part.entries.push(UploadEntry {
+                range: OffsetRange::new(record.base, record.end),
+                max_timestamp: record.max_timestamp,
+                payload: Fragments::from_elem(record.payload, 1),
+            });
+        }
+        let mut streams: Vec<UploadStream> = streams.into_values().collect();
+        streams.sort_unstable_by_key(|s| s.stream);
+        Ok(streams)
+    }
+}

@@ -1,0 +1,91 @@
+//! The engine's end of the WAL: runs on the WAL's completion thread.
+
+use std::sync::Arc;
+
+use base::memory::Charge;
+use base::{Offset, OffsetRange};
+
+use super::Inner;
+use super::stream::{Done, Fenced, Shared};
+use super::tail::Entry;
+use crate::wal::{DurableSink, Group, WalFailure, WriterWait};
+
+/// What the engine keeps beside an append in the WAL's queue. Dropped without being completed, it tells the appender
+/// that no acknowledgement will follow.
+pub struct Pending {
+    pub(super) stream: Arc<Shared>,
+    pub(super) bytes: usize,
+    pub(super) charge: Option<Charge>,
+    pub(super) done: Option<Done>,
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(done) = self.done.take() {
+            done(Err(Fenced));
+        }
+    }
+}
+
+/// Receives durable groups.
+pub struct EngineSink {
+    engine: Arc<Inner>,
+}
+
+impl EngineSink {
+    pub(super) fn new(engine: Arc<Inner>) -> Self {
+        Self { engine }
+    }
+}
+
+impl DurableSink<Pending> for EngineSink {
+    fn durable(&mut self, group: Group<Pending>) {
+        let engine = &self.engine;
+        if engine.has_failed() {
+            return;
+        }
+        let mut active = engine.active.lock();
+        for (append, mut pending) in group.tokens {
+            let stream = pending.stream.clone();
+            let Some(charge) = pending.charge.take() else { continue };
+            let entry = Entry {
+                range: OffsetRange::new(append.base, append.end),
+                max_timestamp: append.max_timestamp,
+                payload: append.payload,
+                bytes: pending.bytes,
+                _charge: charge,
+            };
+            if stream.complete(entry) {
+                active.dirty.push(stream);
+            }
+            active.bytes += pending.bytes as u64;
+            if let Some(done) = pending.done.take() {
+                done(Ok(()));
+            }
+        }
+        active.group_ended(group.end);
+        if active.is_full() {
+            let cut = active.cut(Vec::new());
+            engine.send_cut(cut);
+        }
+    }
+
+    fn failed(&mut self, error: WalFailure) {
+        self.engine.fail(error.to_string());
+    }
+
+    fn waiting(&mut self, wait: Option<WriterWait>) {
+        match wait {
+            Some(WriterWait::Trim) => self.engine.request_cut(None),
+            Some(WriterWait::Space) => {
+                tracing::warn!("the disk of the write-ahead log is full; producers wait until there is room");
+            }
+            Some(WriterWait::Segment) | None => {}
+        }
+    }
+}
+
+/// Durable ends move by whole entries; kept beside the sink because only it moves them.
+pub(super) fn check_next(durable_end: Offset, entry: OffsetRange) {
+    debug_assert_eq!(durable_end, entry.start, "appends of a stream are contiguous");
+}

@@ -1,0 +1,340 @@
+//! One open stream.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+
+use base::memory::Charge;
+use base::{Offset, OffsetRange, StreamEpoch, StreamId, TimestampMs};
+use bytes::Bytes;
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use thiserror::Error;
+
+use super::sink::{Pending, check_next};
+use super::tail::{Entry, Tail, compact};
+use super::{CheckpointSource, Inner};
+use crate::Fragments;
+use crate::catalogue::{EpochStart, TrimRequest};
+use crate::read::{Cursors, ReadError};
+use crate::wal::Append;
+
+/// The stream takes no more appends and acknowledges none that are under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the stream was closed, or its broker's write-ahead log failed or was fenced")]
+pub struct Fenced;
+
+/// Called once per append, in order.
+pub type Done = Box<dyn FnOnce(Result<(), Fenced>) + Send>;
+
+/// An append.
+pub struct NewEntry {
+    /// Offsets that the entry takes; its base is the end of the previous one.
+    pub range: OffsetRange,
+    /// Greatest timestamp inside.
+    pub max_timestamp: TimestampMs,
+    /// The bytes.
+    pub payload: Fragments,
+    /// Room in the log cache, from [`super::Engine::reserve`], for the payload.
+    pub charge: Charge,
+    /// Called on the completion thread after the durable end has moved past the entry, or when that will never happen.
+    pub done: Done,
+}
+
+/// Why a range could not be read.
+#[derive(Debug, Clone, Error)]
+pub enum FetchError {
+    /// The offset lies outside the stream.
+    #[error("offset {offset} is outside {range}")]
+    OutOfRange {
+        /// What was asked for.
+        offset: Offset,
+        /// What the stream holds.
+        range: OffsetRange,
+    },
+    /// The store or the bytes in it failed.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Why a trim was not done.
+#[derive(Debug, Clone, Error)]
+#[error("the log start of stream {stream} could not be moved to {start}: {why}")]
+pub struct TrimError {
+    /// The stream.
+    pub stream: StreamId,
+    /// The start asked for.
+    pub start: Offset,
+    /// What the catalogue said.
+    pub why: Arc<str>,
+}
+
+/// Consecutive whole entries.
+#[derive(Debug, Clone, Default)]
+pub struct Fetched {
+    /// The payloads, in order.
+    pub slices: SmallVec<[Bytes; 4]>,
+    /// Offsets covered; empty at the offset asked for when there was nothing.
+    pub range: OffsetRange,
+    /// Sum of the slices.
+    pub bytes: usize,
+}
+
+impl Fetched {
+    pub(crate) fn empty(at: Offset) -> Self {
+        Self { slices: SmallVec::new(), range: OffsetRange::new(at, at), bytes: 0 }
+    }
+
+    pub(crate) fn take(&mut self, range: OffsetRange, payload: &[Bytes], bytes: usize) {
+        if self.slices.is_empty() {
+            self.range.start = range.start;
+        }
+        self.slices.extend(payload.iter().filter(|p| !p.is_empty()).cloned());
+        self.range.end = range.end;
+        self.bytes += bytes;
+    }
+}
+
+/// What retention needs to know of a stream's size and age.
+#[derive(Debug, Clone, Default)]
+pub struct Extents {
+    /// Uploaded parts, oldest first: offsets, payload bytes, greatest timestamp.
+    pub uploaded: Vec<(OffsetRange, u64, TimestampMs)>,
+    /// Payload bytes that are durable and not uploaded yet.
+    pub tail_bytes: u64,
+}
+
+pub(crate) struct Shared {
+    pub id: StreamId,
+    pub epoch: StreamEpoch,
+    start: AtomicU64,
+    durable_end: AtomicU64,
+    closed: AtomicBool,
+    pub tail: Mutex<Tail>,
+    source: Mutex<Option<Weak<dyn CheckpointSource>>>,
+    pub cursors: Mutex<Cursors>,
+}
+
+impl Shared {
+    pub fn new(id: StreamId, epoch: StreamEpoch, start: Offset, end: Offset) -> Self {
+        Self {
+            id,
+            epoch,
+            start: AtomicU64::new(start.0),
+            durable_end: AtomicU64::new(end.0),
+            closed: AtomicBool::new(false),
+            tail: Mutex::new(Tail::new(end)),
+            source: Mutex::new(None),
+            cursors: Mutex::new(Cursors::default()),
+        }
+    }
+
+    pub fn start(&self) -> Offset {
+        Offset(self.start.load(Ordering::Acquire))
+    }
+
+    pub fn durable_end(&self) -> Offset {
+        Offset(self.durable_end.load(Ordering::Acquire))
+    }
+
+    /// First offset that the log cache holds.
+    pub fn tail_start(&self) -> Option<Offset> {
+        self.tail.lock().start()
+    }
+
+    pub fn set_source(&self, source: Weak<dyn CheckpointSource>) {
+        *self.source.lock() = Some(source);
+    }
+
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.tail.lock().clear();
+    }
+
+    /// Takes in a durable entry; `true` when the stream must go on the list of the next cut.
+    pub fn complete(&self, entry: Entry) -> bool {
+        let mut tail = self.tail.lock();
+        check_next(self.durable_end(), entry.range);
+        let end = entry.range.end;
+        if !self.is_closed() {
+            tail.push(entry);
+        }
+        self.durable_end.store(end.0, Ordering::Release);
+        !std::mem::replace(&mut tail.dirty, true)
+    }
+
+    /// The range that a cut takes.
+    pub fn take_uncut(&self) -> OffsetRange {
+        let mut tail = self.tail.lock();
+        tail.dirty = false;
+        let end = self.durable_end();
+        let from = std::mem::replace(&mut tail.uncut, end);
+        if self.is_closed() { OffsetRange::new(end, end) } else { OffsetRange::new(from, end) }
+    }
+
+    pub fn checkpoint(&self, end: Offset) -> Option<Bytes> {
+        let source = self.source.lock().as_ref().and_then(Weak::upgrade)?;
+        source.checkpoint(end)
+    }
+}
+
+/// A handle on an open stream. Cheap to clone.
+#[derive(Clone)]
+pub struct Stream {
+    pub(super) shared: Arc<Shared>,
+    pub(super) engine: Arc<Inner>,
+}
+
+impl Stream {
+    /// The stream's id.
+    pub fn id(&self) -> StreamId {
+        self.shared.id
+    }
+
+    /// The tenure in which it is open.
+    pub fn epoch(&self) -> StreamEpoch {
+        self.shared.epoch
+    }
+
+    /// First offset that is kept.
+    pub fn start(&self) -> Offset {
+        self.shared.start()
+    }
+
+    /// End of what is durable and may be read or acknowledged.
+    pub fn durable_end(&self) -> Offset {
+        self.shared.durable_end()
+    }
+
+    /// Queues an entry to the WAL; never blocks. The caller's own lock makes ranges contiguous and orders the calls.
+    pub fn append(&self, entry: NewEntry) {
+        let NewEntry { range, max_timestamp, payload, charge, done } = entry;
+        let bytes = payload.iter().map(Bytes::len).sum();
+        let payload = compact(payload, bytes);
+        let pending = Pending { stream: self.shared.clone(), bytes, charge: Some(charge), done: Some(done) };
+        if self.shared.is_closed() || self.engine.has_failed() {
+            return; // dropping `pending` answers the appender
+        }
+        if let Some(wal) = self.engine.wal.read().as_ref() {
+            let (stream, epoch) = (self.shared.id, self.shared.epoch);
+            wal.append(Append { stream, epoch, base: range.start, end: range.end, max_timestamp, payload }, pending);
+        }
+    }
+
+    /// Whole entries from the one that contains `from`, none reaching beyond `limit`, if the log cache holds them.
+    pub fn try_fetch_cached(&self, from: Offset, limit: Offset, max_bytes: usize, min_one: bool) -> Option<Fetched> {
+        if from >= limit.min(self.durable_end()) {
+            return Some(Fetched::empty(from));
+        }
+        self.shared.tail.lock().collect(from, limit.min(self.durable_end()), max_bytes, min_one)
+    }
+
+    /// Whole entries from the one that contains `from`, none reaching beyond `limit`, at most `max_bytes` of them, or one
+    /// that is larger if `min_one`. May return less than there is; never nothing below the limit when `min_one`.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn fetch(
+        &self,
+        from: Offset,
+        limit: Offset,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Result<Fetched, FetchError> {
+        let limit = limit.min(self.durable_end());
+        if from < self.start() || from > self.durable_end() {
+            let range = OffsetRange::new(self.start(), self.durable_end());
+            return Err(FetchError::OutOfRange { offset: from, range });
+        }
+        if let Some(hit) = self.try_fetch_cached(from, limit, max_bytes, min_one) {
+            return Ok(hit);
+        }
+        self.engine.reader.fetch(&*self.engine.catalogue, &self.shared, from, limit, max_bytes, min_one).await
+    }
+
+    /// Moves the log start; what lies below is gone for readers at once and for the store after its grace.
+    ///
+    /// # Errors
+    /// [`TrimError`] when the catalogue refused or the metadata log failed.
+    pub async fn trim(&self, start: Offset) -> Result<(), TrimError> {
+        let request = TrimRequest { stream: self.id(), epoch: self.epoch(), start };
+        let refused = |why: String| TrimError { stream: self.id(), start, why: why.into() };
+        let answers = self.engine.catalogue.trim(vec![request]).await.map_err(|error| refused(error.to_string()))?;
+        for answer in answers {
+            answer.map_err(|rejection| refused(rejection.to_string()))?;
+        }
+        self.trimmed(start);
+        Ok(())
+    }
+
+    /// Takes note of a trim that was committed together with others.
+    pub fn trimmed(&self, start: Offset) {
+        self.shared.start.fetch_max(start.0, Ordering::AcqRel);
+    }
+
+    /// The newest checkpoint in the store and the offset that it describes.
+    ///
+    /// # Errors
+    /// [`FetchError`] when the store or the bytes failed.
+    pub async fn last_checkpoint(&self) -> Result<Option<(Offset, Bytes)>, FetchError> {
+        Ok(self.engine.reader.checkpoint(&*self.engine.catalogue, self.id()).await?)
+    }
+
+    /// Offsets of the first entry below `limit` whose greatest timestamp is at least `at_least`.
+    ///
+    /// # Errors
+    /// [`FetchError`] when the store or the bytes failed.
+    pub async fn find_timestamp(
+        &self,
+        at_least: TimestampMs,
+        limit: Offset,
+    ) -> Result<Option<OffsetRange>, FetchError> {
+        let limit = limit.min(self.durable_end());
+        let stored = self.engine.reader.find_timestamp(&*self.engine.catalogue, self.id(), self.start(), at_least).await?;
+        if let Some(range) = stored {
+            return Ok((range.end <= limit).then_some(range));
+        }
+        let from = self.engine.catalogue.view().stream(self.id()).map_or(self.start(), |s| s.end.max(self.start()));
+        Ok(self.shared.tail.lock().find_timestamp(from, at_least, limit))
+    }
+
+    /// The greatest timestamp below `limit`, with the offsets of the first entry that has it.
+    ///
+    /// # Errors
+    /// [`FetchError`] when the store or the bytes failed.
+    pub async fn max_timestamp(&self, limit: Offset) -> Result<Option<(TimestampMs, OffsetRange)>, FetchError> {
+        let limit = limit.min(self.durable_end());
+        let view = self.engine.catalogue.view();
+        let end = view.stream(self.id()).map_or(self.start(), |s| s.end.max(self.start()));
+        let stored = view.stream(self.id()).and_then(|s| s.extents().map(|e| e.max_timestamp).max());
+        let cached = self.shared.tail.lock().max_timestamp(end, limit);
+        match (stored, cached) {
+            (Some(stored), cached) if cached.is_none_or(|(t, _)| stored >= t) => {
+                Ok(self.find_timestamp(stored, limit).await?.map(|range| (stored, range)))
+            }
+            (_, cached) => Ok(cached),
+        }
+    }
+
+    /// The tenures of the stream with the offset at which each began, oldest first: Kafka's leader epochs.
+    pub fn epochs(&self) -> Vec<EpochStart> {
+        self.engine.catalogue.view().stream(self.id()).map_or_else(Vec::new, |s| s.epochs().to_vec())
+    }
+
+    /// Sizes and ages for retention.
+    pub fn extents(&self) -> Extents {
+        let view = self.engine.catalogue.view();
+        let Some(state) = view.stream(self.id()) else { return Extents::default() };
+        let uploaded = state.extents().map(|e| (e.range, e.bytes, e.max_timestamp)).collect();
+        let tail_bytes = self.shared.tail.lock().bytes_from(state.end.max(state.start));
+        Extents { uploaded, tail_bytes }
+    }
+
+    /// Whether the stream takes appends.
+    pub fn is_open(&self) -> bool {
+        !self.shared.is_closed() && !self.engine.has_failed()
+    }
+}

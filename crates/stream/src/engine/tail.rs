@@ -1,0 +1,126 @@
+//! The tail of one stream in the log cache: entries that are durable, in offset order, the newest at the back.
+
+use std::collections::VecDeque;
+
+use base::memory::Charge;
+use base::{Offset, OffsetRange, TimestampMs};
+use bytes::Bytes;
+
+use crate::Fragments;
+use crate::engine::stream::Fetched;
+
+/// One durable entry.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub range: OffsetRange,
+    pub max_timestamp: TimestampMs,
+    pub payload: Fragments,
+    pub bytes: usize,
+    /// Given back when the entry leaves the cache.
+    pub _charge: Charge,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    entries: VecDeque<Entry>,
+    /// First offset that no cut has taken.
+    pub uncut: Offset,
+    /// Whether the stream is on the list of the next cut.
+    pub dirty: bool,
+    bytes: usize,
+}
+
+impl Tail {
+    pub fn new(end: Offset) -> Self {
+        Self { uncut: end, ..Self::default() }
+    }
+
+    pub fn push(&mut self, entry: Entry) {
+        self.bytes += entry.bytes;
+        self.entries.push_back(entry);
+    }
+
+    /// First offset that the cache can serve.
+    pub fn start(&self) -> Option<Offset> {
+        self.entries.front().map(|e| e.range.start)
+    }
+
+    pub fn bytes_from(&self, offset: Offset) -> u64 {
+        self.entries.iter().rev().take_while(|e| e.range.start >= offset).map(|e| e.bytes as u64).sum()
+    }
+
+    /// Whole entries from the one that contains `from`, none reaching beyond `limit`; `None` when the cache does not
+    /// hold `from`.
+    pub fn collect(&self, from: Offset, limit: Offset, max_bytes: usize, min_one: bool) -> Option<Fetched> {
+        if self.start()? > from {
+            return None;
+        }
+        let first = self.entries.partition_point(|e| e.range.end <= from);
+        let mut out = Fetched::empty(from);
+        for entry in self.entries.iter().skip(first) {
+            let fits = out.bytes + entry.bytes <= max_bytes || (out.slices.is_empty() && min_one);
+            if entry.range.end > limit || !fits {
+                break;
+            }
+            out.take(entry.range, &entry.payload, entry.bytes);
+        }
+        Some(out)
+    }
+
+    /// The entries of `range`, which a cut has taken.
+    pub fn cut_entries(&self, range: OffsetRange, mut each: impl FnMut(OffsetRange, TimestampMs, &Fragments)) {
+        let first = self.entries.partition_point(|e| e.range.end <= range.start);
+        for entry in self.entries.iter().skip(first).take_while(|e| e.range.end <= range.end) {
+            each(entry.range, entry.max_timestamp, &entry.payload);
+        }
+    }
+
+    /// Drops entries that end at or below `offset`, which the catalogue holds.
+    pub fn evict_below(&mut self, offset: Offset) {
+        while self.entries.front().is_some_and(|e| e.range.end <= offset) {
+            if let Some(entry) = self.entries.pop_front() {
+                self.bytes -= entry.bytes;
+            }
+        }
+        if self.entries.is_empty() {
+            self.entries = VecDeque::new();
+        }
+    }
+
+    pub fn clear(&mut self) {
+        self.entries = VecDeque::new();
+        self.bytes = 0;
+    }
+
+    /// Range of the first cached entry below `limit` with a timestamp of at least `at_least`.
+    pub fn find_timestamp(&self, from: Offset, at_least: TimestampMs, limit: Offset) -> Option<OffsetRange> {
+        let found = self.entries.iter().find(|e| e.range.end > from && e.max_timestamp >= at_least)?;
+        (found.range.end <= limit).then_some(found.range)
+    }
+
+    /// The greatest timestamp among cached entries at or above `from` and below `limit`, with the first entry that has it.
+    pub fn max_timestamp(&self, from: Offset, limit: Offset) -> Option<(TimestampMs, OffsetRange)> {
+        let mut best: Option<(TimestampMs, OffsetRange)> = None;
+        for e in self.entries.iter().filter(|e| e.range.end > from && e.range.end <= limit) {
+            if best.is_none_or(|(t, _)| e.max_timestamp > t) {
+                best = Some((e.max_timestamp, e.range));
+            }
+        }
+        best
+    }
+}
+
+/// Payloads below this are copied out of the network buffer they came in, which they would otherwise pin whole.
+const COPY_BELOW_BYTES: usize = 4096;
+
+/// Small payloads as one slice of their own; larger ones as they are.
+pub(crate) fn compact(payload: Fragments, bytes: usize) -> Fragments {
+    if bytes >= COPY_BELOW_BYTES {
+        return payload;
+    }
+    let mut copy = Vec::with_capacity(bytes);
+    for part in &payload {
+        copy.extend_from_slice(part);
+    }
+    Fragments::from_elem(Bytes::from(copy), 1)
+}

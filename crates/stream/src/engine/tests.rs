@@ -1,0 +1,317 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use base::{BrokerId, Clock, Incarnation, Offset, OffsetRange, StreamEpoch, StreamId, TimestampMs, WalPosition};
+use blob::Store;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::Fragments;
+use crate::catalogue::WalPlace;
+use crate::catalogue::local::LocalCatalogue;
+use crate::wal::log::Access;
+use crate::wal::{BlockLog, BlockLogOptions};
+
+const BROKER: BrokerId = BrokerId(1);
+const KIB: u64 = 1024;
+
+fn small() -> EngineOptions {
+    EngineOptions {
+        log_cache_bytes: 256 * KIB,
+        block_cache_bytes: 64 * KIB,
+        upload_bytes: 32 * KIB,
+        upload_interval: Duration::from_secs(3600),
+        block_bytes: 4 * 1024,
+        stream_object_bytes: 16 * KIB,
+        ..EngineOptions::default()
+    }
+}
+
+/// Everything that outlives a broker process.
+struct Durable {
+    store: Store,
+    catalogue: LocalCatalogue,
+    clock: Clock,
+    dir: tempfile::TempDir,
+}
+
+impl Durable {
+    fn new() -> Self {
+        let clock = Clock::system();
+        let catalogue = LocalCatalogue::new(clock.clone());
+        Self { store: Store::memory(), catalogue, clock, dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn log(&self) -> Arc<BlockLog> {
+        // A killed predecessor's threads let go of the directory's lock a moment later.
+        loop {
+            match BlockLog::open(log_options(self.dir.path())) {
+                Ok(log) => return Arc::new(log),
+                Err(crate::wal::WalError::InUse { .. }) => std::thread::sleep(Duration::from_millis(5)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    /// A broker process: registers, recovers what its predecessors left, opens its own log.
+    async fn start(&self, options: EngineOptions) -> Running {
+        let log = self.log();
+        let (me, former) = self.catalogue.register(BROKER).unwrap();
+        let client: Arc<dyn CatalogueClient> = Arc::new(self.catalogue.clone());
+        let engine = Engine::new(options, self.store.clone(), client.clone(), me, self.clock.clone());
+        for incarnation in former {
+            let from = client.view().incarnation(incarnation).unwrap().committed;
+            let recovered = engine.recover(&log, incarnation, from).await.unwrap();
+            client.recovered(incarnation, me, recovered.end).await.unwrap();
+            log.remove(incarnation).unwrap();
+        }
+        self.catalogue.update(|image| image.adopt_orphans(me, usize::MAX)).unwrap();
+        let wal = log.create(me, "test-cluster", engine.sink()).unwrap();
+        self.catalogue.open_incarnation(me, WalPlace { kind: 0, location: "test".into() }).unwrap();
+        engine.attach(wal);
+        Running { engine, me }
+    }
+}
+
+fn log_options(dir: &Path) -> BlockLogOptions {
+    let mut options = BlockLogOptions::new(dir, Access::Owner);
+    options.segment_bytes = 256 * 1024;
+    options.capacity_bytes = 1024 * 1024;
+    options
+}
+
+struct Running {
+    engine: Engine,
+    me: Incarnation,
+}
+
+impl Running {
+    fn open(&self, stream: StreamId) -> Stream {
+        let epoch = self.engine.catalogue().stream(stream).unwrap().epoch;
+        self.engine.open(stream, epoch, None).unwrap()
+    }
+
+    async fn append(&self, stream: &Stream, base: u64, payload: &[u8]) -> Result<(), Fenced> {
+        self.enqueue(stream, base, payload).await.await.unwrap()
+    }
+
+    async fn enqueue(&self, stream: &Stream, base: u64, payload: &[u8]) -> oneshot::Receiver<Result<(), Fenced>> {
+        let charge = self.engine.reserve(payload.len() as u64).await;
+        let (done, acknowledged) = oneshot::channel();
+        stream.append(NewEntry {
+            range: OffsetRange::new(Offset(base), Offset(base + 1)),
+            max_timestamp: TimestampMs(base as i64 * 10),
+            payload: Fragments::from_elem(Bytes::copy_from_slice(payload), 1),
+            charge,
+            done: Box::new(move |result| {
+                let _ = done.send(result);
+            }),
+        });
+        acknowledged
+    }
+
+    /// The process dies: nothing is drained.
+    fn kill(self) {
+        let wal = self.engine.inner.wal.write().take();
+        drop(wal);
+        self.engine.inner.fail("killed");
+    }
+}
+
+fn payload(i: u64, bytes: usize) -> Vec<u8> {
+    format!("{i:>8}|").into_bytes().into_iter().cycle().take(bytes).collect()
+}
+
+async fn read_all(stream: &Stream) -> Vec<Vec<u8>> {
+    let (mut from, mut out) = (stream.start(), Vec::new());
+    while from < stream.durable_end() {
+        let got = stream.fetch(from, stream.durable_end(), 1, true).await.unwrap();
+        assert_eq!(got.range.start, from);
+        assert!(!got.range.is_empty(), "a fetch below the end returned nothing");
+        out.push(got.slices.concat());
+        from = got.range.end;
+    }
+    out
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_are_read_back_from_cache_and_from_objects() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let ids = durable.catalogue.create_streams(3, broker.me).unwrap();
+    let streams: Vec<Stream> = ids.iter().map(|id| broker.open(*id)).collect();
+    let mut acks = Vec::new();
+    for i in 0..600 {
+        let stream = &streams[(i % 3) as usize];
+        acks.push(broker.enqueue(stream, i / 3, &payload(i, 700)).await);
+    }
+    for ack in acks {
+        ack.await.unwrap().unwrap();
+    }
+    broker.engine.flush().await.unwrap();
+    for (s, stream) in streams.iter().enumerate() {
+        let all = read_all(stream).await;
+        assert_eq!(all.len(), 200);
+        for (i, bytes) in all.iter().enumerate() {
+            assert_eq!(*bytes, payload(i as u64 * 3 + s as u64, 700));
+        }
+        assert_eq!(durable.catalogue.view().stream(stream.id()).unwrap().end, Offset(200));
+    }
+    // Larger reads return whole entries up to the size, across blocks and objects.
+    let run = streams[0].fetch(Offset(7), Offset(200), 50_000, true).await.unwrap();
+    assert_eq!(run.range.start, Offset(7));
+    assert!(run.bytes <= 50_000 && run.range.end > Offset(20), "{run:?}");
+    let expected: Vec<u8> = (7..run.range.end.0).flat_map(|i| payload(i * 3, 700)).collect();
+    assert_eq!(run.slices.concat(), expected);
+    // Time look-ups find the first entry that is late enough.
+    let found = streams[1].find_timestamp(TimestampMs(555), Offset(200)).await.unwrap().unwrap();
+    assert_eq!(found.start, Offset(56));
+    assert_eq!(streams[1].max_timestamp(Offset(200)).await.unwrap().unwrap().0, TimestampMs(1990));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_acknowledged_survives_a_kill_and_appends_go_on() {
+    let durable = Durable::new();
+    let (mut id, mut next) = (None, 0);
+    for round in 0..4 {
+        let broker = durable.start(small()).await;
+        let id = *id.get_or_insert_with(|| durable.catalogue.create_streams(1, broker.me).unwrap()[0]);
+        let stream = broker.open(id);
+        assert_eq!(stream.durable_end(), Offset(next), "round {round}");
+        for i in 0..100 {
+            broker.append(&stream, next + i, &payload(next + i, 900)).await.unwrap();
+        }
+        next += 100;
+        let all = read_all(&stream).await;
+        assert!(all.iter().enumerate().all(|(i, bytes)| *bytes == payload(i as u64, 900)));
+        assert_eq!(all.len() as u64, next);
+        broker.kill();
+    }
+    let broker = durable.start(small()).await;
+    let stream = broker.open(id.unwrap());
+    assert_eq!(stream.epochs().len(), 5, "every tenure begins an epoch");
+    assert_eq!(read_all(&stream).await.len() as u64, next);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_broker_leaves_everything_in_the_store() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
+    let stream = broker.open(id);
+    for i in 0..10 {
+        broker.append(&stream, i, b"kept").await.unwrap();
+    }
+    broker.engine.drain().await.unwrap();
+    assert!(durable.catalogue.view().incarnation(broker.me).unwrap().phase.is_final());
+    drop((stream, broker));
+    std::fs::remove_dir_all(durable.dir.path()).unwrap();
+    std::fs::create_dir_all(durable.dir.path()).unwrap();
+    let broker = durable.start(small()).await;
+    assert_eq!(read_all(&broker.open(id)).await, vec![b"kept".to_vec(); 10]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_cache_slows_appends_and_fails_none() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
+    let stream = broker.open(id);
+    // Eight times the cache goes through it.
+    for i in 0..64 {
+        broker.append(&stream, i, &payload(i, 32 * 1024)).await.unwrap();
+        let (used, limit) = broker.engine.log_cache();
+        assert!(used <= limit);
+    }
+    assert_eq!(read_all(&stream).await.len(), 64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fenced_broker_acknowledges_nothing_more() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
+    let stream = broker.open(id);
+    broker.append(&stream, 0, b"before").await.unwrap();
+    BlockLog::open(BlockLogOptions::new(durable.dir.path(), Access::Taker)).unwrap().fence(broker.me).unwrap();
+    let outcome = broker.enqueue(&stream, 1, b"after").await.await;
+    assert!(!matches!(outcome, Ok(Ok(()))), "an append was acknowledged behind the fence");
+    let why = broker.engine.failed().await;
+    assert!(why.to_string().contains("fenced"), "{why}");
+    assert_eq!(stream.durable_end(), Offset(1), "readers must not see it either");
+}
+
+/// Remembers how far it was asked, and answers with that.
+struct Counting {
+    durable: Mutex<Vec<Offset>>,
+    calls: AtomicUsize,
+}
+
+impl CheckpointSource for Counting {
+    fn checkpoint(&self, end: Offset) -> Option<Bytes> {
+        self.calls.fetch_add(1, Ordering::SeqCst);
+        self.durable.lock().push(end);
+        Some(Bytes::from(end.0.to_string()))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_describes_exactly_the_end_that_its_commit_made_durable() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
+    let source = Arc::new(Counting { durable: Mutex::default(), calls: AtomicUsize::new(0) });
+    let weak: Weak<Counting> = Arc::downgrade(&source);
+    let stream = broker.engine.open(id, StreamEpoch(0), Some(weak)).unwrap();
+    assert!(stream.last_checkpoint().await.unwrap().is_none());
+    let mut acks = Vec::new();
+    for i in 0..200 {
+        acks.push(broker.enqueue(&stream, i, &payload(i, 1000)).await);
+    }
+    broker.engine.flush().await.unwrap();
+    let view = durable.catalogue.view();
+    let state = view.stream(id).unwrap();
+    let (offset, bytes) = stream.last_checkpoint().await.unwrap().unwrap();
+    assert_eq!(bytes, offset.0.to_string());
+    assert_eq!(offset, state.end);
+    assert!(source.calls.load(Ordering::SeqCst) >= 1);
+    for ack in acks {
+        ack.await.unwrap().unwrap();
+    }
+    // Trimmed data may go; the newest checkpoint stays readable.
+    stream.trim(state.end).await.unwrap();
+    assert_eq!(stream.last_checkpoint().await.unwrap().unwrap().0, offset);
+    assert!(matches!(stream.fetch(Offset(3), Offset(200), 100, true).await, Err(FetchError::OutOfRange { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn recovery_repeated_by_a_second_taker_changes_nothing() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
+    let stream = broker.open(id);
+    for i in 0..50 {
+        broker.append(&stream, i, &payload(i, 500)).await.unwrap();
+    }
+    let first = broker.me;
+    drop(stream);
+    broker.kill();
+    {
+        // A taker that commits what it replayed and dies before it says so.
+        let log = durable.log();
+        let (me, former) = durable.catalogue.register(BROKER).unwrap();
+        assert_eq!(former, [first]);
+        let client: Arc<dyn CatalogueClient> = Arc::new(durable.catalogue.clone());
+        let taker = Engine::new(small(), durable.store.clone(), client, me, durable.clock.clone());
+        let recovered = taker.recover(&log, first, WalPosition(0)).await.unwrap();
+        assert_eq!(recovered.records, 50);
+    }
+    let broker = durable.start(small()).await;
+    assert_eq!(read_all(&broker.open(id)).await.len(), 50);
+    let view = durable.catalogue.view();
+    assert_eq!(view.stream(id).unwrap().end, Offset(50));
+}

@@ -1,0 +1,211 @@
+//! The fence, step by step as `models/blocklog.py` has it, and the first error that ends all.
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
+
+use base::WalPosition;
+use stream::wal::layout::{FENCE_OFFSET, FenceState};
+use stream::wal::{Access, WalError, WalFailure};
+
+use crate::memory::{MemoryVolume, Operation, Place, WriteFate};
+use crate::support::{append, append_each, create, incarnation, over, replay};
+
+const SEGMENT: u64 = 64 << 10;
+
+fn is_fence_read(operation: Operation) -> bool {
+    operation.place == Place::Header && operation.offset == FENCE_OFFSET && operation.length == 4096
+}
+
+#[test]
+fn a_zombie_owner_acknowledges_nothing_after_the_fence() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    append_each(&wal, &sink, 0..3, |_| 100);
+    let taker = over(&volume, Access::Taker);
+    taker.fence(incarnation(1)).unwrap();
+    taker.fence(incarnation(1)).unwrap();
+    let (scanned, _) = replay(&taker, 1, 0);
+    assert_eq!(scanned.len(), 3);
+    for n in 3..10 {
+        wal.append(append(n, 100), n);
+    }
+    sink.wait("the failure", |told| !told.failures.is_empty());
+    assert!(matches!(wal.shutdown(), Err(WalFailure::Fenced(_))));
+    sink.told(|told| {
+        assert_eq!(told.durable, [0, 1, 2], "not one more than the taker scanned");
+        assert_eq!(told.failures.len(), 1);
+    });
+    assert_eq!(taker.incarnations().unwrap()[0].fence, FenceState::Fenced);
+}
+
+/// "removed: header re-read", "header read before the record's write": a read covers only what was durable when it began.
+#[test]
+fn a_group_that_became_durable_during_the_fence_read_waits_for_the_next() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    let (reading, is_reading) = channel();
+    let (release, released) = channel::<()>();
+    let (reading, released) = (Mutex::new(reading), Mutex::new(released));
+    let held = AtomicBool::new(false);
+    volume.faults.reads(move |operation| {
+        if is_fence_read(operation) && !held.swap(true, Ordering::SeqCst) {
+            reading.lock().unwrap().send(()).unwrap();
+            released.lock().unwrap().recv().unwrap();
+        }
+        Ok(())
+    });
+    wal.append(append(0, 100), 0);
+    is_reading.recv().unwrap();
+    // The read has seen "open" and is on its way back. Meanwhile group 1 becomes durable, and a taker fences and scans.
+    let after_first = wal.position();
+    wal.append(append(1, 100), 1);
+    while wal.position() == after_first {
+        std::thread::yield_now();
+    }
+    let header = volume.header();
+    let mut page = header.bytes.lock().unwrap()[FENCE_OFFSET as usize..].to_vec();
+    page[100] = 1;
+    header.bytes.lock().unwrap()[FENCE_OFFSET as usize..].copy_from_slice(&page);
+    release.send(()).unwrap();
+    sink.wait("the failure", |told| !told.failures.is_empty());
+    let _ = wal.shutdown();
+    sink.told(|told| assert_eq!(told.durable, [0], "group 1 was durable only after that read had begun"));
+}
+
+/// "changed: a torn fence page is ignored".
+#[test]
+fn anything_but_the_open_page_means_fenced() {
+    let tear: [fn(&mut [u8]); 4] = [|p| p[31] = 1, |p| p[4095] = 1, |p| p.fill(0), |p| p[..512].fill(0xff)];
+    for tear in tear {
+        let volume = MemoryVolume::new(SEGMENT);
+        let log = over(&volume, Access::Owner);
+        let (wal, sink) = create(&log, 1);
+        tear(&mut volume.header().bytes.lock().unwrap()[FENCE_OFFSET as usize..]);
+        wal.append(append(0, 10), 0);
+        sink.wait("the failure", |told| !told.failures.is_empty());
+        assert!(matches!(wal.shutdown(), Err(WalFailure::FenceUnreadable { .. })));
+        assert!(sink.told(|told| told.durable.is_empty()));
+    }
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    volume.faults.reads(|operation| if is_fence_read(operation) { Err(io::Error::other("EIO")) } else { Ok(()) });
+    wal.append(append(0, 10), 0);
+    sink.wait("the failure", |told| !told.failures.is_empty());
+    assert!(sink.told(|told| told.durable.is_empty()), "a failed read means fenced");
+}
+
+/// "design as written: 2 alternating pages, owner trims + fence": nobody but takers writes the fence page, and takers
+/// write nothing else.
+#[test]
+fn the_fence_page_is_written_by_takers_only_and_takers_write_nothing_else() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let writes = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&writes);
+    volume.faults.writes(move |operation| {
+        seen.lock().unwrap().push(operation);
+        WriteFate::Lands
+    });
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    append_each(&wal, &sink, 0..20, |_| 20_000);
+    wal.trim(WalPosition(wal.position().0));
+    wal.shutdown().unwrap();
+    let owners = std::mem::take(&mut *writes.lock().unwrap());
+    assert!(owners.iter().any(|w| w.place == Place::Header), "trim pages were written");
+    assert!(owners.iter().all(|w| w.place != Place::Header || w.offset + w.length as u64 <= FENCE_OFFSET));
+    over(&volume, Access::Taker).fence(incarnation(1)).unwrap();
+    let takers = writes.lock().unwrap();
+    assert_eq!(takers.len(), 1);
+    assert_eq!((takers[0].place, takers[0].offset, takers[0].length), (Place::Header, FENCE_OFFSET, 4096));
+}
+
+/// "changed: one epoch page reused by later incarnations".
+#[test]
+fn a_fence_of_one_incarnation_is_not_one_of_the_next() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (first, first_sink) = create(&log, 1);
+    let (second, second_sink) = create(&log, 5);
+    log.fence(incarnation(1)).unwrap();
+    append_each(&second, &second_sink, 0..1, |_| 10);
+    first.append(append(0, 10), 0);
+    first_sink.wait("the failure", |told| !told.failures.is_empty());
+    second.shutdown().unwrap();
+}
+
+#[test]
+fn after_the_first_failed_write_nothing_is_acknowledged_or_tried_again() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    append_each(&wal, &sink, 0..2, |_| 10);
+    // Group 2 is durable and its fence read is held back while the write of group 3 fails.
+    let (reading, is_reading) = channel();
+    let (release, released) = channel::<()>();
+    let (reading, released) = (Mutex::new(reading), Mutex::new(released));
+    volume.faults.reads(move |operation| {
+        if is_fence_read(operation) {
+            reading.lock().unwrap().send(()).unwrap();
+            released.lock().unwrap().recv().unwrap();
+        }
+        Ok(())
+    });
+    wal.append(append(2, 10), 2);
+    is_reading.recv().unwrap();
+    let writes = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&writes);
+    volume.faults.writes(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        WriteFate::Fails(io::ErrorKind::Other)
+    });
+    wal.append(append(3, 10), 3);
+    while wal.status().failure.is_none() {
+        std::thread::yield_now();
+    }
+    release.send(()).unwrap();
+    wal.append(append(4, 10), 4);
+    assert!(matches!(wal.shutdown(), Err(WalFailure::Io { .. })));
+    sink.told(|told| {
+        assert_eq!(told.durable, [0, 1]);
+        assert_eq!(told.failures.len(), 1);
+    });
+    assert_eq!(writes.load(Ordering::SeqCst), 1, "no second try");
+}
+
+#[test]
+fn an_append_that_no_segment_can_hold_ends_the_log_and_the_largest_one_fits() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    let most = wal.max_record_bytes();
+    append_each(&wal, &sink, 0..3, |_| most);
+    wal.append(append(3, most + 1), 3);
+    assert!(matches!(wal.shutdown(), Err(WalFailure::RecordTooLarge { .. })));
+    assert_eq!(replay(&log, 1, 0).0.len(), 3);
+}
+
+#[test]
+fn access_bounds_what_an_opener_may_do() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, _) = create(&log, 1);
+    assert!(matches!(log.remove(incarnation(1)), Err(WalError::InUse { .. })), "it is being written");
+    assert!(matches!(
+        log.create::<u64>(incarnation(1), "cluster", crate::support::Sink::default()),
+        Err(WalError::Exists { .. })
+    ));
+    wal.shutdown().unwrap();
+    let taker = over(&volume, Access::Taker);
+    let observer = over(&volume, Access::Observer);
+    assert!(matches!(taker.remove(incarnation(1)), Err(WalError::Access { .. })));
+    assert!(matches!(observer.fence(incarnation(1)), Err(WalError::Access { .. })));
+    assert!(matches!(taker.fence(incarnation(9)), Err(WalError::NotFound { .. })));
+    log.remove(incarnation(1)).unwrap();
+    log.remove(incarnation(1)).unwrap();
+    assert!(log.incarnations().unwrap().is_empty());
+}

@@ -1,0 +1,15 @@
+//! The block log, on real files and on a device whose every operation can be torn, failed or held back.
+//!
+//! | Module | Protects |
+//! |---|---|
+//! | `crash` | torn writes, corruption, stale bytes: what a replay may say |
+//! | `fence` | acknowledge only after a fence-page read that began after the sync; the first error ends all |
+//! | `space` | trim, recycling, capacity, a full disk |
+//! | `files` | directories, devices, locks, golden names |
+
+mod crash;
+mod fence;
+mod files;
+mod memory;
+mod space;
+mod support;

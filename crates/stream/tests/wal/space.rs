@@ -1,0 +1,109 @@
+//! Trim, recycling, capacity and a full disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use base::WalPosition;
+use stream::wal::{Access, BlockLog, ReplayEnd, WalError, WriterWait};
+
+use crate::memory::MemoryVolume;
+use crate::support::{Sink, append, append_each, create, incarnation, options, over, replay};
+
+const SEGMENT: u64 = 64 << 10;
+
+#[test]
+fn trimmed_segments_are_recycled_and_their_stale_bytes_never_replayed() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    // Every record at the same place of its segment as the one before: the worst case for stale bytes.
+    for n in 0..60 {
+        append_each(&wal, &sink, n..n + 1, |_| 30_000);
+        if n % 2 == 1 {
+            wal.trim(wal.position());
+        }
+    }
+    let made = volume.segments.lock().unwrap().len();
+    assert!(made < 30, "30 segments were written through {made}");
+    let from = wal.status().trimmed;
+    append_each(&wal, &sink, 60..61, |_| 100);
+    wal.shutdown().unwrap();
+    let (records, end) = replay(&log, 1, from.0);
+    assert_eq!(records.iter().map(|r| r.sequence).collect::<Vec<_>>(), [60]);
+    assert!(matches!(end, ReplayEnd::Clean { .. }), "{end:?}");
+}
+
+#[test]
+fn a_full_backlog_makes_the_writer_wait_until_it_is_trimmed() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = BlockLog::over(Arc::clone(&volume) as _, options(Access::Owner, 3 * SEGMENT)).unwrap();
+    let (wal, sink) = create(&log, 1);
+    for n in 0..9 {
+        wal.append(append(n, 50_000), n);
+    }
+    sink.wait("the wait", |told| told.waits.contains(&Some(WriterWait::Trim)));
+    sink.told(|told| assert_eq!(told.durable.len(), 3, "a segment each"));
+    assert_eq!(wal.status().waiting, Some(WriterWait::Trim));
+    assert!(wal.backlog() <= wal.capacity() && wal.queued_bytes() >= 6 * 50_000);
+    while sink.told(|told| told.durable.len() < 9) {
+        wal.trim(WalPosition(sink.told(|told| told.groups.last().unwrap().end)));
+        std::thread::yield_now();
+    }
+    sink.wait("the end of the wait", |told| told.waits.last() == Some(&None));
+    assert!(volume.segments.lock().unwrap().len() <= 3, "never more than the capacity");
+    wal.shutdown().unwrap();
+    assert!(sink.told(|told| told.failures.is_empty()));
+}
+
+#[test]
+fn a_full_disk_is_waited_out() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    append_each(&wal, &sink, 0..1, |_| 50_000);
+    volume.faults.full.store(true, Ordering::SeqCst);
+    for n in 1..6 {
+        wal.append(append(n, 50_000), n);
+    }
+    sink.wait("the wait", |told| told.waits.contains(&Some(WriterWait::Space)));
+    volume.faults.full.store(false, Ordering::SeqCst);
+    sink.wait("everything", |told| told.durable.len() == 6);
+    wal.shutdown().unwrap();
+    assert!(sink.told(|told| told.failures.is_empty()));
+    assert_eq!(replay(&log, 1, 0).0.len(), 6);
+}
+
+#[test]
+fn a_disk_full_from_the_start_is_an_error_that_names_the_fix() {
+    let volume = MemoryVolume::new(SEGMENT);
+    volume.faults.full.store(true, Ordering::SeqCst);
+    let log = over(&volume, Access::Owner);
+    let error = log.create::<u64>(incarnation(1), "cluster", Sink::default()).unwrap_err();
+    assert!(matches!(error, WalError::NoSpace { .. }) && error.to_string().contains("free space"), "{error}");
+}
+
+#[test]
+fn the_pool_keeps_no_more_than_the_capacity() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    append_each(&wal, &sink, 0..10, |_| 50_000);
+    wal.shutdown().unwrap();
+    drop(log);
+    let small = BlockLog::over(Arc::clone(&volume) as _, options(Access::Owner, 4 * SEGMENT)).unwrap();
+    small.remove(incarnation(1)).unwrap();
+    assert_eq!((small.free_segments(), volume.segments.lock().unwrap().len()), (4, 4));
+}
+
+#[test]
+fn a_replay_may_begin_at_the_very_end_of_a_full_last_segment() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    let most = wal.max_record_bytes();
+    append_each(&wal, &sink, 0..2, |_| most);
+    let end = wal.shutdown().unwrap();
+    assert_eq!(end.0, 2 * SEGMENT);
+    assert_eq!(replay(&log, 1, end.0), (vec![], ReplayEnd::Clean { end }));
+    assert_eq!(replay(&log, 1, 0).1, ReplayEnd::Clean { end });
+}

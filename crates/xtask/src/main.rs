@@ -1,0 +1,28 @@
+//! The project's chores: `cargo xtask <chore>`. CI calls the same entry points a developer calls.
+
+mod test;
+mod workspace;
+
+#[cfg(test)]
+mod tidy;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's chores")]
+struct Cli {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Install whatever the tests need and run them all
+    Test(test::Options),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Cli::parse().chore {
+        Chore::Test(options) => test::run(&options),
+    }
+}
