@@ -34,7 +34,7 @@ fn crates() -> Vec<(String, PathBuf, toml::Table)> {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         found.push((name, path, manifest));
     }
-    found.sort();
+    found.sort_by(|a, b| a.0.cmp(&b.0));
     found
 }
 
