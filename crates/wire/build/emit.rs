@@ -189,6 +189,7 @@ fn read_value(message: &Message, field: &Field, path: &str, nullable: bool) -> S
     match &field.ty {
         Type::Str => format!("reader.{prefix}string({flexible}, {path})?"),
         Type::Bytes | Type::Records => format!("reader.{prefix}bytes({flexible}, {path})?"),
+        Type::Struct(_) if nullable && !field.tagged.is_empty() => "read_nullable_tagged(reader, version)?".to_owned(),
         Type::Struct(_) if nullable => "read_nullable(reader, version)?".to_owned(),
         Type::Struct(name) => format!("{name}::read(reader, version)?"),
         Type::Array(element) => {
@@ -280,6 +281,9 @@ fn write_value(field: &Field, value: &str, writer: &str, nullable: bool) -> Stri
     match &field.ty {
         Type::Str => format!("{writer}.{prefix}string({flexible}, {value})?;"),
         Type::Bytes | Type::Records => format!("{writer}.{prefix}bytes({flexible}, {value})?;"),
+        Type::Struct(_) if nullable && !field.tagged.is_empty() => {
+            format!("write_nullable_tagged({value}, {writer}, version)?;")
+        }
         Type::Struct(_) if nullable => format!("write_nullable({value}, {writer}, version)?;"),
         Type::Struct(name) => format!("{name}::write({value}, {writer}, version)?;"),
         Type::Array(element) => {

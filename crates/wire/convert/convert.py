@@ -97,7 +97,9 @@ def fields_of(raw, valid, outer, commons):
     """The fields of a struct that exist in some version of `valid`."""
     out = []
     for field in raw:
-        here = meet(meet(versions(field.get("versions"), outer), valid), outer)
+        # A field without versions of its own exists where it is tagged, as in Kafka's generator.
+        own = versions(field.get("versions") or field.get("taggedVersions"), outer)
+        here = meet(meet(own, valid), outer)
         if here == NONE:
             continue
         element = field["type"].removeprefix("[]")

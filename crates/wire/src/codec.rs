@@ -119,3 +119,18 @@ pub(crate) fn write_nullable<T: Codec>(
         }
     }
 }
+
+/// A nested struct or null among the tagged fields: Kafka writes the marker there as an unsigned varint, 0 for null.
+pub(crate) fn read_nullable_tagged<T: Codec>(reader: &mut Reader, version: i16) -> Result<Option<T>, DecodeError> {
+    if reader.varint()? == 0 { Ok(None) } else { T::read(reader, version).map(Some) }
+}
+
+/// A nested struct or null among the tagged fields.
+pub(crate) fn write_nullable_tagged<T: Codec>(
+    value: Option<&T>,
+    writer: &mut Writer,
+    version: i16,
+) -> Result<(), EncodeError> {
+    writer.varint(value.is_some().into());
+    value.map_or(Ok(()), |value| value.write(writer, version))
+}

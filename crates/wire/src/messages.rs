@@ -10,7 +10,9 @@ pub(crate) mod prelude {
     pub use base::Uuid;
     pub use bytes::Bytes;
 
-    pub(crate) use crate::codec::{absent, is_default, present, read_nullable, write_nullable};
+    pub(crate) use crate::codec::{
+        absent, is_default, present, read_nullable, read_nullable_tagged, write_nullable, write_nullable_tagged,
+    };
     pub use crate::{Codec, DecodeError, EncodeError, Message, RawTaggedField, Reader, Str, TagSection, Writer};
 }
 

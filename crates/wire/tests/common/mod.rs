@@ -151,4 +151,5 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/arbitrary.rs"));
 }
 
+#[allow(unused_imports, reason = "not every test uses everything")]
 pub use generated::RANDOM;
