@@ -90,7 +90,8 @@ fn every_module_says_what_it_is_for() {
         rust_files(&path.join("src"), &mut files);
         for file in files {
             let text = fs::read_to_string(&file).unwrap();
-            let is_tests = file.file_stem().is_some_and(|s| s == "tests") || file.components().any(|c| c.as_os_str() == "tests");
+            let is_tests =
+                file.file_stem().is_some_and(|s| s == "tests") || file.components().any(|c| c.as_os_str() == "tests");
             if !is_tests && !text.starts_with("//!") {
                 silent.push(file.strip_prefix(root()).unwrap().display().to_string());
             }

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::Inner;
-use crate::catalogue::COMMIT_ITEMS_MAX;
 use super::stream::Shared;
+use crate::catalogue::COMMIT_ITEMS_MAX;
 
 /// Part of a cut: one stream's range and the checkpoint that describes its end.
 pub(crate) struct CutStream {

@@ -44,7 +44,7 @@ pub use options::EngineOptions;
 pub use recovery::{RecoverError, Recovered};
 pub use sink::EngineSink;
 pub use sink::Pending;
-pub use stream::{Done, Extents, FetchError, Fenced, Fetched, NewEntry, Stream, TrimError};
+pub use stream::{Done, Extents, Fenced, FetchError, Fetched, NewEntry, Stream, TrimError};
 
 use cut::Active;
 use stream::Shared;

@@ -97,7 +97,10 @@ impl Engine {
             let streams = keeper.keep(&self.catalogue(), records).map_err(|gap| RecoverError::Damaged {
                 incarnation,
                 at: gap.at,
-                why: format!("stream {} continues at offset {} but its log ends at {}", gap.stream, gap.found, gap.expected),
+                why: format!(
+                    "stream {} continues at offset {} but its log ends at {}",
+                    gap.stream, gap.found, gap.expected
+                ),
             })?;
             let (block, own) = (self.inner.options.block_bytes, self.inner.options.stream_object_bytes);
             let objects = build::objects(streams, self.writer(), block, own);

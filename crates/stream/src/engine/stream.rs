@@ -293,7 +293,8 @@ impl Stream {
         limit: Offset,
     ) -> Result<Option<OffsetRange>, FetchError> {
         let limit = limit.min(self.durable_end());
-        let stored = self.engine.reader.find_timestamp(&*self.engine.catalogue, self.id(), self.start(), at_least).await?;
+        let stored =
+            self.engine.reader.find_timestamp(&*self.engine.catalogue, self.id(), self.start(), at_least).await?;
         if let Some(range) = stored {
             return Ok((range.end <= limit).then_some(range));
         }

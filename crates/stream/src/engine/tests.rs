@@ -272,6 +272,9 @@ async fn a_checkpoint_describes_exactly_the_end_that_its_commit_made_durable() {
     for i in 0..200 {
         acks.push(broker.enqueue(&stream, i, &payload(i, 1000)).await);
     }
+    for ack in acks {
+        ack.await.unwrap().unwrap();
+    }
     broker.engine.flush().await.unwrap();
     let view = durable.catalogue.view();
     let state = view.stream(id).unwrap();
@@ -279,9 +282,6 @@ async fn a_checkpoint_describes_exactly_the_end_that_its_commit_made_durable() {
     assert_eq!(bytes, offset.0.to_string());
     assert_eq!(offset, state.end);
     assert!(source.calls.load(Ordering::SeqCst) >= 1);
-    for ack in acks {
-        ack.await.unwrap().unwrap();
-    }
     // Trimmed data may go; the newest checkpoint stays readable.
     stream.trim(state.end).await.unwrap();
     assert_eq!(stream.last_checkpoint().await.unwrap().unwrap().0, offset);

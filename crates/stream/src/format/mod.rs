@@ -18,9 +18,9 @@ pub mod block;
 pub mod index;
 pub mod object;
 
+pub use crate::catalogue::ObjectKind;
 pub use block::{Block, BlockBuilder, BlockEntry};
 pub use index::{BlockIndex, Index, SideIndex};
-pub use crate::catalogue::ObjectKind;
 pub use object::{BuiltObject, ObjectBuilder};
 
 use thiserror::Error;

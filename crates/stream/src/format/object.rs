@@ -206,7 +206,11 @@ impl ObjectBuilder {
         extent.range.end = range.end;
         extent.max_timestamp = extent.max_timestamp.max(max_timestamp);
         extent.bytes += bytes as u64;
-        self.open.get_or_insert_with(|| BlockBuilder::new(stream, epoch, range.start)).push(range, max_timestamp, payload);
+        self.open.get_or_insert_with(|| BlockBuilder::new(stream, epoch, range.start)).push(
+            range,
+            max_timestamp,
+            payload,
+        );
     }
 
     /// Adds a stream's checkpoint, describing the state after everything below `offset`.

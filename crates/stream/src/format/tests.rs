@@ -20,7 +20,13 @@ fn sample() -> BuiltObject {
     let mut object = ObjectBuilder::new(WRITER, ObjectKind::StreamSet, 16);
     object.push(StreamId(1), StreamEpoch(0), range(0, 2), TimestampMs(1_000), &fragments(&[b"he", b"ader"]));
     object.push(StreamId(1), StreamEpoch(0), range(2, 3), TimestampMs(900), &fragments(&[b"second"]));
-    object.push(StreamId(1), StreamEpoch(0), range(3, 9), TimestampMs(-1), &fragments(&[b"third, in a block of its own"]));
+    object.push(
+        StreamId(1),
+        StreamEpoch(0),
+        range(3, 9),
+        TimestampMs(-1),
+        &fragments(&[b"third, in a block of its own"]),
+    );
     object.push_checkpoint(StreamId(1), StreamEpoch(0), Offset(9), Bytes::from_static(b"state"));
     object.push(StreamId(7), StreamEpoch(4), range(100, 101), TimestampMs(5), &fragments(&[b"other"]));
     object.finish()
@@ -88,9 +94,10 @@ fn every_flipped_bit_is_found() {
                     let bytes = &bad[b.position as usize..][..b.length as usize];
                     Block::decode(Bytes::copy_from_slice(bytes)).is_err()
                 });
-                let side_bad = now.sides.iter().any(|s| {
-                    base::checksum::crc32c(&bad[s.position as usize..][..s.length as usize]) != s.crc
-                });
+                let side_bad = now
+                    .sides
+                    .iter()
+                    .any(|s| base::checksum::crc32c(&bad[s.position as usize..][..s.length as usize]) != s.crc);
                 let unused = bad.len() - FOOTER_BYTES + 36..bad.len() - FOOTER_BYTES + 40;
                 block_bad || side_bad || (unused.contains(&at) && now == index)
             }

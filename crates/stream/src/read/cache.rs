@@ -77,7 +77,12 @@ impl BlockCache {
 
     /// The block that `rows` begins with. If it must be loaded, the adjacent blocks of `rows` come along, up to `window`
     /// bytes.
-    pub async fn block(self: &Arc<Self>, object: ObjectId, rows: &[BlockIndex], window: u64) -> Result<Arc<Block>, ReadError> {
+    pub async fn block(
+        self: &Arc<Self>,
+        object: ObjectId,
+        rows: &[BlockIndex],
+        window: u64,
+    ) -> Result<Arc<Block>, ReadError> {
         let key = Key { object, position: rows[0].position };
         loop {
             if let Some(Cached::Block(block)) = self.cached.get(&key) {
@@ -227,7 +232,8 @@ impl BlockCache {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let bytes = self.store.get(Purpose::Read, &object.key(), range).await.map_err(|e| ReadError::store(object, &e))?;
+        let bytes =
+            self.store.get(Purpose::Read, &object.key(), range).await.map_err(|e| ReadError::store(object, &e))?;
         let computed = crc32c(&bytes);
         if computed != side.crc {
             let why = FormatError::Checksum { what: "side block", found: side.crc, computed };

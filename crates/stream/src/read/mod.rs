@@ -20,8 +20,8 @@ use bytes::Bytes;
 use thiserror::Error;
 
 use crate::catalogue::{Catalogue, CatalogueClient, Extent};
-use crate::engine::{EngineOptions, FetchError, Fetched};
 use crate::engine::SharedStream;
+use crate::engine::{EngineOptions, FetchError, Fetched};
 use crate::format::block::Block;
 use crate::format::{BlockIndex, FormatError, Index};
 
@@ -186,7 +186,11 @@ impl BlockReader {
 
     async fn index(&self, view: &Catalogue, object: ObjectId) -> Result<Arc<Index>, ReadError> {
         let Some(state) = view.object(object) else {
-            return Err(ReadError::Store { object, missing: true, why: "the catalogue does not hold it any more".into() });
+            return Err(ReadError::Store {
+                object,
+                missing: true,
+                why: "the catalogue does not hold it any more".into(),
+            });
         };
         self.cache.index(object, state.length, state.crc).await
     }

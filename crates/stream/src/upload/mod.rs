@@ -20,7 +20,7 @@ use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use tokio::sync::mpsc;
 
-use crate::catalogue::{CommitError, CommitRequest, ClientError, NewCheckpoint, NewObject, NewRange};
+use crate::catalogue::{ClientError, CommitError, CommitRequest, NewCheckpoint, NewObject, NewRange};
 use crate::engine::Inner;
 use crate::engine::cut::Cut;
 use crate::format::BuiltObject;

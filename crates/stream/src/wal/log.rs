@@ -146,7 +146,8 @@ impl BlockLog {
         let log = Self { volume, options, pool: Arc::default() };
         if log.options.access == Access::Owner {
             let mut free: Vec<_> = log.scan()?.into_iter().filter(|s| s.page == Ok(SegmentPage::Free)).collect();
-            log.pool.free.lock().extend(free.drain(..).filter_map(|s| Some((s.id, s.file?))));
+            // Taken from the end: the lowest goes first.
+            log.pool.free.lock().extend(free.drain(..).rev().filter_map(|s| Some((s.id, s.file?))));
             log.shrink_pool()?;
         }
         Ok(log)

@@ -155,7 +155,12 @@ pub(crate) fn replay(
         return corrupt(DamageReason::MissingSegment(missing));
     }
     let reader = Reader { incarnation, stamp: page.stamp, size, segments };
-    reader.run(WalPosition(first * size + in_first.max(PAGE as u64)), visit)
+    let start = WalPosition(first * size + in_first.max(PAGE as u64));
+    match reader.run(start, visit)? {
+        // The next segment had been made, and nothing was written to it: the log still ends where the caller said.
+        ReplayEnd::Clean { end } if at_boundary && end == start => Ok(ReplayEnd::Clean { end: from }),
+        told => Ok(told),
+    }
 }
 
 impl Reader {

@@ -132,7 +132,10 @@ fn a_group_that_vanished_between_two_segments_is_corruption() {
     // From the first record, and from the end of the first group, where no earlier record gives the chain.
     for from in [0, groups[0].end] {
         let (_, end) = replay(&log, 1, from);
-        assert!(matches!(end, ReplayEnd::Corrupt { reason: DamageReason::LaterRecord { sequence: 2, .. }, .. }), "{end:?}");
+        assert!(
+            matches!(end, ReplayEnd::Corrupt { reason: DamageReason::LaterRecord { sequence: 2, .. }, .. }),
+            "{end:?}"
+        );
     }
 }
 

@@ -44,8 +44,10 @@ fn incarnations_live_and_go_in_a_directory() {
     let dir = tempfile::tempdir().unwrap();
     lives(&dir.path().join("deep/wal"), Transfer::Auto);
     lives(&dir.path().join("buffered"), Transfer::Buffered);
-    let mut names: Vec<_> =
-        fs::read_dir(dir.path().join("deep/wal")).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(dir.path().join("deep/wal"))
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     assert_eq!(names[..2], ["LOCK", "segment-00000000.wal"], "recycled, not removed");
 }

@@ -116,12 +116,7 @@ pub struct MemoryVolume {
 
 impl MemoryVolume {
     pub fn new(segment_bytes: u64) -> Arc<Self> {
-        Arc::new(Self {
-            segment_bytes,
-            headers: Mutex::default(),
-            segments: Mutex::default(),
-            faults: Arc::default(),
-        })
+        Arc::new(Self { segment_bytes, headers: Mutex::default(), segments: Mutex::default(), faults: Arc::default() })
     }
 
     fn file(&self, place: Place, bytes: Vec<u8>) -> Arc<MemoryFile> {
