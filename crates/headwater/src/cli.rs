@@ -1,0 +1,81 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands::{consume, group, produce, topic, wal};
+
+/// A Kafka-compatible streaming broker whose disk is an object store.
+#[derive(Parser)]
+#[command(
+    name = "headwater",
+    version,
+    about = "A Kafka-compatible streaming broker whose disk is an object store",
+    long_about = "A Kafka-compatible streaming broker whose disk is an object store.\n\nWithout a command it starts a \
+                  broker: durable, on a directory below the present one, for clients on port 9092.",
+    args_conflicts_with_subcommands = true
+)]
+pub struct Cli {
+    /// What to do instead of serving
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    #[command(flatten)]
+    pub server: ServerOptions,
+}
+
+/// How a broker is started.
+#[derive(Args, Debug, Clone)]
+pub struct ServerOptions {
+    /// A file of Kafka's `server.properties` keys
+    #[arg(value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where data and metadata live: a directory, file:///dir, s3://bucket/prefix?region=…, gs://, az://, oss://, cos://,
+    /// bos:// or memory://
+    #[arg(long, value_name = "URL")]
+    pub store: Option<String>,
+    /// Where the write-ahead log lives: a directory or a block device
+    #[arg(long, value_name = "PATH")]
+    pub wal: Option<String>,
+    /// Address for Kafka clients, HOST:PORT or NAME://HOST:PORT
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: Option<String>,
+    /// Address for metrics and health; "off" turns them off
+    #[arg(long, value_name = "HOST:PORT")]
+    pub http: Option<String>,
+    /// Sets one configuration key; may be repeated
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    pub overrides: Vec<String>,
+    /// What is logged, for example `info` or `warn,broker=debug`
+    #[arg(long, value_name = "FILTER", env = "HEADWATER_LOG", default_value = "info")]
+    pub log: String,
+}
+
+/// Client and maintenance commands.
+#[derive(Subcommand)]
+pub enum Command {
+    /// Create, list, describe, alter and delete topics
+    Topic(topic::Options),
+    /// Produce records, one a line of standard input
+    Produce(produce::Options),
+    /// Print records
+    Consume(consume::Options),
+    /// List, describe, reset and delete consumer groups
+    Group(group::Options),
+    /// Look at write-ahead logs, and give up a damaged one
+    Wal(wal::Options),
+}
+
+/// Where a client command finds the broker.
+#[derive(Args, Debug, Clone)]
+pub struct Bootstrap {
+    /// Address of a broker
+    #[arg(
+        long = "bootstrap-server",
+        short = 'b',
+        value_name = "HOST:PORT",
+        env = "HEADWATER_BOOTSTRAP",
+        default_value = "127.0.0.1:9092"
+    )]
+    pub address: String,
+}

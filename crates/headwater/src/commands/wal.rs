@@ -1,0 +1,166 @@
+//! `headwater wal`: look at write-ahead logs, and give up a damaged one.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use base::{BrokerEpoch, BrokerId, Clock, Entropy, Incarnation};
+use blob::{Store, StoreOptions};
+use clap::{Args, Subcommand};
+use meta::{Meta, MetaOptions, SnapshotPolicy, WalOptions};
+use stream::catalogue::WalPlace;
+use stream::wal::{Access, BlockLog, BlockLogOptions, ReplayEnd};
+
+use super::table;
+use crate::cli::ServerOptions;
+use crate::{config, identity};
+
+/// Look at write-ahead logs, and give up a damaged one
+#[derive(Args, Debug)]
+pub struct Options {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// Show each incarnation in the log's directory or device: fenced or not, whole or damaged, and what it holds
+    Show {
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Give up what a stopped broker's log held and was not uploaded. Acknowledged records are lost for good
+    Abandon {
+        /// BROKER-EPOCH, as `headwater wal show` names it
+        incarnation: String,
+        #[command(flatten)]
+        place: Place,
+        /// Yes, lose them
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Place {
+    /// The broker's configuration file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The broker's store
+    #[arg(long, value_name = "URL")]
+    store: Option<String>,
+    /// The log's directory or device
+    #[arg(long, value_name = "PATH")]
+    wal: Option<String>,
+    /// One configuration key; may be repeated
+    #[arg(long = "override", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+impl Place {
+    fn settings(&self) -> anyhow::Result<config::Settings> {
+        let options = ServerOptions {
+            config: self.config.clone(),
+            store: self.store.clone(),
+            wal: self.wal.clone(),
+            listen: None,
+            http: None,
+            overrides: self.overrides.clone(),
+            log: String::new(),
+        };
+        config::load(&options, std::env::vars())
+    }
+}
+
+/// Runs the command.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    match options.action {
+        Action::Show { place } => show(&place),
+        Action::Abandon { incarnation, place, yes } => abandon(&incarnation, &place, yes),
+    }
+}
+
+fn show(place: &Place) -> anyhow::Result<()> {
+    let settings = place.settings()?;
+    let path = &settings.wal;
+    if !path.exists() {
+        bail!("there is no write-ahead log at {}; name its place with --wal PATH", path.display());
+    }
+    let log = BlockLog::open(BlockLogOptions::new(path, Access::Observer))?;
+    let mut rows = Vec::new();
+    for summary in log.incarnations()? {
+        let (mut records, mut bytes) = (0_u64, 0_u64);
+        let end = log.replay(summary.incarnation, summary.trimmed, &mut |record| {
+            records += 1;
+            bytes += record.payload.len() as u64;
+            std::ops::ControlFlow::Continue(())
+        })?;
+        let state = match end {
+            ReplayEnd::Clean { .. } | ReplayEnd::Stopped { .. } => "whole".to_owned(),
+            ReplayEnd::TornTail { .. } => "whole (its last write was cut short and never acknowledged)".to_owned(),
+            ReplayEnd::Corrupt { at, reason } => format!("DAMAGED at {at}: {reason}"),
+        };
+        rows.push(vec![
+            summary.incarnation.to_string(),
+            format!("{:?}", summary.fence).to_lowercase(),
+            summary.trimmed.to_string(),
+            records.to_string(),
+            bytes.to_string(),
+            state,
+        ]);
+    }
+    if rows.is_empty() {
+        eprintln!("the log at {} is empty: its last broker drained, or none has used it", path.display());
+        return Ok(());
+    }
+    table::print(&["INCARNATION", "FENCE", "TRIMMED TO", "RECORDS", "BYTES", "STATE"], &rows)?;
+    eprintln!("records are batches above the trim point; most of them may be in the store already");
+    Ok(())
+}
+
+fn parse(text: &str) -> anyhow::Result<Incarnation> {
+    let parsed = text.split_once('-').and_then(|(broker, epoch)| {
+        Some(Incarnation { broker: BrokerId(broker.parse().ok()?), epoch: BrokerEpoch(epoch.parse().ok()?) })
+    });
+    parsed.with_context(|| format!("{text} is not BROKER-EPOCH, for example 1-17; `headwater wal show` lists them"))
+}
+
+fn abandon(text: &str, place: &Place, yes: bool) -> anyhow::Result<()> {
+    let id = parse(text)?;
+    let settings = place.settings()?;
+    if !yes {
+        bail!(
+            "this gives up every record of log {id} that was acknowledged and is not in the store yet, for good; if you \
+             mean it, add --yes. A disk or directory that can be brought back is better brought back"
+        );
+    }
+    // The lock says that no broker is running on this directory, whose office this command is about to take.
+    let log = BlockLog::open(BlockLogOptions::new(&settings.wal, Access::Owner))
+        .context("stop the broker before giving up a log")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let (clock, entropy) = (Clock::system(), Entropy::system());
+        let options = StoreOptions { clock: clock.clone(), entropy: entropy.clone(), ..StoreOptions::default() };
+        let store = Store::open(&settings.store, options).await?;
+        let identity = identity::load(&settings.directory, settings.broker.node_id, &entropy)?;
+        let location = settings.wal.display().to_string();
+        let options = MetaOptions {
+            broker_id: settings.broker.node_id,
+            directory_id: identity.directory_id,
+            endpoints: Vec::new(),
+            address: String::new(),
+            rack: None,
+            wal: WalOptions { place: WalPlace { kind: 0, location: location.into() }, reach: String::new() },
+            cluster_id: identity.cluster_id,
+            snapshots: SnapshotPolicy::default(),
+            clock,
+            entropy,
+        };
+        let (meta, registration) = Meta::start(store, options).await?;
+        let outcome = meta.abandon(id).await;
+        meta.unregister(registration.incarnation).await?;
+        outcome.with_context(|| format!("log {id} was not given up"))?;
+        log.remove(id)?;
+        eprintln!("log {id} was given up; its partitions go on from what the store holds when the broker starts");
+        anyhow::Ok(())
+    })
+}

@@ -1,0 +1,212 @@
+//! Where configuration comes from, in rising precedence: file, environment, `--override`, flags.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use broker::config::{BrokerConfig, Parsed};
+
+use crate::cli::ServerOptions;
+
+/// The configuration in force.
+#[derive(Debug)]
+pub struct Settings {
+    /// The broker's own.
+    pub broker: BrokerConfig,
+    /// Keys that Kafka knows and that change nothing here.
+    pub unneeded: Vec<String>,
+    /// URL of the store.
+    pub store: String,
+    /// Directory or device of the write-ahead log.
+    pub wal: PathBuf,
+    /// The directory that says which broker of which cluster keeps its files here.
+    pub directory: PathBuf,
+    /// Address of the HTTP listener.
+    pub http: Option<String>,
+}
+
+/// Reads every source.
+///
+/// # Errors
+/// Says which key of which source is wrong and how to mend it.
+pub fn load(options: &ServerOptions, environment: impl Iterator<Item = (String, String)>) -> anyhow::Result<Settings> {
+    let mut pairs: Vec<(String, String, String)> = Vec::new();
+    if let Some(path) = &options.config {
+        pairs.extend(read_file(path)?);
+    }
+    for (name, value) in environment {
+        if let Some(key) = key_of_variable(&name, &value) {
+            pairs.push((key, value, format!("environment variable {name}")));
+        }
+    }
+    for text in &options.overrides {
+        let Some((key, value)) = text.split_once('=') else {
+            bail!("--override {text}: write it as KEY=VALUE");
+        };
+        pairs.push((key.trim().to_owned(), value.to_owned(), format!("--override {key}")));
+    }
+    let mut flag = |key: &str, value: Option<String>, name: &str| {
+        if let Some(value) = value {
+            pairs.push((key.to_owned(), value, name.to_owned()));
+        }
+    };
+    flag("store.url", options.store.clone(), "--store");
+    flag("wal.url", options.wal.clone(), "--wal");
+    let listen =
+        options.listen.as_ref().map(|l| if l.contains("://") { l.clone() } else { format!("PLAINTEXT://{l}") });
+    flag("listeners", listen, "--listen");
+    let http = options.http.as_ref().map(|h| if h == "off" { String::new() } else { h.clone() });
+    let http_off = http.as_ref().is_some_and(String::is_empty);
+    flag("http.listen", http.filter(|h| !h.is_empty()), "--http");
+
+    let Parsed { config, unneeded } = BrokerConfig::parse(pairs.iter().map(|(k, v, _)| (k, v))).map_err(|errors| {
+        let lines: Vec<String> = errors
+            .iter()
+            .map(|error| {
+                let source = pairs.iter().rev().find(|(k, ..)| k == error.key()).map(|(.., source)| source.as_str());
+                source.map_or_else(|| error.to_string(), |source| format!("{source}: {error}"))
+            })
+            .collect();
+        anyhow::anyhow!("the configuration cannot be used\n  {}", lines.join("\n  "))
+    })?;
+
+    let directory = PathBuf::from(config.directory());
+    let absolute = std::path::absolute(&directory).with_context(|| format!("{} has no path", directory.display()))?;
+    let store = match config.get("store.url") {
+        Some(url) if url.contains("://") => url.to_owned(),
+        Some(path) => directory_url(Path::new(path))?,
+        None => directory_url(&absolute.join("store"))?,
+    };
+    let wal = match config.get("wal.url") {
+        Some(url) => PathBuf::from(url.strip_prefix("file://").unwrap_or(url)),
+        None => absolute.join("wal"),
+    };
+    if let Some(url) = wal.to_str().filter(|w| w.contains("://")) {
+        bail!("--wal {url}: the write-ahead log needs a local directory or a block device; give its path");
+    }
+    let http = config.get("http.listen").filter(|h| !h.is_empty() && !http_off).map(str::to_owned);
+    Ok(Settings { broker: config, unneeded, store, wal, directory: absolute, http })
+}
+
+fn directory_url(path: &Path) -> anyhow::Result<String> {
+    let absolute = std::path::absolute(path)?;
+    let text = absolute.to_str().with_context(|| format!("{} is not UTF-8", absolute.display()))?;
+    Ok(format!("file://{text}"))
+}
+
+/// Reads `key=value` lines in the manner of Java's properties files.
+fn read_file(path: &Path) -> anyhow::Result<Vec<(String, String, String)>> {
+    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let mut pairs = Vec::new();
+    let mut lines = text.lines().enumerate();
+    while let Some((number, first)) = lines.next() {
+        let mut line = first.trim_start().to_owned();
+        if line.is_empty() || line.starts_with(['#', '!']) {
+            continue;
+        }
+        while line.ends_with('\\') && !line.ends_with("\\\\") {
+            line.pop();
+            let Some((_, next)) = lines.next() else { break };
+            line.push_str(next.trim_start());
+        }
+        let at = line.find(['=', ':']).unwrap_or(line.len());
+        let key = line[..at].trim().to_owned();
+        let value = line.get(at + 1..).unwrap_or_default().trim().replace("\\\\", "\\");
+        pairs.push((key, value, format!("{}:{}", path.display(), number + 1)));
+    }
+    Ok(pairs)
+}
+
+/// `KAFKA_NUM_PARTITIONS` is `num.partitions`; `__` stands for `_`, `___` for `-`. Variables that are known to mean
+/// something else (Kubernetes service links, JVM options) are none of ours.
+fn key_of_variable(name: &str, value: &str) -> Option<String> {
+    let rest = name.strip_prefix("KAFKA_").or_else(|| name.strip_prefix("HEADWATER_"))?;
+    const FOREIGN: &[&str] = &[
+        "HEAP_OPTS",
+        "OPTS",
+        "JVM_PERFORMANCE_OPTS",
+        "GC_LOG_OPTS",
+        "LOG4J_OPTS",
+        "JMX_OPTS",
+        "JMX_PORT",
+        "DEBUG",
+        "HOME",
+    ];
+    const OWN: &[&str] = &["LOG", "BOOTSTRAP", "CACHE", "BIN"];
+    let service_link = value.contains("://") && (rest.starts_with("PORT") || rest.contains("_PORT"))
+        || rest.contains("SERVICE_HOST")
+        || rest.contains("SERVICE_PORT")
+        || rest.ends_with("_TCP_ADDR")
+        || rest.ends_with("_TCP_PROTO")
+        || rest.ends_with("_TCP_PORT");
+    if rest.is_empty() || service_link || FOREIGN.contains(&rest) || OWN.contains(&rest) {
+        return None;
+    }
+    Some(rest.to_lowercase().replace("___", "-").replace("__", "\u{0}").replace('_', ".").replace('\u{0}', "_"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options() -> ServerOptions {
+        ServerOptions {
+            config: None,
+            store: None,
+            wal: None,
+            listen: None,
+            http: None,
+            overrides: Vec::new(),
+            log: String::new(),
+        }
+    }
+
+    fn env(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
+        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>().into_iter()
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("server.properties");
+        std::fs::write(
+            &file,
+            "# comment\nnum.partitions = 3\nlog.retention.hours:5\nlisteners=PLAINTEXT://\\\n  :9000\n",
+        )
+        .unwrap();
+        let mut given = options();
+        given.config = Some(file);
+        given.overrides = vec!["num.partitions=7".into()];
+        given.listen = Some("127.0.0.1:9100".into());
+        let settings = load(&given, env(&[("KAFKA_NUM_PARTITIONS", "5"), ("KAFKA_LOG_RETENTION_HOURS", "6")])).unwrap();
+        assert_eq!(settings.broker.int("num.partitions"), 7);
+        assert_eq!(settings.broker.int("log.retention.hours"), 6);
+        assert_eq!(settings.broker.listeners[0].to_string(), "PLAINTEXT://127.0.0.1:9100");
+    }
+
+    #[test]
+    fn a_mistake_names_its_source_and_the_likely_key() {
+        let mut given = options();
+        given.overrides = vec!["num.partition=7".into()];
+        let error = load(&given, env(&[])).unwrap_err().to_string();
+        assert!(error.contains("--override num.partition") && error.contains("num.partitions"), "{error}");
+    }
+
+    #[test]
+    fn kubernetes_service_links_are_not_configuration() {
+        let links =
+            [("KAFKA_PORT", "tcp://10.0.0.1:9092"), ("KAFKA_SERVICE_HOST", "10.0.0.1"), ("KAFKA_HEAP_OPTS", "-Xmx1G")];
+        assert!(load(&options(), env(&links)).is_ok());
+        assert_eq!(key_of_variable("KAFKA_A_B__C___D", "x").as_deref(), Some("a.b_c-d"));
+    }
+
+    #[test]
+    fn store_and_log_default_to_one_directory() {
+        let mut given = options();
+        given.overrides = vec!["log.dirs=/data/hw".into()];
+        let settings = load(&given, env(&[])).unwrap();
+        assert_eq!(
+            (settings.store.as_str(), settings.wal.as_path()),
+            ("file:///data/hw/store", Path::new("/data/hw/wal"))
+        );
+    }
+}

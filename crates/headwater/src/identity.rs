@@ -1,0 +1,94 @@
+//! `meta.properties`: which broker of which cluster keeps its files in a directory, with the layout that Kafka uses.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use base::{BrokerId, Entropy, Uuid};
+
+const FILE: &str = "meta.properties";
+
+/// What the directory says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster; unknown until metadata was read for the first time.
+    pub cluster_id: Option<String>,
+    /// The broker.
+    pub broker: BrokerId,
+    /// The directory's own id.
+    pub directory_id: Uuid,
+}
+
+/// Reads the directory's identity, or gives it one.
+///
+/// # Errors
+/// When the directory cannot be written or belongs to another broker.
+pub fn load(directory: &Path, broker: BrokerId, entropy: &Entropy) -> anyhow::Result<Identity> {
+    fs::create_dir_all(directory).with_context(|| {
+        format!("{} cannot be created; choose a writable directory with --override log.dirs=PATH", directory.display())
+    })?;
+    let path = directory.join(FILE);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let identity = Identity { cluster_id: None, broker, directory_id: entropy.uuid() };
+            store(directory, &identity)?;
+            return Ok(identity);
+        }
+        Err(error) => return Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    };
+    let value = |key: &str| {
+        text.lines()
+            .find_map(|line| line.split_once('=').filter(|(k, _)| k.trim() == key))
+            .map(|(_, v)| v.trim().to_owned())
+    };
+    let found = value("node.id").and_then(|id| id.parse().ok()).map(BrokerId);
+    if found.is_some_and(|found| found != broker) {
+        let found = found.unwrap_or_default();
+        bail!(
+            "{} belongs to broker {found}, but this broker's node.id is {broker}; set node.id={found} or another log.dirs",
+            directory.display()
+        );
+    }
+    let directory_id = value("directory.id").and_then(|id| Uuid::parse_str(&id).ok());
+    let Some(directory_id) = directory_id else {
+        bail!("{} has no valid directory.id; restore the file, or start with an empty directory", path.display());
+    };
+    Ok(Identity { cluster_id: value("cluster.id"), broker, directory_id })
+}
+
+/// Writes the identity durably.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn store(directory: &Path, identity: &Identity) -> anyhow::Result<()> {
+    let cluster = identity.cluster_id.as_ref().map_or_else(String::new, |id| format!("cluster.id={id}\n"));
+    let text = format!("version=1\nnode.id={}\ndirectory.id={}\n{cluster}", identity.broker, identity.directory_id);
+    let (path, fresh) = (directory.join(FILE), directory.join(format!("{FILE}.new")));
+    let write = || -> std::io::Result<()> {
+        let mut file = fs::File::create(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&fresh, &path)?;
+        fs::File::open(directory)?.sync_all()
+    };
+    write().with_context(|| format!("{} cannot be written", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_keeps_its_identity_and_refuses_another_broker() {
+        let dir = tempfile::tempdir().unwrap();
+        let entropy = Entropy::system();
+        let mut first = load(dir.path(), BrokerId(3), &entropy).unwrap();
+        first.cluster_id = Some("abc".into());
+        store(dir.path(), &first).unwrap();
+        assert_eq!(load(dir.path(), BrokerId(3), &entropy).unwrap(), first);
+        let error = load(dir.path(), BrokerId(4), &entropy).unwrap_err().to_string();
+        assert!(error.contains("node.id=3"), "{error}");
+    }
+}

@@ -1,0 +1,337 @@
+//! A broker's life: start, serve, drain.
+//!
+//! The order of the start is the design's: bind the addresses, lock and open the log's directory (so that a second process
+//! cannot fence a living first one by mistake), probe the store, take office and register, recover what former processes
+//! left, open a fresh log, and only then serve. "Ready" is said last.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use base::{Clock, Entropy, Incarnation};
+use blob::{Store, StoreOptions};
+use broker::config::BrokerConfig;
+use broker::{Broker, BrokerDeps, BrokerHandle, ImageDirectory, Listeners};
+use console::{Console, Readiness, Sources};
+use meta::{Endpoint, Meta, MetaHandle, MetaOptions, Registration, SnapshotPolicy, WalOptions};
+use partition::Partitions;
+use stream::catalogue::{CatalogueClient, WalPlace};
+use stream::engine::RecoverError;
+use stream::wal::{Access, BlockLog, BlockLogOptions, WalError};
+use stream::{Engine, EngineOptions};
+use telemetry::Metrics;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::banner::{self, Banner};
+use crate::cli::ServerOptions;
+use crate::config::{self, Settings};
+use crate::identity;
+
+/// The block log, in metadata.
+const WAL_KIND_BLOCK: i8 = 0;
+
+/// Starts a broker and serves until it is told to stop.
+pub fn run(options: &ServerOptions) -> anyhow::Result<()> {
+    telemetry::logs::init(telemetry::logs::Format::for_stderr(), &options.log)?;
+    let settings = config::load(options, std::env::vars())?;
+    if !settings.unneeded.is_empty() {
+        tracing::info!(keys = settings.unneeded.join(", "), "configuration keys of Kafka that change nothing here");
+    }
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
+    let outcome = runtime.block_on(serve(settings));
+    // Blocking work that is still under way (a read of a slow store) must not hold up the exit.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome
+}
+
+async fn serve(settings: Settings) -> anyhow::Result<()> {
+    let mut signals = Signals::new()?;
+    let clock = Clock::system();
+    let entropy = Entropy::system();
+    let listeners = Listeners::bind(&settings.broker).await?;
+    let console = match &settings.http {
+        Some(address) => Some(Console::bind(address).await.with_context(|| {
+            format!(
+                "HTTP cannot listen on {address}; free the port, choose another with --http HOST:PORT, or --http off"
+            )
+        })?),
+        None => None,
+    };
+    let http = console.as_ref().map(Console::address).transpose()?.map(|a| a.to_string());
+    let (ready, readiness) = watch::channel(Readiness::NotReady("starting".to_owned()));
+    let metrics = Metrics::new();
+
+    let mut identity = identity::load(&settings.directory, settings.broker.node_id, &entropy)?;
+    let log = open_log(&settings.wal)?;
+    let store = open_store(&settings.store, &clock, &entropy).await?;
+    if let Some(console) = console {
+        let (metrics, store) = (metrics.clone(), store.clone());
+        console.serve(Sources { metrics: Arc::new(move || render(&metrics, &store)), readiness });
+    }
+    let place = WalPlace { kind: WAL_KIND_BLOCK, location: settings.wal.display().to_string().into() };
+    let options = MetaOptions {
+        broker_id: settings.broker.node_id,
+        directory_id: identity.directory_id,
+        endpoints: endpoints(&listeners),
+        address: String::new(),
+        rack: settings.broker.rack.clone(),
+        wal: WalOptions { place: place.clone(), reach: String::new() },
+        cluster_id: identity.cluster_id.clone(),
+        snapshots: SnapshotPolicy::default(),
+        clock: clock.clone(),
+        entropy: entropy.clone(),
+    };
+    let (meta, registration) = Meta::start(store.clone(), options).await?;
+    if identity.cluster_id.is_none() {
+        identity.cluster_id = Some(registration.cluster_id.to_string());
+        identity::store(&settings.directory, &identity)?;
+    }
+    let me = registration.incarnation;
+    let catalogue: Arc<dyn CatalogueClient> = Arc::new(meta.clone());
+    let engine = Engine::new(engine_options(&settings.broker), store.clone(), catalogue, me, clock.clone());
+    let recovered = recover(&engine, &meta, &log, &settings.wal, &registration).await?;
+
+    let wal = log.create(me, &registration.cluster_id, engine.sink())?;
+    meta.open_incarnation(me, place).await?;
+    engine.attach(wal);
+    meta.activate(me).await?;
+
+    let directory = Arc::new(ImageDirectory::new(meta.clone(), me, settings.broker.clone()));
+    let partitions = Partitions::new(engine.clone(), directory, clock.clone(), partition::Options::default());
+    sweep(&partitions, &settings.broker);
+    let addresses: Vec<String> = listeners.addresses().iter().map(|(_, a)| a.to_string()).collect();
+    let deps = BrokerDeps {
+        meta: meta.clone(),
+        me,
+        partitions,
+        config: settings.broker,
+        metrics,
+        clock,
+        entropy,
+        store_name: store.name(),
+        console: http.clone(),
+    };
+    let broker = Broker::start(deps, listeners);
+    ready.send_replace(Readiness::Ready);
+    banner::print(&Banner {
+        broker: me.broker.0,
+        cluster: &registration.cluster_id,
+        addresses: &addresses,
+        store: &store.name(),
+        wal: &settings.wal.display().to_string(),
+        http: http.as_deref(),
+        recovered,
+    })?;
+
+    tokio::select! {
+        why = engine.failed() => bail!("{why}"),
+        why = meta.fenced() => bail!("another process took this broker's place ({why}); it recovers what this one had acknowledged"),
+        () = signals.stop() => {}
+    }
+    ready.send_replace(Readiness::NotReady("draining".to_owned()));
+    tokio::select! {
+        drained = drain(broker, &engine, &meta, &log, me) => drained,
+        () = signals.stop() => bail!("told to stop a second time: not drained; the next start recovers from the log"),
+        why = meta.fenced() => bail!("another process took this broker's place while it drained ({why})"),
+    }
+}
+
+async fn drain(
+    broker: BrokerHandle,
+    engine: &Engine,
+    meta: &MetaHandle,
+    log: &BlockLog,
+    me: Incarnation,
+) -> anyhow::Result<()> {
+    tracing::info!("draining: finishing requests, emptying the log into the store");
+    if !broker.shutdown().await {
+        tracing::warn!("some connections did not finish in time and were cut");
+    }
+    engine.drain().await?;
+    meta.unregister(me).await?;
+    log.remove(me)?;
+    tracing::info!("drained: everything is in the store");
+    Ok(())
+}
+
+fn open_log(path: &Path) -> anyhow::Result<Arc<BlockLog>> {
+    match BlockLog::open(BlockLogOptions::new(path, Access::Owner)) {
+        Ok(log) => Ok(Arc::new(log)),
+        Err(error @ WalError::InUse { .. }) => Err(error).with_context(|| {
+            format!(
+                "the write-ahead log at {} is in use; stop that broker, or give this one another log.dirs",
+                path.display()
+            )
+        }),
+        Err(error) => Err(error).with_context(|| {
+            format!(
+                "the write-ahead log at {} cannot be opened; choose a writable place with --wal PATH",
+                path.display()
+            )
+        }),
+    }
+}
+
+async fn open_store(url: &str, clock: &Clock, entropy: &Entropy) -> anyhow::Result<Store> {
+    let options = StoreOptions { clock: clock.clone(), entropy: entropy.clone(), ..StoreOptions::default() };
+    let store = Store::open(url, options).await?;
+    let report = blob::probe(&store, true).await?;
+    tracing::info!(store = %report.store, raced_keys = report.raced_keys, "the store keeps its promises");
+    Ok(store)
+}
+
+fn endpoints(listeners: &Listeners) -> Vec<Endpoint> {
+    let named = listeners.addresses();
+    named
+        .into_iter()
+        .map(|(name, address)| Endpoint {
+            name,
+            host: address.ip().to_string(),
+            port: address.port(),
+            security_protocol: 0,
+        })
+        .collect()
+}
+
+fn engine_options(config: &BrokerConfig) -> EngineOptions {
+    let bytes = |key: &str| u64::try_from(config.int(key)).unwrap_or(0);
+    EngineOptions {
+        log_cache_bytes: bytes("log.cache.bytes"),
+        block_cache_bytes: bytes("block.cache.bytes"),
+        ..EngineOptions::default()
+    }
+}
+
+/// Recovers every incarnation that registration assigned to this broker; says what there was.
+async fn recover(
+    engine: &Engine,
+    meta: &MetaHandle,
+    own: &Arc<BlockLog>,
+    own_path: &Path,
+    registration: &Registration,
+) -> anyhow::Result<Option<String>> {
+    let (mut records, mut bytes) = (0, 0);
+    for (incarnation, why) in &registration.damaged {
+        tracing::error!(%incarnation, %why, "a damaged log keeps its partitions offline; `headwater wal show` explains");
+    }
+    for former in &registration.recover {
+        let id = former.incarnation;
+        let is_own = Path::new(&*former.wal.location) == own_path;
+        let log = if is_own { own.clone() } else { stranger(&former.wal.location, id)? };
+        match engine.recover(&log, id, former.committed).await {
+            Ok(found) => {
+                records += found.records;
+                bytes += found.bytes;
+                meta.recovered(id, registration.incarnation, found.end).await?;
+                if is_own {
+                    own.remove(id)?;
+                }
+                tracing::info!(incarnation = %id, records = found.records, bytes = found.bytes, "recovered a former log");
+            }
+            Err(RecoverError::Damaged { at, why, .. }) => {
+                let reason = format!("at position {at}: {why}");
+                tracing::error!(incarnation = %id, reason, "a former log is damaged; its partitions stay offline until `headwater wal abandon {id}`");
+                meta.damaged(id, registration.incarnation, reason).await?;
+            }
+            Err(error) => {
+                return Err(error).with_context(|| {
+                    format!(
+                        "the log of {id} at {} must be read before this broker may serve; bring the directory or device \
+                         back, or give up what was not uploaded with `headwater wal abandon {id}`",
+                        former.wal.location
+                    )
+                });
+            }
+        }
+    }
+    Ok((records > 0).then(|| format!("{records} batches ({bytes} bytes) that the last process had acknowledged")))
+}
+
+/// A log that a former process wrote elsewhere.
+fn stranger(location: &str, id: Incarnation) -> anyhow::Result<Arc<BlockLog>> {
+    let missing = || {
+        format!(
+            "the log of {id} is at {location}, which cannot be opened; bring it back, or give up what was not uploaded \
+             with `headwater wal abandon {id}`"
+        )
+    };
+    if !Path::new(location).exists() {
+        bail!("{}", missing());
+    }
+    BlockLog::open(BlockLogOptions::new(location, Access::Taker)).map(Arc::new).with_context(missing)
+}
+
+/// Retention, for as long as the process lives.
+fn sweep(partitions: &Partitions, config: &BrokerConfig) {
+    let every = Duration::from_millis(u64::try_from(config.int("log.retention.check.interval.ms")).unwrap_or(300_000));
+    let partitions = partitions.clone();
+    base::task::spawn("retention", async move {
+        loop {
+            tokio::time::sleep(every).await;
+            let trimmed = partitions.sweep_retention().await;
+            if trimmed > 0 {
+                tracing::info!(partitions = trimmed, "retention moved log starts");
+            }
+        }
+    });
+}
+
+/// The registry, and the store's request counters, as one page.
+fn render(metrics: &Metrics, store: &Store) -> String {
+    use std::fmt::Write;
+    let mut page = metrics.render();
+    let end = page.trim_end().strip_suffix("# EOF").map_or(page.len(), str::len);
+    page.truncate(end);
+    page.push_str(
+        "# HELP headwater_store_requests Requests to the object store.\n# TYPE headwater_store_requests counter\n",
+    );
+    let rows = store.counters().rows;
+    for row in &rows {
+        for outcome in blob::Outcome::ALL {
+            let count = row.with_outcome(*outcome);
+            if count > 0 {
+                let (purpose, operation, outcome) = (row.purpose.label(), row.operation.label(), outcome.label());
+                // Writing to a string cannot fail.
+                let _ = writeln!(
+                    page,
+                    "headwater_store_requests_total{{purpose=\"{purpose}\",operation=\"{operation}\",outcome=\"{outcome}\"}} {count}"
+                );
+            }
+        }
+    }
+    page.push_str(
+        "# HELP headwater_store_bytes Bytes to and from the object store.\n# TYPE headwater_store_bytes counter\n",
+    );
+    for row in rows.iter().filter(|row| row.bytes > 0) {
+        let (purpose, operation) = (row.purpose.label(), row.operation.label());
+        let _ = writeln!(
+            page,
+            "headwater_store_bytes_total{{purpose=\"{purpose}\",operation=\"{operation}\"}} {}",
+            row.bytes
+        );
+    }
+    page.push_str("# EOF\n");
+    page
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    term: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { term: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
