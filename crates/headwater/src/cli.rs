@@ -73,6 +73,7 @@ pub struct Bootstrap {
     #[arg(
         long = "bootstrap-server",
         short = 'b',
+        global = true,
         value_name = "HOST:PORT",
         env = "HEADWATER_BOOTSTRAP",
         default_value = "127.0.0.1:9092"

@@ -39,7 +39,10 @@ impl HeadwaterOptions {
             binary: std::env::var_os("HEADWATER_BINARY").map_or_else(|| binary.to_owned(), PathBuf::from),
             store: format!("file://{}", directory.join("store").display()),
             wal: directory.join("wal"),
-            overrides: vec![("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned())],
+            overrides: vec![
+                ("group.initial.rebalance.delay.ms".to_owned(), "0".to_owned()),
+                ("log.dirs".to_owned(), directory.display().to_string()),
+            ],
             arguments: Vec::new(),
             environment: Vec::new(),
             start_timeout: Duration::from_secs(30),

@@ -1,0 +1,127 @@
+//! The program as its users meet it: real processes, real signals, real files.
+
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
+
+use testkit::process::free_port;
+use testkit::{Headwater, HeadwaterOptions};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_headwater");
+const STOP: Duration = Duration::from_secs(30);
+
+fn start(dir: &Path) -> Headwater {
+    let options = HeadwaterOptions::local(Path::new(BINARY), dir);
+    Headwater::start(options, &dir.join("broker.log")).unwrap()
+}
+
+/// Runs a client command to its end.
+fn run(broker: &Headwater, arguments: &[&str], input: &str) -> Output {
+    let mut child = Command::new(BINARY)
+        .args(arguments)
+        .args(["-b", &broker.bootstrap()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn done(broker: &Headwater, arguments: &[&str], input: &str) -> String {
+    let output = run(broker, arguments, input);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A broker that must not start; what it says.
+fn refused(arguments: &[&str]) -> String {
+    let output = Command::new(BINARY).args(["--http", "off"]).args(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn lines(numbers: std::ops::Range<u32>) -> String {
+    numbers.map(|n| format!("line {n} of the test\n")).collect()
+}
+
+#[test]
+fn what_was_acknowledged_is_there_after_every_kill() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = start(dir.path());
+    done(&broker, &["topic", "create", "kept", "-p", "2"], "");
+    for round in 0..6 {
+        let partition = (round % 2).to_string();
+        done(&broker, &["produce", "kept", "-p", &partition], &lines(round * 100..(round + 1) * 100));
+        broker.kill_and_restart().unwrap();
+    }
+    for partition in 0..2 {
+        let got = done(&broker, &["consume", "kept", "--from-beginning", "-e", "-p", &partition.to_string()], "");
+        let expected: String = (0..6).filter(|r| r % 2 == partition).map(|r| lines(r * 100..(r + 1) * 100)).collect();
+        assert_eq!(got, expected);
+    }
+    assert!(broker.stop(STOP).unwrap().success());
+}
+
+#[test]
+fn the_bucket_alone_holds_everything_after_a_stop() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = start(dir.path());
+    done(&broker, &["topic", "create", "kept", "-p", "1", "-c", "retention.ms=-1"], "");
+    done(&broker, &["produce", "kept", "-z", "zstd"], &lines(0..5_000));
+    assert!(broker.stop(STOP).unwrap().success());
+    let wal = broker.options().wal.clone();
+    std::fs::remove_dir_all(&wal).unwrap();
+    std::fs::remove_file(dir.path().join("meta.properties")).unwrap();
+    broker.up().unwrap();
+    assert_eq!(done(&broker, &["consume", "kept", "--from-beginning", "-e"], ""), lines(0..5_000));
+    assert!(done(&broker, &["topic", "describe", "kept"], "").contains("retention.ms"));
+}
+
+#[test]
+fn a_second_process_is_told_what_to_do_and_the_first_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = start(dir.path());
+    done(&broker, &["topic", "create", "kept"], "");
+    let (store, wal) = (broker.options().store.clone(), broker.options().wal.display().to_string());
+    let port = format!("127.0.0.1:{}", free_port().unwrap());
+    let elsewhere = dir.path().join("elsewhere");
+    let log_dirs = format!("log.dirs={}", elsewhere.display());
+    let third = format!("log.dirs={}", dir.path().join("third").display());
+
+    let same_files = refused(&["--store", &store, "--wal", &wal, "--listen", &port, "--override", &log_dirs]);
+    assert!(same_files.contains("in use by process"), "{same_files}");
+    let other_id = refused(&["--store", &store, "--listen", &port, "--override", &third, "--override", "node.id=77"]);
+    assert!(other_id.contains("one broker per bucket"), "{other_id}");
+    let busy = refused(&["--store", "memory://", "--listen", &broker.bootstrap(), "--override", &log_dirs]);
+    assert!(busy.contains("choose another with --listen"), "{busy}");
+    let unknown = refused(&["--override", "num.partition=3"]);
+    assert!(unknown.contains("did you mean num.partitions?"), "{unknown}");
+
+    done(&broker, &["produce", "kept"], "still here\n");
+    assert_eq!(done(&broker, &["consume", "kept", "--from-beginning", "-e"], ""), "still here\n");
+}
+
+#[test]
+fn the_same_id_elsewhere_takes_over_and_the_first_process_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut first = start(dir.path());
+    done(&first, &["topic", "create", "kept"], "");
+    done(&first, &["produce", "kept"], &lines(0..10));
+    // Another process with the same id, and files of its own, on the same store: it must find the first one's log.
+    let second_dir = dir.path().join("second");
+    std::fs::create_dir_all(&second_dir).unwrap();
+    let mut options = HeadwaterOptions::local(Path::new(BINARY), &second_dir);
+    options.store.clone_from(&first.options().store);
+    let second = Headwater::start(options, &second_dir.join("broker.log")).unwrap();
+    assert_eq!(done(&second, &["consume", "kept", "--from-beginning", "-e"], ""), lines(0..10));
+    done(&second, &["produce", "kept"], &lines(10..20));
+    // The first learns of it with its next append, at the latest, and acknowledges nothing more.
+    let late = run(&first, &["produce", "kept"], "too late\n");
+    assert!(!late.status.success(), "a fenced broker acknowledged an append");
+    let ended = first.process().unwrap().wait(STOP).unwrap();
+    assert_eq!(ended.code(), Some(1));
+    assert_eq!(done(&second, &["consume", "kept", "--from-beginning", "-e"], ""), lines(0..20));
+}
