@@ -1,4 +1,8 @@
-//! Hostile input: mutated frames at a live broker. Set `HEADWATER_HOSTILE_FRAMES` for the long run.
+//! Hostile input: mutated frames at a live broker. `HEADWATER_HOSTILE_FRAMES` sets another number of them.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use base::Entropy;
 use bytes::Bytes;
@@ -7,10 +11,10 @@ use tokio::net::TcpStream;
 use wire::messages::*;
 use wire::{Message, Request};
 
-use crate::support::{Client, Live, batch, encode, start};
+use crate::support::{Client, batch, encode, start};
 
-/// Frames sent on one connection before another is opened, if the broker does not close it first.
-const FRAMES_PER_CONNECTION: u64 = 50;
+/// Frames of the whole run.
+const FRAMES: u64 = 1_000_000;
 
 /// Every request that is served, in every version, with default content.
 fn seeds() -> Vec<Bytes> {
@@ -24,9 +28,13 @@ fn seeds() -> Vec<Bytes> {
     all::<MetadataRequest>(&mut seeds);
     all::<ApiVersionsRequest>(&mut seeds);
     all::<CreateTopicsRequest>(&mut seeds);
+    all::<DeleteTopicsRequest>(&mut seeds);
     all::<DeleteRecordsRequest>(&mut seeds);
+    all::<InitProducerIdRequest>(&mut seeds);
     all::<OffsetForLeaderEpochRequest>(&mut seeds);
     all::<DescribeConfigsRequest>(&mut seeds);
+    all::<AlterConfigsRequest>(&mut seeds);
+    all::<ListPartitionReassignmentsRequest>(&mut seeds);
     all::<IncrementalAlterConfigsRequest>(&mut seeds);
     all::<DescribeLogDirsRequest>(&mut seeds);
     all::<CreatePartitionsRequest>(&mut seeds);
@@ -90,36 +98,91 @@ fn mutate(seed: &[u8], mut random: u64) -> Vec<u8> {
     frame
 }
 
-/// Sends `frames` mutated frames and says how many connections the broker closed over them.
-pub async fn bombard(live: &Live, frames: u64) -> u64 {
-    let (seeds, entropy) = (seeds(), Entropy::system());
-    let (mut sent, mut closed) = (0, 0);
-    while sent < frames {
-        let stream = TcpStream::connect(live.address).await.expect("the broker still listens");
-        let (mut read, mut write) = stream.into_split();
-        let reading = base::task::spawn("drain", async move {
-            let mut sink = vec![0; 64 * 1024];
-            while read.read(&mut sink).await.is_ok_and(|read| read > 0) {}
-        });
-        for _ in 0..FRAMES_PER_CONNECTION {
-            let random = entropy.next_u64();
-            let frame = mutate(&seeds[(random % seeds.len() as u64) as usize], random);
-            sent += 1;
-            if write.write_all(&frame).await.is_err() {
-                closed += 1;
-                break;
-            }
-        }
-        reading.abort();
-    }
-    closed
+/// Connections that send at the same time.
+const SENDERS: u64 = 64;
+/// How long a frame may take to be answered. A parked fetch may take longer than anyone wants to wait.
+const ANSWER_WITHIN: Duration = Duration::from_millis(100);
+
+/// What a bombardment met.
+#[derive(Debug, Default)]
+pub struct Met {
+    /// Frames that the broker answered.
+    answered: u64,
+    /// Frames over which it closed the connection.
+    closed: u64,
+    /// Frames that it let wait for more, or that ask for no answer.
+    silent: u64,
 }
+
+/// Sends `frames` mutated frames, each after the broker has answered the one before or closed over it.
+pub async fn bombard(address: SocketAddr, frames: u64) -> Met {
+    let senders: Vec<_> =
+        (0..SENDERS).map(|_| base::task::spawn("sender", send(address, frames.div_ceil(SENDERS)))).collect();
+    let mut met = Met::default();
+    for sender in senders {
+        let one = sender.await.expect("a sender does not panic");
+        met.answered += one.answered;
+        met.closed += one.closed;
+        met.silent += one.silent;
+    }
+    met
+}
+
+async fn send(address: SocketAddr, frames: u64) -> Met {
+    let (seeds, entropy) = (seeds(), Entropy::system());
+    let (mut met, mut open) = (Met::default(), None);
+    let mut sink = vec![0; 64 * 1024];
+    for _ in 0..frames {
+        let mut stream = match open.take() {
+            Some(stream) => stream,
+            None => TcpStream::connect(address).await.expect("the broker still listens"),
+        };
+        let random = entropy.next_u64();
+        let frame = mutate(&seeds[(random % seeds.len() as u64) as usize], random);
+        if stream.write_all(&frame).await.is_err() {
+            met.closed += 1;
+            continue;
+        }
+        match tokio::time::timeout(ANSWER_WITHIN, stream.read(&mut sink)).await {
+            Ok(Ok(count @ 1..)) => {
+                met.answered += 1;
+                // The rest of a long answer is not worth waiting for.
+                open = (count < sink.len()).then_some(stream);
+            }
+            Ok(_) => met.closed += 1,
+            Err(_) => met.silent += 1,
+        }
+    }
+    met
+}
+
+/// Resident memory of this process, in KiB.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
+}
+
+const GROWTH_KIB_MAX: u64 = 192 * 1024;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mutated_frames_neither_stop_the_broker_nor_fill_its_memory() {
-    let frames = std::env::var("HEADWATER_HOSTILE_FRAMES").ok().and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    static PANICS: AtomicUsize = AtomicUsize::new(0);
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        PANICS.fetch_add(1, Ordering::SeqCst);
+        usual(panic);
+    }));
+    let frames = std::env::var("HEADWATER_HOSTILE_FRAMES").ok().and_then(|n| n.parse().ok()).unwrap_or(FRAMES);
     let live = start(&[("auto.create.topics.enable", "false")]).await;
-    bombard(&live, frames).await;
+    bombard(live.address, 2_000).await;
+    let before = resident_kib();
+    let met = bombard(live.address, frames).await;
+    assert_eq!(PANICS.load(Ordering::SeqCst), 0, "something panicked");
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < GROWTH_KIB_MAX, "memory grew by {grown} KiB");
+    let reached = met.answered > frames / 10 && met.closed > frames / 10;
+    assert!(reached, "too few frames were answered, or too few refused, to mean anything: {met:?}");
     let mut client = Client::connect(&live).await;
     let request = ApiVersionsRequest {
         client_software_name: "after".into(),
@@ -134,9 +197,9 @@ async fn mutated_frames_neither_stop_the_broker_nor_fill_its_memory() {
             if !used("headwater_request_memory_bytes ") && !used("headwater_reply_memory_bytes ") {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(std::time::Duration::from_secs(20), released).await.expect("all memory is given back");
+    tokio::time::timeout(Duration::from_secs(20), released).await.expect("all memory is given back");
     assert!(live.metrics.render().contains("reason=\"malformed\""), "some frames were refused");
 }
