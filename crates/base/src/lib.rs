@@ -3,6 +3,7 @@
 //!
 //! Layer 0: imports nothing of the project. Holds no policy and does no I/O of its own.
 
+pub mod aligned;
 pub mod checksum;
 pub mod clock;
 pub mod entropy;

@@ -21,8 +21,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base::aligned::{AlignedBuffer, PAGE};
 use base::{Entropy, task};
 use bytes::Bytes;
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::backend::{Backend, BoxFuture, ListPage, ObjectMeta, ReadRange};
@@ -151,14 +153,77 @@ fn io_error(operation: &'static str, key: &str, root: &Path, error: &io::Error) 
     }
 }
 
-/// Writes every slice of `body` to a fresh file and syncs it.
+/// Bodies from this size on are written past the page cache: nobody reads an object at once, and filling the cache costs
+/// more than the write itself.
+const DIRECT_BYTES_MIN: u64 = 1 << 20;
+/// Bytes of one direct write.
+const DIRECT_PIECE: usize = 1 << 20;
+
+/// Writes `body` to a fresh file and syncs it.
 fn write_synced(file: &File, body: &Payload) -> io::Result<()> {
-    let mut position = 0;
-    for part in body.parts() {
-        file.write_all_at(part, position)?;
-        position += part.len() as u64;
+    if body.len() < DIRECT_BYTES_MIN {
+        file.write_all_at(&body.to_contiguous(), 0)?;
+    } else if !set_direct(file, Direct::On) || !written_direct(file, body)? {
+        write_pieces(file, body)?;
     }
     file.sync_all()
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direct {
+    On,
+    Off,
+}
+
+/// Whether the file system went along.
+fn set_direct(file: &File, direct: Direct) -> bool {
+    let Ok(flags) = rustix::fs::fcntl_getfl(file) else { return false };
+    let flags = match direct {
+        Direct::On => flags | OFlags::DIRECT,
+        Direct::Off => flags - OFlags::DIRECT,
+    };
+    rustix::fs::fcntl_setfl(file, flags).is_ok()
+}
+
+/// Writes past the page cache; `false` when the file system accepts the flag and then refuses the writes.
+fn written_direct(file: &File, body: &Payload) -> io::Result<bool> {
+    match write_pieces(file, body) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            set_direct(file, Direct::Off);
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Gathers the slices into aligned pieces; what is left over after the last whole page goes through the cache.
+fn write_pieces(file: &File, body: &Payload) -> io::Result<()> {
+    let mut piece = AlignedBuffer::zeroed(DIRECT_PIECE);
+    let (mut filled, mut position) = (0, 0_u64);
+    for part in body.parts() {
+        let mut part = &part[..];
+        while !part.is_empty() {
+            let count = part.len().min(DIRECT_PIECE - filled);
+            piece.as_mut_slice()[filled..filled + count].copy_from_slice(&part[..count]);
+            filled += count;
+            part = &part[count..];
+            if filled == DIRECT_PIECE {
+                file.write_all_at(piece.as_slice(), position)?;
+                position += filled as u64;
+                filled = 0;
+            }
+        }
+    }
+    let whole = filled - filled % PAGE;
+    file.write_all_at(&piece.as_slice()[..whole], position)?;
+    if filled > whole {
+        if !set_direct(file, Direct::Off) {
+            return Err(io::Error::other("direct I/O cannot be ended on a file of the store"));
+        }
+        file.write_all_at(&piece.as_slice()[whole..filled], position + whole as u64)?;
+    }
+    Ok(())
 }
 
 impl Backend for LocalBackend {

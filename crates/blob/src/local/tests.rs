@@ -85,3 +85,23 @@ async fn writing_to_dev_full_reports_a_full_disk() {
     let error = write_synced(&full, &Payload::from(b"x")).unwrap_err();
     assert!(matches!(io_error("put", "k", Path::new("/x"), &error), StoreError::Full { .. }));
 }
+
+#[tokio::test]
+async fn a_large_object_of_any_length_and_cut_comes_back_whole() {
+    let pattern: Vec<u8> = (0..3 << 20).map(|n: u32| (n ^ (n >> 9)) as u8).collect();
+    for place in ["/dev/shm", "."] {
+        let directory = tempfile::tempdir_in(place).unwrap();
+        let store = open(directory.path()).await;
+        for (length, cut) in
+            [(1 << 20, 4096), ((1 << 20) + 1, 61), ((2 << 20) - 1, 16_461), (3 << 20, 3 << 20), (2_500_000, 999)]
+        {
+            let mut body = Payload::new();
+            for part in pattern[..length].chunks(cut) {
+                body.push(Bytes::copy_from_slice(part));
+            }
+            store.put("large", body).await.unwrap();
+            let back = store.get("large", ReadRange::Whole).await.unwrap();
+            assert!(back == pattern[..length], "{length} bytes in slices of {cut} on {place}");
+        }
+    }
+}

@@ -20,9 +20,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::Incarnation;
+use base::aligned::AlignedBuffer;
 
 use super::WalError;
-use super::buffer::AlignedBuffer;
 use super::file::{FileBlock, Lock, Transfer, lock};
 use super::layout::{DevicePage, HEADER_PAGES, PAGE};
 use super::log::{Access, write_page};

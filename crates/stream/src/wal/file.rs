@@ -6,9 +6,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use base::aligned::AlignedBuffer;
 use rustix::fs::{FlockOperation, Mode, OFlags};
 
-use super::buffer::AlignedBuffer;
 use super::layout::PAGE;
 use super::volume::BlockFile;
 

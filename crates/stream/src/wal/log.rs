@@ -223,7 +223,7 @@ impl BlockLog {
         let segment_bytes = self.volume.segment_bytes();
         let header = HeaderPage { stamp, segment_bytes, cluster_id: cluster_id.to_owned() };
         let trim = TrimPage { stamp, sequence: 1, trimmed: WalPosition(0), assigned: 0 };
-        let mut pages = super::buffer::AlignedBuffer::zeroed(HEADER_PAGES * PAGE);
+        let mut pages = base::aligned::AlignedBuffer::zeroed(HEADER_PAGES * PAGE);
         let bytes = pages.as_mut_slice();
         bytes[..PAGE].copy_from_slice(&header.encode());
         bytes[TrimPage::offset(1) as usize..][..PAGE].copy_from_slice(&trim.encode());
@@ -252,7 +252,7 @@ impl BlockLog {
             let reason = header.page.err().unwrap_or_else(|| "its header cannot be opened".to_owned());
             return Err(WalError::Damaged { incarnation, reason });
         };
-        let mut buffer = super::buffer::AlignedBuffer::zeroed(PAGE);
+        let mut buffer = base::aligned::AlignedBuffer::zeroed(PAGE);
         buffer.as_mut_slice().copy_from_slice(&fence_page(page.stamp, FenceState::Fenced));
         file.write_at(buffer.as_slice(), FENCE_OFFSET)
             .map_err(|source| WalError::io(format!("fencing WAL incarnation {incarnation}"), source))
@@ -340,7 +340,7 @@ impl BlockLog {
         let failed = |source| WalError::io(format!("reading the WAL headers of {}", self.volume.path()), source);
         let mut headers = Vec::new();
         for (name, named) in self.volume.headers().map_err(failed)? {
-            let mut pages = super::buffer::AlignedBuffer::zeroed(HEADER_PAGES * PAGE);
+            let mut pages = base::aligned::AlignedBuffer::zeroed(HEADER_PAGES * PAGE);
             let (file, page) = match self.volume.open_header(&name) {
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => (None, Err(error.to_string())),
                 Err(error) => return Err(failed(error)),
@@ -365,7 +365,7 @@ impl BlockLog {
     fn scan(&self) -> Result<Vec<Scanned>, WalError> {
         let failed = |source| WalError::io(format!("reading the WAL segments of {}", self.volume.path()), source);
         let mut segments = Vec::new();
-        let mut buffer = super::buffer::AlignedBuffer::zeroed(PAGE);
+        let mut buffer = base::aligned::AlignedBuffer::zeroed(PAGE);
         for id in self.volume.segments().map_err(failed)? {
             let read = self.volume.open_segment(id).and_then(|file| {
                 file.read_at(buffer.as_mut_slice(), 0)?;
@@ -422,7 +422,7 @@ impl BlockLog {
 
 /// Writes one page, from memory that direct I/O accepts.
 pub(crate) fn write_page(file: &dyn BlockFile, page: &super::layout::Page, offset: u64) -> std::io::Result<()> {
-    let mut buffer = super::buffer::AlignedBuffer::zeroed(PAGE);
+    let mut buffer = base::aligned::AlignedBuffer::zeroed(PAGE);
     buffer.as_mut_slice().copy_from_slice(page);
     file.write_at(buffer.as_slice(), offset)
 }

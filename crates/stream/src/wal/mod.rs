@@ -29,7 +29,6 @@
 //! - The first failed write or sync ends the log: no acknowledgement follows and nothing is tried again (I-8).
 //! - A full disk is met where segments are prepared: the writer waits, nobody fails.
 
-pub mod buffer;
 pub mod device;
 pub mod directory;
 mod file;

@@ -15,13 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use base::aligned::AlignedBuffer;
 use base::{Incarnation, Offset, StreamEpoch, StreamId, TimestampMs, WalPosition};
 use bytes::Bytes;
 use memchr::memmem;
 use thiserror::Error;
 
 use super::WalError;
-use super::buffer::AlignedBuffer;
 use super::layout::{PAGE, RECORD_HEADER, RecordHeader, SegmentPage, Stamp, TrimPage};
 use super::log::{Header, Scanned};
 use super::volume::BlockFile;

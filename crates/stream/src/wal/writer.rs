@@ -15,10 +15,10 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use base::aligned::AlignedBuffer;
 use base::{WalPosition, task};
 use parking_lot::{Condvar, Mutex};
 
-use super::buffer::AlignedBuffer;
 use super::layout::{FENCE_OFFSET, FenceState, PAGE, RECORD_HEADER, RecordHeader, SegmentPage, TrimPage, fence_state};
 use super::log::{Pool, write_page};
 use super::volume::{BlockFile, SegmentId, Volume, is_full};

@@ -1,6 +1,7 @@
 //! Page-aligned memory for direct I/O.
 
-use super::layout::PAGE;
+/// Alignment that direct I/O needs on every device.
+pub const PAGE: usize = 4096;
 
 /// A zeroed byte buffer whose first byte lies at a page boundary, as `O_DIRECT` demands. Without unsafe code: a page too
 /// much is allocated and the slice begins inside it.
