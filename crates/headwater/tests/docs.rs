@@ -1,0 +1,43 @@
+//! The configuration reference is made from the definitions that the broker reads; `HEADWATER_WRITE_DOCS=1` writes it anew.
+
+use std::fmt::Write;
+
+use broker::config::BROKER_KEYS;
+use partition::config::TOPIC_KEYS;
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn row(page: &mut String, name: &str, kind: &str, default: &str, doc: &str) {
+    writeln!(page, "| `{name}` | {} | {} | {} |", kind.to_lowercase(), cell(default), cell(doc)).unwrap();
+}
+
+fn reference() -> String {
+    let mut page = String::from(
+        "# Configuration\n\nKeys come, in rising precedence, from a properties file (`headwater FILE`), from environment variables \
+         (`KAFKA_NUM_PARTITIONS` or\n`HEADWATER_NUM_PARTITIONS` is `num.partitions`; `__` stands for `_`, `___` for `-`), from \
+         `--override KEY=VALUE`, and from the\nflags `--store`, `--wal`, `--listen` and `--http`. An unknown key is an error; a key of Kafka's \
+         that changes nothing here is\nlisted once in the log.\n\n## Broker keys\n\n| Key | Type | Default | What it does |\n|---|---|---|---|\n",
+    );
+    for key in BROKER_KEYS {
+        row(&mut page, key.name, &format!("{:?}", key.kind), key.default.unwrap_or("–"), key.doc);
+    }
+    page.push_str("\n## Topic keys\n\nSet at creation or later; the broker key named like it, where there is one, sets the default.\n\n");
+    page.push_str("| Key | Type | Default | What it does |\n|---|---|---|---|\n");
+    for key in TOPIC_KEYS {
+        let default = if key.default.is_empty() { "–" } else { key.default };
+        row(&mut page, key.name, &format!("{:?}", key.kind), default, key.doc);
+    }
+    page
+}
+
+#[test]
+fn the_configuration_reference_is_what_the_broker_reads() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/configuration.md");
+    let page = reference();
+    if std::env::var_os("HEADWATER_WRITE_DOCS").is_some() {
+        std::fs::write(path, &page).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(path).unwrap(), page, "run this test with HEADWATER_WRITE_DOCS=1");
+}
