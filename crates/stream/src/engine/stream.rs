@@ -199,9 +199,10 @@ impl Stream {
         self.shared.epoch
     }
 
-    /// First offset that is kept.
+    /// First offset that is kept. A trim that went to the catalogue by another way than [`Self::trim`] counts too.
     pub fn start(&self) -> Offset {
-        self.shared.start()
+        let view = self.engine.catalogue.view();
+        view.stream(self.id()).map_or(self.shared.start(), |state| self.shared.start().max(state.start))
     }
 
     /// End of what is durable and may be read or acknowledged.

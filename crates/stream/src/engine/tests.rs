@@ -11,8 +11,8 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::Fragments;
-use crate::catalogue::WalPlace;
 use crate::catalogue::local::LocalCatalogue;
+use crate::catalogue::{TrimRequest, WalPlace};
 use crate::wal::log::Access;
 use crate::wal::{BlockLog, BlockLogOptions};
 
@@ -286,6 +286,21 @@ async fn a_checkpoint_describes_exactly_the_end_that_its_commit_made_durable() {
     stream.trim(state.end).await.unwrap();
     assert_eq!(stream.last_checkpoint().await.unwrap().unwrap().0, offset);
     assert!(matches!(stream.fetch(Offset(3), Offset(200), 100, true).await, Err(FetchError::OutOfRange { .. })));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trim_by_way_of_the_catalogue_moves_the_start_of_an_open_stream() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
+    let stream = broker.open(id);
+    for i in 0..10 {
+        broker.append(&stream, i, b"x").await.unwrap();
+    }
+    let trim = TrimRequest { stream: id, epoch: stream.epoch(), start: Offset(4) };
+    durable.catalogue.trim(vec![trim]).await.unwrap()[0].clone().unwrap();
+    assert_eq!(stream.start(), Offset(4));
+    assert!(matches!(stream.fetch(Offset(3), Offset(10), 100, true).await, Err(FetchError::OutOfRange { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]
