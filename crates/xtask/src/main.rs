@@ -1,5 +1,6 @@
 //! The project's chores: `cargo xtask <chore>`. CI calls the same entry points a developer calls.
 
+mod bench;
 mod test;
 mod workspace;
 
@@ -19,10 +20,17 @@ struct Cli {
 enum Chore {
     /// Install whatever the tests need and run them all
     Test(test::Options),
+    /// Measure speed and size beside Apache Kafka and this machine's limits
+    Bench {
+        /// Arguments of the `bench` program; `--help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<()> {
     match Cli::parse().chore {
         Chore::Test(options) => test::run(&options),
+        Chore::Bench { args } => bench::run(&args),
     }
 }

@@ -1,0 +1,75 @@
+//! The machine's own limits, measured in the same run: loopback TCP and synced writes to the disk.
+
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Result, anyhow};
+use base::Clock;
+use base::aligned::AlignedBuffer;
+
+use crate::report::Report;
+
+const LENGTH: Duration = Duration::from_secs(3);
+const FILE_BYTES: u64 = 512 << 20;
+
+/// Measures both.
+pub fn measure(directory: &Path, report: &mut Report) -> Result<()> {
+    report.limit("loopback TCP, one stream of 64 KiB writes, MB/s", loopback()?);
+    for bytes in [4 << 10, 64 << 10, 512 << 10] {
+        let (rate, micros) = synced_writes(directory, bytes)?;
+        report.limit(&format!("synced writes of {} KiB, MB/s", bytes >> 10), rate);
+        report.limit(&format!("synced writes of {} KiB, mean µs", bytes >> 10), micros);
+    }
+    Ok(())
+}
+
+fn loopback() -> Result<f64> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let address = listener.local_addr()?;
+    let reader = base::task::spawn_thread("reader", move || -> std::io::Result<u64> {
+        let (mut stream, _) = listener.accept()?;
+        let (mut buffer, mut total) = (vec![0; 256 << 10], 0);
+        loop {
+            match stream.read(&mut buffer)? {
+                0 => return Ok(total),
+                count => total += count as u64,
+            }
+        }
+    })?;
+    let mut stream = TcpStream::connect(address)?;
+    let (clock, piece) = (Clock::system(), vec![1; 64 << 10]);
+    let before = clock.monotonic();
+    while clock.monotonic() - before < LENGTH {
+        stream.write_all(&piece)?;
+    }
+    drop(stream);
+    let total = reader.join().map_err(|_| anyhow!("the reader panicked"))??;
+    Ok(total as f64 / 1e6 / (clock.monotonic() - before).as_secs_f64())
+}
+
+/// As the log writes: direct and synced, into a file that was filled before. MB/s and mean microseconds.
+fn synced_writes(directory: &Path, bytes: usize) -> Result<(f64, f64)> {
+    let path = directory.join("synced-writes");
+    let flags = rustix::fs::OFlags::DIRECT | rustix::fs::OFlags::DSYNC;
+    let plain = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
+    let zeros = vec![0; 1 << 20];
+    for at in (0..FILE_BYTES).step_by(1 << 20) {
+        plain.write_all_at(&zeros, at)?;
+    }
+    plain.sync_all()?;
+    let file = OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(&path)?;
+    let (clock, piece) = (Clock::system(), AlignedBuffer::zeroed(bytes));
+    let before = clock.monotonic();
+    let mut writes = 0_u64;
+    while clock.monotonic() - before < LENGTH {
+        file.write_all_at(piece.as_slice(), writes * bytes as u64 % FILE_BYTES)?;
+        writes += 1;
+    }
+    let taken = (clock.monotonic() - before).as_secs_f64();
+    std::fs::remove_file(path)?;
+    Ok((writes as f64 * bytes as f64 / 1e6 / taken, taken * 1e6 / writes as f64))
+}
