@@ -1,0 +1,206 @@
+//! Classic consumer groups and committed offsets, as Kafka's `GroupMetadataManager` and `OffsetMetadataManager`.
+//!
+//! [`Groups`] is the machine of one partition of `__consumer_offsets`. Its replicated state ([`stored`]) is what the log
+//! says: offsets, and of each group the last generation whose assignment was written. Its soft state ([`classic`]) is the
+//! groups as members see them: who waits, which generation is being formed, when sessions end. After a load soft state
+//! begins at the stored generation, as after a move of Kafka's coordinator: members that are still there go on in it.
+//!
+//! ```text
+//!            join                     all joined, or time is up               leader's sync is durable
+//!  Empty ─────────► PreparingRebalance ───────────────────► CompletingRebalance ───────────────► Stable
+//!    ▲                    ▲  │ nobody left                      │ join, leave, expiry               │
+//!    └────────────────────┼──┘                                  │                                   │
+//!                         └─────────────────────────────────────┴───────────────────────────────────┘
+//! ```
+//!
+//! One file per kind of request: [`join`], [`sync`], [`membership`] (heartbeat, leave), [`offsets`] (commit, fetch, delete),
+//! [`admin`] (describe, list, delete groups); [`rebalance`] moves groups from state to state, [`expiry`] does what is due.
+//! Nothing here does I/O or waits: a request that waits for others leaves the sending end of its answer in the group.
+
+pub mod admin;
+pub mod classic;
+pub mod expiry;
+pub mod join;
+pub mod membership;
+pub mod offsets;
+mod rebalance;
+pub mod records;
+pub mod stored;
+pub mod sync;
+mod timers;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use base::Entropy;
+use hashbrown::HashMap;
+use wire::Str;
+
+use crate::GroupConfig;
+use crate::runtime::{Machine, Output, Record, ReplayError};
+use classic::ClassicGroup;
+use records::GroupRecord;
+use stored::Stored;
+use timers::{Timer, Timers};
+
+/// Whether a topic exists.
+pub type TopicExists = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
+/// Who sent a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Client {
+    /// The request's version.
+    pub version: i16,
+    /// The client's id.
+    pub id: String,
+    /// Its address, as Java prints it.
+    pub host: String,
+}
+
+/// What follows once a group's records are durable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum After {
+    /// The leader's assignment is stored: members get it.
+    AssignmentStored {
+        /// The group.
+        group: Str,
+        /// The generation that it is for.
+        generation: i32,
+    },
+    /// A static member's new id is stored: the member hears it.
+    StaticMemberStored {
+        /// The group.
+        group: Str,
+        /// The new id.
+        member: Str,
+        /// The leader before, for clients that cannot be told to skip the assignment.
+        leader_before: Str,
+        /// Whether the client understands `skip_assignment` (JoinGroup v9).
+        skips_assignment: bool,
+    },
+}
+
+/// What a decision of the group machine yields.
+pub type Out<'a> = Output<'a, After>;
+
+/// The groups of one partition of `__consumer_offsets`.
+pub struct Groups {
+    config: Arc<GroupConfig>,
+    entropy: Entropy,
+    topic_exists: TopicExists,
+    stored: Stored,
+    live: HashMap<Str, ClassicGroup>,
+    timers: Timers,
+}
+
+/// What moving a group from state to state needs besides the group.
+struct Step<'s, 'a> {
+    config: &'s GroupConfig,
+    timers: &'s mut Timers,
+    out: &'s mut Out<'a>,
+}
+
+impl Groups {
+    /// No groups.
+    pub fn new(config: Arc<GroupConfig>, entropy: Entropy, topic_exists: TopicExists) -> Self {
+        Self {
+            config,
+            entropy,
+            topic_exists,
+            stored: Stored::default(),
+            live: HashMap::new(),
+            timers: Timers::default(),
+        }
+    }
+
+    /// The replicated state.
+    #[cfg(test)]
+    pub fn stored(&self) -> &Stored {
+        &self.stored
+    }
+
+    /// A group as it is now.
+    #[cfg(test)]
+    pub fn group(&self, id: &str) -> Option<&ClassicGroup> {
+        self.live.get(id)
+    }
+
+    /// A group that exists, with what is needed to move it on.
+    fn step<'s, 'a>(&'s mut self, id: &str, out: &'s mut Out<'a>) -> Option<(&'s mut ClassicGroup, Step<'s, 'a>)> {
+        let group = self.live.get_mut(id)?;
+        Some((group, Step { config: &self.config, timers: &mut self.timers, out }))
+    }
+
+    /// Forgets a group that nobody is in and nothing is stored of, now or soon.
+    fn forget_if_nothing(&mut self, id: &str, out: &Out<'_>) {
+        let abandoned = self.live.get(id).is_some_and(ClassicGroup::is_abandoned);
+        if !abandoned || self.stored.group(id).is_some() || !out.records.is_empty() {
+            return;
+        }
+        if !out.pending().any(|record| group_of(record).is_some_and(|group| group == *id)) {
+            self.live.remove(id);
+        }
+    }
+}
+
+/// The group that a record is about.
+fn group_of(record: &Record) -> Option<Str> {
+    let key = Record { key: record.key.clone(), value: None };
+    match records::decode(&key) {
+        Ok(GroupRecord::Offset { group, .. } | GroupRecord::Group { group, .. }) => Some(group),
+        Ok(GroupRecord::Other) | Err(_) => None,
+    }
+}
+
+impl Machine for Groups {
+    type After = After;
+
+    fn replay(&mut self, record: &Record) -> Result<(), ReplayError> {
+        self.stored.replay(record)
+    }
+
+    fn loaded(&mut self, out: &mut Out<'_>) {
+        self.live = self
+            .stored
+            .groups()
+            .map(|(id, stored)| {
+                let group = match &stored.metadata {
+                    Some(value) => ClassicGroup::from_value(id.clone(), value),
+                    // Only offsets: a group without members that never had a protocol.
+                    None => ClassicGroup::new(id.clone()),
+                };
+                (id.clone(), group)
+            })
+            .collect();
+        self.begin_sessions(out);
+        self.forget_absent_topics(out);
+        self.timers.set(out.now.monotonic_ms + self.config.offsets_retention_check_ms, Timer::Retention);
+    }
+
+    fn durable(&mut self, after: After, out: &mut Out<'_>) {
+        match after {
+            After::AssignmentStored { group, generation } => self.assignment_stored(&group, generation, out),
+            After::StaticMemberStored { group, member, leader_before, skips_assignment } => {
+                self.static_member_stored(&group, &member, leader_before, skips_assignment);
+            }
+        }
+    }
+
+    fn tick(&mut self, out: &mut Out<'_>) {
+        self.expire_due(out);
+    }
+
+    fn next_deadline_ms(&self) -> Option<u64> {
+        self.timers.next_ms()
+    }
+
+    fn snapshot_records(&self) -> u64 {
+        self.stored.record_count()
+    }
+
+    fn snapshot(&self, each: &mut dyn FnMut(Record)) {
+        self.stored.snapshot(each);
+    }
+}

@@ -1,0 +1,178 @@
+//! Committed offsets: commit, fetch, delete.
+
+use std::collections::BTreeSet;
+
+use wire::{ErrorCode, Str};
+
+use super::classic::{ClassicGroup, GroupState};
+use super::expiry::push_tombstone;
+use super::records::{self, GroupRecord, owned};
+use super::stored::{CommittedOffset, Offsets};
+use super::{Groups, Out};
+
+/// The version from which a commit into a group that does not exist is told so.
+const GROUP_ID_NOT_FOUND_FROM: i16 = 9;
+
+/// Who commits.
+#[derive(Clone, Copy, Debug)]
+pub struct Committer<'r> {
+    /// The request's version.
+    pub version: i16,
+    /// The group.
+    pub group: &'r Str,
+    /// The generation, or negative for a consumer that assigns itself.
+    pub generation: i32,
+    /// The member, or empty.
+    pub member: &'r Str,
+    /// Its instance id.
+    pub instance: Option<&'r Str>,
+}
+
+/// An offset to commit.
+#[derive(Clone, Debug)]
+pub struct NewOffset {
+    /// Of which topic.
+    pub topic: Str,
+    /// Of which partition.
+    pub partition: i32,
+    /// The offset.
+    pub offset: i64,
+    /// Leader epoch of the last record consumed, or -1.
+    pub leader_epoch: i32,
+    /// The consumer's own text.
+    pub metadata: Option<Str>,
+}
+
+impl Groups {
+    /// Commits offsets, each with its own outcome. `retention_ms` is the request's own, if it has one.
+    ///
+    /// # Errors
+    /// Why none was committed.
+    pub fn commit(
+        &mut self,
+        committer: &Committer<'_>,
+        retention_ms: Option<i64>,
+        offsets: &[NewOffset],
+        out: &mut Out<'_>,
+    ) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
+        let id = committer.group.as_str();
+        if !self.live.contains_key(id) {
+            if committer.generation >= 0 {
+                let from = GROUP_ID_NOT_FOUND_FROM;
+                let old = committer.version < from;
+                return Err(if old { ErrorCode::IllegalGeneration } else { ErrorCode::GroupIdNotFound });
+            }
+            let id = owned(committer.group);
+            self.live.insert(id.clone(), ClassicGroup::new(id));
+        }
+        let outcome = match self.step(id, out) {
+            Some((group, mut step)) => check_commit(group, committer).map(|()| {
+                if matches!(group.state, GroupState::Stable | GroupState::PreparingRebalance) {
+                    step.renew_session(group, committer.member);
+                }
+                let now = step.out.now.wall.0;
+                let expires = retention_ms.map(|retention| now.saturating_add(retention));
+                let metadata_max = step.config.offset_metadata_bytes_max;
+                let commit = |offset: &NewOffset| {
+                    let metadata = offset.metadata.clone().unwrap_or_default();
+                    if metadata.len() > metadata_max {
+                        return Err(ErrorCode::OffsetMetadataTooLarge);
+                    }
+                    let value = CommittedOffset {
+                        offset: offset.offset,
+                        leader_epoch: offset.leader_epoch,
+                        metadata,
+                        commit_timestamp: now,
+                        expire_timestamp: expires,
+                    };
+                    let record = records::offset(&group.id, &offset.topic, offset.partition, Some(&value));
+                    let record = record.map_err(|_| ErrorCode::UnknownServerError)?;
+                    if record.bytes() > step.out.record_bytes_max {
+                        return Err(ErrorCode::InvalidCommitOffsetSize);
+                    }
+                    step.out.records.push(record);
+                    Ok(())
+                };
+                offsets.iter().map(commit).collect()
+            }),
+            None => Err(ErrorCode::UnknownServerError),
+        };
+        self.forget_if_nothing(id, out);
+        outcome
+    }
+
+    /// A group's committed offsets.
+    pub fn committed(&self, group: &str) -> Option<&Offsets> {
+        self.stored.group(group).map(|stored| &stored.offsets)
+    }
+
+    /// Removes committed offsets, each with its own outcome: those of topics that members subscribe to stay.
+    ///
+    /// # Errors
+    /// Why none was removed.
+    pub fn delete_offsets(
+        &mut self,
+        id: &Str,
+        asked: &[(Str, i32)],
+        out: &mut Out<'_>,
+    ) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
+        let group = self.live.get(id.as_str()).ok_or(ErrorCode::GroupIdNotFound)?;
+        if group.state != GroupState::Empty && !group.uses_consumer_protocol() {
+            return Err(ErrorCode::NonEmptyGroup);
+        }
+        let there = self.offset_keys(id, out);
+        let mut outcomes = Vec::with_capacity(asked.len());
+        for (topic, partition) in asked {
+            if group.is_subscribed(topic) {
+                outcomes.push(Err(ErrorCode::GroupSubscribedToTopic));
+                continue;
+            }
+            if there.contains(&(topic.clone(), *partition)) {
+                push_tombstone(id, topic, *partition, out);
+            }
+            outcomes.push(Ok(()));
+        }
+        Ok(outcomes)
+    }
+
+    /// The offsets that a group has or will have once everything decided is replayed.
+    pub(super) fn offset_keys(&self, id: &str, out: &Out<'_>) -> BTreeSet<(Str, i32)> {
+        let mut keys = BTreeSet::new();
+        for (topic, partitions) in self.committed(id).into_iter().flatten() {
+            keys.extend(partitions.keys().map(|partition| (topic.clone(), *partition)));
+        }
+        for record in out.pending() {
+            match records::decode(record) {
+                Ok(GroupRecord::Offset { group, topic, partition, value }) if group == *id => {
+                    if value.is_some() {
+                        keys.insert((topic, partition));
+                    } else {
+                        keys.remove(&(topic, partition));
+                    }
+                }
+                _ => {}
+            }
+        }
+        keys
+    }
+}
+
+/// Kafka's `ClassicGroup.validateOffsetCommit`.
+fn check_commit(group: &ClassicGroup, committer: &Committer<'_>) -> Result<(), ErrorCode> {
+    if committer.generation < 0 && group.state == GroupState::Empty {
+        // An operator, or a consumer that assigns itself.
+        return Ok(());
+    }
+    if committer.generation < 0 && committer.member.is_empty() && committer.instance.is_none() {
+        return Err(ErrorCode::UnknownMemberId);
+    }
+    group.check_member(committer.member, committer.instance)?;
+    if committer.generation != group.generation {
+        return Err(ErrorCode::IllegalGeneration);
+    }
+    if group.state == GroupState::CompletingRebalance {
+        // The member knows the new generation and has no assignment in it yet.
+        return Err(ErrorCode::RebalanceInProgress);
+    }
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! The group machine's records, in the layouts of Kafka's `__consumer_offsets`.
+//!
+//! | Record | Key | Value version written |
+//! |---|---|---|
+//! | a committed offset | `OffsetCommitKey` (type 1; type 0 is read too) | 3, or 1 with an expiry time of its own |
+//! | a group's generation | `GroupMetadataKey` (type 2) | 3 |
+//!
+//! A null value says that there is no such offset or group any more. Records of Kafka's newer group types are passed over.
+
+use bytes::Bytes;
+use wire::records::{
+    GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue, RecordKey, decode_key, decode_versioned,
+    encode_key, encode_versioned, record_type,
+};
+use wire::{DecodeError, EncodeError, Str};
+
+use super::stored::CommittedOffset;
+use crate::runtime::{Record, ReplayError};
+
+/// `OffsetCommitKey` before Kafka 0.9; the layout is the same.
+const LEGACY_OFFSET_COMMIT: i16 = 0;
+const OFFSET_COMMIT: i16 = OffsetCommitKey::RECORD_TYPE;
+const GROUP_METADATA: i16 = GroupMetadataKey::RECORD_TYPE;
+
+/// Value version with a leader epoch.
+const OFFSET_VALUE_VERSION: i16 = 3;
+/// The only value version with an expiry time of its own; it has no leader epoch.
+const EXPIRING_OFFSET_VALUE_VERSION: i16 = 1;
+const GROUP_VALUE_VERSION: i16 = 3;
+
+/// What a record says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GroupRecord {
+    /// An offset was committed, or is gone.
+    Offset {
+        /// By which group.
+        group: Str,
+        /// Of which topic.
+        topic: Str,
+        /// Of which partition.
+        partition: i32,
+        /// `None`: gone.
+        value: Option<CommittedOffset>,
+    },
+    /// A group has a new generation, or is gone.
+    Group {
+        /// The group.
+        group: Str,
+        /// `None`: gone.
+        value: Option<GroupMetadataValue>,
+    },
+    /// Not ours.
+    Other,
+}
+
+/// Text of its own memory: what is decoded shares the buffer that it came in.
+pub(super) fn owned(text: &Str) -> Str {
+    Str::from(text.as_str())
+}
+
+/// Bytes of their own memory.
+pub(super) fn owned_bytes(bytes: &Bytes) -> Bytes {
+    Bytes::copy_from_slice(bytes)
+}
+
+fn refused(kind: &'static str, error: &DecodeError) -> ReplayError {
+    let why = error.to_string();
+    match error {
+        DecodeError::UnsupportedVersion { .. } => ReplayError::Newer { kind, why },
+        _ => ReplayError::Malformed { kind, why },
+    }
+}
+
+/// Reads a record.
+pub fn decode(record: &Record) -> Result<GroupRecord, ReplayError> {
+    let kind = record_type(&record.key).map_err(|error| refused("an unknown kind", &error))?;
+    match kind {
+        LEGACY_OFFSET_COMMIT | OFFSET_COMMIT => {
+            let refused = |error| refused("a committed offset", &error);
+            let key = decode_offset_key(record, kind).map_err(refused)?;
+            let value = record.value.clone().map(decode_versioned::<OffsetCommitValue>).transpose().map_err(refused)?;
+            Ok(GroupRecord::Offset {
+                group: key.group,
+                topic: key.topic,
+                partition: key.partition,
+                value: value.map(|value| CommittedOffset::from_value(&value)),
+            })
+        }
+        GROUP_METADATA => {
+            let refused = |error| refused("group metadata", &error);
+            let key: GroupMetadataKey = decode_key(record.key.clone()).map_err(refused)?;
+            let value = record.value.clone().map(decode_versioned).transpose().map_err(refused)?;
+            Ok(GroupRecord::Group { group: key.group, value })
+        }
+        _ => Ok(GroupRecord::Other),
+    }
+}
+
+fn decode_offset_key(record: &Record, kind: i16) -> Result<OffsetCommitKey, DecodeError> {
+    if kind == OFFSET_COMMIT {
+        return decode_key(record.key.clone());
+    }
+    let key: wire::records::LegacyOffsetCommitKey = decode_key(record.key.clone())?;
+    Ok(OffsetCommitKey { group: key.group, topic: key.topic, partition: key.partition })
+}
+
+/// The record of a committed offset, or of its end.
+pub fn offset(
+    group: &Str,
+    topic: &Str,
+    partition: i32,
+    value: Option<&CommittedOffset>,
+) -> Result<Record, EncodeError> {
+    let key = OffsetCommitKey { group: group.clone(), topic: topic.clone(), partition };
+    let value = value.map(|offset| {
+        let expires = offset.expire_timestamp.is_some();
+        let version = if expires { EXPIRING_OFFSET_VALUE_VERSION } else { OFFSET_VALUE_VERSION };
+        encode_versioned(&offset.to_value(), version)
+    });
+    Ok(Record { key: encode_key(&key)?, value: value.transpose()? })
+}
+
+/// The record of a group's generation, or of its end.
+pub fn group(group: &Str, value: Option<&GroupMetadataValue>) -> Result<Record, EncodeError> {
+    let key = GroupMetadataKey { group: group.clone() };
+    let value = value.map(|value| encode_versioned(value, GROUP_VALUE_VERSION)).transpose()?;
+    Ok(Record { key: encode_key(&key)?, value })
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::records::group_metadata_value::MemberMetadata;
+
+    use super::*;
+
+    fn hex(bytes: &Bytes) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Bytes that Kafka's `GroupCoordinatorRecordHelpers` writes, field by field.
+    #[test]
+    fn a_committed_offset_has_kafkas_bytes() {
+        let value = CommittedOffset {
+            offset: 258,
+            leader_epoch: 7,
+            metadata: "m".into(),
+            commit_timestamp: 1_000,
+            expire_timestamp: None,
+        };
+        let record = offset(&"g".into(), &"t".into(), 3, Some(&value)).unwrap();
+        // type 1 · "g" · "t" · partition 3
+        assert_eq!(hex(&record.key), concat!("0001", "000167", "000174", "00000003"));
+        // version 3 · offset · leader epoch · metadata · commit time
+        let expected = concat!("0003", "0000000000000102", "00000007", "00016d", "00000000000003e8");
+        assert_eq!(hex(record.value.as_ref().unwrap()), expected);
+        let again = GroupRecord::Offset { group: "g".into(), topic: "t".into(), partition: 3, value: Some(value) };
+        assert_eq!(decode(&record).unwrap(), again);
+    }
+
+    #[test]
+    fn an_offset_that_expires_by_itself_is_written_in_version_1() {
+        let value = CommittedOffset {
+            offset: 1,
+            leader_epoch: -1,
+            metadata: "".into(),
+            commit_timestamp: 2,
+            expire_timestamp: Some(3),
+        };
+        let record = offset(&"g".into(), &"t".into(), 0, Some(&value)).unwrap();
+        let expected = concat!("0001", "0000000000000001", "0000", "0000000000000002", "0000000000000003");
+        assert_eq!(hex(record.value.as_ref().unwrap()), expected);
+        assert!(matches!(decode(&record).unwrap(), GroupRecord::Offset { value: Some(read), .. } if read == value));
+    }
+
+    #[test]
+    fn group_metadata_has_kafkas_bytes() {
+        let value = GroupMetadataValue {
+            protocol_type: "consumer".into(),
+            generation: 5,
+            protocol: Some("range".into()),
+            leader: Some("a-1".into()),
+            current_state_timestamp: 9,
+            members: vec![MemberMetadata {
+                member_id: "a-1".into(),
+                group_instance_id: None,
+                client_id: "a".into(),
+                client_host: "/::1".into(),
+                rebalance_timeout: 60_000,
+                session_timeout: 45_000,
+                subscription: Bytes::from_static(&[1, 2]),
+                assignment: Bytes::from_static(&[3]),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let record = group(&"g".into(), Some(&value)).unwrap();
+        assert_eq!(hex(&record.key), concat!("0002", "000167"));
+        let expected = concat!(
+            "0003",
+            "0008636f6e73756d6572", // protocol type
+            "00000005",             // generation
+            "000572616e6765",       // protocol
+            "0003612d31",           // leader
+            "0000000000000009",     // state time
+            "00000001",             // members
+            "0003612d31",           // member id
+            "ffff",                 // instance id
+            "000161",               // client id
+            "00042f3a3a31",         // client host
+            "0000ea60",             // rebalance timeout
+            "0000afc8",             // session timeout
+            "000000020102",         // subscription
+            "0000000103",           // assignment
+        );
+        assert_eq!(hex(record.value.as_ref().unwrap()), expected);
+        assert_eq!(decode(&record).unwrap(), GroupRecord::Group { group: "g".into(), value: Some(value) });
+    }
+
+    #[test]
+    fn tombstones_and_strangers_are_told_apart() {
+        let gone = offset(&"g".into(), &"t".into(), 1, None).unwrap();
+        assert!(matches!(decode(&gone).unwrap(), GroupRecord::Offset { value: None, .. }));
+        let legacy = Record { key: Bytes::from([&[0, 0], &gone.key[2..]].concat()), value: None };
+        assert_eq!(decode(&legacy).unwrap(), decode(&gone).unwrap());
+        let consumer_group = Record { key: Bytes::from_static(b"\0\x03\0\x01g"), value: None };
+        assert_eq!(decode(&consumer_group).unwrap(), GroupRecord::Other);
+        let short = Record { key: Bytes::from_static(b"\0\x01\0\x09g"), value: None };
+        assert!(matches!(decode(&short), Err(ReplayError::Malformed { .. })));
+        let newer = Record { value: Some(Bytes::from_static(b"\0\x63")), ..gone };
+        assert!(matches!(decode(&newer), Err(ReplayError::Newer { .. })));
+    }
+}

@@ -1,0 +1,47 @@
+//! The named bounds of coordinators (I-10). What an operator may want to move is in [`crate::GroupConfig`].
+
+use std::time::Duration;
+
+/// Bytes of records that one batch gathers from waiting writes; also bounded by the topic's `max.message.bytes`.
+pub const BATCH_BYTES_MAX: usize = 256 * 1024;
+
+/// Bytes that a batch has besides its records' keys and values: its header, and per record lengths and deltas.
+pub const BATCH_OVERHEAD_BYTES: usize = 61;
+
+/// As [`BATCH_OVERHEAD_BYTES`], per record.
+pub const RECORD_OVERHEAD_BYTES: usize = 36;
+
+/// Batches of one shard that are appended and not durable yet; further writes gather meanwhile.
+pub const BATCHES_IN_FLIGHT_MAX: usize = 8;
+
+/// Writes of one shard that are not durable yet; further requests are refused, and clients ask again.
+pub const WRITES_WAITING_MAX: usize = 100_000;
+
+/// Bytes read at a time when a shard is loaded.
+pub const LOAD_READ_BYTES: usize = 1024 * 1024;
+
+/// Bytes of one batch decompressed when a shard is loaded.
+pub const LOAD_BATCH_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Shards that the start loads at the same time.
+pub const LOAD_CONCURRENCY: usize = 4;
+
+/// How long a request waits for its shard to load before it is told to ask again.
+pub const LOAD_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How long a shard that could not be loaded is left alone.
+pub const LOAD_RETRY: Duration = Duration::from_secs(1);
+
+/// Records appended since the last snapshot that are never worth another one.
+pub const SNAPSHOT_RECORDS_MIN: u64 = 10_000;
+
+/// A snapshot is written after this many times as many records as it has itself, so that it costs a bounded part of all
+/// writes and a load reads a bounded multiple of the state.
+pub const SNAPSHOT_RECORDS_FACTOR: u64 = 2;
+
+/// A member that joined for the first time and hears nothing for this long is forgotten, Kafka's
+/// `group.new.member.join.timeout.ms`.
+pub const NEW_MEMBER_JOIN_TIMEOUT_MS: u64 = 5 * 60 * 1000;
+
+/// The longest sleep of the timer task, so that a clock that jumps is noticed.
+pub const TIMER_SLEEP_MAX: Duration = Duration::from_secs(60);

@@ -1,0 +1,484 @@
+//! A shard: one machine over one log, and the queue of its writes.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use base::{Clock, Offset};
+use bytes::Bytes;
+use hashbrown::{HashMap, HashSet};
+use parking_lot::Mutex;
+use thiserror::Error;
+use tokio::sync::{Notify, oneshot, watch};
+
+use super::load::Loaded;
+use super::marker::{Edge, Marker, is_marker};
+use super::{Log, LogId, Machine, Moment, Output, Record, writer};
+use crate::limits::{
+    BATCH_BYTES_MAX, BATCH_OVERHEAD_BYTES, SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN, WRITES_WAITING_MAX,
+};
+
+/// "No deadline" in an atomic.
+pub(super) const NEVER: u64 = u64::MAX;
+
+/// Why a shard did not do what it was asked. What a failed write decided may or may not stand in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ShardError {
+    /// The log is being replayed.
+    #[error("the coordinator is loading")]
+    Loading,
+    /// This broker does not coordinate it, or not any more.
+    #[error("this broker is not the coordinator")]
+    NotCoordinator,
+    /// The internal topic does not exist and could not be made.
+    #[error("the coordinator is not available")]
+    NotAvailable,
+    /// Too much waits to be written.
+    #[error("the coordinator has too many writes waiting")]
+    Overloaded,
+}
+
+/// Keeps a shard from loading while the writer of the one before it may still append: its records would follow, unseen, on
+/// what the new shard has read.
+pub(super) type Turn = Arc<tokio::sync::Mutex<()>>;
+
+/// The moment on a clock.
+pub(crate) fn moment(clock: &Clock) -> Moment {
+    Moment { monotonic_ms: clock.monotonic().as_millis() as u64, wall: clock.now() }
+}
+
+/// One machine over one log.
+pub struct Shard<M: Machine> {
+    pub(super) index: i32,
+    pub(super) id: LogId,
+    pub(super) log: Arc<dyn Log>,
+    /// Held by whoever writes to the log or loads from it.
+    pub(super) turn: Turn,
+    pub(super) clock: Clock,
+    state: Mutex<State<M>>,
+    /// Tells the writer that more waits.
+    pub(super) more: Notify,
+    /// When the machine is next due.
+    deadline_ms: AtomicU64,
+    /// Wakes the timer task when a deadline came nearer.
+    timer: Arc<Notify>,
+    /// `true` once the shard is loaded or never will be.
+    settled: watch::Sender<bool>,
+}
+
+enum State<M: Machine> {
+    Loading,
+    Active(Box<Active<M>>),
+    Closed,
+}
+
+struct Active<M: Machine> {
+    machine: M,
+    /// Decided and not replayed; the first `sent` of them are appended.
+    writes: VecDeque<Write<M::After>>,
+    sent: usize,
+    /// Whether a writer runs.
+    writing: bool,
+    /// Everything below is replayed.
+    replayed: Offset,
+    /// Records since the last snapshot began.
+    since_snapshot: u64,
+    /// Whether a snapshot is in the queue, and the offset where it begins once that is known.
+    snapshot: Option<Option<Offset>>,
+}
+
+/// Part of a decision that fits one batch.
+#[derive(Debug)]
+pub(super) struct Write<A> {
+    records: Vec<Record>,
+    bytes: usize,
+    kind: Kind,
+    after: Vec<A>,
+    done: Option<oneshot::Sender<()>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Decision,
+    SnapshotBegin,
+    SnapshotPart,
+    SnapshotEnd,
+}
+
+impl<A> Write<A> {
+    fn new(kind: Kind, records: Vec<Record>) -> Self {
+        let bytes = records.iter().map(Record::bytes).sum();
+        Self { records, bytes, kind, after: Vec::new(), done: None }
+    }
+
+    pub fn records(&self) -> &[Record] {
+        &self.records
+    }
+}
+
+/// What a decision is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// A request; refused when too much waits.
+    Request,
+    /// Nothing but to wait for what was decided before.
+    Barrier,
+    /// What is due.
+    Tick,
+}
+
+/// A batch for the writer to append.
+pub(super) struct Batch {
+    pub bytes: Result<Bytes, records::RecordsError>,
+    pub writes: usize,
+    pub records: u64,
+}
+
+/// What the shard wants done after a batch was replayed.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Applied {
+    Fine,
+    /// A snapshot is complete: the log may start here.
+    Trim(Offset),
+    /// The records could not be replayed, or are not where they should be.
+    Broken(String),
+}
+
+impl<M: Machine> Shard<M> {
+    pub(super) fn new(
+        index: i32,
+        id: LogId,
+        log: Arc<dyn Log>,
+        turn: Turn,
+        clock: Clock,
+        timer: Arc<Notify>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            index,
+            id,
+            log,
+            turn,
+            clock,
+            state: Mutex::new(State::Loading),
+            more: Notify::new(),
+            deadline_ms: AtomicU64::new(NEVER),
+            timer,
+            settled: watch::Sender::new(false),
+        })
+    }
+
+    /// The shard's number: the partition of the internal topic.
+    pub fn index(&self) -> i32 {
+        self.index
+    }
+
+    /// Whether it is loaded and was not discarded.
+    pub fn is_active(&self) -> bool {
+        matches!(*self.state.lock(), State::Active(_))
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(*self.state.lock(), State::Closed)
+    }
+
+    /// Waits until it is loaded or never will be.
+    pub async fn settled(&self) {
+        // The sender lives in `self`.
+        let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
+    }
+
+    /// Looks at the machine.
+    ///
+    /// # Errors
+    /// [`ShardError`] unless the shard is loaded.
+    pub fn read<R>(&self, look: impl FnOnce(&M) -> R) -> Result<R, ShardError> {
+        match &*self.state.lock() {
+            State::Active(active) => Ok(look(&active.machine)),
+            State::Loading => Err(ShardError::Loading),
+            State::Closed => Err(ShardError::NotCoordinator),
+        }
+    }
+
+    /// Decides something and waits until it is durable.
+    ///
+    /// # Errors
+    /// [`ShardError`]; after [`ShardError::NotCoordinator`] what was decided may or may not stand.
+    pub async fn write<R>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
+    ) -> Result<R, ShardError> {
+        let (result, done) = self.decide(decide, Purpose::Request)?;
+        if let Some(done) = done {
+            done.await.map_err(|_| ShardError::NotCoordinator)?;
+        }
+        Ok(result)
+    }
+
+    /// Looks at the machine once everything decided so far is durable.
+    ///
+    /// # Errors
+    /// As [`Shard::write`].
+    pub async fn read_stable<R>(self: &Arc<Self>, look: impl FnOnce(&M) -> R) -> Result<R, ShardError> {
+        if let (_, Some(done)) = self.decide(|_, _| (), Purpose::Barrier)? {
+            done.await.map_err(|_| ShardError::NotCoordinator)?;
+        }
+        self.read(look)
+    }
+
+    /// Does what is due.
+    pub(super) fn tick(self: &Arc<Self>) {
+        // A shard that is loading or gone has nothing due.
+        let _ = self.decide(|machine, out| machine.tick(out), Purpose::Tick);
+    }
+
+    pub(super) fn deadline_ms(&self) -> u64 {
+        self.deadline_ms.load(Ordering::Acquire)
+    }
+
+    /// Decides under the lock. The receiver is there if something must become durable first.
+    fn decide<R>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
+        purpose: Purpose,
+    ) -> Result<(R, Option<oneshot::Receiver<()>>), ShardError> {
+        let mut state = self.state.lock();
+        let active = match &mut *state {
+            State::Active(active) => &mut **active,
+            State::Loading => return Err(ShardError::Loading),
+            State::Closed => return Err(ShardError::NotCoordinator),
+        };
+        if purpose == Purpose::Request && active.writes.len() >= WRITES_WAITING_MAX {
+            return Err(ShardError::Overloaded);
+        }
+        let max = self.batch_bytes_max();
+        let mut out = Output::new(moment(&self.clock), max, Some(&active.writes));
+        let result = decide(&mut active.machine, &mut out);
+        let Output { records, after, .. } = out;
+        let waits = !records.is_empty() || (purpose == Purpose::Barrier && !active.writes.is_empty());
+        let done = waits.then(|| {
+            let (done, waiting) = oneshot::channel();
+            active.queue(records, after, Some(done), max);
+            waiting
+        });
+        self.after_change(active);
+        Ok((result, done))
+    }
+
+    /// Starts the writer if something waits, and tells the timer task what is due.
+    fn after_change(self: &Arc<Self>, active: &mut Active<M>) {
+        if active.sent < active.writes.len() {
+            if active.writing {
+                self.more.notify_one();
+            } else {
+                active.writing = true;
+                base::task::spawn("coordinator-writer", writer::run(self.clone()));
+            }
+        }
+        let due = active.machine.next_deadline_ms().unwrap_or(NEVER);
+        if due < self.deadline_ms.swap(due, Ordering::AcqRel) {
+            self.timer.notify_one();
+        }
+    }
+
+    fn batch_bytes_max(&self) -> usize {
+        self.log.batch_bytes_max().saturating_sub(BATCH_OVERHEAD_BYTES)
+    }
+
+    /// The machine is loaded.
+    pub(super) fn activate(self: &Arc<Self>, mut machine: M, loaded: &Loaded) {
+        let mut state = self.state.lock();
+        if !matches!(*state, State::Loading) {
+            return;
+        }
+        let max = self.batch_bytes_max();
+        let mut out = Output::new(moment(&self.clock), max, None);
+        machine.loaded(&mut out);
+        let Output { records, after, .. } = out;
+        let mut active = Box::new(Active {
+            machine,
+            writes: VecDeque::new(),
+            sent: 0,
+            writing: false,
+            replayed: loaded.end,
+            since_snapshot: loaded.records_since_snapshot,
+            snapshot: None,
+        });
+        if !records.is_empty() {
+            active.queue(records, after, None, max);
+        }
+        active.maybe_snapshot(max);
+        self.after_change(&mut active);
+        *state = State::Active(active);
+        drop(state);
+        self.settled.send_replace(true);
+    }
+
+    /// Discards the machine with everything that waits in it.
+    pub(super) fn close(&self) {
+        let before = std::mem::replace(&mut *self.state.lock(), State::Closed);
+        self.deadline_ms.store(NEVER, Ordering::Release);
+        self.settled.send_replace(true);
+        self.more.notify_one();
+        // Outside the lock: dropping it answers everybody who waits.
+        drop(before);
+    }
+
+    /// The next batch to append: as many waiting writes as fit.
+    pub(super) fn take_batch(&self) -> Option<Batch> {
+        let mut state = self.state.lock();
+        let State::Active(active) = &mut *state else { return None };
+        let max = BATCH_BYTES_MAX.min(self.batch_bytes_max());
+        let (mut writes, mut bytes) = (0, 0);
+        for write in active.writes.iter().skip(active.sent) {
+            // A snapshot begins a batch, so that the log can be cut there.
+            let apart = write.kind == Kind::SnapshotBegin || bytes + write.bytes > max;
+            if writes > 0 && apart {
+                break;
+            }
+            writes += 1;
+            bytes += write.bytes;
+        }
+        if writes == 0 {
+            return None;
+        }
+        let taken = active.writes.iter().skip(active.sent).take(writes);
+        let records = taken.clone().map(|write| write.records.len() as u64).sum();
+        let bytes = if records == 0 {
+            Ok(Bytes::new())
+        } else {
+            super::record::batch(taken.flat_map(|write| &write.records), self.clock.now())
+        };
+        active.sent += writes;
+        Some(Batch { bytes, writes, records })
+    }
+
+    /// Whether the writer may go: nothing waits and nothing is on its way.
+    pub(super) fn rest(&self) -> bool {
+        match &mut *self.state.lock() {
+            State::Active(active) if active.sent < active.writes.len() => false,
+            State::Active(active) => {
+                active.writing = false;
+                true
+            }
+            State::Loading | State::Closed => true,
+        }
+    }
+
+    /// A batch is durable: replays it. `base` is `None` for a batch without records.
+    pub(super) fn applied(self: &Arc<Self>, writes: usize, base: Option<Offset>) -> Applied {
+        let mut done = Vec::new();
+        let mut outcome = Applied::Fine;
+        let mut state = self.state.lock();
+        let State::Active(active) = &mut *state else { return Applied::Fine };
+        let active = &mut **active;
+        if let Some(base) = base
+            && base != active.replayed
+        {
+            let why = format!("somebody else wrote into the log: {base} follows {}", active.replayed);
+            return Applied::Broken(why);
+        }
+        let max = self.batch_bytes_max();
+        for _ in 0..writes {
+            let Some(write) = active.writes.pop_front() else { break };
+            active.sent -= 1;
+            match active.apply(&write) {
+                Ok(Some(start)) => outcome = Applied::Trim(start),
+                Ok(None) => {}
+                Err(error) => return Applied::Broken(error.to_string()),
+            }
+            if !write.after.is_empty() {
+                let mut out = Output::new(moment(&self.clock), max, Some(&active.writes));
+                write.after.into_iter().for_each(|after| active.machine.durable(after, &mut out));
+                let Output { records, after, .. } = out;
+                if !records.is_empty() {
+                    active.queue(records, after, None, max);
+                }
+            }
+            done.extend(write.done);
+        }
+        active.maybe_snapshot(max);
+        self.after_change(active);
+        drop(state);
+        // A requester that went away does not undo what stands.
+        for done in done {
+            let _ = done.send(());
+        }
+        outcome
+    }
+}
+
+impl<M: Machine> Active<M> {
+    /// Queues a decision, in pieces that fit a batch each; the last one carries what follows from it.
+    fn queue(&mut self, records: Vec<Record>, after: Vec<M::After>, done: Option<oneshot::Sender<()>>, max: usize) {
+        let max = max.min(BATCH_BYTES_MAX);
+        let mut piece = Vec::new();
+        let mut bytes = 0;
+        for record in records {
+            if bytes + record.bytes() > max && !piece.is_empty() {
+                self.writes.push_back(Write::new(Kind::Decision, std::mem::take(&mut piece)));
+                bytes = 0;
+            }
+            bytes += record.bytes();
+            piece.push(record);
+        }
+        self.writes.push_back(Write { after, done, ..Write::new(Kind::Decision, piece) });
+    }
+
+    /// Replays a write. Returns where the log may start when it ends a snapshot.
+    fn apply(&mut self, write: &Write<M::After>) -> Result<Option<Offset>, super::ReplayError> {
+        let base = self.replayed;
+        for record in &write.records {
+            if !is_marker(&record.key) {
+                self.machine.replay(record)?;
+            }
+        }
+        self.replayed = base + write.records.len() as u64;
+        match write.kind {
+            Kind::Decision => self.since_snapshot += write.records.len() as u64,
+            Kind::SnapshotBegin => self.snapshot = Some(Some(base)),
+            Kind::SnapshotPart => {}
+            Kind::SnapshotEnd => return Ok(self.snapshot.take().flatten()),
+        }
+        Ok(None)
+    }
+
+    /// Queues a snapshot if one is worth it.
+    fn maybe_snapshot(&mut self, max: usize) {
+        let worth = SNAPSHOT_RECORDS_MIN.max(self.machine.snapshot_records().saturating_mul(SNAPSHOT_RECORDS_FACTOR));
+        if self.snapshot.is_some() || self.since_snapshot < worth {
+            return;
+        }
+        let records = self.state_after_queue();
+        let (snapshot, count) = (self.replayed.kafka(), records.len() as i64);
+        let marker = |edge| vec![Marker { edge, snapshot, records: count }.encode()];
+        self.since_snapshot = 0;
+        self.snapshot = Some(None);
+        self.writes.push_back(Write::new(Kind::SnapshotBegin, marker(Edge::Begin)));
+        let first_part = self.writes.len();
+        self.queue(records, Vec::new(), None, max);
+        self.writes.iter_mut().skip(first_part).for_each(|write| write.kind = Kind::SnapshotPart);
+        self.writes.push_back(Write::new(Kind::SnapshotEnd, marker(Edge::End)));
+    }
+
+    /// The replicated state as it will be once everything in the queue is replayed.
+    fn state_after_queue(&self) -> Vec<Record> {
+        let mut overlay: HashMap<&Bytes, &Record> = HashMap::new();
+        for record in self.writes.iter().flat_map(|write| &write.records) {
+            overlay.insert(&record.key, record);
+        }
+        let mut records = Vec::new();
+        let mut seen = HashSet::new();
+        self.machine.snapshot(&mut |record| {
+            if let Some(newer) = overlay.get(&record.key) {
+                if newer.value.is_some() && seen.insert(newer.key.clone()) {
+                    records.push((*newer).clone());
+                }
+            } else {
+                records.push(record);
+            }
+        });
+        let rest = overlay.values().filter(|record| record.value.is_some() && !seen.contains(&record.key));
+        records.extend(rest.map(|record| (*record).clone()));
+        records
+    }
+}

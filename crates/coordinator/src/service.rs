@@ -1,0 +1,272 @@
+//! What request handlers call: one method per group API, from a typed request to a typed response.
+//!
+//! A method finds the group's shard, has the machine decide, and waits until that is durable and, for joins and syncs, until
+//! the group answers. Methods for offsets are in [`offsets`], for operators in [`admin`].
+
+mod admin;
+mod offsets;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use base::{Clock, Entropy};
+use hashbrown::HashSet;
+use imbl::ordmap::DiffItem;
+use meta::MetaHandle;
+use parking_lot::Mutex;
+use partition::Partitions;
+use tokio::task::JoinHandle;
+use wire::messages::leave_group_request::MemberIdentity;
+use wire::messages::leave_group_response::MemberResponse;
+use wire::messages::{
+    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse,
+    SyncGroupRequest, SyncGroupResponse,
+};
+use wire::{ErrorCode, Str};
+
+use crate::GroupConfig;
+use crate::group::classic::refused_join;
+use crate::group::{Client, Groups};
+use crate::runtime::{Shard, ShardError, Shards};
+use crate::topic::{CONSUMER_OFFSETS, TopicLogs, ensure, partition_count, partition_for};
+
+/// Who sent a request, and in which version.
+pub type ClientContext = Client;
+
+/// What a [`GroupCoordinator`] is made of.
+pub struct GroupCoordinatorDeps {
+    /// The metadata.
+    pub meta: MetaHandle,
+    /// The partitions that this broker leads.
+    pub partitions: Partitions,
+    /// Configuration.
+    pub config: GroupConfig,
+    /// Source of time.
+    pub clock: Clock,
+    /// Source of member ids.
+    pub entropy: Entropy,
+}
+
+/// The group coordinator of this broker. Cheap to clone.
+#[derive(Clone)]
+pub struct GroupCoordinator(Arc<Inner>);
+
+struct Inner {
+    meta: MetaHandle,
+    config: Arc<GroupConfig>,
+    shards: Shards<Groups>,
+    stopped: AtomicBool,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// A group's requests: to the shard that has the group.
+type GroupShard = Arc<Shard<Groups>>;
+
+impl From<ShardError> for ErrorCode {
+    fn from(error: ShardError) -> Self {
+        match error {
+            ShardError::NotCoordinator => Self::NotCoordinator,
+            ShardError::NotAvailable => Self::CoordinatorNotAvailable,
+            ShardError::Loading | ShardError::Overloaded => Self::CoordinatorLoadInProgress,
+        }
+    }
+}
+
+impl GroupCoordinator {
+    /// Starts the coordinator: its timer, its look at the metadata, and the loading of what is there.
+    pub fn start(deps: GroupCoordinatorDeps) -> Self {
+        let GroupCoordinatorDeps { meta, partitions, config, clock, entropy } = deps;
+        let config = Arc::new(config);
+        let logs = TopicLogs { topic: CONSUMER_OFFSETS, partitions, meta: meta.clone() };
+        let (view, group_config) = (meta.clone(), config.clone());
+        let shards = Shards::new(Arc::new(logs), clock, move |_| {
+            let view = view.clone();
+            let exists = Arc::new(move |topic: &str| view.image().topic(topic).is_some());
+            Groups::new(group_config.clone(), entropy.clone(), exists)
+        });
+        let inner = Inner { meta, config, shards, stopped: AtomicBool::new(false), tasks: Mutex::default() };
+        let this = Self(Arc::new(inner));
+        let timer = base::task::spawn("group-timer", run_timer(this.0.shards.clone()));
+        let follower = base::task::spawn("group-metadata-follower", follow(this.0.shards.clone(), this.0.meta.clone()));
+        this.0.tasks.lock().extend([timer, follower]);
+        // So that sessions of members that did not survive end, and first requests find their shard loaded.
+        for index in 0..partition_count(&this.0.meta, CONSUMER_OFFSETS).unwrap_or(0) {
+            // A shard that is not here is another broker's.
+            let _ = this.0.shards.open(index);
+        }
+        this
+    }
+
+    /// Stops: whoever waits is told to look for the coordinator again, as is everybody from here on.
+    pub fn shutdown(&self) {
+        self.0.stopped.store(true, Ordering::Release);
+        self.0.tasks.lock().drain(..).for_each(|task| task.abort());
+        self.0.shards.stop();
+    }
+
+    /// The partition of `__consumer_offsets` that has the group; makes the topic if it is not there yet.
+    ///
+    /// # Errors
+    /// [`ShardError::NotAvailable`] when the topic cannot be made.
+    pub async fn partition_for(&self, group: &str) -> Result<i32, ShardError> {
+        let partitions = ensure(&self.0.meta, CONSUMER_OFFSETS, self.0.config.offsets_topic_partitions).await?;
+        Ok(partition_for(group, partitions))
+    }
+
+    /// Removes the offsets of deleted topics, in all groups. The coordinator's own look at the metadata calls it.
+    pub async fn topics_deleted(&self, topics: &[&str]) {
+        let topics: HashSet<Str> = topics.iter().map(|topic| Str::from(*topic)).collect();
+        topics_deleted(&self.0.shards, &topics).await;
+    }
+
+    async fn shard(&self, group: &str) -> Result<GroupShard, ErrorCode> {
+        if self.0.stopped.load(Ordering::Acquire) {
+            return Err(ErrorCode::CoordinatorNotAvailable);
+        }
+        // Whoever took this broker's place may have acknowledged newer commits already.
+        if self.0.meta.is_fenced() {
+            return Err(ErrorCode::NotCoordinator);
+        }
+        let index = self.partition_for(group).await?;
+        Ok(self.0.shards.get(index).await?)
+    }
+
+    /// JoinGroup.
+    pub async fn join_group(&self, client: &ClientContext, request: &JoinGroupRequest) -> JoinGroupResponse {
+        let outcome = self.try_join(client, request).await;
+        let mut response = outcome.unwrap_or_else(|error| JoinGroupResponse {
+            member_id: request.member_id.clone(),
+            error_code: error.code(),
+            ..refused_join()
+        });
+        if client.version < 7 {
+            // The name may be null from version 7 on.
+            response.protocol_name.get_or_insert_default();
+        }
+        response
+    }
+
+    async fn try_join(&self, client: &Client, request: &JoinGroupRequest) -> Result<JoinGroupResponse, ErrorCode> {
+        check_group_id(&request.group_id)?;
+        let range = self.0.config.session_timeout_ms_min..=self.0.config.session_timeout_ms_max;
+        if !range.contains(&request.session_timeout_ms) {
+            return Err(ErrorCode::InvalidSessionTimeout);
+        }
+        let shard = self.shard(&request.group_id).await?;
+        let answer = shard.write(|groups, out| groups.join(client, request, out)).await?;
+        answer.await.map_err(|_| ErrorCode::NotCoordinator)
+    }
+
+    /// SyncGroup.
+    pub async fn sync_group(&self, client: &ClientContext, request: &SyncGroupRequest) -> SyncGroupResponse {
+        let outcome = self.try_sync(client, request).await;
+        outcome.unwrap_or_else(|error| SyncGroupResponse { error_code: error.code(), ..SyncGroupResponse::default() })
+    }
+
+    async fn try_sync(&self, client: &Client, request: &SyncGroupRequest) -> Result<SyncGroupResponse, ErrorCode> {
+        check_group_id(&request.group_id)?;
+        if client.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+            return Err(ErrorCode::InconsistentGroupProtocol);
+        }
+        let shard = self.shard(&request.group_id).await?;
+        let answer = shard.write(|groups, out| groups.sync(request, out)).await?;
+        answer.await.map_err(|_| ErrorCode::NotCoordinator)
+    }
+
+    /// Heartbeat.
+    pub async fn heartbeat(&self, request: &HeartbeatRequest) -> HeartbeatResponse {
+        let outcome = self.try_heartbeat(request).await;
+        HeartbeatResponse { error_code: code(outcome), ..HeartbeatResponse::default() }
+    }
+
+    async fn try_heartbeat(&self, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
+        check_group_id(&request.group_id)?;
+        let shard = self.shard(&request.group_id).await?;
+        match shard.write(|groups, out| groups.heartbeat(request, out)).await {
+            // Members must not leave because their group is being loaded.
+            Err(ShardError::Loading) => Ok(()),
+            outcome => outcome?,
+        }
+    }
+
+    /// LeaveGroup. Before version 3 the one member stands beside the list.
+    pub async fn leave_group(&self, client: &ClientContext, request: LeaveGroupRequest) -> LeaveGroupResponse {
+        let alone = client.version < 3;
+        let mut request = request;
+        if alone {
+            let member_id = std::mem::take(&mut request.member_id);
+            request.members = vec![MemberIdentity { member_id, ..MemberIdentity::default() }];
+        }
+        match self.try_leave(&request).await {
+            Ok(members) if alone => {
+                let error_code = members.first().map_or(0, |member| member.error_code);
+                LeaveGroupResponse { error_code, ..LeaveGroupResponse::default() }
+            }
+            Ok(members) => LeaveGroupResponse { members, ..LeaveGroupResponse::default() },
+            Err(error) => LeaveGroupResponse { error_code: error.code(), ..LeaveGroupResponse::default() },
+        }
+    }
+
+    async fn try_leave(&self, request: &LeaveGroupRequest) -> Result<Vec<MemberResponse>, ErrorCode> {
+        check_group_id(&request.group_id)?;
+        let shard = self.shard(&request.group_id).await?;
+        match shard.write(|groups, out| groups.leave(request, out)).await? {
+            Err(ErrorCode::UnknownMemberId) => {
+                // There is no such group: nobody in it is known.
+                let unknown = |member: &MemberIdentity| MemberResponse {
+                    member_id: member.member_id.clone(),
+                    group_instance_id: member.group_instance_id.clone(),
+                    error_code: ErrorCode::UnknownMemberId.code(),
+                    ..MemberResponse::default()
+                };
+                Ok(request.members.iter().map(unknown).collect())
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// Groups with members have a name.
+fn check_group_id(group: &str) -> Result<(), ErrorCode> {
+    if group.is_empty() { Err(ErrorCode::InvalidGroupId) } else { Ok(()) }
+}
+
+fn code(outcome: Result<(), ErrorCode>) -> i16 {
+    outcome.map_or_else(ErrorCode::code, |()| 0)
+}
+
+async fn run_timer(shards: Shards<Groups>) {
+    loop {
+        shards.timer().await;
+    }
+}
+
+/// Watches for topics that are deleted.
+async fn follow(shards: Shards<Groups>, meta: MetaHandle) {
+    let mut changes = meta.changes();
+    changes.borrow_and_update();
+    let mut before = meta.image();
+    while changes.changed().await.is_ok() {
+        changes.borrow_and_update();
+        let after = meta.image();
+        let deleted = before.topics.diff(&after.topics).filter_map(|change| match change {
+            DiffItem::Remove(_, topic) => Some(Str::from(&*topic.name)),
+            DiffItem::Add(..) | DiffItem::Update { .. } => None,
+        });
+        let deleted: HashSet<Str> = deleted.collect();
+        if !deleted.is_empty() {
+            topics_deleted(&shards, &deleted).await;
+        }
+        before = after;
+    }
+}
+
+async fn topics_deleted(shards: &Shards<Groups>, topics: &HashSet<Str>) {
+    for shard in shards.all() {
+        shard.settled().await;
+        if let Err(error) = shard.write(|groups, out| groups.topics_deleted(topics, out)).await {
+            // The load that follows looks for offsets of topics that are gone.
+            tracing::debug!(shard = shard.index(), %error, "offsets of deleted topics are left to the next load");
+        }
+    }
+}

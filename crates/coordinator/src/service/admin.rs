@@ -1,0 +1,91 @@
+//! DescribeGroups, ListGroups and DeleteGroups.
+
+use wire::messages::delete_groups_response::DeletableGroupResult;
+use wire::messages::describe_groups_response::DescribedGroup;
+use wire::messages::{
+    DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, ListGroupsRequest,
+    ListGroupsResponse,
+};
+use wire::{ErrorCode, Str};
+
+use super::{ClientContext, GroupCoordinator};
+use crate::group::admin::DEAD;
+use crate::runtime::ShardError;
+use crate::topic::{CONSUMER_OFFSETS, partition_count};
+
+/// The version from which a group that is not there is an error.
+const GROUP_ID_NOT_FOUND_FROM: i16 = 6;
+
+impl GroupCoordinator {
+    /// DescribeGroups. Authorized operations are the caller's to fill in.
+    pub async fn describe_groups(
+        &self,
+        client: &ClientContext,
+        request: &DescribeGroupsRequest,
+    ) -> DescribeGroupsResponse {
+        let mut groups = Vec::with_capacity(request.groups.len());
+        for id in &request.groups {
+            groups.push(self.describe_group(client, id).await.unwrap_or_else(|error| DescribedGroup {
+                group_id: id.clone(),
+                error_code: error.code(),
+                ..DescribedGroup::default()
+            }));
+        }
+        DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() }
+    }
+
+    async fn describe_group(&self, client: &ClientContext, id: &Str) -> Result<DescribedGroup, ErrorCode> {
+        let shard = self.shard(id).await?;
+        Ok(shard.read(|groups| groups.describe(id))?.unwrap_or_else(|| {
+            let found = client.version < GROUP_ID_NOT_FOUND_FROM;
+            DescribedGroup {
+                group_id: id.clone(),
+                group_state: Str::from_static(DEAD),
+                error_code: if found { 0 } else { ErrorCode::GroupIdNotFound.code() },
+                error_message: (!found).then(|| format!("Group {id} not found.").into()),
+                ..DescribedGroup::default()
+            }
+        }))
+    }
+
+    /// ListGroups: those that this broker coordinates.
+    pub async fn list_groups(&self, request: &ListGroupsRequest) -> ListGroupsResponse {
+        let mut groups = Vec::new();
+        for index in 0..partition_count(&self.0.meta, CONSUMER_OFFSETS).unwrap_or(0) {
+            let listed = match self.0.shards.get(index).await {
+                Ok(shard) => shard.read(|groups| groups.list(&request.states_filter, &request.types_filter)),
+                Err(error) => Err(error),
+            };
+            match listed {
+                Ok(listed) => groups.extend(listed),
+                // Another broker lists them.
+                Err(ShardError::NotCoordinator) => {}
+                Err(error) => {
+                    let error_code = ErrorCode::from(error).code();
+                    return ListGroupsResponse { error_code, ..ListGroupsResponse::default() };
+                }
+            }
+        }
+        ListGroupsResponse { groups, ..ListGroupsResponse::default() }
+    }
+
+    /// DeleteGroups.
+    pub async fn delete_groups(&self, request: &DeleteGroupsRequest) -> DeleteGroupsResponse {
+        let mut results = Vec::with_capacity(request.groups_names.len());
+        for id in &request.groups_names {
+            let outcome = self.delete_group(id).await;
+            results.push(DeletableGroupResult {
+                group_id: id.clone(),
+                error_code: super::code(outcome),
+                error_message: outcome.err().map(|error| Str::from_static(error.message())),
+                ..DeletableGroupResult::default()
+            });
+        }
+        DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() }
+    }
+
+    async fn delete_group(&self, id: &Str) -> Result<(), ErrorCode> {
+        let shard = self.shard(id).await?;
+        shard.write(|groups, out| groups.delete(id, out)).await?
+    }
+}

@@ -1,0 +1,288 @@
+//! OffsetCommit, OffsetFetch and OffsetDelete.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use meta::Image;
+use wire::messages::offset_commit_request::OffsetCommitRequestTopic;
+use wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
+use wire::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
+use wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+use wire::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
+    OffsetFetchResponseTopics,
+};
+use wire::messages::{
+    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
+    OffsetFetchResponse,
+};
+use wire::{ErrorCode, Str};
+
+use super::{ClientContext, GroupCoordinator, check_group_id, code};
+use crate::group::offsets::{Committer, NewOffset};
+use crate::group::stored::{CommittedOffset, Offsets};
+
+/// From this version on topics have ids instead of names.
+const TOPIC_IDS_FROM: i16 = 10;
+/// From this version on a response says what is wrong with a group as a whole.
+const GROUP_ERROR_FROM: i16 = 2;
+/// From this version on a request is for many groups.
+const MANY_GROUPS_FROM: i16 = 8;
+/// "No offset committed".
+const NO_OFFSET: i64 = -1;
+
+impl GroupCoordinator {
+    /// OffsetCommit. Version 0 meant ZooKeeper once; it commits here like all others.
+    pub async fn commit_offsets(&self, client: &ClientContext, request: &OffsetCommitRequest) -> OffsetCommitResponse {
+        let image = self.0.meta.image();
+        let by_id = client.version >= TOPIC_IDS_FROM;
+        let names: Vec<Result<Str, ErrorCode>> =
+            request.topics.iter().map(|topic| name_of(&image, topic, by_id)).collect();
+        let mut offsets = Vec::new();
+        for (topic, name) in request.topics.iter().zip(&names) {
+            let Ok(name) = name else { continue };
+            offsets.extend(topic.partitions.iter().map(|partition| NewOffset {
+                topic: name.clone(),
+                partition: partition.partition_index,
+                offset: partition.committed_offset,
+                leader_epoch: partition.committed_leader_epoch,
+                metadata: partition.committed_metadata.clone(),
+            }));
+        }
+        let mut outcomes = self.try_commit(client, request, &offsets).await.map(Vec::into_iter);
+        let topics = request.topics.iter().zip(&names).map(|(topic, name)| {
+            let partitions = topic.partitions.iter().map(|partition| {
+                let outcome = match (name, &mut outcomes) {
+                    (Err(error), _) => Err(*error),
+                    (Ok(_), Err(error)) => Err(*error),
+                    (Ok(_), Ok(outcomes)) => outcomes.next().unwrap_or(Err(ErrorCode::UnknownServerError)),
+                };
+                OffsetCommitResponsePartition {
+                    partition_index: partition.partition_index,
+                    error_code: code(outcome),
+                    ..OffsetCommitResponsePartition::default()
+                }
+            });
+            OffsetCommitResponseTopic {
+                name: topic.name.clone(),
+                topic_id: topic.topic_id,
+                partitions: partitions.collect(),
+                ..OffsetCommitResponseTopic::default()
+            }
+        });
+        OffsetCommitResponse { topics: topics.collect(), ..OffsetCommitResponse::default() }
+    }
+
+    async fn try_commit(
+        &self,
+        client: &ClientContext,
+        request: &OffsetCommitRequest,
+        offsets: &[NewOffset],
+    ) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
+        if offsets.is_empty() {
+            return Ok(Vec::new());
+        }
+        let shard = self.shard(&request.group_id).await?;
+        let committer = Committer {
+            version: client.version,
+            group: &request.group_id,
+            generation: request.generation_id_or_member_epoch,
+            member: &request.member_id,
+            instance: request.group_instance_id.as_ref(),
+        };
+        let retention_ms = (request.retention_time_ms != -1).then_some(request.retention_time_ms);
+        shard.write(|groups, out| groups.commit(&committer, retention_ms, offsets, out)).await?
+    }
+
+    /// OffsetFetch, for one group or many.
+    pub async fn fetch_offsets(&self, client: &ClientContext, request: &OffsetFetchRequest) -> OffsetFetchResponse {
+        if client.version >= MANY_GROUPS_FROM {
+            let mut groups = Vec::with_capacity(request.groups.len());
+            for group in &request.groups {
+                groups.push(self.fetch_group(client, group, request.require_stable).await);
+            }
+            return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
+        }
+        let topics = request.topics.as_ref().map(|topics| {
+            let topic =
+                |topic: &wire::messages::offset_fetch_request::OffsetFetchRequestTopic| OffsetFetchRequestTopics {
+                    name: topic.name.clone(),
+                    partition_indexes: topic.partition_indexes.clone(),
+                    ..OffsetFetchRequestTopics::default()
+                };
+            topics.iter().map(topic).collect()
+        });
+        let group = OffsetFetchRequestGroup {
+            group_id: request.group_id.clone(),
+            topics,
+            ..OffsetFetchRequestGroup::default()
+        };
+        let answer = self.fetch_group(client, &group, request.require_stable).await;
+        one_group(client.version, &group, answer)
+    }
+
+    async fn fetch_group(
+        &self,
+        client: &ClientContext,
+        request: &OffsetFetchRequestGroup,
+        require_stable: bool,
+    ) -> OffsetFetchResponseGroup {
+        let group_id = request.group_id.clone();
+        match self.try_fetch(client, request, require_stable).await {
+            Ok(topics) => OffsetFetchResponseGroup { group_id, topics, ..OffsetFetchResponseGroup::default() },
+            Err(error) => {
+                let error_code = error.code();
+                OffsetFetchResponseGroup { group_id, error_code, ..OffsetFetchResponseGroup::default() }
+            }
+        }
+    }
+
+    async fn try_fetch(
+        &self,
+        client: &ClientContext,
+        request: &OffsetFetchRequestGroup,
+        require_stable: bool,
+    ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
+        let shard = self.shard(&request.group_id).await?;
+        let image = self.0.meta.image();
+        let by_id = client.version >= TOPIC_IDS_FROM;
+        let look = |groups: &crate::group::Groups| {
+            let none = Offsets::new();
+            let offsets = groups.committed(&request.group_id).unwrap_or(&none);
+            match &request.topics {
+                Some(topics) => topics.iter().map(|topic| asked(&image, by_id, topic, offsets)).collect(),
+                None => all(&image, by_id, offsets),
+            }
+        };
+        // A stable answer comes after everything that was being committed when it was asked for.
+        Ok(if require_stable { shard.read_stable(look).await? } else { shard.read(look)? })
+    }
+
+    /// OffsetDelete.
+    pub async fn delete_offsets(&self, request: &OffsetDeleteRequest) -> OffsetDeleteResponse {
+        let image = self.0.meta.image();
+        let known = |topic: &str| image.topic(topic).is_some();
+        let asked: Vec<(Str, i32)> = request
+            .topics
+            .iter()
+            .filter(|topic| known(&topic.name))
+            .flat_map(|topic| topic.partitions.iter().map(|partition| (topic.name.clone(), partition.partition_index)))
+            .collect();
+        let mut outcomes = match self.try_delete_offsets(&request.group_id, &asked).await {
+            Ok(outcomes) => outcomes.into_iter(),
+            Err(error) => {
+                return OffsetDeleteResponse { error_code: error.code(), ..OffsetDeleteResponse::default() };
+            }
+        };
+        let topics = request.topics.iter().map(|topic| {
+            let partitions = topic.partitions.iter().map(|partition| {
+                let outcome = if known(&topic.name) {
+                    outcomes.next().unwrap_or(Err(ErrorCode::UnknownServerError))
+                } else {
+                    Err(ErrorCode::UnknownTopicOrPartition)
+                };
+                OffsetDeleteResponsePartition { partition_index: partition.partition_index, error_code: code(outcome) }
+            });
+            OffsetDeleteResponseTopic { name: topic.name.clone(), partitions: partitions.collect() }
+        });
+        OffsetDeleteResponse { topics: topics.collect(), ..OffsetDeleteResponse::default() }
+    }
+
+    async fn try_delete_offsets(
+        &self,
+        group: &Str,
+        asked: &[(Str, i32)],
+    ) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
+        check_group_id(group)?;
+        let shard = self.shard(group).await?;
+        shard.write(|groups, out| groups.delete_offsets(group, asked, out)).await?
+    }
+}
+
+fn name_of(image: &Arc<Image>, topic: &OffsetCommitRequestTopic, by_id: bool) -> Result<Str, ErrorCode> {
+    if by_id {
+        let known = image.topic_by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
+        return Ok(Str::from(&*known.name));
+    }
+    image.topic(&topic.name).map(|_| topic.name.clone()).ok_or(ErrorCode::UnknownTopicOrPartition)
+}
+
+fn found(partition_index: i32, offset: Option<&CommittedOffset>) -> OffsetFetchResponsePartitions {
+    OffsetFetchResponsePartitions {
+        partition_index,
+        committed_offset: offset.map_or(NO_OFFSET, |offset| offset.offset),
+        committed_leader_epoch: offset.map_or(-1, |offset| offset.leader_epoch),
+        metadata: Some(offset.map(|offset| offset.metadata.clone()).unwrap_or_default()),
+        ..OffsetFetchResponsePartitions::default()
+    }
+}
+
+/// The offsets of one topic that was asked for.
+fn asked(image: &Image, by_id: bool, topic: &OffsetFetchRequestTopics, offsets: &Offsets) -> OffsetFetchResponseTopics {
+    let name = if by_id { image.topic_by_id(topic.topic_id).map(|topic| &*topic.name) } else { Some(&*topic.name) };
+    let partitions = topic.partition_indexes.iter().map(|index| match name {
+        Some(name) => found(*index, offsets.get(name).and_then(|partitions| partitions.get(index))),
+        None => OffsetFetchResponsePartitions { error_code: ErrorCode::UnknownTopicId.code(), ..found(*index, None) },
+    });
+    OffsetFetchResponseTopics {
+        name: topic.name.clone(),
+        topic_id: topic.topic_id,
+        partitions: partitions.collect(),
+        ..OffsetFetchResponseTopics::default()
+    }
+}
+
+/// All offsets of a group. Where topics have ids, those of a topic that is being deleted have none to be named by.
+fn all(image: &Image, by_id: bool, offsets: &Offsets) -> Vec<OffsetFetchResponseTopics> {
+    let topics = offsets.iter().filter_map(|(name, partitions): (&Str, &BTreeMap<i32, CommittedOffset>)| {
+        let topic_id = image.topic(name).map(|topic| topic.id);
+        if by_id && topic_id.is_none() {
+            return None;
+        }
+        Some(OffsetFetchResponseTopics {
+            name: name.clone(),
+            topic_id: topic_id.unwrap_or_default(),
+            partitions: partitions.iter().map(|(index, offset)| found(*index, Some(offset))).collect(),
+            ..OffsetFetchResponseTopics::default()
+        })
+    });
+    topics.collect()
+}
+
+/// The response of versions that ask for one group.
+fn one_group(version: i16, request: &OffsetFetchRequestGroup, group: OffsetFetchResponseGroup) -> OffsetFetchResponse {
+    let mut topics = group.topics;
+    if group.error_code != 0 && version < GROUP_ERROR_FROM {
+        // Without a place of its own the error stands at each partition.
+        let refuse =
+            |index: &i32| OffsetFetchResponsePartitions { error_code: group.error_code, ..found(*index, None) };
+        topics = request
+            .topics
+            .iter()
+            .flatten()
+            .map(|topic| OffsetFetchResponseTopics {
+                name: topic.name.clone(),
+                partitions: topic.partition_indexes.iter().map(refuse).collect(),
+                ..OffsetFetchResponseTopics::default()
+            })
+            .collect();
+    }
+    let partition = |partition: OffsetFetchResponsePartitions| OffsetFetchResponsePartition {
+        partition_index: partition.partition_index,
+        committed_offset: partition.committed_offset,
+        committed_leader_epoch: partition.committed_leader_epoch,
+        metadata: partition.metadata,
+        error_code: partition.error_code,
+        ..OffsetFetchResponsePartition::default()
+    };
+    let topic = |topic: OffsetFetchResponseTopics| OffsetFetchResponseTopic {
+        name: topic.name,
+        partitions: topic.partitions.into_iter().map(partition).collect(),
+        ..OffsetFetchResponseTopic::default()
+    };
+    OffsetFetchResponse {
+        topics: topics.into_iter().map(topic).collect(),
+        error_code: group.error_code,
+        ..OffsetFetchResponse::default()
+    }
+}
