@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use base::memory::Budget;
 use base::{Clock, Entropy, Incarnation, task};
+use coordinator::{GroupConfig, GroupCoordinator, GroupCoordinatorDeps};
 use meta::MetaHandle;
 use parking_lot::Mutex;
 use partition::Partitions;
@@ -162,10 +163,18 @@ impl Broker {
             _ => Budget::new(REQUEST_MEMORY_BYTES_DEFAULT),
         };
         let frame_bytes_max = config.count("socket.request.max.bytes");
+        let groups = GroupCoordinator::start(GroupCoordinatorDeps {
+            meta: meta.clone(),
+            partitions: partitions.clone(),
+            config: group_config(&config),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        });
         let parts = CoreParts {
             config,
             meta,
             partitions,
+            groups: groups.clone(),
             clock: clock.clone(),
             entropy,
             metrics: metrics.clone(),
@@ -197,7 +206,22 @@ impl Broker {
             }
             .serve(bound)
         });
-        BrokerHandle { stop, accepting: accepting.collect(), follower, slots, options, addresses }
+        BrokerHandle { stop, accepting: accepting.collect(), follower, groups, slots, options, addresses }
+    }
+}
+
+/// What the operator says about groups.
+fn group_config(config: &BrokerConfig) -> GroupConfig {
+    let millis = |key| i32::try_from(config.int(key)).unwrap_or(i32::MAX);
+    GroupConfig {
+        initial_rebalance_delay_ms: millis("group.initial.rebalance.delay.ms"),
+        session_timeout_ms_min: millis("group.min.session.timeout.ms"),
+        session_timeout_ms_max: millis("group.max.session.timeout.ms"),
+        members_max: config.count("group.max.size"),
+        offset_metadata_bytes_max: config.count("offset.metadata.max.bytes"),
+        offsets_retention_ms: config.int("offsets.retention.minutes").saturating_mul(60_000),
+        offsets_retention_check_ms: config.count("offsets.retention.check.interval.ms") as u64,
+        offsets_topic_partitions: config.count("offsets.topic.num.partitions"),
     }
 }
 
@@ -234,6 +258,7 @@ pub struct BrokerHandle {
     stop: watch::Sender<bool>,
     accepting: Vec<JoinHandle<()>>,
     follower: JoinHandle<()>,
+    groups: GroupCoordinator,
     slots: Arc<Semaphore>,
     options: SocketOptions,
     addresses: Vec<(String, SocketAddr)>,
@@ -255,6 +280,7 @@ impl BrokerHandle {
         }
         let all = u32::try_from(self.options.connections_max).unwrap_or(u32::MAX);
         let drained = tokio::time::timeout(DRAIN_MAX, self.slots.acquire_many(all)).await.is_ok();
+        self.groups.shutdown();
         self.follower.abort();
         drained
     }

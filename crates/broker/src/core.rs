@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use base::memory::Budget;
 use base::{BrokerId, Clock, Incarnation, Uuid};
+use coordinator::{ClientContext, GroupCoordinator};
 use meta::{Image, MetaHandle};
 use parking_lot::RwLock;
 use partition::config::BrokerSettings;
@@ -13,6 +14,7 @@ use telemetry::{Metrics, RequestMetrics, TopicMetrics};
 use wire::Str;
 
 use crate::api::SERVED;
+use crate::call::Call;
 use crate::config::BrokerConfig;
 use crate::fetch::session::{Sessions, TopicRef};
 use crate::limits::{REPLY_MEMORY_BYTES, TOPIC_METRICS_KEPT_MAX};
@@ -23,6 +25,7 @@ pub(crate) struct Core {
     pub(crate) config: BrokerConfig,
     pub(crate) meta: MetaHandle,
     pub(crate) partitions: Partitions,
+    pub(crate) groups: GroupCoordinator,
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) sessions: Sessions,
@@ -41,6 +44,7 @@ pub(crate) struct CoreParts {
     pub(crate) config: BrokerConfig,
     pub(crate) meta: MetaHandle,
     pub(crate) partitions: Partitions,
+    pub(crate) groups: GroupCoordinator,
     pub(crate) clock: Clock,
     pub(crate) entropy: base::Entropy,
     pub(crate) metrics: Metrics,
@@ -51,7 +55,7 @@ pub(crate) struct CoreParts {
 
 impl Core {
     pub(crate) fn new(parts: CoreParts) -> Self {
-        let CoreParts { config, meta, partitions, clock, entropy, metrics, me, store_name } = parts;
+        let CoreParts { config, meta, partitions, groups, clock, entropy, metrics, me, store_name } = parts;
         Self {
             sessions: Sessions::new(config.count("max.incremental.fetch.session.cache.slots"), entropy),
             reply_memory: Budget::new(REPLY_MEMORY_BYTES),
@@ -63,6 +67,7 @@ impl Core {
             config,
             meta,
             partitions,
+            groups,
             clock,
             metrics,
         }
@@ -128,5 +133,12 @@ impl Core {
     /// An open partition by its topic's id or, where the version has none, its name.
     pub(crate) fn partition_of(&self, id: Uuid, name: &str, index: i32) -> Result<Arc<Partition>, PartitionError> {
         if id.is_nil() { self.partitions.get(name, index) } else { self.partitions.get_by_id(id, index) }
+    }
+}
+
+impl Call {
+    /// Who asks, as groups know their members.
+    pub(crate) fn group_client(&self) -> ClientContext {
+        ClientContext { version: self.version, id: self.client_id().to_owned(), host: self.client_host() }
     }
 }

@@ -4,5 +4,6 @@
 
 mod admin;
 mod data;
+mod groups;
 mod hostile;
 mod support;

@@ -26,13 +26,36 @@ pub struct Live {
     pub meta: MetaHandle,
     pub metrics: Metrics,
     pub address: SocketAddr,
-    _dir: tempfile::TempDir,
+    pub site: Site,
+}
+
+/// What outlives a broker: its store and its block log.
+#[derive(Clone)]
+pub struct Site {
+    store: Store,
+    log: Arc<BlockLog>,
+    _dir: Arc<tempfile::TempDir>,
+}
+
+impl Site {
+    /// A fresh memory store and a block log in a temporary directory.
+    fn fresh() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = BlockLogOptions::new(dir.path(), Access::Owner);
+        log.segment_bytes = 4 << 20;
+        log.capacity_bytes = 32 << 20;
+        Self { store: Store::memory(), log: Arc::new(BlockLog::open(log).unwrap()), _dir: Arc::new(dir) }
+    }
 }
 
 /// Starts a broker on a fresh memory store and a block log in a temporary directory.
 pub async fn start(overrides: &[(&str, &str)]) -> Live {
-    let dir = tempfile::tempdir().unwrap();
-    let (clock, entropy, store) = (Clock::system(), Entropy::system(), Store::memory());
+    start_on(Site::fresh(), overrides).await
+}
+
+/// Starts a broker where another one was, as after a crash: it takes that one's place and recovers its log.
+pub async fn start_on(site: Site, overrides: &[(&str, &str)]) -> Live {
+    let (clock, entropy, store, log) = (Clock::system(), Entropy::system(), site.store.clone(), site.log.clone());
     let pairs = [("listeners", "PLAINTEXT://127.0.0.1:0")].into_iter().chain(overrides.iter().copied());
     let config = BrokerConfig::parse(pairs).unwrap().config;
     let place = WalPlace { kind: 0, location: "test".into() };
@@ -50,13 +73,13 @@ pub async fn start(overrides: &[(&str, &str)]) -> Live {
     };
     let (meta, registration) = Meta::start(store.clone(), options).await.unwrap();
     let me = registration.incarnation;
-    let mut log = BlockLogOptions::new(dir.path(), Access::Owner);
-    log.segment_bytes = 4 << 20;
-    log.capacity_bytes = 32 << 20;
-    let log = Arc::new(BlockLog::open(log).unwrap());
     let client: Arc<dyn CatalogueClient> = Arc::new(meta.clone());
     let options = EngineOptions { upload_interval: Duration::from_secs(3_600), ..EngineOptions::default() };
     let engine = Engine::new(options, store, client, me, clock.clone());
+    for former in &registration.recover {
+        let found = engine.recover(&log, former.incarnation, former.committed).await.unwrap();
+        meta.recovered(former.incarnation, me, found.end).await.unwrap();
+    }
     let wal = log.create(me, &registration.cluster_id, engine.sink()).unwrap();
     meta.open_incarnation(me, place).await.unwrap();
     engine.attach(wal);
@@ -77,7 +100,7 @@ pub async fn start(overrides: &[(&str, &str)]) -> Live {
         store_name: "memory://".into(),
         console: None,
     };
-    Live { handle: Broker::start(deps, listeners), meta, metrics, address, _dir: dir }
+    Live { handle: Broker::start(deps, listeners), meta, metrics, address, site }
 }
 
 pub struct Client {

@@ -1,0 +1,20 @@
+//! OffsetCommit (key 8), versions 0–10.
+//!
+//! | Version | What changes |
+//! |---|---|
+//! | 0 | neither generation nor member: meant ZooKeeper once, is stored like all others here |
+//! | 1 | generation and member; a commit time, which is ignored as in Kafka |
+//! | 2–4 | a retention of the request's own |
+//! | 6 | leader epochs (KIP-320) |
+//! | 7 | static members (KIP-345) |
+//! | 9 | GROUP_ID_NOT_FOUND (KIP-848) |
+//! | 10 | topic ids in place of names |
+
+use wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
+
+use crate::call::Call;
+use crate::core::Core;
+
+pub(crate) async fn handle(core: &Core, call: &Call, request: OffsetCommitRequest) -> OffsetCommitResponse {
+    core.groups.commit_offsets(&call.group_client(), &request).await
+}

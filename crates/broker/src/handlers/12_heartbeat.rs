@@ -1,0 +1,9 @@
+//! Heartbeat (key 12), versions 0–4. v3 adds static members (KIP-345).
+
+use wire::messages::{HeartbeatRequest, HeartbeatResponse};
+
+use crate::core::Core;
+
+pub(crate) async fn handle(core: &Core, request: HeartbeatRequest) -> HeartbeatResponse {
+    core.groups.heartbeat(&request).await
+}

@@ -1,0 +1,359 @@
+//! Consumer groups and committed offsets, through a real broker and across its crash.
+
+use bytes::Bytes;
+use wire::messages::join_group_request::JoinGroupRequestProtocol;
+use wire::messages::leave_group_request::MemberIdentity;
+use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use wire::messages::offset_delete_request::{OffsetDeleteRequestPartition, OffsetDeleteRequestTopic};
+use wire::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
+use wire::messages::sync_group_request::SyncGroupRequestAssignment;
+use wire::messages::*;
+use wire::records::{ConsumerProtocolSubscription, encode_versioned};
+use wire::{ErrorCode, Message, Str};
+
+use crate::support::{Client, Live, start, start_on};
+
+const FAST: &[(&str, &str)] = &[("group.initial.rebalance.delay.ms", "0"), ("offsets.topic.num.partitions", "5")];
+
+async fn create_topic(client: &mut Client, name: &str) {
+    let topic = create_topics_request::CreatableTopic {
+        name: name.into(),
+        num_partitions: 4,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    assert_eq!(client.call(7, &request).await.topics[0].error_code, 0);
+}
+
+fn subscription(topic: &str) -> Bytes {
+    let subscription = ConsumerProtocolSubscription { topics: vec![topic.into()], ..Default::default() };
+    encode_versioned(&subscription, 1).unwrap()
+}
+
+fn join(group: &str, member: &str) -> JoinGroupRequest {
+    JoinGroupRequest {
+        group_id: group.into(),
+        session_timeout_ms: 30_000,
+        rebalance_timeout_ms: 30_000,
+        member_id: member.into(),
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol {
+            name: "range".into(),
+            metadata: subscription("t"),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn sync(group: &str, joined: &JoinGroupResponse, version: i16, assignments: &[(&str, &str)]) -> SyncGroupRequest {
+    let assignments = assignments.iter().map(|(member, bytes)| SyncGroupRequestAssignment {
+        member_id: (*member).into(),
+        assignment: Bytes::copy_from_slice(bytes.as_bytes()),
+        ..Default::default()
+    });
+    SyncGroupRequest {
+        group_id: group.into(),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        protocol_type: (version >= 5).then(|| "consumer".into()),
+        protocol_name: (version >= 5).then(|| "range".into()),
+        assignments: assignments.collect(),
+        ..Default::default()
+    }
+}
+
+fn heartbeat(group: &str, joined: &JoinGroupResponse) -> HeartbeatRequest {
+    HeartbeatRequest {
+        group_id: group.into(),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        ..Default::default()
+    }
+}
+
+fn commit(group: &str, joined: Option<&JoinGroupResponse>, partition: i32, offset: i64) -> OffsetCommitRequest {
+    OffsetCommitRequest {
+        group_id: group.into(),
+        generation_id_or_member_epoch: joined.map_or(-1, |joined| joined.generation_id),
+        member_id: joined.map(|joined| joined.member_id.clone()).unwrap_or_default(),
+        topics: vec![OffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: vec![OffsetCommitRequestPartition {
+                partition_index: partition,
+                committed_offset: offset,
+                committed_metadata: Some(format!("at {offset}").into()),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+/// The error of the one partition committed.
+async fn committed(client: &mut Client, version: i16, request: &OffsetCommitRequest) -> i16 {
+    client.call(version, request).await.topics[0].partitions[0].error_code
+}
+
+/// All offsets of a group: topic, partition, offset, metadata.
+async fn fetch_all(client: &mut Client, group: &str) -> Vec<(String, i32, i64, String)> {
+    let asked = OffsetFetchRequestGroup { group_id: group.into(), topics: None, ..Default::default() };
+    let request = OffsetFetchRequest { groups: vec![asked], require_stable: true, ..Default::default() };
+    let response = client.call(8, &request).await;
+    assert_eq!(response.groups[0].error_code, 0);
+    let mut all = Vec::new();
+    for topic in &response.groups[0].topics {
+        for p in &topic.partitions {
+            let metadata = p.metadata.clone().unwrap_or_default();
+            all.push((topic.name.to_string(), p.partition_index, p.committed_offset, metadata.to_string()));
+        }
+    }
+    all.sort();
+    all
+}
+
+/// Two members of one generation: the leader's connection and answer first.
+async fn two_members(live: &Live, group: &str) -> [(Client, JoinGroupResponse); 2] {
+    let mut clients = [Client::connect(live).await, Client::connect(live).await];
+    let mut ids = Vec::new();
+    for client in &mut clients {
+        let refused = client.call(9, &join(group, "")).await;
+        assert_eq!(refused.error_code, ErrorCode::MemberIdRequired.code());
+        ids.push(refused.member_id);
+    }
+    let [first, second] = &mut clients;
+    let alone = first.call(9, &join(group, &ids[0])).await;
+    assert_eq!((alone.error_code, alone.generation_id), (0, 1));
+    let waits = second.send(9, &join(group, &ids[1])).await;
+    while first.call(4, &heartbeat(group, &alone)).await.error_code != ErrorCode::RebalanceInProgress.code() {
+        tokio::task::yield_now().await;
+    }
+    let again = first.call(9, &join(group, &ids[0])).await;
+    let joined = [again, second.reply::<JoinGroupRequest>(9, waits).await];
+    assert_eq!((joined[0].error_code, joined[1].error_code), (0, 0));
+    assert_eq!((joined[0].generation_id, joined[1].generation_id), (2, 2));
+    assert_eq!(joined[0].leader, joined[1].leader);
+    let [a, b] = clients;
+    let [joined_a, joined_b] = joined;
+    let mut members = [(a, joined_a), (b, joined_b)];
+    if members[0].1.leader != members[0].1.member_id {
+        members.swap(0, 1);
+    }
+    assert_eq!((members[0].1.members.len(), members[1].1.members.len()), (2, 0));
+    members
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_consumers_share_a_group_and_their_offsets_survive_a_crash() {
+    let live = start(FAST).await;
+    let mut admin = Client::connect(&live).await;
+    create_topic(&mut admin, "t").await;
+    let [(mut leader, led), (mut follower, followed)] = two_members(&live, "g").await;
+    let (l, f) = (led.member_id.to_string(), followed.member_id.to_string());
+
+    let waits = follower.send(5, &sync("g", &followed, 5, &[])).await;
+    let of_leader = leader.call(5, &sync("g", &led, 5, &[(&l, "for the leader"), (&f, "for the follower")])).await;
+    let of_follower = follower.reply::<SyncGroupRequest>(5, waits).await;
+    assert_eq!((of_leader.error_code, of_follower.error_code), (0, 0));
+    assert_eq!(&*of_leader.assignment, b"for the leader");
+    assert_eq!(&*of_follower.assignment, b"for the follower");
+    assert_eq!(leader.call(4, &heartbeat("g", &led)).await.error_code, 0);
+    assert_eq!(committed(&mut leader, 9, &commit("g", Some(&led), 0, 10)).await, 0);
+    assert_eq!(committed(&mut follower, 9, &commit("g", Some(&followed), 1, 20)).await, 0);
+    assert_eq!(committed(&mut leader, 9, &commit("g", Some(&led), 0, 11)).await, 0);
+    let expected = vec![("t".to_owned(), 0, 11, "at 11".to_owned()), ("t".to_owned(), 1, 20, "at 20".to_owned())];
+    assert_eq!(fetch_all(&mut admin, "g").await, expected);
+
+    // The first broker is not stopped: it is a zombie from here on.
+    let next = start_on(live.site.clone(), FAST).await;
+    let mut admin = Client::connect(&next).await;
+    assert_eq!(fetch_all(&mut admin, "g").await, expected);
+    let describe = DescribeGroupsRequest { groups: vec!["g".into()], ..Default::default() };
+    let described = admin.call(6, &describe).await.groups.remove(0);
+    assert_eq!((&*described.group_state, described.members.len()), ("Stable", 2));
+    assert_eq!((&*described.protocol_type, &*described.protocol_data), ("consumer", "range"));
+    assert!(described.members.iter().any(|m| *m.member_id == *l && &*m.member_assignment == b"for the leader"));
+    // Members go on in their generation.
+    let mut moved = Client::connect(&next).await;
+    assert_eq!(moved.call(4, &heartbeat("g", &led)).await.error_code, 0);
+    assert_eq!(committed(&mut moved, 9, &commit("g", Some(&led), 0, 12)).await, 0);
+    // The zombie neither takes a commit nor shows one that is out of date.
+    let refused = committed(&mut leader, 9, &commit("g", Some(&led), 0, 5)).await;
+    assert_eq!(refused, ErrorCode::NotCoordinator.code());
+    assert_eq!(fetch_all(&mut admin, "g").await[0].2, 12);
+    assert!(next.handle.shutdown().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_version_of_every_group_request_is_served() {
+    let live = start(FAST).await;
+    let mut client = Client::connect(&live).await;
+    create_topic(&mut client, "t").await;
+    let topic_id = live.meta.image().topic("t").unwrap().id;
+    for version in FindCoordinatorRequest::VERSIONS {
+        let request = FindCoordinatorRequest {
+            key: if version < 4 { "g".into() } else { Str::default() },
+            coordinator_keys: if version < 4 { Vec::new() } else { vec!["g".into()] },
+            ..Default::default()
+        };
+        let response = client.call(version, &request).await;
+        let (error, node, port) = match response.coordinators.first() {
+            Some(found) => (found.error_code, found.node_id, found.port),
+            None => (response.error_code, response.node_id, response.port),
+        };
+        assert_eq!((error, node, port), (0, 1, i32::from(live.address.port())), "FindCoordinator v{version}");
+    }
+    for version in JoinGroupRequest::VERSIONS {
+        let group = format!("join{version}");
+        let mut joined = client.call(version, &join(&group, "")).await;
+        if version >= 4 {
+            assert_eq!(joined.error_code, ErrorCode::MemberIdRequired.code(), "JoinGroup v{version}");
+            joined = client.call(version, &join(&group, &joined.member_id)).await;
+        }
+        assert_eq!((joined.error_code, joined.generation_id), (0, 1), "JoinGroup v{version}");
+        assert_eq!(joined.protocol_type.as_deref(), (version >= 7).then_some("consumer"));
+        let sync_version = version.min(5);
+        let member = joined.member_id.to_string();
+        let synced = client.call(sync_version, &sync(&group, &joined, sync_version, &[(&member, "mine")])).await;
+        assert_eq!((synced.error_code, &*synced.assignment), (0, &b"mine"[..]), "SyncGroup v{sync_version}");
+        let beat = client.call(version.min(4), &heartbeat(&group, &joined)).await;
+        assert_eq!(beat.error_code, 0, "Heartbeat v{version}");
+        let leave_version = version.min(5);
+        let leave = LeaveGroupRequest {
+            group_id: group.as_str().into(),
+            member_id: if leave_version < 3 { joined.member_id.clone() } else { Str::default() },
+            members: if leave_version < 3 {
+                Vec::new()
+            } else {
+                vec![MemberIdentity { member_id: joined.member_id.clone(), ..Default::default() }]
+            },
+            ..Default::default()
+        };
+        let left = client.call(leave_version, &leave).await;
+        assert_eq!(left.error_code, 0, "LeaveGroup v{leave_version}");
+        assert!(left.members.iter().all(|member| member.error_code == 0));
+        let again = client.call(leave_version, &leave).await;
+        let error = again.members.first().map_or(again.error_code, |member| member.error_code);
+        assert_eq!(error, ErrorCode::UnknownMemberId.code(), "LeaveGroup v{leave_version}");
+    }
+    for version in OffsetCommitRequest::VERSIONS {
+        let mut request = commit("simple", None, i32::from(version), 100 + i64::from(version));
+        if version >= 10 {
+            request.topics[0].name = Str::default();
+            request.topics[0].topic_id = topic_id;
+        }
+        assert_eq!(committed(&mut client, version, &request).await, 0, "OffsetCommit v{version}");
+        if version >= 10 {
+            request.topics[0].topic_id = base::Uuid::from_u128(99);
+            assert_eq!(committed(&mut client, version, &request).await, ErrorCode::UnknownTopicId.code());
+        } else {
+            request.topics[0].name = "absent".into();
+            let error = committed(&mut client, version, &request).await;
+            assert_eq!(error, ErrorCode::UnknownTopicOrPartition.code());
+        }
+    }
+    for version in OffsetFetchRequest::VERSIONS {
+        let request = if version < 8 {
+            let topic =
+                OffsetFetchRequestTopic { name: "t".into(), partition_indexes: vec![3, 77], ..Default::default() };
+            OffsetFetchRequest { group_id: "simple".into(), topics: Some(vec![topic]), ..Default::default() }
+        } else {
+            let topic = OffsetFetchRequestTopics {
+                name: if version < 10 { "t".into() } else { Str::default() },
+                topic_id: if version < 10 { base::Uuid::nil() } else { topic_id },
+                partition_indexes: vec![3, 77],
+                ..Default::default()
+            };
+            let group =
+                OffsetFetchRequestGroup { group_id: "simple".into(), topics: Some(vec![topic]), ..Default::default() };
+            OffsetFetchRequest { groups: vec![group], ..Default::default() }
+        };
+        let response = client.call(version, &request).await;
+        let found: Vec<(i64, String, i16)> = if version < 8 {
+            let partitions = response.topics[0].partitions.iter();
+            partitions.map(|p| (p.committed_offset, p.metadata.clone().unwrap().to_string(), p.error_code)).collect()
+        } else {
+            let partitions = response.groups[0].topics[0].partitions.iter();
+            partitions.map(|p| (p.committed_offset, p.metadata.clone().unwrap().to_string(), p.error_code)).collect()
+        };
+        assert_eq!(found, [(103, "at 103".to_owned(), 0), (-1, String::new(), 0)], "OffsetFetch v{version}");
+    }
+    for version in DescribeGroupsRequest::VERSIONS {
+        let request = DescribeGroupsRequest { groups: vec!["simple".into(), "absent".into()], ..Default::default() };
+        let groups = client.call(version, &request).await.groups;
+        assert_eq!((groups[0].error_code, &*groups[0].group_state), (0, "Empty"), "DescribeGroups v{version}");
+        let absent = if version < 6 { 0 } else { ErrorCode::GroupIdNotFound.code() };
+        assert_eq!((groups[1].error_code, &*groups[1].group_state), (absent, "Dead"), "DescribeGroups v{version}");
+    }
+    for version in ListGroupsRequest::VERSIONS {
+        let filter = |from: i16, text: &str| if version >= from { vec![Str::from(text)] } else { Vec::new() };
+        let request = ListGroupsRequest {
+            states_filter: filter(4, "empty"),
+            types_filter: filter(5, "Classic"),
+            ..Default::default()
+        };
+        let groups = client.call(version, &request).await.groups;
+        assert!(groups.iter().any(|group| &*group.group_id == "simple"), "ListGroups v{version}");
+        let other = ListGroupsRequest { states_filter: filter(4, "Stable"), ..Default::default() };
+        let groups = client.call(version, &other).await.groups;
+        assert_eq!(groups.iter().any(|group| &*group.group_id == "simple"), version < 4, "ListGroups v{version}");
+    }
+    let delete_offset = OffsetDeleteRequest {
+        group_id: "simple".into(),
+        topics: vec![OffsetDeleteRequestTopic {
+            name: "t".into(),
+            partitions: vec![OffsetDeleteRequestPartition { partition_index: 3, ..Default::default() }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    assert_eq!(client.call(0, &delete_offset).await.topics[0].partitions[0].error_code, 0);
+    assert!(fetch_all(&mut client, "simple").await.iter().all(|(_, partition, ..)| *partition != 3));
+    for version in DeleteGroupsRequest::VERSIONS {
+        let group = format!("doomed{version}");
+        assert_eq!(committed(&mut client, 9, &commit(&group, None, 0, 1)).await, 0);
+        let request = DeleteGroupsRequest { groups_names: vec![group.as_str().into()], ..Default::default() };
+        assert_eq!(client.call(version, &request).await.results[0].error_code, 0, "DeleteGroups v{version}");
+        assert_eq!(fetch_all(&mut client, &group).await, []);
+        let again = client.call(version, &request).await.results.remove(0);
+        assert_eq!(again.error_code, ErrorCode::GroupIdNotFound.code(), "DeleteGroups v{version}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_coordinators_are_refused_with_a_message() {
+    let live = start(FAST).await;
+    let mut client = Client::connect(&live).await;
+    for key_type in [1, 2, 9] {
+        let request =
+            FindCoordinatorRequest { key_type, coordinator_keys: vec!["a".into(), "b".into()], ..Default::default() };
+        for found in client.call(6, &request).await.coordinators {
+            assert_eq!((found.error_code, found.node_id), (ErrorCode::InvalidRequest.code(), -1));
+            assert!(found.error_message.unwrap().contains(match key_type {
+                1 => "transactional.id",
+                2 => "share groups",
+                _ => "no such kind",
+            }));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_go_with_their_topic() {
+    let live = start(FAST).await;
+    let mut client = Client::connect(&live).await;
+    create_topic(&mut client, "t").await;
+    assert_eq!(committed(&mut client, 9, &commit("g", None, 0, 7)).await, 0);
+    let delete = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
+    assert_eq!(client.call(5, &delete).await.responses[0].error_code, 0);
+    let gone = async {
+        while !fetch_all(&mut client, "g").await.is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), gone).await.expect("the offset is gone");
+}

@@ -1,0 +1,11 @@
+//! The proofs: real clients of six kinds, real kills, a real S3 server, Kafka's own tools.
+//!
+//! Each module is one promise of the README. `clients/install` gets what they need; nothing is skipped when it is missing.
+
+#![allow(clippy::print_stdout, reason = "the report of a proof is worth reading when it passes, too")]
+
+mod bucket;
+mod kill_nine;
+mod matrix;
+mod support;
+mod tools;
