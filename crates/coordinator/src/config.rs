@@ -11,7 +11,7 @@ pub struct GroupConfig {
     pub session_timeout_ms_max: i32,
     /// `group.max.size`: members of one group.
     pub members_max: usize,
-    /// `offset.metadata.max.bytes`: the longest text beside a committed offset.
+    /// `offset.metadata.max.bytes`: the longest text beside a committed offset, in UTF-16 units as Kafka counts it.
     pub offset_metadata_bytes_max: usize,
     /// `offsets.retention.minutes`, in milliseconds.
     pub offsets_retention_ms: i64,

@@ -5,6 +5,8 @@
 
 mod admin;
 mod offsets;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -147,11 +149,7 @@ impl GroupCoordinator {
     }
 
     async fn try_join(&self, client: &Client, request: &JoinGroupRequest) -> Result<JoinGroupResponse, ErrorCode> {
-        check_group_id(&request.group_id)?;
-        let range = self.0.config.session_timeout_ms_min..=self.0.config.session_timeout_ms_max;
-        if !range.contains(&request.session_timeout_ms) {
-            return Err(ErrorCode::InvalidSessionTimeout);
-        }
+        check_join(&self.0.config, request)?;
         let shard = self.shard(&request.group_id).await?;
         let answer = shard.write(|groups, out| groups.join(client, request, out)).await?;
         answer.await.map_err(|_| ErrorCode::NotCoordinator)
@@ -229,6 +227,13 @@ impl GroupCoordinator {
 /// Groups with members have a name.
 fn check_group_id(group: &str) -> Result<(), ErrorCode> {
     if group.is_empty() { Err(ErrorCode::InvalidGroupId) } else { Ok(()) }
+}
+
+/// What can be said of a join without its group.
+fn check_join(config: &GroupConfig, request: &JoinGroupRequest) -> Result<(), ErrorCode> {
+    check_group_id(&request.group_id)?;
+    let range = config.session_timeout_ms_min..=config.session_timeout_ms_max;
+    if range.contains(&request.session_timeout_ms) { Ok(()) } else { Err(ErrorCode::InvalidSessionTimeout) }
 }
 
 fn code(outcome: Result<(), ErrorCode>) -> i16 {

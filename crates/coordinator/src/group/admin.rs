@@ -26,7 +26,7 @@ impl Groups {
             client_id: member.client_id.clone(),
             client_host: member.client_host.clone(),
             member_metadata: if stable { member.metadata(&protocol) } else { Bytes::new() },
-            member_assignment: if stable { member.assignment.clone() } else { Bytes::new() },
+            member_assignment: member.assignment.clone(),
             ..DescribedGroupMember::default()
         });
         Some(DescribedGroup {
@@ -41,7 +41,9 @@ impl Groups {
 
     /// The groups as ListGroups shows them; no filter is no restriction.
     pub fn list(&self, states: &[Str], types: &[Str]) -> Vec<ListedGroup> {
-        let of = |filter: &[Str], name: &str| filter.is_empty() || filter.iter().any(|f| f.eq_ignore_ascii_case(name));
+        let of = |filter: &[Str], name: &str| {
+            filter.is_empty() || filter.iter().any(|f| f.trim().eq_ignore_ascii_case(name))
+        };
         if !of(types, CLASSIC) {
             return Vec::new();
         }

@@ -317,6 +317,8 @@ impl ClassicGroup {
         }
         member.id = new.clone();
         member.armed_ms = None;
+        // It was known before: while it waits for the others its session does not end.
+        member.is_new = false;
         if self.is_leader(old) {
             self.leader = Some(new.clone());
         }

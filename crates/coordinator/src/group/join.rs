@@ -81,8 +81,15 @@ impl Groups {
     }
 
     /// A static member's new id is durable.
-    pub(super) fn static_member_stored(&mut self, id: &Str, member: &Str, leader_before: Str, skips_assignment: bool) {
-        let Some(group) = self.live.get_mut(id.as_str()) else { return };
+    pub(super) fn static_member_stored(
+        &mut self,
+        id: &Str,
+        member: &Str,
+        leader_before: Str,
+        skips_assignment: bool,
+        out: &mut Out<'_>,
+    ) {
+        let Some((group, mut step)) = self.step(id, out) else { return };
         // Since then the group may have begun to rebalance; the member then waits for that like all others.
         if group.state != GroupState::Stable {
             return;
@@ -94,6 +101,8 @@ impl Groups {
             JoinGroupResponse { leader: leader_before, members: Vec::new(), ..group.joined(member) }
         };
         group.answer_join(member, response);
+        // It was excused while it waited, and its session may have ended meanwhile.
+        step.renew_session(group, member);
     }
 }
 

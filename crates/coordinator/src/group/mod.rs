@@ -183,7 +183,7 @@ impl Machine for Groups {
         match after {
             After::AssignmentStored { group, generation } => self.assignment_stored(&group, generation, out),
             After::StaticMemberStored { group, member, leader_before, skips_assignment } => {
-                self.static_member_stored(&group, &member, leader_before, skips_assignment);
+                self.static_member_stored(&group, &member, leader_before, skips_assignment, out);
             }
         }
     }

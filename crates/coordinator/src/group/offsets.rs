@@ -75,7 +75,8 @@ impl Groups {
                 let metadata_max = step.config.offset_metadata_bytes_max;
                 let commit = |offset: &NewOffset| {
                     let metadata = offset.metadata.clone().unwrap_or_default();
-                    if metadata.len() > metadata_max {
+                    // Kafka counts as Java does; there are never more units than bytes.
+                    if metadata.len() > metadata_max && metadata.encode_utf16().count() > metadata_max {
                         return Err(ErrorCode::OffsetMetadataTooLarge);
                     }
                     let value = CommittedOffset {

@@ -1,0 +1,291 @@
+//! Decisions, their batches, and their answers.
+
+use crate::limits::{BATCH_BYTES_MAX, BATCHES_IN_FLIGHT_MAX, WRITES_WAITING_MAX};
+use crate::runtime::memory::Fate;
+
+use super::*;
+
+#[tokio::test]
+async fn a_write_is_answered_when_it_is_durable_and_not_before() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let mut request = adding(&shard, "a");
+    assert!(!request.is_answered().await);
+    assert_eq!(broker.disk.waiting(), 1);
+    assert_eq!(broker.get("a").await, Ok(None), "what is not durable is not read");
+    broker.disk.release();
+    assert_eq!(request.answer().await, Ok(1));
+    assert_eq!(broker.get("a").await, Ok(Some(1)));
+}
+
+#[tokio::test]
+async fn a_decision_without_records_is_answered_at_once() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let pending = adding(&shard, "a");
+    settle().await;
+    assert_eq!(shard.write(|counters, _| counters.decided["a"]).await, Ok(1));
+    broker.disk.release();
+    assert_eq!(pending.answer().await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_stable_read_waits_for_what_was_decided_before_it_and_not_for_what_follows() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let first = adding(&shard, "a");
+    settle().await;
+    let reader = shard.clone();
+    let mut read = Request::begin(async move { reader.read_stable(|counters| counters.get("a")).await });
+    assert!(!read.is_answered().await);
+    let mut second = adding(&shard, "a");
+    settle().await;
+    assert!(broker.disk.release_one());
+    assert_eq!(read.answer().await, Ok(Some(1)));
+    assert_eq!(first.answer().await, Ok(1));
+    assert!(!second.is_answered().await);
+    broker.disk.release();
+    assert_eq!(second.answer().await, Ok(2));
+    assert_eq!(shard.read_stable(|counters| counters.get("a")).await, Ok(Some(2)));
+}
+
+#[tokio::test]
+async fn the_log_and_the_replay_have_the_order_of_decisions() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let names = ["a", "b", "c"];
+    let mut requests = Vec::new();
+    for round in 0..40 {
+        requests.push(adding(&shard, names[round % names.len()]));
+        if round % 7 == 0 {
+            settle().await;
+        }
+        if round % 11 == 0 {
+            broker.disk.release_one();
+        }
+    }
+    broker.disk.release();
+    let mut decided: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for (round, request) in requests.into_iter().enumerate() {
+        decided.entry(names[round % names.len()]).or_default().push(request.answer().await.unwrap());
+    }
+    let logged: Vec<Record> = broker.disk.records().into_iter().map(|(_, record)| record).collect();
+    assert_eq!(*broker.seen.replayed.lock(), logged);
+    for name in names {
+        let expected: Vec<Record> = decided[name].iter().map(|value| record(name, *value)).collect();
+        let of_name: Vec<Record> = logged.iter().filter(|record| *record.key == *name.as_bytes()).cloned().collect();
+        assert_eq!(of_name, expected);
+        assert_eq!(of_name.last(), Some(&record(name, decided[name].len() as u64)));
+    }
+}
+
+#[tokio::test]
+async fn requests_that_come_while_the_writer_is_busy_share_a_batch() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let mut requests: Vec<_> = (0..BATCHES_IN_FLIGHT_MAX).map(|_| None).collect();
+    for request in &mut requests {
+        *request = Some(adding(&shard, "a"));
+        settle().await;
+    }
+    assert_eq!(broker.disk.appends(), BATCHES_IN_FLIGHT_MAX);
+    let more: Vec<_> = (0..100).map(|_| adding(&shard, "b")).collect();
+    settle().await;
+    assert_eq!(broker.disk.appends(), BATCHES_IN_FLIGHT_MAX, "no more batches are on their way at a time");
+    broker.disk.release();
+    settle().await;
+    assert_eq!(broker.disk.appends(), BATCHES_IN_FLIGHT_MAX + 1);
+    for (index, request) in more.into_iter().enumerate() {
+        assert_eq!(request.answer().await, Ok(index as u64 + 1));
+    }
+}
+
+#[tokio::test]
+async fn a_decision_that_is_larger_than_a_batch_is_answered_after_its_last_piece() {
+    let broker = Broker::new();
+    broker.disk.set_batch_bytes_max(2_000);
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let writer = shard.clone();
+    let mut request = Request::begin(async move {
+        writer
+            .write(|counters, out| {
+                counters.add_many("a", 100, out);
+                out.after.push(After::Note("all of it".to_owned()));
+            })
+            .await
+    });
+    settle().await;
+    let pieces = broker.disk.waiting();
+    assert!(pieces > 1, "{pieces}");
+    for _ in 1..pieces {
+        broker.disk.release_one();
+        assert!(!request.is_answered().await);
+        assert!(broker.seen.durable.lock().is_empty());
+    }
+    broker.disk.release();
+    assert_eq!(request.answer().await, Ok(()));
+    assert_eq!(*broker.seen.durable.lock(), ["all of it"]);
+    assert_eq!(broker.get("a").await, Ok(Some(100)));
+}
+
+#[tokio::test]
+async fn one_batch_gathers_no_more_than_its_bound() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    let big = BATCH_BYTES_MAX / 3;
+    let writes = (0..4).map(|_| {
+        let shard = shard.clone();
+        let record = Record { key: Bytes::from_static(b"big"), value: Some(Bytes::from("0".repeat(big))) };
+        Request::begin(async move { shard.write(|_, out| out.records.push(record)).await })
+    });
+    for request in writes.collect::<Vec<_>>() {
+        assert_eq!(request.answer().await, Ok(()));
+    }
+    assert_eq!(broker.disk.appends(), 2);
+}
+
+#[tokio::test]
+async fn what_follows_a_durable_decision_may_decide_more() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let writer = shard.clone();
+    let request = Request::begin(async move {
+        writer
+            .write(|counters, out| {
+                counters.add("a", out);
+                out.after.push(After::Add("b".to_owned()));
+            })
+            .await
+    });
+    settle().await;
+    broker.disk.release_one();
+    assert_eq!(request.answer().await, Ok(()));
+    settle().await;
+    assert_eq!(broker.disk.waiting(), 1, "its own record follows");
+    broker.disk.release();
+    settle().await;
+    assert_eq!(broker.get("b").await, Ok(Some(1)));
+}
+
+#[tokio::test]
+async fn a_decision_sees_the_records_that_are_not_replayed_yet() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    for name in ["a", "b", "c"] {
+        adding(&shard, name);
+        settle().await;
+    }
+    broker.disk.release_one();
+    settle().await;
+    let pending = shard.write(|_, out| out.pending().cloned().collect::<Vec<_>>()).await;
+    assert_eq!(pending, Ok(vec![record("b", 1), record("c", 1)]));
+    broker.disk.release();
+    settle().await;
+    assert_eq!(shard.write(|_, out| out.pending().count()).await, Ok(0));
+}
+
+#[tokio::test]
+async fn too_many_waiting_writes_are_refused_and_the_shard_goes_on() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let mut waiting = Vec::with_capacity(WRITES_WAITING_MAX);
+    for _ in 0..WRITES_WAITING_MAX {
+        let shard = shard.clone();
+        let mut write = Box::pin(async move { shard.write(|counters, out| counters.add("a", out)).await });
+        assert!(waits(write.as_mut()).await);
+        waiting.push(write);
+    }
+    assert_eq!(broker.add("a").await, Err(ShardError::Overloaded));
+    broker.disk.release();
+    for (index, write) in waiting.into_iter().enumerate() {
+        assert_eq!(write.await, Ok(index as u64 + 1));
+    }
+    assert_eq!(broker.add("a").await, Ok(WRITES_WAITING_MAX as u64 + 1));
+}
+
+#[tokio::test]
+async fn a_failed_append_discards_the_machine_and_the_log_tells_what_holds() {
+    for (fate, holds) in [(Fate::Lost, 1), (Fate::Written, 3)] {
+        let broker = Broker::new();
+        assert_eq!(broker.add("a").await, Ok(1));
+        let shard = broker.shard().await;
+        broker.disk.hold();
+        let (second, third) = (adding(&shard, "a"), adding(&shard, "a"));
+        let reader = shard.clone();
+        let stable = Request::begin(async move { reader.read_stable(|counters| counters.get("a")).await });
+        settle().await;
+        broker.disk.fail(fate);
+        assert_eq!(second.answer().await, Err(ShardError::NotCoordinator));
+        assert_eq!(third.answer().await, Err(ShardError::NotCoordinator));
+        assert_eq!(stable.answer().await, Err(ShardError::NotCoordinator));
+        assert!(!shard.is_active());
+        assert_eq!(shard.read(|counters| counters.get("a")), Err(ShardError::NotCoordinator));
+        broker.disk.release();
+        assert_eq!(broker.get("a").await, Ok(Some(holds)), "{fate:?}");
+        assert_eq!(*broker.seen.loads.lock(), 2);
+        assert_eq!(broker.add("a").await, Ok(holds + 1));
+    }
+}
+
+#[tokio::test]
+async fn a_refused_append_discards_the_machine_too() {
+    let broker = Broker::new();
+    assert_eq!(broker.add("a").await, Ok(1));
+    broker.disk.refuse_appends(true);
+    assert_eq!(broker.add("a").await, Err(ShardError::NotCoordinator));
+    broker.disk.refuse_appends(false);
+    assert_eq!(broker.add("a").await, Ok(2), "nothing of the refused decision is left");
+}
+
+#[tokio::test]
+async fn somebody_elses_record_in_the_log_discards_the_machine() {
+    let broker = Broker::new();
+    assert_eq!(broker.add("a").await, Ok(1));
+    broker.disk.write(&[record("a", 70)]);
+    assert_eq!(broker.add("a").await, Err(ShardError::NotCoordinator));
+    // Its record stands in the log: the outcome was unknown.
+    assert_eq!(broker.get("a").await, Ok(Some(2)));
+}
+
+#[tokio::test]
+async fn a_requester_that_goes_away_does_not_undo_what_it_asked_for() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let request = adding(&shard, "a");
+    settle().await;
+    request.0.abort();
+    broker.disk.release();
+    settle().await;
+    assert_eq!(broker.get("a").await, Ok(Some(1)));
+    assert_eq!(broker.add("a").await, Ok(2));
+}
+
+#[tokio::test]
+async fn a_shard_at_rest_has_no_writer() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    // Writers, loads and trims hold the shard while they live.
+    let at_rest = Arc::strong_count(&shard);
+    assert!(shard.turn.try_lock().is_ok());
+    broker.disk.hold();
+    let request = adding(&shard, "a");
+    settle().await;
+    assert!(shard.turn.try_lock().is_err(), "a writer is at work");
+    broker.disk.release();
+    assert_eq!(request.answer().await, Ok(1));
+    settle().await;
+    assert!(shard.turn.try_lock().is_ok());
+    assert_eq!(Arc::strong_count(&shard), at_rest);
+    // And the next write finds one again.
+    assert_eq!(broker.add("a").await, Ok(2));
+}

@@ -1,0 +1,233 @@
+//! Snapshots and trims.
+
+use crate::limits::{SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN};
+use crate::runtime::marker::{Edge, Marker};
+use crate::runtime::memory::Fate;
+
+use super::*;
+
+/// Records until a snapshot is worth it, for a small state.
+const ENOUGH: usize = SNAPSHOT_RECORDS_MIN as usize;
+
+async fn add_many(broker: &Broker, name: &'static str, times: usize) -> Result<(), ShardError> {
+    let shard = broker.shards.get(0).await?;
+    shard.write(move |counters, out| counters.add_many(name, times, out)).await
+}
+
+/// The markers in the log.
+fn markers(disk: &Disk) -> Vec<(u64, Marker)> {
+    let found = disk.records().into_iter().filter_map(|(offset, record)| Some((offset, Marker::decode(&record)?)));
+    found.collect()
+}
+
+#[tokio::test]
+async fn the_state_is_written_again_after_enough_records_and_the_log_starts_there() {
+    let broker = Broker::new();
+    assert_eq!(broker.add("a").await, Ok(1));
+    add_many(&broker, "b", ENOUGH - 2).await.unwrap();
+    settle().await;
+    assert_eq!(broker.disk.start(), 0);
+    assert!(markers(&broker.disk).is_empty());
+    assert_eq!(broker.add("a").await, Ok(2));
+    settle().await;
+    let begin = ENOUGH as u64;
+    assert_eq!(broker.disk.start(), begin);
+    let marker = |edge| Marker { edge, snapshot: begin as i64, records: 2 };
+    let expected = [
+        (begin, marker(Edge::Begin).encode()),
+        (begin + 1, record("a", 2)),
+        (begin + 2, record("b", ENOUGH as u64 - 2)),
+        (begin + 3, marker(Edge::End).encode()),
+    ];
+    assert_eq!(broker.disk.records(), expected);
+}
+
+#[tokio::test]
+async fn a_load_starts_from_the_snapshot() {
+    let broker = Broker::new();
+    assert_eq!(broker.add("a").await, Ok(1));
+    add_many(&broker, "b", ENOUGH).await.unwrap();
+    settle().await;
+    assert_eq!(broker.add("a").await, Ok(2));
+    let restarted = Broker::on(broker.logs.clone());
+    assert_eq!(restarted.get("a").await, Ok(Some(2)));
+    assert_eq!(restarted.get("b").await, Ok(Some(ENOUGH as u64)));
+    assert_eq!(restarted.seen.replayed.lock().len(), 3, "two of the snapshot, and one that followed");
+}
+
+#[tokio::test]
+async fn a_snapshot_is_worth_a_multiple_of_its_own_records() {
+    let broker = Broker::new();
+    let names: Vec<Record> = (0..ENOUGH).map(|index| record(&format!("{index}"), 1)).collect();
+    broker.disk.write(&names);
+    let shard = broker.shard().await;
+    settle().await;
+    let worth = ENOUGH * SNAPSHOT_RECORDS_FACTOR as usize;
+    add_many(&broker, "0", worth - ENOUGH - 1).await.unwrap();
+    settle().await;
+    assert_eq!(broker.disk.start(), 0);
+    assert_eq!(broker.add("0").await, Ok((worth - ENOUGH + 1) as u64));
+    settle().await;
+    shard.read_stable(|_| ()).await.unwrap();
+    settle().await;
+    assert_eq!(broker.disk.start(), worth as u64);
+    assert_eq!(broker.disk.records().len(), ENOUGH + 2);
+}
+
+#[tokio::test]
+async fn a_snapshot_has_what_was_decided_and_not_replayed_when_it_was_made() {
+    let broker = Broker::new();
+    for name in ["kept", "changed", "removed"] {
+        assert_eq!(broker.add(name).await, Ok(1));
+    }
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let enough = shard.clone();
+    let enough = Request::begin(async move { enough.write(|counters, out| counters.add_many("b", ENOUGH, out)).await });
+    settle().await;
+    let ahead = broker.disk.waiting();
+    // Decided behind it, and durable only after the snapshot is made.
+    let changed = adding(&shard, "changed");
+    let new = adding(&shard, "new");
+    let remover = shard.clone();
+    let removed = Request::begin(async move { remover.write(|counters, out| counters.remove("removed", out)).await });
+    settle().await;
+    for _ in 0..ahead {
+        broker.disk.release_one();
+    }
+    settle().await;
+    enough.answer().await.unwrap();
+    let after = adding(&shard, "after");
+    settle().await;
+    broker.disk.release();
+    for request in [changed, new, after] {
+        request.answer().await.unwrap();
+    }
+    removed.answer().await.unwrap();
+    settle().await;
+    let [(begin, _), (end, _)] = markers(&broker.disk)[..] else { panic!("one snapshot") };
+    assert_eq!(broker.disk.start(), begin);
+    let mut inside: Vec<Record> = broker.disk.records().into_iter().map(|(_, record)| record).collect();
+    inside.truncate((end - begin) as usize);
+    let expected = [record("b", ENOUGH as u64), record("changed", 2), record("kept", 1), record("new", 1)];
+    inside.remove(0);
+    inside.sort_by(|a, b| a.key.cmp(&b.key));
+    assert_eq!(inside, expected);
+    let restarted = Broker::on(broker.logs.clone());
+    let shard_state = shard.read(|counters| counters.stored.clone()).unwrap();
+    assert_eq!(restarted.shard().await.read(|counters| counters.stored.clone()).unwrap(), shard_state);
+    assert_eq!(shard_state.get("removed"), None);
+    assert_eq!(shard_state["after"], 1);
+}
+
+/// A log of four counters, with a snapshot of which only the first `written` batches are there.
+async fn interrupted(written: usize) -> Broker {
+    let broker = Broker::new();
+    broker.disk.refuse_trims(true);
+    broker.disk.set_batch_bytes_max(160);
+    for name in ["a", "b", "c", "d"] {
+        broker.add(name).await.unwrap();
+    }
+    // Enough that one more record makes a snapshot.
+    let filler: Vec<Record> = (0..ENOUGH - 5).map(|index| record("filler", index as u64)).collect();
+    broker.disk.write(&filler);
+    broker.shards.discard(0);
+    settle().await;
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let request = adding(&shard, "a");
+    settle().await;
+    assert!(broker.disk.release_one());
+    assert_eq!(request.answer().await, Ok(2));
+    settle().await;
+    for _ in 0..written {
+        broker.disk.release_one();
+        settle().await;
+    }
+    broker.disk.fail(Fate::Lost);
+    settle().await;
+    broker.disk.release();
+    broker
+}
+
+#[tokio::test]
+async fn a_crash_in_a_snapshot_is_harmless() {
+    let mut reached = std::collections::BTreeSet::new();
+    for written in 0..6 {
+        let crashed = interrupted(written).await;
+        reached.insert(markers(&crashed.disk).len());
+        assert_eq!(crashed.disk.start(), 0, "{written}");
+        let restarted = Broker::on(crashed.logs.clone());
+        let state = restarted.shard().await.read(|counters| counters.stored.clone()).unwrap();
+        let expected = [("a", 2), ("b", 1), ("c", 1), ("d", 1), ("filler", ENOUGH as u64 - 6)];
+        assert_eq!(state, expected.map(|(name, value)| (name.to_owned(), value)).into(), "{written}");
+    }
+    assert_eq!(Vec::from_iter(reached), [0, 1, 2], "before, in and after the snapshot");
+}
+
+#[tokio::test]
+async fn an_unfinished_snapshot_is_made_again_by_the_next_load() {
+    let crashed = interrupted(2).await;
+    crashed.disk.refuse_trims(false);
+    let restarted = Broker::on(crashed.logs.clone());
+    restarted.shard().await;
+    settle().await;
+    let found = markers(&restarted.disk);
+    let [(begin, first), (_, second)] = found[..] else { panic!("{found:?}") };
+    assert_eq!((first.edge, second.edge), (Edge::Begin, Edge::End));
+    assert_eq!(first.snapshot, second.snapshot);
+    assert_eq!(restarted.disk.start(), begin);
+}
+
+#[tokio::test]
+async fn a_snapshot_that_was_not_trimmed_to_is_by_the_next_load() {
+    let broker = Broker::new();
+    broker.disk.refuse_trims(true);
+    add_many(&broker, "a", ENOUGH).await.unwrap();
+    settle().await;
+    assert_eq!(broker.disk.start(), 0);
+    let [(begin, _), (_, _)] = markers(&broker.disk)[..] else { panic!("one snapshot") };
+    assert_eq!(broker.add("a").await, Ok(ENOUGH as u64 + 1), "a failed trim costs nothing but length");
+    broker.disk.refuse_trims(false);
+    let restarted = Broker::on(broker.logs.clone());
+    assert_eq!(restarted.get("a").await, Ok(Some(ENOUGH as u64 + 1)));
+    settle().await;
+    assert_eq!(restarted.disk.start(), begin);
+    assert_eq!(markers(&restarted.disk).len(), 2, "no second snapshot is worth it");
+}
+
+#[tokio::test]
+async fn a_deposed_leader_does_not_trim() {
+    let broker = Broker::new();
+    broker.shard().await;
+    broker.disk.hold();
+    let shard = broker.shard().await;
+    let enough = shard.clone();
+    let enough = Request::begin(async move { enough.write(|counters, out| counters.add_many("b", ENOUGH, out)).await });
+    settle().await;
+    while markers(&broker.disk).len() < 2 {
+        assert!(broker.disk.release_one());
+        settle().await;
+    }
+    enough.answer().await.unwrap();
+    assert_eq!(broker.disk.waiting(), 1, "the snapshot is appended and not durable");
+    // The batch becomes durable for the next leader, who has a new epoch; the one before hears of it late.
+    broker.disk.elect();
+    broker.disk.release();
+    settle().await;
+    assert_eq!(broker.disk.start(), 0);
+    let next = Broker::on(broker.logs.clone());
+    assert_eq!(next.get("b").await, Ok(Some(ENOUGH as u64)));
+}
+
+#[tokio::test]
+async fn the_end_of_another_snapshot_does_not_complete_one() {
+    let broker = Broker::new();
+    let marker = |edge, snapshot| Marker { edge, snapshot, records: 1 }.encode();
+    broker.disk.write(&[record("a", 1), record("b", 1)]);
+    broker.disk.write(&[marker(Edge::Begin, 2), record("a", 1)]);
+    broker.disk.write(&[marker(Edge::Begin, 4), record("a", 1), marker(Edge::End, 2)]);
+    assert_eq!(broker.get("b").await, Ok(Some(1)));
+    settle().await;
+    assert_eq!(broker.disk.start(), 0);
+}
