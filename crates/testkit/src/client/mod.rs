@@ -198,6 +198,17 @@ impl Client {
         self.kind
     }
 
+    /// Everything that it printed aside so far.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn log(&self) -> Result<String> {
+        match &self.runner {
+            Runner::Kcat(_) => Ok(String::new()),
+            Runner::Driver(driver) => driver.log(),
+        }
+    }
+
     /// Asks a driver for its codecs and checks that it has those that [`ClientKind::codecs`] promises.
     ///
     /// # Errors

@@ -62,6 +62,14 @@ impl Driver {
         Ok(Self { name: kind.to_string(), child, jobs, answers, log })
     }
 
+    /// Everything that it printed aside so far.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn log(&self) -> Result<String> {
+        std::fs::read_to_string(&self.log).with_context(|| format!("reading {}", self.log.display()))
+    }
+
     /// Runs one job given as words and returns what follows `ok`.
     ///
     /// # Errors
