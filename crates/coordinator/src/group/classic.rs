@@ -348,8 +348,7 @@ impl ClassicGroup {
     /// Sees to it that the leader is somebody who joined; `false` if nobody did.
     pub fn elect_joined_leader(&mut self) -> bool {
         let joined = |member: &Member| member.joining.is_some();
-        let Some(leader) = self.leader.as_deref().and_then(|leader| self.members.get(leader)) else { return false };
-        if joined(leader) {
+        if self.leader.as_deref().and_then(|leader| self.members.get(leader)).is_some_and(joined) {
             return true;
         }
         match self.members.values().find(|member| joined(member)) {

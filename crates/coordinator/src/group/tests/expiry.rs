@@ -1,0 +1,200 @@
+//! Retention of offsets, and what remains of groups. Kafka's `ClassicGroup.offsetExpirationCondition` and
+//! `OffsetMetadataManager.cleanupExpiredOffsets`.
+
+use super::*;
+
+const RETENTION_MS: u64 = 1_000_000;
+const CHECK_MS: u64 = 1_000;
+
+fn fixture() -> Fixture {
+    Fixture::with(GroupConfig {
+        offsets_retention_ms: RETENTION_MS as i64,
+        offsets_retention_check_ms: CHECK_MS,
+        ..GroupConfig::default()
+    })
+}
+
+/// Lets time pass in which the members stay.
+fn advance_with(fixture: &mut Fixture, members: &[Str], ms: u64) {
+    let generation = fixture.group().generation;
+    let step = SESSION_MS as u64 / 2;
+    for at in (0..ms).step_by(step as usize) {
+        fixture.advance(step.min(ms - at));
+        for member in members {
+            assert_eq!(fixture.heartbeat(member, generation), Ok(()));
+        }
+    }
+}
+
+#[test]
+fn offsets_of_a_consumer_that_assigns_itself_age_from_their_commit() {
+    let mut fixture = fixture();
+    fixture.commit_simple("first", 1).unwrap();
+    fixture.advance(RETENTION_MS / 2);
+    fixture.commit_simple("second", 1).unwrap();
+    fixture.advance(RETENTION_MS / 2 - 1);
+    assert!(fixture.committed("first").is_some());
+    fixture.advance(1);
+    assert!(fixture.committed("first").is_none());
+    assert!(fixture.committed("second").is_some());
+    fixture.advance(RETENTION_MS / 2);
+    assert!(fixture.groups.group(GROUP).is_none(), "without offsets there is no group");
+    assert_eq!(*fixture.groups.stored(), Stored::default());
+    assert_eq!(fixture.replayed(), Stored::default());
+}
+
+#[test]
+fn a_commit_makes_its_offset_young_again() {
+    let mut fixture = fixture();
+    fixture.commit_simple("topic", 1).unwrap();
+    fixture.advance(RETENTION_MS - 1);
+    fixture.commit_simple("topic", 1).unwrap();
+    fixture.advance(RETENTION_MS - 1);
+    assert!(fixture.committed("topic").is_some());
+}
+
+#[test]
+fn offsets_of_an_empty_group_age_from_when_it_became_empty() {
+    let mut fixture = fixture();
+    let ids = fixture.stable(&[Join::new()]);
+    fixture.commit_as(&Who::member(&ids[0], 1), "topic", 1).unwrap();
+    advance_with(&mut fixture, &ids, 2 * RETENTION_MS);
+    fixture.leave(&[(&ids[0], None)]).unwrap();
+    let generation = fixture.log.len();
+    fixture.advance(RETENTION_MS - 1);
+    assert!(fixture.committed("topic").is_some());
+    fixture.advance(CHECK_MS);
+    assert!(fixture.groups.group(GROUP).is_none());
+    let tombstones = &fixture.log[generation..];
+    assert_eq!(tombstones.len(), 2, "of the offset and of the group");
+    assert!(tombstones.iter().all(|record| record.value.is_none()));
+    assert_eq!(fixture.replayed(), Stored::default());
+}
+
+#[test]
+fn the_age_of_an_empty_group_outlives_a_load() {
+    let mut fixture = fixture();
+    let ids = fixture.stable(&[Join::new()]);
+    fixture.commit_as(&Who::member(&ids[0], 1), "topic", 1).unwrap();
+    advance_with(&mut fixture, &ids, RETENTION_MS);
+    fixture.leave(&[(&ids[0], None)]).unwrap();
+    fixture.advance(RETENTION_MS / 2);
+    fixture.restart();
+    fixture.advance(RETENTION_MS / 2 - CHECK_MS);
+    assert!(fixture.committed("topic").is_some());
+    fixture.advance(2 * CHECK_MS);
+    assert!(fixture.committed("topic").is_none());
+}
+
+#[test]
+fn an_empty_group_that_no_record_dates_ages_with_its_commits() {
+    let mut fixture = fixture();
+    let ids = fixture.stable(&[Join::new()]);
+    fixture.commit_as(&Who::member(&ids[0], 1), "topic", 1).unwrap();
+    advance_with(&mut fixture, &ids, RETENTION_MS / 2);
+    fixture.leave(&[(&ids[0], None)]).unwrap();
+    let mut stored = (**fixture.groups.stored().group(GROUP).unwrap().metadata.as_ref().unwrap()).clone();
+    stored.current_state_timestamp = -1;
+    fixture.log.push(crate::group::records::group(&GROUP.into(), Some(&stored)).unwrap());
+    fixture.restart();
+    fixture.advance(RETENTION_MS / 2 + CHECK_MS);
+    assert!(fixture.groups.group(GROUP).is_none());
+}
+
+#[test]
+fn members_keep_the_offsets_of_topics_that_they_subscribe_to() {
+    let mut fixture = fixture();
+    let ids = fixture.stable(&[Join::new(), Join::new().subscribed(&["other"])]);
+    for topic in ["topic", "other", "former"] {
+        fixture.commit_as(&Who::member(&ids[0], 1), topic, 1).unwrap();
+    }
+    advance_with(&mut fixture, &ids, RETENTION_MS - 1);
+    assert!(fixture.committed("former").is_some());
+    advance_with(&mut fixture, &ids, CHECK_MS);
+    assert!(fixture.committed("former").is_none(), "nobody subscribes to it");
+    assert!(fixture.committed("topic").is_some() && fixture.committed("other").is_some());
+    advance_with(&mut fixture, &ids, 2 * RETENTION_MS);
+    assert!(fixture.committed("topic").is_some() && fixture.committed("other").is_some());
+    assert_eq!(fixture.state(), GroupState::Stable);
+}
+
+#[test]
+fn members_whose_subscriptions_cannot_be_told_keep_everything() {
+    for join in [Join::new().protocols(&["opaque"]), Join::new().protocol_type("connect")] {
+        let mut fixture = fixture();
+        let ids = fixture.stable(&[join]);
+        fixture.commit_as(&Who::member(&ids[0], 1), "topic", 1).unwrap();
+        advance_with(&mut fixture, &ids, 2 * RETENTION_MS);
+        assert!(fixture.committed("topic").is_some());
+    }
+}
+
+#[test]
+fn nothing_expires_during_a_rebalance() {
+    let mut fixture = fixture();
+    let ids = fixture.stable(&[Join::new().rebalance_ms(4 * RETENTION_MS as i32)]);
+    fixture.commit_as(&Who::member(&ids[0], 1), "former", 1).unwrap();
+    let joining = fixture.join_now(&Join::new().version(4).session_ms(1_800_000)).member_id;
+    let again = Join::new().member(&ids[0]).rebalance_ms(4 * RETENTION_MS as i32);
+    let mut leader = fixture.join(&again);
+    fixture.advance(RETENTION_MS + 2 * CHECK_MS);
+    assert!(leader.waits());
+    assert!(fixture.group().pending.contains_key(&joining));
+    assert!(fixture.committed("former").is_some());
+}
+
+#[test]
+fn an_offset_with_a_retention_of_its_own_expires_by_that() {
+    let mut fixture = fixture();
+    let own = |fixture: &mut Fixture, topic, retention_ms| {
+        fixture.commit_all(&Who::default(), Some(retention_ms), &[new_offset(topic, 0, 1)]).unwrap();
+    };
+    own(&mut fixture, "short", 10_000);
+    own(&mut fixture, "long", 3 * RETENTION_MS as i64);
+    fixture.commit_simple("default", 1).unwrap();
+    fixture.advance(9_999);
+    assert!(fixture.committed("short").is_some());
+    fixture.advance(1);
+    assert!(fixture.committed("short").is_none());
+    fixture.restart();
+    fixture.advance(2 * RETENTION_MS);
+    assert!(fixture.committed("default").is_none());
+    assert!(fixture.committed("long").is_some(), "its expiry time is stored");
+    fixture.advance(RETENTION_MS);
+    assert!(fixture.committed("long").is_none());
+}
+
+#[test]
+fn an_empty_group_without_offsets_is_gone_at_the_next_check() {
+    let mut fixture = fixture();
+    let ids = fixture.stable(&[Join::new()]);
+    fixture.leave(&[(&ids[0], None)]).unwrap();
+    assert_eq!(fixture.state(), GroupState::Empty);
+    fixture.advance(CHECK_MS);
+    assert!(fixture.groups.group(GROUP).is_none());
+    assert_eq!(*fixture.groups.stored(), Stored::default());
+}
+
+#[test]
+fn the_offsets_of_deleted_topics_go_with_them() {
+    let mut fixture = fixture();
+    let ids = fixture.stable(&[Join::new()]);
+    for topic in ["topic", "other"] {
+        fixture.commit_as(&Who::member(&ids[0], 1), topic, 1).unwrap();
+    }
+    let deleted = HashSet::from([Str::from("topic"), Str::from("stranger")]);
+    fixture.decide(|groups, out| groups.topics_deleted(&deleted, out));
+    assert!(fixture.committed("topic").is_none() && fixture.committed("other").is_some());
+}
+
+#[test]
+fn the_offsets_of_topics_that_were_deleted_meanwhile_go_at_the_load() {
+    let mut fixture = fixture();
+    for topic in ["topic", "other"] {
+        fixture.commit_simple(topic, 1).unwrap();
+    }
+    fixture.absent_topics.lock().insert("topic".to_owned());
+    fixture.restart();
+    assert!(fixture.committed("topic").is_none() && fixture.committed("other").is_some());
+    assert_eq!(fixture.replayed(), *fixture.groups.stored());
+}
