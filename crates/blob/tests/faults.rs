@@ -1,5 +1,7 @@
 //! Retries, resolution and visible state under planned faults.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 mod conformance;
 
 use std::sync::Arc;

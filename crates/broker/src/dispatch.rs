@@ -140,7 +140,7 @@ async fn waiting<Q: Request, F: Future<Output = Q::Response>>(
 async fn route(core: &Arc<Core>, call: Call, reader: Reader) -> Reply {
     let (core_ref, c) = (&**core, &call);
     match call.api {
-        ApiKey::Fetch => return Box::pin(h::fetch::handle(core.clone(), call, reader)).await,
+        ApiKey::Fetch => Box::pin(h::fetch::handle(core.clone(), call, reader)).await,
         ApiKey::ListOffsets => typed(c, reader, |q| h::list_offsets::handle(core_ref, c, q)).await,
         ApiKey::Metadata => typed(c, reader, |q| h::metadata::handle(core_ref, c, q)).await,
         ApiKey::OffsetCommit => typed(c, reader, |q| h::offset_commit::handle(core_ref, c, q)).await,

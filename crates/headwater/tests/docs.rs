@@ -1,5 +1,7 @@
 //! The configuration reference is made from the definitions that the broker reads; `HEADWATER_WRITE_DOCS=1` writes it anew.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 use std::fmt::Write;
 
 use broker::config::BROKER_KEYS;

@@ -1,5 +1,7 @@
 //! The program as its users meet it: real processes, real signals, real files.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};

@@ -1,5 +1,7 @@
 //! The S3 backend against a real S3 server in a process of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 #[path = "../../blob/tests/conformance/mod.rs"]
 mod conformance;
 

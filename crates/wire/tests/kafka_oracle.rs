@@ -4,6 +4,8 @@
 //! what Kafka makes from its own description of the message, we decode and encode to the same bytes. Nulls, unknown and
 //! known tagged fields occur in both directions.
 
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
 mod common;
 
 use std::io::{BufReader, BufWriter, Read, Write};

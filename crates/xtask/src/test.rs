@@ -12,5 +12,7 @@ pub struct Options {}
 pub fn run(_: &Options) -> anyhow::Result<()> {
     step("formatting", "cargo", &["fmt", "--all", "--check"])?;
     step("protocol models", "python3", &["models/run.py"])?;
+    step("lints", "cargo", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    step("clients", "clients/install", &[])?;
     step("tests", "cargo", &["test", "--workspace"])
 }

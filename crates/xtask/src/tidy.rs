@@ -21,7 +21,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("console", 6),
     ("headwater", 7),
 ];
-const DEVELOPMENT: &[&str] = &["testkit", "s3server", "proofs", "bench", "xtask"];
+const DEVELOPMENT: &[&str] = &["testkit", "s3server", "bench", "xtask"];
 /// Pairs of one layer in which the first may import the second.
 const SAME_LAYER: &[(&str, &str)] = &[("partition", "meta")];
 
@@ -139,4 +139,34 @@ fn every_dependency_has_its_reason() {
     let silent: Vec<_> =
         dependencies.keys().filter(|d| !own.contains(*d) && !page.contains(&format!("`{d}`"))).collect();
     assert!(silent.is_empty(), "dependencies without a reason in ARCHITECTURE.md: {silent:?}");
+}
+
+/// Whether an SPDX expression without nested choices can be met with the licences allowed; "or later" includes the one named.
+fn is_allowed(expression: &str, allowed: &BTreeSet<&str>) -> bool {
+    let plain = expression.replace(['(', ')'], "").replace('/', " OR ");
+    plain.split(" AND ").all(|part| part.split(" OR ").any(|one| allowed.contains(one.trim().trim_end_matches('+'))))
+}
+
+#[test]
+fn dependencies_come_from_the_registry_with_licences_that_deny_toml_allows() {
+    let deny: toml::Table = fs::read_to_string(root().join("deny.toml")).unwrap().parse().unwrap();
+    let allowed: BTreeSet<&str> =
+        deny["licenses"]["allow"].as_array().unwrap().iter().filter_map(toml::Value::as_str).collect();
+    let output = std::process::Command::new(env!("CARGO"))
+        .args(["metadata", "--format-version", "1", "--locked"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let mut wrong = Vec::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        let (name, licence) = (package["name"].as_str().unwrap(), package["license"].as_str().unwrap_or("none"));
+        match package["source"].as_str() {
+            Some(source) if !source.starts_with("registry+") => wrong.push(format!("{name} comes from {source}")),
+            Some(_) if !is_allowed(licence, &allowed) => wrong.push(format!("{name} is under {licence}")),
+            _ => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
 }

@@ -284,11 +284,6 @@ impl Context {
         }
     }
 
-    /// Whether a partition without news is left out of the answer.
-    pub(crate) fn is_incremental(&self) -> bool {
-        matches!(self.0, Kind::Incremental { .. })
-    }
-
     /// Drops from `answers`, given in the order of [`Self::wants`], what the client knows already. Gives the session id
     /// to answer with.
     ///

@@ -56,7 +56,7 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
     let started = core.clock.monotonic();
     let limits = Limits::of(&core, &call, &request);
     let deadline = started + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let context = match core.sessions.begin(begin(request, call.version), started) {
+    let context = match core.sessions.begin(begin(&request, call.version), started) {
         Ok(context) => context,
         Err(error) => return write(&call, code(error), 0, &[], None),
     };
@@ -114,7 +114,7 @@ impl Limits {
 
 /// The request as sessions see it. A topic's name is shared by its partitions and copied out of the request, since a
 /// session outlives it.
-fn begin(request: FetchRequest, version: i16) -> Begin {
+fn begin(request: &FetchRequest, version: i16) -> Begin {
     let uses_ids = version >= 13;
     let topic_ref = |id, name: &str| if uses_ids { TopicRef::Id(id) } else { TopicRef::Name(name.into()) };
     let mut wants = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());

@@ -12,7 +12,6 @@ use wire::{ApiKey, ErrorCode};
 use crate::api::{SERVED, versions};
 use crate::call::Call;
 use crate::core::Core;
-use crate::net::peer::Software;
 
 pub(crate) fn handle(core: &Core, call: &Call, request: &ApiVersionsRequest) -> ApiVersionsResponse {
     let error = |code: ErrorCode| ApiVersionsResponse { error_code: code.code(), ..ApiVersionsResponse::default() };
@@ -25,7 +24,7 @@ pub(crate) fn handle(core: &Core, call: &Call, request: &ApiVersionsRequest) -> 
                 ..error(ErrorCode::InvalidRequest)
             };
         }
-        call.peer.set_software(Software { name: name.to_owned(), version: version.to_owned() });
+        tracing::debug!(client = %call.peer.remote, software = name, version, "a client says what it is");
     }
     if call.version >= 5 && is_elsewhere(core, request) {
         return error(ErrorCode::RebootstrapRequired);

@@ -85,7 +85,7 @@ fn describe(
         resource::BROKER => {
             check_broker(core, &asked.resource_name)?;
             let keys = BROKER_KEYS.iter().filter(|def| wanted(def.name));
-            Ok(keys.map(|def| broker_entry(def, values(def, &core.config, image))).collect())
+            Ok(keys.map(|def| broker_entry(def, &values(def, &core.config, image))).collect())
         }
         other => {
             let why = format!("Resource type {other} has no configuration here.");
@@ -152,7 +152,7 @@ fn topic_entry(
     }
 }
 
-fn broker_entry(def: &'static ConfigDef, values: Vec<Sourced>) -> DescribeConfigsResourceResult {
+fn broker_entry(def: &'static ConfigDef, values: &[Sourced]) -> DescribeConfigsResourceResult {
     let (value, source) = values.first().map_or((None, Source::Default), |first| (first.value.clone(), first.source));
     DescribeConfigsResourceResult {
         name: def.name.into(),
@@ -176,7 +176,7 @@ fn cluster_entry(
     image.configs_of(resource::BROKER, CLUSTER_WIDE)?.get(def.name)?;
     let mut values = values(def, config, image);
     values.retain(|sourced| sourced.source == Source::DynamicDefault);
-    Some(broker_entry(def, values))
+    Some(broker_entry(def, &values))
 }
 
 fn synonym(name: &str, value: Option<&str>, source: Source) -> DescribeConfigsSynonym {

@@ -8,14 +8,6 @@ use std::task::Poll;
 use std::time::Duration;
 
 use base::Clock;
-use parking_lot::Mutex;
-
-/// A client's name and version for its library, as ApiVersions v3+ tells them (KIP-511).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Software {
-    pub(crate) name: String,
-    pub(crate) version: String,
-}
 
 /// One connected client. Shared by the connection and the requests it runs.
 #[derive(Debug)]
@@ -26,7 +18,6 @@ pub(crate) struct Peer {
     pub(crate) local: SocketAddr,
     /// The listener it came in by.
     pub(crate) listener: Arc<str>,
-    software: Mutex<Software>,
     /// Monotonic microseconds at which the connection must look at its requests again.
     wake_at: AtomicU64,
     draining: AtomicBool,
@@ -34,14 +25,7 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(remote: SocketAddr, local: SocketAddr, listener: Arc<str>) -> Self {
-        Self {
-            remote,
-            local,
-            listener,
-            software: Mutex::default(),
-            wake_at: AtomicU64::new(u64::MAX),
-            draining: AtomicBool::new(false),
-        }
+        Self { remote, local, listener, wake_at: AtomicU64::new(u64::MAX), draining: AtomicBool::new(false) }
     }
 
     /// Asks the connection to poll its requests at `at` on the monotonic clock; to be asked on every poll that leaves
@@ -72,14 +56,6 @@ impl Peer {
 
     pub(crate) fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
-    }
-
-    pub(crate) fn set_software(&self, software: Software) {
-        *self.software.lock() = software;
-    }
-
-    pub(crate) fn software(&self) -> Software {
-        self.software.lock().clone()
     }
 }
 

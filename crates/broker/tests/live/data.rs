@@ -28,9 +28,9 @@ fn produce(version: i16, id: Uuid, name: &str, acks: i16, records: Bytes) -> Pro
     let data = PartitionProduceData { index: 0, records: Some(records), ..Default::default() };
     let mut topic = TopicProduceData { partition_data: vec![data], ..Default::default() };
     if version >= 13 {
-        topic.topic_id = id
+        topic.topic_id = id;
     } else {
-        topic.name = name.into()
+        topic.name = name.into();
     }
     ProduceRequest { acks, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() }
 }
@@ -40,9 +40,9 @@ fn fetch(version: i16, id: Uuid, name: &str, offset: i64, max_wait_ms: i32) -> F
         FetchPartition { partition: 0, fetch_offset: offset, partition_max_bytes: 1 << 20, ..Default::default() };
     let mut topic = FetchTopic { partitions: vec![partition], ..Default::default() };
     if version >= 13 {
-        topic.topic_id = id
+        topic.topic_id = id;
     } else {
-        topic.topic = name.into()
+        topic.topic = name.into();
     }
     FetchRequest { max_wait_ms, min_bytes: 1, max_bytes: 1 << 20, topics: vec![topic], ..Default::default() }
 }

@@ -306,10 +306,8 @@ async fn every_version_of_every_group_request_is_served() {
         group_id: "simple".into(),
         topics: vec![OffsetDeleteRequestTopic {
             name: "t".into(),
-            partitions: vec![OffsetDeleteRequestPartition { partition_index: 3, ..Default::default() }],
-            ..Default::default()
+            partitions: vec![OffsetDeleteRequestPartition { partition_index: 3 }],
         }],
-        ..Default::default()
     };
     assert_eq!(client.call(0, &delete_offset).await.topics[0].partitions[0].error_code, 0);
     assert!(fetch_all(&mut client, "simple").await.iter().all(|(_, partition, ..)| *partition != 3));

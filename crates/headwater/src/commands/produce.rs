@@ -67,13 +67,16 @@ struct Sender<'a> {
     turn: usize,
 }
 
+/// A key, if the line has one, and a value.
+type KeyedLine = (Option<Vec<u8>>, Vec<u8>);
+
 impl Sender<'_> {
     /// Lines with a key go to the key's partition, as with Kafka's clients; others go together to one after the other.
     fn send(&mut self, leaders: &mut Leaders, lines: Vec<Vec<u8>>) -> anyhow::Result<()> {
         let count = leaders.partitions.len();
         let turn = self.turn % count;
         self.turn += 1;
-        let mut parts: BTreeMap<usize, Vec<(Option<Vec<u8>>, Vec<u8>)>> = BTreeMap::new();
+        let mut parts: BTreeMap<usize, Vec<KeyedLine>> = BTreeMap::new();
         for line in lines {
             let (key, value) = self.split(line);
             let place = match (self.options.partition, &key) {
@@ -94,7 +97,7 @@ impl Sender<'_> {
         Ok(())
     }
 
-    fn split(&self, line: Vec<u8>) -> (Option<Vec<u8>>, Vec<u8>) {
+    fn split(&self, line: Vec<u8>) -> KeyedLine {
         let Some(separator) = self.options.key_separator.as_ref().filter(|s| !s.is_empty()) else {
             return (None, line);
         };
