@@ -31,6 +31,7 @@ use crate::core::Core;
 use crate::errors::{NO_TRANSACTIONS, code};
 use crate::net::peer::until;
 use crate::net::service::{Later, Reply};
+use crate::topics::is_internal;
 
 /// One partition's part, appended or refused.
 struct Part {
@@ -47,14 +48,13 @@ struct Topic {
 /// Appends and says what to wait for.
 #[allow(clippy::async_yields_async, reason = "an append has two stages")]
 pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> Later<Reply> {
-    let started = core.clock.monotonic();
     let request: ProduceRequest = match call.decode(&mut reader) {
         Ok(request) => request,
         Err(refusal) => return ready(refusal.into()),
     };
     // The records hold the frame's memory from here on.
     drop(reader);
-    let deadline = started + Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let acks = request.acks;
     let refused = refuse(&request);
     let mut topics = Vec::with_capacity(request.topic_data.len());
@@ -67,6 +67,8 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
             Refusal::SilentProduceFailed { error: ErrorCode::from_code(part.response.error_code) }.into()
         }));
     }
+    // From the append on, as in Kafka: waiting for room in the log cache slows a producer down and fails nothing.
+    let deadline = core.clock.monotonic() + timeout;
     Box::pin(async move {
         let mut responses = Vec::with_capacity(topics.len());
         for Topic { mut head, parts } in topics {
@@ -134,6 +136,10 @@ async fn append_partition(
         Ok(partition) => partition,
         Err(error) => return failed(index, error.code(), Some(error.to_string())),
     };
+    if is_internal(partition.topic().name()) {
+        let why = format!("{} is written by the broker only", partition.topic().name());
+        return failed(index, code(ErrorCode::InvalidTopicException), Some(why));
+    }
     let metrics = core.topic_metrics(partition.topic().name());
     match partition.append(data.records.unwrap_or_default(), AppendOptions::produce(version)).await {
         Ok(appended) => {

@@ -2,11 +2,13 @@
 //!
 //! Raises the log start; -1 means the high watermark. The answer's low watermark is the log start afterwards.
 
+use wire::ErrorCode;
 use wire::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use wire::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
 use crate::core::Core;
-use crate::errors::NONE;
+use crate::errors::{NONE, code};
+use crate::topics::is_internal;
 
 pub(crate) async fn handle(core: &Core, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
     let mut topics = Vec::with_capacity(request.topics.len());
@@ -35,6 +37,9 @@ pub(crate) async fn handle(core: &Core, request: DeleteRecordsRequest) -> Delete
 
 async fn delete(core: &Core, topic: &str, index: i32, offset: i64) -> Result<i64, i16> {
     let partition = core.partitions.get(topic, index).map_err(|error| error.code())?;
+    if is_internal(topic) {
+        return Err(code(ErrorCode::InvalidTopicException));
+    }
     partition.delete_records(offset).await.map(|start| start.kafka()).map_err(|error| {
         tracing::info!(topic, partition = index, offset, %error, "records not deleted");
         error.code()

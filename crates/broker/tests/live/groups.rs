@@ -13,7 +13,7 @@ use wire::messages::*;
 use wire::records::{ConsumerProtocolSubscription, encode_versioned};
 use wire::{ErrorCode, Message, Str};
 
-use crate::support::{Client, Live, start, start_on};
+use crate::support::{Client, Live, batch, start, start_on};
 
 const FAST: &[(&str, &str)] = &[("group.initial.rebalance.delay.ms", "0"), ("offsets.topic.num.partitions", "5")];
 
@@ -338,6 +338,38 @@ async fn other_coordinators_are_refused_with_a_message() {
             }));
         }
     }
+}
+
+/// What a client could write there would be taken for offsets and members.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_broker_writes_the_offsets_topic() {
+    let live = start(FAST).await;
+    let mut client = Client::connect(&live).await;
+    create_topic(&mut client, "t").await;
+    assert_eq!(committed(&mut client, 9, &commit("g", None, 0, 7)).await, 0);
+    for index in 0..5 {
+        let data =
+            produce_request::PartitionProduceData { index, records: Some(batch(&["forged"])), ..Default::default() };
+        let topic = produce_request::TopicProduceData {
+            name: "__consumer_offsets".into(),
+            partition_data: vec![data],
+            ..Default::default()
+        };
+        let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
+        let refused = &client.call(9, &request).await.responses[0].partition_responses[0];
+        assert_eq!(refused.error_code, ErrorCode::InvalidTopicException.code());
+        let partition =
+            delete_records_request::DeleteRecordsPartition { partition_index: index, offset: -1, ..Default::default() };
+        let topic = delete_records_request::DeleteRecordsTopic {
+            name: "__consumer_offsets".into(),
+            partitions: vec![partition],
+            ..Default::default()
+        };
+        let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+        let refused = &client.call(2, &request).await.topics[0].partitions[0];
+        assert_eq!(refused.error_code, ErrorCode::InvalidTopicException.code());
+    }
+    assert_eq!(fetch_all(&mut client, "g").await[0].2, 7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
