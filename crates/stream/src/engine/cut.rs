@@ -1,6 +1,7 @@
 //! Cuts: what the uploader takes at once, and the generations that may leave the cache afterwards.
 
 use std::collections::VecDeque;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -62,6 +63,11 @@ impl Active {
         }
     }
 
+    /// Whether a group has ended since the last cut.
+    fn has_groups(&self) -> bool {
+        self.since.is_some()
+    }
+
     fn age(&self) -> Option<Duration> {
         self.since.map(|since| self.clock.monotonic().saturating_sub(since))
     }
@@ -101,7 +107,8 @@ impl Inner {
     /// Cuts now, whatever has gathered. An empty cut still tells its waiter when everything before it is committed.
     pub(crate) fn request_cut(&self, waiter: Option<oneshot::Sender<()>>) {
         let mut active = self.active.lock();
-        if active.dirty.is_empty() && waiter.is_none() {
+        // Groups may have ended without leaving a dirty stream: theirs is deleted. Their place in the log counts.
+        if !active.has_groups() && waiter.is_none() {
             return;
         }
         let cut = active.cut(waiter.into_iter().collect());
@@ -120,7 +127,10 @@ impl Inner {
     pub(crate) fn committed(&self, cut: &Cut) {
         let generation = cut.streams.iter().map(|s| (s.stream.clone(), s.range)).collect();
         self.evictable.lock().0.push_back(generation);
-        while self.cache.used() > self.cache.limit() / 100 * KEEP_PERCENT && self.evict_one() {}
+        // Whoever waits for room needs it more than tail readers do.
+        let limit = self.cache.limit();
+        let keep = (limit / 100 * KEEP_PERCENT).min(limit.saturating_sub(self.wanted.load(Ordering::Acquire)));
+        while self.cache.used() > keep && self.evict_one() {}
     }
 
     /// Drops the oldest committed generation from the cache; `false` when there is none.

@@ -23,7 +23,7 @@ pub(crate) mod tail;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -100,6 +100,8 @@ pub(crate) struct Inner {
     pub(crate) catalogue: Arc<dyn CatalogueClient>,
     pub(crate) writer: Incarnation,
     pub(crate) cache: Budget,
+    /// Bytes that appends wait for in the log cache.
+    pub(crate) wanted: AtomicU64,
     pub(crate) reader: BlockReader,
     pub(crate) active: Mutex<Active>,
     pub(crate) cuts: mpsc::UnboundedSender<cut::Cut>,
@@ -125,6 +127,7 @@ impl Engine {
         let reader = BlockReader::new(store.clone(), &options);
         let inner = Arc::new(Inner {
             cache: Budget::new(options.log_cache_bytes),
+            wanted: AtomicU64::new(0),
             reader,
             store,
             catalogue,
@@ -158,6 +161,11 @@ impl Engine {
     /// Waits until `bytes` fit into the log cache: a full cache slows producers, it never fails them. Call it before
     /// taking a lock that appends or checkpoints take.
     pub async fn reserve(&self, bytes: u64) -> Charge {
+        if let Some(charge) = self.inner.cache.try_charge(bytes) {
+            return charge;
+        }
+        // From here on commits make room for it; what is committed already makes room now.
+        let _wanted = Wanted::new(&self.inner, bytes);
         loop {
             if let Some(charge) = self.inner.cache.try_charge(bytes) {
                 return charge;
@@ -293,6 +301,25 @@ impl Engine {
         drained.map_err(|error| EngineFailure(error.to_string().into()))?;
         *self.inner.wal.write() = None;
         Ok(())
+    }
+}
+
+/// Room in the log cache that somebody waits for, as long as it is waited for.
+struct Wanted<'a> {
+    inner: &'a Inner,
+    bytes: u64,
+}
+
+impl<'a> Wanted<'a> {
+    fn new(inner: &'a Inner, bytes: u64) -> Self {
+        inner.wanted.fetch_add(bytes, Ordering::AcqRel);
+        Self { inner, bytes }
+    }
+}
+
+impl Drop for Wanted<'_> {
+    fn drop(&mut self) {
+        self.inner.wanted.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 

@@ -15,12 +15,14 @@ use tokio::sync::mpsc;
 
 use super::Engine;
 use crate::Fragments;
-use crate::catalogue::Catalogue;
+use crate::catalogue::{COMMIT_ITEMS_MAX, Catalogue};
 use crate::upload::build::{self, UploadEntry, UploadStream};
 use crate::wal::{BlockLog, ReplayEnd, ReplayedRecord, WalError};
 
-/// Replayed bytes that become objects at once.
+/// Replayed bytes, and records, that become objects and one commit at once. A commit names no more streams than it has
+/// records.
 const CHUNK_BYTES: usize = 64 * 1024 * 1024;
+const CHUNK_RECORDS: usize = COMMIT_ITEMS_MAX / 4;
 /// Chunks between the replaying thread and the uploads.
 const CHUNKS_QUEUED: usize = 1;
 
@@ -78,7 +80,7 @@ impl Engine {
             let (mut chunk, mut bytes) = (Vec::new(), 0);
             let end = log.replay(incarnation, from, &mut |record: ReplayedRecord| {
                 let position = record.position;
-                if bytes >= CHUNK_BYTES {
+                if bytes >= CHUNK_BYTES || chunk.len() >= CHUNK_RECORDS {
                     bytes = 0;
                     if chunks.blocking_send((std::mem::take(&mut chunk), position)).is_err() {
                         return ControlFlow::Break(());
@@ -94,19 +96,18 @@ impl Engine {
         });
         let mut keeper = Keeper::new(incarnation);
         while let Some((records, position)) = queue.recv().await {
-            let streams = keeper.keep(&self.catalogue(), records).map_err(|gap| RecoverError::Damaged {
-                incarnation,
-                at: gap.at,
-                why: format!(
-                    "stream {} continues at offset {} but its log ends at {}",
-                    gap.stream, gap.found, gap.expected
-                ),
-            })?;
+            let (streams, gap) = keeper.keep(&self.catalogue(), records);
             let (block, own) = (self.inner.options.block_bytes, self.inner.options.stream_object_bytes);
             let objects = build::objects(streams, self.writer(), block, own);
             let ids = self.inner.object_ids(objects.len());
-            let objects = crate::upload::put_all(&self.inner, ids, objects).await;
+            let objects = crate::upload::put_all(&self.inner, ids, objects).await.map_err(RecoverError::Commit)?;
+            // Up to a gap the log is whole: what stands before it was acknowledged and is kept.
+            let position = gap.as_ref().map_or(position, |gap| gap.at);
             self.inner.commit(incarnation, position, objects).await.map_err(RecoverError::Commit)?;
+            if let Some(Gap { stream, expected, found, at }) = gap {
+                let why = format!("stream {stream} continues at offset {found} but its log ends at {expected}");
+                return Err(RecoverError::Damaged { incarnation, at, why });
+            }
         }
         match replay.await.map_err(|_| RecoverError::Interrupted)?? {
             ReplayEnd::Corrupt { at, reason } => {
@@ -147,7 +148,9 @@ impl Keeper {
         Self { incarnation, ends: HashMap::new(), records: 0, bytes: 0 }
     }
 
-    fn keep(&mut self, view: &Catalogue, records: Vec<ReplayedRecord>) -> Result<Vec<UploadStream>, Gap> {
+    /// What to commit of a chunk, up to the first gap.
+    fn keep(&mut self, view: &Catalogue, records: Vec<ReplayedRecord>) -> (Vec<UploadStream>, Option<Gap>) {
+        let mut gap = None;
         let mut streams: HashMap<StreamId, UploadStream> = HashMap::new();
         for record in records {
             let Some(state) = view.stream(record.stream) else { continue };
@@ -160,7 +163,8 @@ impl Keeper {
             }
             if record.base > *end {
                 let (stream, expected, found, at) = (record.stream, *end, record.base, record.position);
-                return Err(Gap { stream, expected, found, at });
+                gap = Some(Gap { stream, expected, found, at });
+                break;
             }
             *end = record.end;
             self.records += 1;
@@ -179,6 +183,6 @@ impl Keeper {
         }
         let mut streams: Vec<UploadStream> = streams.into_values().collect();
         streams.sort_unstable_by_key(|s| s.stream);
-        Ok(streams)
+        (streams, gap)
     }
 }

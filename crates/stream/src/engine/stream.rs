@@ -294,13 +294,24 @@ impl Stream {
         limit: Offset,
     ) -> Result<Option<OffsetRange>, FetchError> {
         let limit = limit.min(self.durable_end());
-        let stored =
-            self.engine.reader.find_timestamp(&*self.engine.catalogue, self.id(), self.start(), at_least).await?;
-        if let Some(range) = stored {
-            return Ok((range.end <= limit).then_some(range));
+        loop {
+            let uploaded = self.uploaded_end();
+            let stored =
+                self.engine.reader.find_timestamp(&*self.engine.catalogue, self.id(), self.start(), at_least).await?;
+            if let Some(range) = stored {
+                return Ok((range.end <= limit).then_some(range));
+            }
+            let cached = self.shared.tail.lock().find_timestamp(uploaded, at_least, limit);
+            // An upload in between may have taken entries out of the cache that were not in the store yet.
+            if self.uploaded_end() == uploaded {
+                return Ok(cached);
+            }
         }
-        let from = self.engine.catalogue.view().stream(self.id()).map_or(self.start(), |s| s.end.max(self.start()));
-        Ok(self.shared.tail.lock().find_timestamp(from, at_least, limit))
+    }
+
+    /// Everything below is in objects.
+    fn uploaded_end(&self) -> Offset {
+        self.engine.catalogue.view().stream(self.id()).map_or(self.start(), |state| state.end.max(self.start()))
     }
 
     /// The greatest timestamp below `limit`, with the offsets of the first entry that has it.
@@ -309,16 +320,36 @@ impl Stream {
     /// [`FetchError`] when the store or the bytes failed.
     pub async fn max_timestamp(&self, limit: Offset) -> Result<Option<(TimestampMs, OffsetRange)>, FetchError> {
         let limit = limit.min(self.durable_end());
-        let view = self.engine.catalogue.view();
-        let end = view.stream(self.id()).map_or(self.start(), |s| s.end.max(self.start()));
-        let stored = view.stream(self.id()).and_then(|s| s.extents().map(|e| e.max_timestamp).max());
-        let cached = self.shared.tail.lock().max_timestamp(end, limit);
-        match (stored, cached) {
-            (Some(stored), cached) if cached.is_none_or(|(t, _)| stored >= t) => {
-                Ok(self.find_timestamp(stored, limit).await?.map(|range| (stored, range)))
+        let (view, start, cached) = loop {
+            let uploaded = self.uploaded_end();
+            let view = self.engine.catalogue.view();
+            let cached = self.shared.tail.lock().max_timestamp(uploaded, limit);
+            // As in `find_timestamp`.
+            if self.uploaded_end() == uploaded {
+                break (view, self.start(), cached);
             }
-            (_, cached) => Ok(cached),
+        };
+        let extents = || view.stream(self.id()).into_iter().flat_map(|s| s.extents());
+        // An extent that is trimmed in part, or reaches beyond the limit, tells only what its greatest cannot exceed.
+        let whole = extents().filter(|e| e.range.start >= start && e.range.end <= limit).map(|e| e.max_timestamp).max();
+        let Some(bound) = extents().map(|e| e.max_timestamp).max() else { return Ok(cached) };
+        let known = whole.max(cached.map(|(timestamp, _)| timestamp));
+        if let Some((timestamp, range)) = cached
+            && timestamp > bound
+        {
+            return Ok(Some((timestamp, range)));
         }
+        if let Some(range) = self.find_timestamp(bound, limit).await? {
+            return Ok(Some((bound, range)));
+        }
+        // The greatest timestamp t for which an entry has at least t, between one that is there and one that is not.
+        let (mut low, mut high) = (known.unwrap_or(TimestampMs(-1)).0, bound.0);
+        while high.abs_diff(low) > 1 {
+            let middle = low + (high.abs_diff(low) / 2) as i64;
+            if self.find_timestamp(TimestampMs(middle), limit).await?.is_some() { low = middle } else { high = middle }
+        }
+        let found = self.find_timestamp(TimestampMs(low), limit).await?;
+        Ok(found.map(|range| (TimestampMs(low), range)))
     }
 
     /// The tenures of the stream with the offset at which each began, oldest first: Kafka's leader epochs.

@@ -100,11 +100,21 @@ impl Running {
     }
 
     async fn enqueue(&self, stream: &Stream, base: u64, payload: &[u8]) -> oneshot::Receiver<Result<(), Fenced>> {
+        self.enqueue_at(stream, base, base as i64 * 10, payload).await
+    }
+
+    async fn enqueue_at(
+        &self,
+        stream: &Stream,
+        base: u64,
+        timestamp: i64,
+        payload: &[u8],
+    ) -> oneshot::Receiver<Result<(), Fenced>> {
         let charge = self.engine.reserve(payload.len() as u64).await;
         let (done, acknowledged) = oneshot::channel();
         stream.append(NewEntry {
             range: OffsetRange::new(Offset(base), Offset(base + 1)),
-            max_timestamp: TimestampMs(base as i64 * 10),
+            max_timestamp: TimestampMs(timestamp),
             payload: Fragments::from_elem(Bytes::copy_from_slice(payload), 1),
             charge,
             done: Box::new(move |result| {
@@ -329,4 +339,108 @@ async fn recovery_repeated_by_a_second_taker_changes_nothing() {
     assert_eq!(read_all(&broker.open(id)).await.len(), 50);
     let view = durable.catalogue.view();
     assert_eq!(view.stream(id).unwrap().end, Offset(50));
+}
+
+/// Tells each append when it is durable.
+struct Telling;
+
+impl crate::wal::DurableSink<oneshot::Sender<()>> for Telling {
+    fn durable(&mut self, group: crate::wal::Group<oneshot::Sender<()>>) {
+        for (_, token) in group.tokens {
+            token.send(()).unwrap();
+        }
+    }
+
+    fn failed(&mut self, error: crate::wal::WalFailure) {
+        panic!("{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_before_a_gap_is_recovered_and_the_gap_is_told() {
+    let durable = Durable::new();
+    let log = durable.log();
+    let (writer, _) = durable.catalogue.register(BROKER).unwrap();
+    let wal = log.create(writer, "test-cluster", Telling).unwrap();
+    durable.catalogue.open_incarnation(writer, WalPlace { kind: 0, location: "test".into() }).unwrap();
+    let ids = durable.catalogue.create_streams(2, writer).unwrap();
+    for (stream, base) in [(ids[0], 0), (ids[1], 0), (ids[0], 1), (ids[1], 5), (ids[0], 2)] {
+        let (token, told) = oneshot::channel();
+        let append = crate::wal::Append {
+            stream,
+            epoch: StreamEpoch(0),
+            base: Offset(base),
+            end: Offset(base + 1),
+            max_timestamp: TimestampMs(0),
+            payload: Fragments::from_elem(Bytes::from_static(b"acknowledged"), 1),
+        };
+        wal.append(append, token);
+        told.await.unwrap();
+    }
+    drop(wal);
+    let (me, _) = durable.catalogue.register(BROKER).unwrap();
+    let client: Arc<dyn CatalogueClient> = Arc::new(durable.catalogue.clone());
+    let taker = Engine::new(small(), durable.store.clone(), client, me, durable.clock.clone());
+    let error = taker.recover(&log, writer, WalPosition(0)).await.unwrap_err();
+    let RecoverError::Damaged { at, why, .. } = error else { panic!("{error}") };
+    assert!(why.contains("offset 5") && why.contains("ends at 1"), "{why}");
+    let view = durable.catalogue.view();
+    assert_eq!((view.stream(ids[0]).unwrap().end, view.stream(ids[1]).unwrap().end), (Offset(2), Offset(1)));
+    assert_eq!(view.incarnation(writer).unwrap().committed, at);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_of_deleted_streams_does_not_fill_the_log() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    // Four times the log's capacity.
+    let work = async {
+        for _ in 0..128 {
+            let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
+            let stream = broker.open(id);
+            let outcome = broker.enqueue(&stream, 0, &payload(0, 32 * 1024)).await;
+            broker.engine.forget(id);
+            // Acknowledged or not: it is in the log.
+            let _ = outcome.await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), work).await.expect("the log is emptied");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_of_more_than_half_of_the_cache_gets_its_turn() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
+    let stream = broker.open(id);
+    let work = async {
+        let mut acks = Vec::new();
+        for base in 0..20 {
+            acks.push(broker.enqueue(&stream, base, &payload(base, 150 * 1024)).await);
+        }
+        for ack in acks {
+            ack.await.unwrap().unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), work).await.expect("room is made");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_greatest_timestamp_is_one_that_is_kept() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
+    let stream = broker.open(id);
+    for (base, timestamp) in [(0, 1000), (1, 5), (2, 700), (3, 6)] {
+        broker.enqueue_at(&stream, base, timestamp, &payload(base, 5000)).await.await.unwrap().unwrap();
+    }
+    broker.engine.flush().await.unwrap();
+    let greatest = async || stream.max_timestamp(Offset(4)).await.unwrap().unwrap();
+    assert_eq!(greatest().await, (TimestampMs(1000), OffsetRange::new(Offset(0), Offset(1))));
+    stream.trim(Offset(1)).await.unwrap();
+    assert_eq!(greatest().await, (TimestampMs(700), OffsetRange::new(Offset(2), Offset(3))));
+    broker.enqueue_at(&stream, 4, 650, b"x").await.await.unwrap().unwrap();
+    assert_eq!(greatest().await.0, TimestampMs(700));
+    stream.trim(Offset(3)).await.unwrap();
+    assert_eq!(stream.max_timestamp(Offset(5)).await.unwrap().unwrap().0, TimestampMs(650));
 }

@@ -48,6 +48,7 @@ pub(crate) async fn run(engine: Weak<Inner>, mut cuts: mpsc::UnboundedReceiver<C
             }
             Some(done) = uploads.next() => {
                 let Ok((engine, cut, objects)) = done else { return };
+                let Ok(objects) = objects else { return };
                 if engine.has_failed() || !commit_cut(&engine, cut, objects).await {
                     return;
                 }
@@ -72,8 +73,13 @@ fn build_cut(engine: &Inner, cut: &Cut) -> Vec<BuiltObject> {
     build::objects(streams, engine.writer, engine.options.block_bytes, engine.options.stream_object_bytes)
 }
 
-/// Puts every object, as often as it takes; returns what the commit will say of them.
-pub(crate) async fn put_all(engine: &Inner, ids: Vec<ObjectId>, objects: Vec<BuiltObject>) -> Vec<NewObject> {
+/// Puts every object, as often as it takes; returns what the commit will say of them, or why the engine has failed
+/// meanwhile: a part of them must not be committed.
+pub(crate) async fn put_all(
+    engine: &Inner,
+    ids: Vec<ObjectId>,
+    objects: Vec<BuiltObject>,
+) -> Result<Vec<NewObject>, Arc<str>> {
     let mut out = Vec::with_capacity(objects.len());
     for (id, object) in ids.into_iter().zip(objects) {
         let mut pause = RETRY_MIN;
@@ -81,14 +87,14 @@ pub(crate) async fn put_all(engine: &Inner, ids: Vec<ObjectId>, objects: Vec<Bui
         while let Err(error) = engine.store.put(Purpose::Upload, &id.key(), object.payload.clone()).await {
             tracing::warn!(object = %id, %error, "upload failed and is tried again; producers slow down when the log cache is full");
             if engine.has_failed() {
-                return out;
+                return Err("the engine has failed".into());
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_MAX);
         }
         out.push(describe(id, &object));
     }
-    out
+    Ok(out)
 }
 
 fn describe(id: ObjectId, object: &BuiltObject) -> NewObject {
@@ -117,8 +123,10 @@ fn describe(id: ObjectId, object: &BuiltObject) -> NewObject {
 }
 
 async fn commit_cut(engine: &Arc<Inner>, mut cut: Cut, objects: Vec<NewObject>) -> bool {
-    if !cut.streams.is_empty() {
-        let position = cut.position;
+    let position = cut.position;
+    let committed = engine.catalogue.view().incarnation(engine.writer).map_or(position, |log| log.committed);
+    // A cut without data (its streams are deleted) moves the log's end too, or a log full of such data would never empty.
+    if !cut.streams.is_empty() || position > committed {
         if let Err(why) = engine.commit(engine.writer, position, objects).await {
             engine.fail(why);
             return false;
