@@ -77,10 +77,14 @@ pub fn load(options: &ServerOptions, environment: impl Iterator<Item = (String, 
         None => directory_url(&absolute.join("store"))?,
     };
     let wal = match config.get("wal.url") {
-        Some(url) => PathBuf::from(url.strip_prefix("file://").unwrap_or(url)),
+        Some(url) => {
+            let path = url.strip_prefix("file://").unwrap_or(url);
+            // Metadata remembers the place: it must mean the same from every working directory.
+            std::path::absolute(path).with_context(|| format!("{path} has no absolute path"))?
+        }
         None => absolute.join("wal"),
     };
-    if let Some(url) = wal.to_str().filter(|w| w.contains("://")) {
+    if let Some(url) = config.get("wal.url").filter(|url| url.contains("://") && !url.starts_with("file://")) {
         bail!("--wal {url}: the write-ahead log needs a local directory or a block device; give its path");
     }
     let http = config.get("http.listen").filter(|h| !h.is_empty() && !http_off).map(str::to_owned);

@@ -4,7 +4,7 @@
 //! cannot fence a living first one by mistake), probe the store, take office and register, recover what former processes
 //! left, open a fresh log, and only then serve. "Ready" is said last.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,8 +47,38 @@ pub fn run(options: &ServerOptions) -> anyhow::Result<()> {
     outcome
 }
 
+/// A broker that serves.
+struct Running {
+    broker: BrokerHandle,
+    engine: Engine,
+    meta: MetaHandle,
+    log: Arc<BlockLog>,
+    me: Incarnation,
+    ready: watch::Sender<Readiness>,
+}
+
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let mut signals = Signals::new()?;
+    // A start that is given up half-way is a crash: the next one finds what it left.
+    let running = tokio::select! {
+        running = start(settings) => running?,
+        () = signals.stop() => bail!("told to stop while it started"),
+    };
+    let Running { broker, engine, meta, log, me, ready } = running;
+    tokio::select! {
+        why = engine.failed() => bail!("{why}"),
+        why = meta.fenced() => bail!("another process took this broker's place ({why}); it recovers what this one had acknowledged"),
+        () = signals.stop() => {}
+    }
+    ready.send_replace(Readiness::NotReady("draining".to_owned()));
+    tokio::select! {
+        drained = drain(broker, &engine, &meta, &log, me) => drained,
+        () = signals.stop() => bail!("told to stop a second time: not drained; the next start recovers from the log"),
+        why = meta.fenced() => bail!("another process took this broker's place while it drained ({why})"),
+    }
+}
+
+async fn start(settings: Settings) -> anyhow::Result<Running> {
     let clock = Clock::system();
     let entropy = Entropy::system();
     let listeners = Listeners::bind(&settings.broker).await?;
@@ -67,6 +97,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     let mut identity = identity::load(&settings.directory, settings.broker.node_id, &entropy)?;
     let log = open_log(&settings.wal)?;
     let store = open_store(&settings.store, &clock, &entropy).await?;
+    // What is in memory is a new cluster every time.
+    let lasting = !store.name().starts_with("memory");
     if let Some(console) = console {
         let (metrics, store) = (metrics.clone(), store.clone());
         console.serve(Sources { metrics: Arc::new(move || render(&metrics, &store)), readiness });
@@ -79,28 +111,31 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         address: String::new(),
         rack: settings.broker.rack.clone(),
         wal: WalOptions { place: place.clone(), reach: String::new() },
-        cluster_id: identity.cluster_id.clone(),
+        cluster_id: identity.cluster_id.clone().filter(|_| lasting),
         snapshots: SnapshotPolicy::default(),
         clock: clock.clone(),
         entropy: entropy.clone(),
     };
     let (meta, registration) = Meta::start(store.clone(), options).await?;
-    if identity.cluster_id.is_none() {
+    if identity.cluster_id.is_none() && lasting {
         identity.cluster_id = Some(registration.cluster_id.to_string());
         identity::store(&settings.directory, &identity)?;
     }
     let me = registration.incarnation;
+    let logs = Logs { own: log.clone(), path: settings.wal.clone(), cluster_id: registration.cluster_id.clone() };
+    logs.expel_others(lasting)?;
     let catalogue: Arc<dyn CatalogueClient> = Arc::new(meta.clone());
     let engine = Engine::new(engine_options(&settings.broker), store.clone(), catalogue, me, clock.clone());
-    let recovered = recover(&engine, &meta, &log, &settings.wal, &registration).await?;
+    let recovered = logs.recover(&engine, &meta, &registration).await?;
 
     let wal = log.create(me, &registration.cluster_id, engine.sink())?;
     meta.open_incarnation(me, place).await?;
     engine.attach(wal);
     meta.activate(me).await?;
+    logs.forget_ended(&meta, me).await?;
 
     let directory = Arc::new(ImageDirectory::new(meta.clone(), me, settings.broker.clone()));
-    let partitions = Partitions::new(engine.clone(), directory, clock.clone(), partition::Options::default());
+    let partitions = Partitions::new(engine.clone(), directory, clock.clone(), partition_options(&settings.broker));
     sweep(&partitions, &settings.broker);
     let addresses: Vec<String> = listeners.addresses().iter().map(|(_, a)| a.to_string()).collect();
     let deps = BrokerDeps {
@@ -125,18 +160,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         http: http.as_deref(),
         recovered,
     })?;
-
-    tokio::select! {
-        why = engine.failed() => bail!("{why}"),
-        why = meta.fenced() => bail!("another process took this broker's place ({why}); it recovers what this one had acknowledged"),
-        () = signals.stop() => {}
-    }
-    ready.send_replace(Readiness::NotReady("draining".to_owned()));
-    tokio::select! {
-        drained = drain(broker, &engine, &meta, &log, me) => drained,
-        () = signals.stop() => bail!("told to stop a second time: not drained; the next start recovers from the log"),
-        why = meta.fenced() => bail!("another process took this broker's place while it drained ({why})"),
-    }
+    Ok(Running { broker, engine, meta, log, me, ready })
 }
 
 async fn drain(
@@ -205,63 +229,135 @@ fn engine_options(config: &BrokerConfig) -> EngineOptions {
     }
 }
 
-/// Recovers every incarnation that registration assigned to this broker; says what there was.
-async fn recover(
-    engine: &Engine,
-    meta: &MetaHandle,
-    own: &Arc<BlockLog>,
-    own_path: &Path,
-    registration: &Registration,
-) -> anyhow::Result<Option<String>> {
-    let (mut records, mut bytes) = (0, 0);
-    for (incarnation, why) in &registration.damaged {
-        tracing::error!(%incarnation, %why, "a damaged log keeps its partitions offline; `headwater wal show` explains");
-    }
-    for former in &registration.recover {
-        let id = former.incarnation;
-        let is_own = Path::new(&*former.wal.location) == own_path;
-        let log = if is_own { own.clone() } else { stranger(&former.wal.location, id)? };
-        match engine.recover(&log, id, former.committed).await {
-            Ok(found) => {
-                records += found.records;
-                bytes += found.bytes;
-                meta.recovered(id, registration.incarnation, found.end).await?;
-                if is_own {
-                    own.remove(id)?;
-                }
-                tracing::info!(incarnation = %id, records = found.records, bytes = found.bytes, "recovered a former log");
-            }
-            Err(RecoverError::Damaged { at, why, .. }) => {
-                let reason = format!("at position {at}: {why}");
-                tracing::error!(incarnation = %id, reason, "a former log is damaged; its partitions stay offline until `headwater wal abandon {id}`");
-                meta.damaged(id, registration.incarnation, reason).await?;
-            }
-            Err(error) => {
-                return Err(error).with_context(|| {
-                    format!(
-                        "the log of {id} at {} must be read before this broker may serve; bring the directory or device \
-                         back, or give up what was not uploaded with `headwater wal abandon {id}`",
-                        former.wal.location
-                    )
-                });
-            }
-        }
-    }
-    Ok((records > 0).then(|| format!("{records} batches ({bytes} bytes) that the last process had acknowledged")))
+fn partition_options(config: &BrokerConfig) -> partition::Options {
+    let validation = match config.get("produce.validation") {
+        Some("header") => records::ValidationLevel::HeaderAndCrc,
+        _ => records::ValidationLevel::Full,
+    };
+    partition::Options { producer_id_expiration_ms: config.int("producer.id.expiration.ms"), validation }
 }
 
-/// A log that a former process wrote elsewhere.
-fn stranger(location: &str, id: Incarnation) -> anyhow::Result<Arc<BlockLog>> {
-    let missing = || {
-        format!(
-            "the log of {id} is at {location}, which cannot be opened; bring it back, or give up what was not uploaded \
-             with `headwater wal abandon {id}`"
-        )
-    };
-    if !Path::new(location).exists() {
-        bail!("{}", missing());
+/// The write-ahead logs of former processes, in this broker's place and elsewhere.
+struct Logs {
+    own: Arc<BlockLog>,
+    path: PathBuf,
+    cluster_id: Arc<str>,
+}
+
+impl Logs {
+    /// Refuses a place that holds another cluster's log; its numbers could be taken for ours. If nothing of this
+    /// broker's clusters lasts, such a log is of an earlier one in memory, and goes.
+    fn expel_others(&self, lasting: bool) -> anyhow::Result<()> {
+        for log in self.own.incarnations()? {
+            let Ok(cluster) = &log.cluster_id else { continue };
+            if **cluster == *self.cluster_id {
+                continue;
+            }
+            if lasting {
+                bail!(
+                    "the write-ahead log at {} holds records of cluster {cluster}, but the store holds cluster {}; correct \
+                     --store, or give this broker another log with --wal PATH",
+                    self.path.display(),
+                    self.cluster_id
+                );
+            }
+            self.own.remove(log.incarnation)?;
+        }
+        Ok(())
     }
-    BlockLog::open(BlockLogOptions::new(location, Access::Taker)).map(Arc::new).with_context(missing)
+
+    /// Recovers every incarnation that registration assigned to this broker; says what there was.
+    async fn recover(
+        &self,
+        engine: &Engine,
+        meta: &MetaHandle,
+        registration: &Registration,
+    ) -> anyhow::Result<Option<String>> {
+        let (mut records, mut bytes) = (0, 0);
+        for (incarnation, why) in &registration.damaged {
+            tracing::error!(%incarnation, %why, "a damaged log keeps its partitions offline; `headwater wal show` explains");
+        }
+        for former in &registration.recover {
+            let id = former.incarnation;
+            let is_own = self.is_own(&former.wal.location);
+            let log = if is_own { self.own.clone() } else { self.stranger(&former.wal.location, id)? };
+            match engine.recover(&log, id, former.committed).await {
+                Ok(found) => {
+                    records += found.records;
+                    bytes += found.bytes;
+                    meta.recovered(id, registration.incarnation, found.end).await?;
+                    if is_own {
+                        self.own.remove(id)?;
+                    }
+                    tracing::info!(incarnation = %id, records = found.records, bytes = found.bytes, "recovered a former log");
+                }
+                Err(RecoverError::Damaged { at, why, .. }) => {
+                    let reason = format!("at position {at}: {why}");
+                    tracing::error!(incarnation = %id, reason, "a former log is damaged; its partitions stay offline until `headwater wal abandon {id}`");
+                    meta.damaged(id, registration.incarnation, reason).await?;
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| {
+                        format!(
+                            "the log of {id} at {} must be read before this broker may serve; bring the directory or device \
+                             back, or give up what was not uploaded with `headwater wal abandon {id}`",
+                            former.wal.location
+                        )
+                    });
+                }
+            }
+        }
+        Ok((records > 0).then(|| format!("{records} batches ({bytes} bytes) that the last process had acknowledged")))
+    }
+
+    /// Removes what processes left that died between an incarnation's end and the removal of its files, or between the
+    /// making of its files and its registration; then metadata need not remember those incarnations either.
+    async fn forget_ended(&self, meta: &MetaHandle, me: Incarnation) -> anyhow::Result<()> {
+        let catalogue = meta.image().catalogue.clone();
+        for log in self.own.incarnations()? {
+            let ended = match catalogue.incarnation(log.incarnation) {
+                Some(state) => state.phase.is_final(),
+                // Never opened, so never written: unless its header is lost it is told by that.
+                None => log.cluster_id.is_ok(),
+            };
+            if ended && log.incarnation != me {
+                self.own.remove(log.incarnation)?;
+                tracing::info!(incarnation = %log.incarnation, "removed the files of a log that has ended");
+            }
+        }
+        for (id, state) in catalogue.incarnations() {
+            let last_owner = catalogue.streams_of(id).next().is_some();
+            if state.phase.is_final() && !last_owner && self.is_own(&state.wal.location) {
+                meta.remove_incarnation(id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_own(&self, location: &str) -> bool {
+        Path::new(location) == self.path
+    }
+
+    /// A log that a former process wrote elsewhere.
+    fn stranger(&self, location: &str, id: Incarnation) -> anyhow::Result<Arc<BlockLog>> {
+        let missing = || {
+            format!(
+                "the log of {id} is at {location}, which cannot be opened; bring it back, or give up what was not uploaded \
+                 with `headwater wal abandon {id}`"
+            )
+        };
+        if !Path::new(location).exists() {
+            bail!("{}", missing());
+        }
+        let log = BlockLog::open(BlockLogOptions::new(location, Access::Taker)).map(Arc::new).with_context(missing)?;
+        let found = log.incarnations().with_context(missing)?.into_iter().find(|log| log.incarnation == id);
+        if let Some(Ok(cluster)) = found.map(|log| log.cluster_id)
+            && *cluster != *self.cluster_id
+        {
+            bail!("{}; what is there now is of cluster {cluster}, not {}", missing(), self.cluster_id);
+        }
+        Ok(log)
+    }
 }
 
 /// Retention, for as long as the process lives.

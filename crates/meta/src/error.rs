@@ -78,6 +78,14 @@ pub enum StartError {
         /// The cluster asked for.
         wanted: Arc<str>,
     },
+    /// The bucket holds nothing, but the broker's files are of a cluster.
+    #[error(
+        "this bucket is empty, but this broker's directory is of cluster {wanted}; correct the store URL, or, if that cluster is given up, start with an empty directory"
+    )]
+    EmptyStore {
+        /// The cluster asked for.
+        wanted: Arc<str>,
+    },
     /// Other processes claimed the office again and again.
     #[error("another process took the metadata log over while this one started: {0}")]
     Lost(Arc<str>),

@@ -141,6 +141,10 @@ fn admit(image: &Image, options: &MetaOptions) -> Result<(), StartError> {
     {
         return Err(StartError::OtherCluster { found: found.clone(), wanted: wanted.as_str().into() });
     }
+    // A cluster is named in the bucket before a broker remembers its name.
+    if let (None, Some(wanted)) = (&image.cluster_id, &options.cluster_id) {
+        return Err(StartError::EmptyStore { wanted: wanted.as_str().into() });
+    }
     match image.brokers.values().find(|b| b.record.broker_id != options.broker_id.0) {
         Some(other) => Err(StartError::OtherBroker {
             present: BrokerId(other.record.broker_id),
@@ -217,7 +221,7 @@ fn register(image: &Image, options: &MetaOptions) -> Result<(Vec<MetadataRecord>
     let cluster_id = match &image.cluster_id {
         Some(id) => id.clone(),
         None => {
-            let id: Arc<str> = options.cluster_id.clone().unwrap_or_else(|| kafka_uuid(options.entropy.uuid())).into();
+            let id: Arc<str> = kafka_uuid(options.entropy.uuid()).into();
             let created_ms = options.clock.now().0;
             let record = ClusterRecord { cluster_id: (&*id).into(), created_ms, ..Default::default() };
             add(&mut draft, vec![record.into()])?;

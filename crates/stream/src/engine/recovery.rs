@@ -109,7 +109,14 @@ impl Engine {
                 return Err(RecoverError::Damaged { incarnation, at, why });
             }
         }
-        match replay.await.map_err(|_| RecoverError::Interrupted)?? {
+        let end = match replay.await.map_err(|_| RecoverError::Interrupted)? {
+            // Its pages are there and say nothing: as with a broken record, the rest of the broker can go on.
+            Err(WalError::Damaged { reason, .. }) => {
+                return Err(RecoverError::Damaged { incarnation, at: from, why: reason });
+            }
+            end => end?,
+        };
+        match end {
             ReplayEnd::Corrupt { at, reason } => {
                 Err(RecoverError::Damaged { incarnation, at, why: reason.to_string() })
             }

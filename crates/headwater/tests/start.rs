@@ -1,0 +1,226 @@
+//! What a start refuses, and what it cleans up: each message names the fix, and nothing is lost.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use base::{BrokerEpoch, BrokerId, Incarnation};
+use stream::wal::{Access, BlockLog, BlockLogOptions, DurableSink, Group, WalFailure};
+use testkit::process::free_port;
+use testkit::{Headwater, HeadwaterOptions, Process, Signal};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_headwater");
+
+fn start(dir: &Path) -> Headwater {
+    Headwater::start(HeadwaterOptions::local(Path::new(BINARY), dir), &dir.join("broker.log")).unwrap()
+}
+
+/// Runs a command that needs no broker or finds it by itself; its exit code and everything it printed.
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
+    let output =
+        Command::new(BINARY).args(arguments).envs(environment.iter().copied()).stdin(Stdio::null()).output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (output.status.code().unwrap(), String::from_utf8(text).unwrap())
+}
+
+/// A broker that must not start; what it says.
+fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> String {
+    let port = format!("127.0.0.1:{}", free_port().unwrap());
+    let (code, said) = run(&[&["--http", "off", "--listen", &port], arguments].concat(), environment);
+    assert_eq!(code, 1, "{said}");
+    said
+}
+
+fn dirs(dir: &Path) -> String {
+    format!("log.dirs={}", dir.display())
+}
+
+/// Produces lines to partition 0 of a topic.
+fn produce(broker: &Headwater, topic: &str, lines: &str) -> bool {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), lines).unwrap();
+    let mut command = Command::new(BINARY);
+    command.args(["produce", topic, "-b", &broker.bootstrap()]).stdin(fs::File::open(file.path()).unwrap());
+    command.stderr(Stdio::null()).stdout(Stdio::null()).status().unwrap().success()
+}
+
+fn consume(broker: &Headwater, topic: &str) -> (i32, String) {
+    run(&["consume", topic, "--from-beginning", "-e", "-b", &broker.bootstrap()], &[])
+}
+
+#[test]
+fn an_unwritable_directory_is_named_with_the_setting_that_moves_it() {
+    let said = refused(&["--override", "log.dirs=/proc/nowhere"], &[]);
+    assert!(said.contains("/proc/nowhere") && said.contains("log.dirs=PATH"), "{said}");
+}
+
+#[test]
+fn a_bucket_that_cannot_be_reached_and_wrong_credentials_are_told_apart() {
+    let dir = tempfile::tempdir().unwrap();
+    let keys =
+        [("AWS_ACCESS_KEY_ID", "wrong"), ("AWS_SECRET_ACCESS_KEY", "wrong"), ("AWS_EC2_METADATA_DISABLED", "true")];
+    let nobody = format!("s3://bucket/p?endpoint=http://127.0.0.1:{}", free_port().unwrap());
+    let said = refused(&["--store", &nobody, "--override", &dirs(dir.path())], &keys);
+    assert!(said.contains("cannot be reached") && said.contains("endpoint"), "{said}");
+
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let buckets = dir.path().join("s3");
+    fs::create_dir_all(buckets.join("bucket")).unwrap();
+    let gate = s3server::Gate::new(&buckets, "right", "right-secret", s3server::Faults::default()).unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let endpoint = listener.local_addr().unwrap();
+    runtime.spawn(gate.serve(listener));
+    let url = format!("s3://bucket/p?endpoint=http://{endpoint}");
+    let said = refused(&["--store", &url, "--override", &dirs(dir.path())], &keys);
+    assert!(said.to_lowercase().contains("credentials"), "{said}");
+    let right = [("AWS_ACCESS_KEY_ID", "right"), ("AWS_SECRET_ACCESS_KEY", "right-secret"), keys[2]];
+    let absent = format!("s3://absent/p?endpoint=http://{endpoint}");
+    let said = refused(&["--store", &absent, "--override", &dirs(dir.path())], &right);
+    assert!(said.contains("absent") && said.contains("bucket"), "{said}");
+}
+
+#[test]
+fn files_of_one_cluster_are_not_mixed_with_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    fs::create_dir_all(&first).unwrap();
+    fs::create_dir_all(&second).unwrap();
+    let mut broker = start(&first);
+    assert!(produce(&broker, "t", "kept\n"));
+    broker.kill().unwrap();
+    let mut other = start(&second);
+    other.kill().unwrap();
+    let store_of = |dir: &Path| format!("file://{}", dir.join("store").display());
+
+    let empty = format!("file://{}", dir.path().join("mistyped").display());
+    let said = refused(&["--store", &empty, "--override", &dirs(&first)], &[]);
+    assert!(said.contains("this bucket is empty") && said.contains("store URL"), "{said}");
+    let said = refused(&["--store", &store_of(&second), "--override", &dirs(&first)], &[]);
+    assert!(said.contains("holds cluster"), "{said}");
+    let wal = first.join("wal").display().to_string();
+    let said = refused(&["--store", &store_of(&second), "--wal", &wal, "--override", &dirs(&second)], &[]);
+    assert!(said.contains("records of cluster") && said.contains("--wal PATH"), "{said}");
+
+    broker.up().unwrap();
+    assert_eq!(consume(&broker, "t"), (0, "kept\n".to_owned()));
+}
+
+struct Deaf;
+
+impl DurableSink<()> for Deaf {
+    fn durable(&mut self, _: Group<()>) {}
+    fn failed(&mut self, _: WalFailure) {}
+}
+
+#[test]
+fn logs_that_have_ended_leave_neither_files_nor_rows() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = start(dir.path());
+    for _ in 0..4 {
+        assert!(produce(&broker, "t", "line\n"));
+        broker.kill_and_restart().unwrap();
+    }
+    broker.kill().unwrap();
+    // Deaths between the making of a log and its registration.
+    let properties = fs::read_to_string(dir.path().join("meta.properties")).unwrap();
+    let cluster = properties.lines().find_map(|line| line.strip_prefix("cluster.id=")).unwrap();
+    let wal = broker.options().wal.clone();
+    {
+        let log = BlockLog::open(BlockLogOptions::new(&wal, Access::Owner)).unwrap();
+        for epoch in [500, 501] {
+            let never_opened = Incarnation { broker: BrokerId(1), epoch: BrokerEpoch(epoch) };
+            log.create(never_opened, cluster, Deaf).unwrap().shutdown().unwrap();
+        }
+    }
+    broker.up().unwrap();
+    let log = BlockLog::open(BlockLogOptions::new(&wal, Access::Observer)).unwrap();
+    assert_eq!(log.incarnations().unwrap().len(), 1);
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let image = runtime.block_on(async {
+        let store = blob::Store::open(&broker.options().store, blob::StoreOptions::default()).await.unwrap();
+        meta::Meta::inspect(store).await.unwrap()
+    });
+    assert_eq!(image.catalogue.incarnations().count(), 1);
+    assert_eq!(consume(&broker, "t"), (0, "line\n".repeat(4)));
+}
+
+/// The segment that holds the first records of the log.
+fn first_segment(wal: &Path) -> PathBuf {
+    let files = fs::read_dir(wal).unwrap().map(|entry| entry.unwrap().path());
+    let holds = |path: &PathBuf| fs::read(path).unwrap().windows(9).any(|bytes| bytes == b"line 1000");
+    files.filter(|path| path.is_file()).find(holds).expect("a segment with records")
+}
+
+#[test]
+fn a_damaged_log_keeps_its_partitions_offline_until_it_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = start(dir.path());
+    for n in 1000..1010 {
+        assert!(produce(&broker, "t", &format!("line {n}\n")));
+    }
+    broker.kill().unwrap();
+    let wal = broker.options().wal.clone();
+    let segment = first_segment(&wal);
+    let bytes = fs::read(&segment).unwrap();
+    let at = bytes.windows(9).position(|bytes| bytes == b"line 1004").unwrap();
+    fs::OpenOptions::new().write(true).open(&segment).unwrap().write_all_at(b"LINE", at as u64).unwrap();
+
+    broker.up().unwrap();
+    let (code, said) = consume(&broker, "t");
+    assert_ne!(code, 0, "a partition whose log is damaged was served: {said}");
+    assert!(!produce(&broker, "t", "too early\n"));
+    assert!(produce(&broker, "other", "fine\n"), "the rest of the broker goes on");
+    broker.stop(Duration::from_secs(60)).unwrap();
+
+    let (wal, store) = (wal.display().to_string(), broker.options().store.clone());
+    let dirs = dirs(dir.path());
+    let place = ["--wal", &wal, "--store", &store, "--override", &dirs];
+    let (code, shown) = run(&[&["wal", "show"], &place[..]].concat(), &[]);
+    assert!(code == 0 && shown.contains("DAMAGED"), "{shown}");
+    let id = shown.lines().find(|line| line.contains("DAMAGED")).unwrap().split_whitespace().next().unwrap().to_owned();
+    let (code, said) = run(&[&["wal", "abandon", &id], &place[..]].concat(), &[]);
+    assert!(code == 1 && said.contains("--yes"), "{said}");
+    let (code, said) = run(&[&["wal", "abandon", &id, "--yes"], &place[..]].concat(), &[]);
+    assert_eq!(code, 0, "{said}");
+
+    broker.up().unwrap();
+    assert!(produce(&broker, "t", "afterwards\n"));
+    let kept: String = (1000..1004).map(|n| format!("line {n}\n")).collect();
+    assert_eq!(consume(&broker, "t"), (0, format!("{kept}afterwards\n")), "what stands before the damage is kept");
+    assert_eq!(consume(&broker, "other"), (0, "fine\n".to_owned()));
+}
+
+#[test]
+fn a_start_that_waits_for_its_store_can_be_stopped() {
+    let dir = tempfile::tempdir().unwrap();
+    // Takes connections and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let store = format!("s3://bucket/p?endpoint=http://{}", silent.local_addr().unwrap());
+    let mut command = Command::new(BINARY);
+    command.args(["--http", "off", "--listen", &format!("127.0.0.1:{}", free_port().unwrap()), "--store", &store]);
+    command.args(["--override", &dirs(dir.path())]);
+    command.envs([("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_EC2_METADATA_DISABLED", "true")]);
+    let mut process = Process::spawn("headwater", &mut command, &dir.path().join("log")).unwrap();
+    silent.accept().unwrap();
+    process.signal(Signal::TERM).unwrap();
+    assert_eq!(process.wait(Duration::from_secs(10)).unwrap().code(), Some(1));
+    assert!(process.output().unwrap().contains("told to stop while it started"));
+}
+
+#[test]
+fn the_banner_is_short_and_logs_off_a_terminal_are_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = start(dir.path());
+    assert!(produce(&broker, "t", "line\n"));
+    broker.kill_and_restart().unwrap();
+    let said = broker.process().unwrap().output().unwrap();
+    let (log, banner): (Vec<&str>, Vec<&str>) = said.lines().partition(|line| line.starts_with('{'));
+    assert!(banner.len() <= 10 && banner[0].contains("is ready"), "{said}");
+    assert!(banner.iter().any(|line| line.contains("recovered 1 batches")), "{said}");
+    assert!(!log.is_empty() && log.iter().all(|line| line.ends_with('}') && line.contains("\"level\"")), "{said}");
+}
