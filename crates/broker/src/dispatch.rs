@@ -11,6 +11,7 @@ use crate::api;
 use crate::call::{Call, Head, Refusal};
 use crate::core::Core;
 use crate::handlers as h;
+use crate::limits::{OTHER_FRAME_BYTES_MAX, OTHER_FRAME_BYTES_SMALL, OTHER_FRAME_CHARGE_FACTOR};
 use crate::net::peer::{Peer, unless_draining};
 use crate::net::service::{CloseReason, Later, Order, Reply, Service};
 
@@ -67,6 +68,18 @@ impl Service for Dispatch {
             count(&core, api, started, &reply);
             reply
         })
+    }
+
+    fn admit(&self, head: [u8; 2], size: usize) -> Result<u64, usize> {
+        if i16::from_be_bytes(head) == ApiKey::Produce.code() {
+            return Ok(size as u64);
+        }
+        if size > OTHER_FRAME_BYTES_MAX {
+            return Err(OTHER_FRAME_BYTES_MAX);
+        }
+        // Its arrays decode to several times its bytes; those of small requests do not matter.
+        let decoded = size.saturating_sub(OTHER_FRAME_BYTES_SMALL) * OTHER_FRAME_CHARGE_FACTOR;
+        Ok((size + decoded) as u64)
     }
 
     fn frame_bytes_max(&self, peer: &Peer) -> usize {

@@ -22,6 +22,16 @@ pub const PIPELINE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// What a small request is charged: its bookkeeping costs memory beyond its bytes.
 pub const REQUEST_CHARGE_BYTES_MIN: usize = 1024;
 
+/// The largest request that is not a Produce. The largest real ones (assignments of a large group, commits of very many
+/// partitions) stay far below.
+pub const OTHER_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// A request that is not a Produce is charged for what it decodes to beyond this size, ...
+pub const OTHER_FRAME_BYTES_SMALL: usize = 64 * 1024;
+
+/// ... at so many times its bytes, as `wire` bounds them.
+pub const OTHER_FRAME_CHARGE_FACTOR: usize = 8;
+
 /// Replies queued for one connection, in bytes, before its further requests wait. One reply may exceed it.
 pub const REPLY_QUEUE_BYTES_MAX: usize = 1024 * 1024;
 

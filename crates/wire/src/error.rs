@@ -24,6 +24,14 @@ pub enum DecodeError {
         /// Bytes that are there.
         remaining: usize,
     },
+    /// Arrays of small elements would take far more memory than the message has bytes.
+    #[error("{field}: the message's arrays take more memory than a message of {bytes} bytes may")]
+    TooMuchMemory {
+        /// The field at which it became too much.
+        field: &'static str,
+        /// Bytes of the message.
+        bytes: usize,
+    },
     /// A length is negative where that does not mean null.
     #[error("{field}: negative length {length}")]
     NegativeLength {

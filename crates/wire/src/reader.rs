@@ -15,6 +15,11 @@ pub const STRING_BYTES_MAX: usize = i16::MAX as usize;
 /// Array memory reserved at once on the word of a length, in bytes. Beyond it an array grows as its elements arrive.
 const ARRAY_RESERVE_BYTES_MAX: usize = 16 * 1024;
 
+/// Memory that the arrays of a message may take: this much, and so many times its bytes. A few bytes of an array can
+/// stand for a large struct; no client's message comes near it.
+const ARRAY_BYTES_MIN: usize = 16 << 20;
+const ARRAY_BYTES_FACTOR: usize = 8;
+
 /// A tagged field that the schema of the version does not know, kept as it came.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct RawTaggedField {
@@ -29,12 +34,15 @@ pub struct RawTaggedField {
 pub struct Reader {
     data: Bytes,
     position: usize,
+    /// What is left of the memory for arrays.
+    array_bytes: usize,
 }
 
 impl Reader {
     /// Reads `data` from its start.
     pub fn new(data: Bytes) -> Self {
-        Self { data, position: 0 }
+        let array_bytes = ARRAY_BYTES_MIN + data.len().saturating_mul(ARRAY_BYTES_FACTOR);
+        Self { data, position: 0, array_bytes }
     }
 
     /// Bytes not read yet.
@@ -212,6 +220,9 @@ impl Reader {
         let Some(count) = self.array_length(flexible, element_bytes_min, field)? else {
             return Ok(None);
         };
+        let bytes = count.saturating_mul(size_of::<T>());
+        self.array_bytes =
+            self.array_bytes.checked_sub(bytes).ok_or(DecodeError::TooMuchMemory { field, bytes: self.data.len() })?;
         let at_once = ARRAY_RESERVE_BYTES_MAX.max(self.remaining()) / size_of::<T>().max(1);
         let mut elements = Vec::with_capacity(count.min(at_once));
         for _ in 0..count {

@@ -128,6 +128,17 @@ fn four_byte_metadata_body_with_a_huge_length_is_a_typed_error() {
 }
 
 #[test]
+fn millions_of_tiny_elements_are_refused_before_they_take_memory() {
+    let count = 4_000_000_i32;
+    let mut body = count.to_be_bytes().to_vec();
+    body.resize(4 + 2 * count as usize, 0);
+    let mut outcome = None;
+    let peak = peak_of(|| outcome = Some(MetadataRequest::from_bytes(body.into(), 1)));
+    assert!(matches!(outcome, Some(Err(DecodeError::TooMuchMemory { field: "MetadataRequest.topics", .. }))));
+    assert!(peak < 1024, "{peak} bytes");
+}
+
+#[test]
 fn produce_view_refuses_what_the_generated_code_refuses() {
     use wire::messages::ProduceRequest;
     let at = MESSAGES.iter().position(|e| e.name == ProduceRequest::NAME).unwrap();

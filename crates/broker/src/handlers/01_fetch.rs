@@ -19,6 +19,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::memory::Charge;
 use partition::{Isolation, Partition, ReadRequest, Watcher};
 use wire::messages::FetchRequest;
 use wire::{ErrorCode, Reader};
@@ -44,6 +45,8 @@ struct Pass {
     bytes: usize,
     /// Something is worth telling at once, whatever the number of bytes.
     urgent: bool,
+    /// What the answers hold of the memory for replies.
+    charges: Vec<Charge>,
 }
 
 /// Answers a fetch.
@@ -68,8 +71,8 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
             partition: core.partition(&want.topic, want.partition).map_err(|error| error.code()),
         })
         .collect();
-    let pass = read_enough(&core, &call, &targets, &limits, deadline).await;
-    let (session_id, mut answers) = match context.finish(&core.sessions, pass.answers, core.clock.monotonic()) {
+    let Pass { answers, charges, .. } = read_enough(&core, &call, &targets, &limits, deadline).await;
+    let (session_id, mut answers) = match context.finish(&core.sessions, answers, core.clock.monotonic()) {
         Ok(kept) => kept,
         Err(error) => return write(&call, code(error), 0, &[], None),
     };
@@ -77,18 +80,14 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         suit(&core, call.version, &targets, &mut answers);
     }
     count(&core, &targets, &answers);
+    // Converted records have another size.
+    drop(charges);
     let bytes: usize = answers.iter().map(|answer| answer.records_bytes).sum();
     let charge = (bytes > 0).then(|| core.reply_memory.force_charge(bytes as u64));
     write(&call, NONE, session_id, &answers, charge)
 }
 
-fn write(
-    call: &Call,
-    error: i16,
-    session_id: i32,
-    answers: &[PartitionAnswer],
-    charge: Option<base::memory::Charge>,
-) -> Reply {
+fn write(call: &Call, error: i16, session_id: i32, answers: &[PartitionAnswer], charge: Option<Charge>) -> Reply {
     call.reply_with(charge, |writer| encode::response(writer, call.version, error, session_id, answers))
 }
 
@@ -151,6 +150,7 @@ async fn read_enough(core: &Core, call: &Call, targets: &[Target], limits: &Limi
     let mut moved = moved_since(targets, &pass);
     loop {
         if moved {
+            pass.charges.clear();
             pass = read(core, targets, limits).await;
             if !waits(&pass) {
                 break;
@@ -173,6 +173,7 @@ async fn read_enough(core: &Core, call: &Call, targets: &[Target], limits: &Limi
         moved = moved_since(targets, &pass) || in_time;
         if !in_time {
             if moved {
+                pass.charges.clear();
                 pass = read(core, targets, limits).await;
             }
             break;
@@ -194,13 +195,19 @@ fn moved_since(targets: &[Target], pass: &Pass) -> bool {
 async fn read(core: &Core, targets: &[Target], limits: &Limits) -> Pass {
     // Replies that clients do not take hold memory; a moment's wait here is what slows their fetches down.
     drop(core.reply_memory.charge(1).await);
-    let mut pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, urgent: false };
+    let mut pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, urgent: false, charges: Vec::new() };
     for target in targets {
+        // Whoever has read something does not wait for memory, which others might hold who wait as well: it makes do.
+        let is_full = pass.bytes > 0 && core.reply_memory.used() >= core.reply_memory.limit();
+        let taken = if is_full { limits.max_bytes } else { pass.bytes };
         let answer = match &target.partition {
-            Ok(partition) => read_one(target, partition, limits, pass.bytes).await,
+            Ok(partition) => read_one(target, partition, limits, taken).await,
             Err(error) => PartitionAnswer::error(target.want.topic.clone(), target.want.partition, *error),
         };
-        pass.bytes += answer.records_bytes;
+        if answer.records_bytes > 0 {
+            pass.bytes += answer.records_bytes;
+            pass.charges.push(core.reply_memory.force_charge(answer.records_bytes as u64));
+        }
         pass.urgent |= answer.error_code != NONE;
         pass.answers.push(answer);
     }
@@ -249,11 +256,12 @@ async fn read_one(target: &Target, partition: &Partition, limits: &Limits, taken
     }
 }
 
-/// Converts what old clients cannot read.
+/// Converts what old clients cannot read. Answers are a subsequence of the targets.
 fn suit(core: &Core, version: i16, targets: &[Target], answers: &mut [PartitionAnswer]) {
+    let mut targets = targets.iter();
     for answer in answers {
         let same = |t: &&Target| t.want.partition == answer.partition && t.want.topic == answer.topic;
-        let Some(target) = targets.iter().find(same) else { continue };
+        let Some(target) = targets.find(same) else { continue };
         let max_bytes = usize::try_from(target.want.max_bytes).unwrap_or(0);
         let converted = answer.suit(version, target.want.fetch_offset, max_bytes);
         if let (true, Ok(partition)) = (converted, &target.partition) {

@@ -3,6 +3,7 @@
 //! There is one "directory", the store; a partition's size is what the store and the log cache hold of it. v3 adds an
 //! error of the whole response, v4 total and usable bytes (KIP-827): unknown, since an object store has no end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use meta::TopicImage;
@@ -27,8 +28,10 @@ pub(crate) fn handle(core: &Core, request: &DescribeLogDirsRequest) -> DescribeL
 }
 
 fn describe(core: &Core, topic: &Arc<TopicImage>, only: Option<&Vec<i32>>) -> Option<DescribeLogDirsTopic> {
-    let indexes = (0..).take(topic.partitions.len()).filter(|index| only.is_none_or(|only| only.contains(index)));
+    let only: Option<BTreeSet<i32>> = only.map(|only| only.iter().copied().collect());
+    let indexes = (0..).take(topic.partitions.len());
     let partitions: Vec<_> = indexes
+        .filter(|index| only.as_ref().is_none_or(|only| only.contains(index)))
         .filter_map(|partition_index| {
             let partition = core.partitions.get(&topic.name, partition_index).ok()?;
             Some(DescribeLogDirsPartition {

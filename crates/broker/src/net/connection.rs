@@ -193,9 +193,10 @@ impl<S: Service> Connection<S> {
                 return Ok(Poll::Pending);
             }
         }
+        // Room for a whole frame is made once its memory is granted.
         let begun = match self.inbox.peek(self.service.frame_bytes_max(&self.peer)) {
-            Next::Begun(size) => Some(size),
-            Next::Nothing | Next::Complete(_) | Next::BadSize(_) => None,
+            Next::Begun(size) if self.charge.is_some() => Some(size),
+            Next::Begun(_) | Next::Nothing | Next::Complete(_) | Next::BadSize(_) => None,
         };
         match self.stream.try_read_buf(self.inbox.room(begun)) {
             Ok(0) => {
@@ -245,7 +246,12 @@ impl<S: Service> Connection<S> {
                 }
             };
             if self.charge.is_none() {
-                let bytes = size.max(REQUEST_CHARGE_BYTES_MIN) as u64;
+                let Some(head) = self.inbox.head(size) else { return Ok(cut) };
+                let bytes = self.service.admit(head, size).map_err(|most| {
+                    let detail = format!("a frame announces {size} bytes; requests of its kind may have {most}");
+                    Stop::refuse("bad_frame_size", detail)
+                })?;
+                let bytes = bytes.max(REQUEST_CHARGE_BYTES_MIN as u64);
                 match self.shared.memory.try_charge(bytes) {
                     Some(charge) => self.charge = Some(charge),
                     None => {

@@ -62,6 +62,11 @@ impl Inbox {
         }
     }
 
+    /// The first bytes of the frame that has begun; zeros if it is too short to have them.
+    pub(crate) fn head(&self, size: usize) -> Option<[u8; 2]> {
+        if size < 2 { Some([0; 2]) } else { self.buffer.get(SIZE_BYTES..)?.first_chunk::<2>().copied() }
+    }
+
     /// Takes the complete frame that [`Self::peek`] found.
     pub(crate) fn take(&mut self, size: usize) -> Bytes {
         self.buffer.advance(SIZE_BYTES);

@@ -58,4 +58,10 @@ pub(crate) trait Service: Send + Sync + 'static {
 
     /// The largest frame `peer` may send.
     fn frame_bytes_max(&self, peer: &Peer) -> usize;
+
+    /// What a frame of `size` bytes that begins with `head` may cost in memory while it is received and answered.
+    ///
+    /// # Errors
+    /// The largest size of such a frame, if this one is larger.
+    fn admit(&self, head: [u8; 2], size: usize) -> Result<u64, usize>;
 }

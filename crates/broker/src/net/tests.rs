@@ -79,6 +79,10 @@ impl Service for Echo {
     fn frame_bytes_max(&self, _: &Peer) -> usize {
         8 << 20
     }
+
+    fn admit(&self, head: [u8; 2], size: usize) -> Result<u64, usize> {
+        if head == *b"sm" && size > 1_000 { Err(1_000) } else { Ok(size as u64) }
+    }
 }
 
 struct Server {
@@ -265,6 +269,10 @@ async fn a_bad_size_and_a_refused_request_close_the_connection() {
     let server = start(|_| {});
     let mut client = TcpStream::connect(server.address).await.unwrap();
     client.write_all(&[0x7f, 0xff, 0xff, 0xff, 0]).await.unwrap();
+    assert!(is_closed(&mut client).await);
+    // Too large for its kind: refused before its bytes come.
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    client.write_all(&[0, 0, 0x10, 0, b's', b'm']).await.unwrap();
     assert!(is_closed(&mut client).await);
     let mut client = TcpStream::connect(server.address).await.unwrap();
     send(&mut client, b"x").await;

@@ -9,37 +9,140 @@ use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use wire::messages::*;
-use wire::{Message, Request};
+use wire::{Message, Request, Str};
 
 use crate::support::{Client, batch, encode, start};
 
 /// Frames of the whole run.
 const FRAMES: u64 = 1_000_000;
 
-/// Every request that is served, in every version, with default content.
-fn seeds() -> Vec<Bytes> {
-    fn all<Q: Request + Default>(seeds: &mut Vec<Bytes>) {
-        for version in Q::VERSIONS {
-            seeds.push(encode(version, 1, &Q::default()));
-        }
+/// A request in every version.
+fn all<Q: Request + Default>(seeds: &mut Vec<Bytes>, fill: impl Fn(&mut Q, i16)) {
+    for version in Q::VERSIONS {
+        let mut request = Q::default();
+        fill(&mut request, version);
+        seeds.push(encode(version, 1, &request));
     }
+}
+
+/// Every request that is served, in every version, with its arrays filled.
+fn seeds() -> Vec<Bytes> {
     let mut seeds = Vec::new();
-    all::<ListOffsetsRequest>(&mut seeds);
-    all::<MetadataRequest>(&mut seeds);
-    all::<ApiVersionsRequest>(&mut seeds);
-    all::<CreateTopicsRequest>(&mut seeds);
-    all::<DeleteTopicsRequest>(&mut seeds);
-    all::<DeleteRecordsRequest>(&mut seeds);
-    all::<InitProducerIdRequest>(&mut seeds);
-    all::<OffsetForLeaderEpochRequest>(&mut seeds);
-    all::<DescribeConfigsRequest>(&mut seeds);
-    all::<AlterConfigsRequest>(&mut seeds);
-    all::<ListPartitionReassignmentsRequest>(&mut seeds);
-    all::<IncrementalAlterConfigsRequest>(&mut seeds);
-    all::<DescribeLogDirsRequest>(&mut seeds);
-    all::<CreatePartitionsRequest>(&mut seeds);
-    all::<DescribeClusterRequest>(&mut seeds);
-    all::<DescribeTopicPartitionsRequest>(&mut seeds);
+    all::<ListOffsetsRequest>(&mut seeds, |q, _| {
+        let partitions = vec![Default::default(); 2];
+        q.topics = vec![list_offsets_request::ListOffsetsTopic { name: "t".into(), partitions, ..Default::default() }];
+    });
+    all::<MetadataRequest>(&mut seeds, |q, _| {
+        let topic = metadata_request::MetadataRequestTopic { name: Some("t".into()), ..Default::default() };
+        q.topics = Some(vec![topic]);
+    });
+    all::<ApiVersionsRequest>(&mut seeds, |q, version| {
+        if version >= 3 {
+            (q.client_software_name, q.client_software_version) = ("name".into(), "1".into());
+        }
+    });
+    all::<CreateTopicsRequest>(&mut seeds, |q, version| {
+        // Version 0 cannot but create: thousands of topics, which every answer about all topics would list.
+        q.validate_only = version >= 1;
+        if version == 0 {
+            return;
+        }
+        let config = create_topics_request::CreatableTopicConfig {
+            name: "retention.ms".into(),
+            value: Some("1".into()),
+            ..Default::default()
+        };
+        let assignment =
+            create_topics_request::CreatableReplicaAssignment { broker_ids: vec![1], ..Default::default() };
+        q.topics = vec![create_topics_request::CreatableTopic {
+            name: "t".into(),
+            num_partitions: -1,
+            replication_factor: -1,
+            assignments: vec![assignment],
+            configs: vec![config],
+            ..Default::default()
+        }];
+    });
+    all::<DeleteTopicsRequest>(&mut seeds, |q, version| {
+        if version < 6 {
+            q.topic_names = vec!["absent".into()];
+        } else {
+            q.topics = vec![Default::default()];
+        }
+    });
+    all::<DeleteRecordsRequest>(&mut seeds, |q, _| {
+        let partitions = vec![Default::default()];
+        q.topics =
+            vec![delete_records_request::DeleteRecordsTopic { name: "t".into(), partitions, ..Default::default() }];
+    });
+    all::<InitProducerIdRequest>(&mut seeds, |_, _| {});
+    all::<OffsetForLeaderEpochRequest>(&mut seeds, |q, _| {
+        q.topics = vec![offset_for_leader_epoch_request::OffsetForLeaderTopic {
+            topic: "t".into(),
+            partitions: vec![Default::default()],
+            ..Default::default()
+        }];
+    });
+    all::<DescribeConfigsRequest>(&mut seeds, |q, _| {
+        q.resources = vec![describe_configs_request::DescribeConfigsResource {
+            resource_type: 2,
+            resource_name: "t".into(),
+            configuration_keys: Some(vec!["retention.ms".into()]),
+            ..Default::default()
+        }];
+    });
+    all::<AlterConfigsRequest>(&mut seeds, |q, _| {
+        let config = alter_configs_request::AlterableConfig {
+            name: "retention.ms".into(),
+            value: Some("1".into()),
+            ..Default::default()
+        };
+        q.resources = vec![alter_configs_request::AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "t".into(),
+            configs: vec![config],
+            ..Default::default()
+        }];
+        q.validate_only = true;
+    });
+    all::<IncrementalAlterConfigsRequest>(&mut seeds, |q, _| {
+        let config = incremental_alter_configs_request::AlterableConfig {
+            name: "retention.ms".into(),
+            value: Some("1".into()),
+            ..Default::default()
+        };
+        q.resources = vec![incremental_alter_configs_request::AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "t".into(),
+            configs: vec![config],
+            ..Default::default()
+        }];
+        q.validate_only = true;
+    });
+    all::<ListPartitionReassignmentsRequest>(&mut seeds, |_, _| {});
+    all::<DescribeLogDirsRequest>(&mut seeds, |q, _| {
+        q.topics = Some(vec![describe_log_dirs_request::DescribableLogDirTopic {
+            topic: "t".into(),
+            partitions: vec![0, 1],
+            ..Default::default()
+        }]);
+    });
+    all::<CreatePartitionsRequest>(&mut seeds, |q, _| {
+        q.topics = vec![create_partitions_request::CreatePartitionsTopic {
+            // One that is there would grow to the 32,767 partitions of a mutated count and slow all the rest down.
+            name: "absent".into(),
+            count: 2,
+            assignments: Some(vec![Default::default()]),
+            ..Default::default()
+        }];
+        q.validate_only = true;
+    });
+    all::<DescribeClusterRequest>(&mut seeds, |_, _| {});
+    all::<DescribeTopicPartitionsRequest>(&mut seeds, |q, _| {
+        q.topics = vec![describe_topic_partitions_request::TopicRequest { name: "t".into(), ..Default::default() }];
+        q.response_partition_limit = 10;
+    });
+    group_seeds(&mut seeds);
     for version in FetchRequest::VERSIONS {
         let topic = fetch_request::FetchTopic {
             topic: if version < 13 { "t".into() } else { Default::default() },
@@ -60,6 +163,74 @@ fn seeds() -> Vec<Bytes> {
     seeds
 }
 
+/// Those of groups and offsets.
+fn group_seeds(seeds: &mut Vec<Bytes>) {
+    all::<FindCoordinatorRequest>(seeds, |q, version| {
+        if version < 4 {
+            q.key = "g".into();
+        } else {
+            q.coordinator_keys = vec!["g".into()];
+        }
+    });
+    all::<JoinGroupRequest>(seeds, |q, _| {
+        q.group_id = "g".into();
+        q.session_timeout_ms = 6_000;
+        q.protocol_type = "consumer".into();
+        q.protocols = vec![join_group_request::JoinGroupRequestProtocol {
+            name: "range".into(),
+            metadata: Bytes::from_static(b"\0\x01\0\0\0\x01\0\x01t\xff\xff\xff\xff\0\0\0\0"),
+            ..Default::default()
+        }];
+    });
+    all::<SyncGroupRequest>(seeds, |q, _| {
+        (q.group_id, q.member_id) = ("g".into(), "m".into());
+        q.assignments = vec![Default::default()];
+    });
+    all::<HeartbeatRequest>(seeds, |q, _| (q.group_id, q.member_id) = ("g".into(), "m".into()));
+    all::<LeaveGroupRequest>(seeds, |q, version| {
+        q.group_id = "g".into();
+        if version >= 3 {
+            q.members = vec![Default::default()];
+        }
+    });
+    all::<OffsetCommitRequest>(seeds, |q, version| {
+        q.group_id = "simple".into();
+        q.generation_id_or_member_epoch = -1;
+        q.topics = vec![offset_commit_request::OffsetCommitRequestTopic {
+            name: if version < 10 { "t".into() } else { Str::default() },
+            partitions: vec![Default::default()],
+            ..Default::default()
+        }];
+    });
+    all::<OffsetFetchRequest>(seeds, |q, version| {
+        if version < 8 {
+            q.group_id = "simple".into();
+            q.topics = Some(vec![offset_fetch_request::OffsetFetchRequestTopic {
+                name: "t".into(),
+                partition_indexes: vec![0, 1],
+                ..Default::default()
+            }]);
+        } else {
+            q.groups = vec![offset_fetch_request::OffsetFetchRequestGroup {
+                group_id: "simple".into(),
+                topics: None,
+                ..Default::default()
+            }];
+        }
+    });
+    all::<DescribeGroupsRequest>(seeds, |q, _| q.groups = vec!["g".into(), "simple".into()]);
+    // Once: every answer lists all the groups that mutated names have made.
+    seeds.push(encode(5, 1, &ListGroupsRequest::default()));
+    all::<DeleteGroupsRequest>(seeds, |q, _| q.groups_names = vec!["simple".into()]);
+    all::<OffsetDeleteRequest>(seeds, |q, _| {
+        q.group_id = "simple".into();
+        q.topics = vec![offset_delete_request::OffsetDeleteRequestTopic {
+            name: "t".into(),
+            partitions: vec![Default::default()],
+        }];
+    });
+}
+
 /// Flips, overwrites, cuts or grows a frame; the size in front stays true most of the time, or hardly anything would
 /// get past it.
 fn mutate(seed: &[u8], mut random: u64) -> Vec<u8> {
@@ -71,7 +242,7 @@ fn mutate(seed: &[u8], mut random: u64) -> Vec<u8> {
         ((z ^ (z >> 31)) % bound as u64) as usize
     };
     let mut frame = seed.to_vec();
-    for _ in 0..=next(4) {
+    for _ in 0..=next(2) {
         if frame.len() <= 12 {
             frame.resize(13, 0);
         }
@@ -174,7 +345,15 @@ async fn mutated_frames_neither_stop_the_broker_nor_fill_its_memory() {
         usual(panic);
     }));
     let frames = std::env::var("HEADWATER_HOSTILE_FRAMES").ok().and_then(|n| n.parse().ok()).unwrap_or(FRAMES);
-    let live = start(&[("auto.create.topics.enable", "false")]).await;
+    let live = start(&[("auto.create.topics.enable", "false"), ("group.initial.rebalance.delay.ms", "0")]).await;
+    let topic = create_topics_request::CreatableTopic {
+        name: "t".into(),
+        num_partitions: 2,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    assert_eq!(Client::connect(&live).await.call(7, &request).await.topics[0].error_code, 0);
     bombard(live.address, 2_000).await;
     let before = resident_kib();
     let met = bombard(live.address, frames).await;
