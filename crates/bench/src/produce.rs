@@ -60,11 +60,23 @@ pub async fn load(address: &str, topic: &str, partitions: i32, record_bytes: usi
                 let window = window.clone();
                 async move {
                     loop {
-                        let Ok((_, body)) = read.next().await else { return Ok(()) };
-                        if let Some(code) = client::produce_error(body)? {
-                            bail!("produce: error {code}");
+                        let Ok((_, body)) = read.next().await else {
+                            window.close();
+                            return Ok(());
+                        };
+                        match client::produce_error(body) {
+                            Ok(None) => drop(acknowledged.fetch_add(payload, Ordering::Relaxed)),
+                            // Kafka tells of leaders before they lead.
+                            Ok(Some(3 | 6)) => {}
+                            Ok(Some(code)) => {
+                                window.close();
+                                bail!("produce: error {code}");
+                            }
+                            Err(error) => {
+                                window.close();
+                                return Err(error);
+                            }
                         }
-                        acknowledged.fetch_add(payload, Ordering::Relaxed);
                         window.add_permits(1);
                     }
                 }
@@ -78,12 +90,16 @@ pub async fn load(address: &str, topic: &str, partitions: i32, record_bytes: usi
                 .collect::<Result<_>>()?;
             let end = clock.monotonic() + length;
             let mut turn = 0;
+            // A closed window means that no more replies come; their task says why.
             while clock.monotonic() < end {
-                window.acquire().await?.forget();
+                let Ok(permit) = window.acquire().await else { return replies.await? };
+                permit.forget();
                 write.write_all(&frames[turn % frames.len()]).await?;
                 turn += 1;
             }
-            window.acquire_many(IN_FLIGHT as u32).await?.forget();
+            if window.acquire_many(IN_FLIGHT as u32).await.is_err() {
+                return replies.await?;
+            }
             drop(write);
             replies.abort();
             anyhow::Ok(())

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use base::Clock;
-use testkit::{Clients, Headwater, HeadwaterOptions, KafkaBroker, KafkaVersion};
+use testkit::{Clients, Headwater, HeadwaterOptions, Jvm, KafkaBroker, KafkaVersion};
 
 use crate::client::{self, Connection};
 use crate::report::Report;
@@ -61,7 +61,9 @@ impl System {
                 let clients = Clients::installed_parts(&["java"])?;
                 let settings: &[(&str, &str)] =
                     if kind == Kind::KafkaSynced { &[("log.flush.interval.messages", "1")] } else { &[] };
-                Broker::Kafka(Box::new(KafkaBroker::start(&clients, KafkaVersion::V4_4, directory.path(), settings)?))
+                let (version, files) = (KafkaVersion::V4_4, directory.path());
+                let broker = KafkaBroker::start_with(&clients, version, files, settings, Jvm::AsShipped)?;
+                Broker::Kafka(Box::new(broker))
             }
         };
         let system = Self { kind, broker, _directory: directory };

@@ -48,14 +48,16 @@ impl Clients {
 
     /// A `java` command with a small heap and a class path of the cache's `java` folder.
     pub fn java(&self, heap_mib: u32, class_path: &[&str], main: &str) -> Command {
+        let heap = format!("-Xmx{heap_mib}m");
+        self.java_with(&[&heap, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"], class_path, main)
+    }
+
+    /// A `java` command with these options and a class path of the cache's `java` folder.
+    pub fn java_with(&self, options: &[&str], class_path: &[&str], main: &str) -> Command {
         let class_path: Vec<String> =
             class_path.iter().map(|part| self.cache.join("java").join(part).display().to_string()).collect();
         let mut command = Command::new("java");
-        command
-            .arg(format!("-Xmx{heap_mib}m"))
-            .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-cp"])
-            .arg(class_path.join(":"))
-            .arg(main);
+        command.args(options).arg("-cp").arg(class_path.join(":")).arg(main);
         command
     }
 }

@@ -48,6 +48,18 @@ impl KafkaVersion {
     }
 }
 
+/// `KAFKA_HEAP_OPTS` and `KAFKA_JVM_PERFORMANCE_OPTS` of `kafka-server-start.sh` and `kafka-run-class.sh`.
+const KAFKA_JVM_OPTIONS: [&str; 8] = [
+    "-Xmx1G",
+    "-Xms1G",
+    "-server",
+    "-XX:+UseG1GC",
+    "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent",
+    "-Djava.awt.headless=true",
+];
+
 /// A single-node Kafka in KRaft mode on the loopback interface.
 #[derive(Debug)]
 pub struct KafkaBroker {
@@ -55,8 +67,17 @@ pub struct KafkaBroker {
     version: KafkaVersion,
     directory: PathBuf,
     port: u16,
-    heap_mib: u32,
+    jvm: Jvm,
     process: Option<Process>,
+}
+
+/// How the broker's Java machine is set up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Jvm {
+    /// For tests: a small heap and a quick start.
+    Small,
+    /// As Kafka's own start script does it, for measurements.
+    AsShipped,
 }
 
 impl KafkaBroker {
@@ -70,6 +91,20 @@ impl KafkaBroker {
         version: KafkaVersion,
         directory: &Path,
         properties: &[(&str, &str)],
+    ) -> Result<Self> {
+        Self::start_with(clients, version, directory, properties, Jvm::Small)
+    }
+
+    /// As [`KafkaBroker::start`], with a choice of Java machine.
+    ///
+    /// # Errors
+    /// As [`KafkaBroker::start`].
+    pub fn start_with(
+        clients: &Clients,
+        version: KafkaVersion,
+        directory: &Path,
+        properties: &[(&str, &str)],
+        jvm: Jvm,
     ) -> Result<Self> {
         let (port, controller) = (free_port()?, free_port()?);
         crate::process::fresh_dir(directory)?;
@@ -106,14 +141,8 @@ impl KafkaBroker {
             .output()
             .context("starting Kafka's StorageTool")?;
         ensure!(formatted.status.success(), "StorageTool: {}", String::from_utf8_lossy(&formatted.stderr));
-        let mut broker = Self {
-            clients: clients.clone(),
-            version,
-            directory: directory.to_owned(),
-            port,
-            heap_mib: 512,
-            process: None,
-        };
+        let mut broker =
+            Self { clients: clients.clone(), version, directory: directory.to_owned(), port, jvm, process: None };
         broker.up()?;
         Ok(broker)
     }
@@ -146,7 +175,12 @@ impl KafkaBroker {
     }
 
     fn up(&mut self) -> Result<()> {
-        let mut command = self.clients.java(self.heap_mib, &[self.version.libraries()], "kafka.Kafka");
+        const HEAP_MIB: u32 = 512;
+        let libraries = &[self.version.libraries()];
+        let mut command = match self.jvm {
+            Jvm::Small => self.clients.java(HEAP_MIB, libraries, "kafka.Kafka"),
+            Jvm::AsShipped => self.clients.java_with(&KAFKA_JVM_OPTIONS, libraries, "kafka.Kafka"),
+        };
         // JVM options must stand before the main class, so this one goes through the environment.
         command.env("JDK_JAVA_OPTIONS", self.version.logging(&self.clients));
         command.arg(self.directory.join("server.properties"));

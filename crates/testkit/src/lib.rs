@@ -24,5 +24,5 @@ pub use client::{Client, ClientKind, Codec, Consume, Produce, ReadMode, Until};
 pub use corpus::Corpus;
 pub use headwater::{Headwater, HeadwaterOptions};
 pub use install::Clients;
-pub use kafka::{KafkaBroker, KafkaVersion};
+pub use kafka::{Jvm, KafkaBroker, KafkaVersion};
 pub use process::{Process, Signal};
