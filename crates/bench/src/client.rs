@@ -148,6 +148,26 @@ pub fn produce_error(body: Bytes) -> Result<Option<i16>> {
     Ok(reply.responses.iter().flat_map(|t| &t.partition_responses).map(|p| p.error_code).find(|code| *code != 0))
 }
 
+/// Produces a record to every partition of a topic, as often as it takes: a broker tells of leaders before they lead.
+pub async fn warm_up(connection: &mut Connection, topic: &str, partitions: i32) -> Result<()> {
+    const TRIES: usize = 200;
+    for partition in 0..partitions {
+        let request = produce(topic, partition, batch(1, 100, 0)?);
+        let mut tries = 0;
+        loop {
+            let reply = connection.call(PRODUCE_VERSION, &request).await?;
+            let failed = reply.responses.iter().flat_map(|t| &t.partition_responses).find(|p| p.error_code != 0);
+            match failed {
+                None => break,
+                Some(p) if tries == TRIES => bail!("{topic}-{partition} takes no records: error {}", p.error_code),
+                Some(_) => tries += 1,
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    Ok(())
+}
+
 /// Tries until a record of a topic made for it was acknowledged.
 pub async fn first_acknowledgement(address: &str, topic: &str) -> Result<()> {
     const TRIES: usize = 20_000;

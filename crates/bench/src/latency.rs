@@ -11,7 +11,7 @@ use wire::Str;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::{FetchRequest, ListOffsetsRequest};
 
-use crate::client::{Connection, FETCH_VERSION, PRODUCE_VERSION, encode, produce};
+use crate::client::{self, Connection, FETCH_VERSION, PRODUCE_VERSION, encode, produce};
 use crate::report::{Report, percentile};
 use crate::system::System;
 
@@ -37,11 +37,14 @@ pub async fn run(
     report: &mut Report,
 ) -> Result<()> {
     let topic = name.replace([' ', ',', '/'], "-");
-    system.connect().await?.create_topic(&topic, PARTITIONS).await?;
+    let mut connection = system.connect().await?;
+    connection.create_topic(&topic, PARTITIONS).await?;
+    client::warm_up(&mut connection, &topic, PARTITIONS).await?;
     let clock = Arc::new(Clock::system());
     let per_second = rate * 1_000_000 / RECORD_BYTES as u64;
     let total = per_second * seconds;
-    let reader = base::task::spawn("reader", receive(system.bootstrap(), topic.clone(), clock.clone(), total));
+    let next = end_offsets(&mut connection, &topic).await?;
+    let reader = base::task::spawn("reader", receive(system.bootstrap(), topic.clone(), next, clock.clone(), total));
     let cpu = system.cpu_seconds()?;
     send(system, &topic, &clock, per_second, total, spread).await?;
     let mut taken = tokio::time::timeout(Duration::from_secs(60), reader).await???;
@@ -101,9 +104,14 @@ async fn send(
 }
 
 /// Reads all partitions to the end of `total` records; how late each was, in ms, in order of arrival.
-async fn receive(address: String, topic: String, clock: Arc<Clock>, total: u64) -> Result<Vec<f64>> {
+async fn receive(
+    address: String,
+    topic: String,
+    mut next: Vec<i64>,
+    clock: Arc<Clock>,
+    total: u64,
+) -> Result<Vec<f64>> {
     let mut connection = Connection::open(&address).await?;
-    let mut next = end_offsets(&mut connection, &topic).await?;
     let mut taken = Vec::with_capacity(total as usize);
     while (taken.len() as u64) < total {
         let partitions = (0..PARTITIONS)

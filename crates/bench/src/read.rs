@@ -1,4 +1,10 @@
 //! Catch-up reads: a backlog is produced, then read from its beginning by one consumer.
+//!
+//! Three reads: of a small backlog that the block cache holds (the second read after a restart), of a large one right after
+//! it was produced, and of the large one after a restart, when our block cache is cold. Kafka's own caches are the kernel's, and
+//! survive its restarts.
+
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use base::Clock;
@@ -12,20 +18,28 @@ use crate::report::Report;
 use crate::system::System;
 
 const PARTITIONS: i32 = 4;
-const TOPIC: &str = "catch-up";
+/// A backlog of one second, less than the block cache holds.
+const SMALL: &str = "catch-up-small";
+const LARGE: &str = "catch-up";
 const PARTITION_BYTES: i32 = 4 << 20;
 const FETCH_BYTES: i32 = 16 << 20;
 
 /// Reports MB/s and CPU for a first read and, on the same broker after a restart, for a read with cold caches.
 pub async fn run(system: &mut System, seconds: u64, report: &mut Report) -> Result<()> {
-    produce::load(&system.bootstrap(), TOPIC, PARTITIONS, 1024, std::time::Duration::from_secs(seconds)).await?;
-    tokio::time::sleep(std::time::Duration::from_secs(2)).await;
-    read_all(system, "catch-up read", report).await?;
+    produce::load(&system.bootstrap(), SMALL, PARTITIONS, 1024, Duration::from_secs(1)).await?;
     tokio::task::block_in_place(|| system.kill_and_restart())?;
-    read_all(system, "catch-up read after a restart", report).await
+    read_all(system, SMALL, "read into the block cache", report).await?;
+    for _ in 0..3 {
+        read_all(system, SMALL, "catch-up read from the block cache", report).await?;
+    }
+    produce::load(&system.bootstrap(), LARGE, PARTITIONS, 1024, Duration::from_secs(seconds)).await?;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    read_all(system, LARGE, "catch-up read", report).await?;
+    tokio::task::block_in_place(|| system.kill_and_restart())?;
+    read_all(system, LARGE, "catch-up read after a restart", report).await
 }
 
-async fn read_all(system: &System, name: &str, report: &mut Report) -> Result<()> {
+async fn read_all(system: &System, topic: &'static str, name: &str, report: &mut Report) -> Result<()> {
     let mut connection = system.connect().await?;
     let mut next = vec![0_i64; PARTITIONS as usize];
     let (clock, cpu) = (Clock::system(), system.cpu_seconds()?);
@@ -45,7 +59,7 @@ async fn read_all(system: &System, name: &str, report: &mut Report) -> Result<()
             min_bytes: 1,
             max_bytes: FETCH_BYTES,
             session_epoch: -1,
-            topics: vec![FetchTopic { topic: Str::from_static(TOPIC), partitions, ..Default::default() }],
+            topics: vec![FetchTopic { topic: Str::from_static(topic), partitions, ..Default::default() }],
             ..Default::default()
         };
         let reply = connection.call(FETCH_VERSION, &request).await?;

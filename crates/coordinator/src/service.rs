@@ -55,6 +55,7 @@ pub struct GroupCoordinator(Arc<Inner>);
 
 struct Inner {
     meta: MetaHandle,
+    partitions: Partitions,
     config: Arc<GroupConfig>,
     shards: Shards<Groups>,
     stopped: AtomicBool,
@@ -79,14 +80,15 @@ impl GroupCoordinator {
     pub fn start(deps: GroupCoordinatorDeps) -> Self {
         let GroupCoordinatorDeps { meta, partitions, config, clock, entropy } = deps;
         let config = Arc::new(config);
-        let logs = TopicLogs { topic: CONSUMER_OFFSETS, partitions, meta: meta.clone() };
+        let logs = TopicLogs { topic: CONSUMER_OFFSETS, partitions: partitions.clone(), meta: meta.clone() };
         let (view, group_config) = (meta.clone(), config.clone());
         let shards = Shards::new(Arc::new(logs), clock, move |_| {
             let view = view.clone();
             let exists = Arc::new(move |topic: &str| view.image().topic(topic).is_some());
             Groups::new(group_config.clone(), entropy.clone(), exists)
         });
-        let inner = Inner { meta, config, shards, stopped: AtomicBool::new(false), tasks: Mutex::default() };
+        let inner =
+            Inner { meta, partitions, config, shards, stopped: AtomicBool::new(false), tasks: Mutex::default() };
         let this = Self(Arc::new(inner));
         let timer = base::task::spawn("group-timer", run_timer(this.0.shards.clone()));
         let follower = base::task::spawn("group-metadata-follower", follow(this.0.shards.clone(), this.0.meta.clone()));

@@ -2,13 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use testkit::process::free_port;
 use testkit::{Headwater, HeadwaterOptions};
+use wire::header::RequestHeader;
+use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use wire::messages::offset_fetch_request::OffsetFetchRequestTopic;
+use wire::messages::{ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest};
+use wire::{Message, Reader, Request, Writer};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_headwater");
 const STOP: Duration = Duration::from_secs(30);
@@ -126,4 +132,103 @@ fn the_same_id_elsewhere_takes_over_and_the_first_process_ends() {
     let ended = first.process().unwrap().wait(STOP).unwrap();
     assert_eq!(ended.code(), Some(1));
     assert_eq!(done(&second, &["consume", "kept", "--from-beginning", "-e"], ""), lines(0..20));
+}
+
+type Ask = fn(&mut Asker) -> Option<i64>;
+
+/// One connection that asks one thing at a time.
+struct Asker(std::net::TcpStream);
+
+impl Asker {
+    fn open(broker: &Headwater) -> Self {
+        Self(std::net::TcpStream::connect(broker.bootstrap()).unwrap())
+    }
+
+    /// `None` when the broker has closed the connection.
+    fn call<Q: Request>(&mut self, version: i16, request: &Q) -> Option<Q::Response> {
+        let mut writer = Writer::new();
+        let header = RequestHeader {
+            request_api_key: Q::API_KEY.code(),
+            request_api_version: version,
+            ..RequestHeader::default()
+        };
+        header.encode(&mut writer, Q::request_header_version(version)).unwrap();
+        request.encode(&mut writer, version).unwrap();
+        self.0.write_all(&writer.finish_framed().unwrap().into_bytes()).ok()?;
+        let mut size = [0; 4];
+        self.0.read_exact(&mut size).ok()?;
+        let mut reply = vec![0; u32::from_be_bytes(size) as usize];
+        self.0.read_exact(&mut reply).ok()?;
+        let mut reader = Reader::new(reply.into());
+        // The correlation id, which is the whole header in these versions.
+        reader.i32().unwrap();
+        Some(Q::Response::decode(&mut reader, version).unwrap())
+    }
+
+    /// The latest offset of the first partition of the topic `kept`.
+    fn latest(&mut self) -> Option<i64> {
+        let partition = ListOffsetsPartition { timestamp: -1, ..ListOffsetsPartition::default() };
+        let topic =
+            ListOffsetsTopic { name: "kept".into(), partitions: vec![partition], ..ListOffsetsTopic::default() };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() };
+        let reply = self.call(5, &request)?;
+        let partition = &reply.topics[0].partitions[0];
+        (partition.error_code == 0).then_some(partition.offset)
+    }
+
+    /// Commits an offset there for the group `g`, as a consumer without members does.
+    fn commit(&mut self, offset: i64) {
+        let partition = OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
+        let topic = OffsetCommitRequestTopic { name: "kept".into(), partitions: vec![partition], ..Default::default() };
+        let request = OffsetCommitRequest {
+            group_id: "g".into(),
+            generation_id_or_member_epoch: -1,
+            topics: vec![topic],
+            ..OffsetCommitRequest::default()
+        };
+        for _ in 0..100 {
+            let reply = self.call(5, &request).unwrap();
+            if reply.topics[0].partitions[0].error_code == 0 {
+                return;
+            }
+            // The group's shard is being made.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the group takes no offset");
+    }
+
+    /// What the group `g` has committed there.
+    fn committed(&mut self) -> Option<i64> {
+        let topic = OffsetFetchRequestTopic {
+            name: "kept".into(),
+            partition_indexes: vec![0],
+            ..OffsetFetchRequestTopic::default()
+        };
+        let request =
+            OffsetFetchRequest { group_id: "g".into(), topics: Some(vec![topic]), ..OffsetFetchRequest::default() };
+        let reply = self.call(5, &request)?;
+        (reply.error_code == 0).then(|| reply.topics[0].partitions[0].committed_offset)
+    }
+}
+
+/// A zombie that nobody has told yet must not answer with offsets that its successor has moved on from.
+#[test]
+fn a_replaced_broker_tells_no_latest_and_no_committed_offset() {
+    for (ask, later) in [(Asker::latest as Ask, 20), (Asker::committed, 10)] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut first = start(dir.path());
+        done(&first, &["topic", "create", "kept", "-p", "1"], "");
+        done(&first, &["produce", "kept"], &lines(0..10));
+        let mut asker = Asker::open(&first);
+        asker.commit(10);
+        assert_eq!(ask(&mut asker), Some(10));
+        let second_dir = dir.path().join("second");
+        std::fs::create_dir_all(&second_dir).unwrap();
+        let mut options = HeadwaterOptions::local(Path::new(BINARY), &second_dir);
+        options.store.clone_from(&first.options().store);
+        let second = Headwater::start(options, &second_dir.join("broker.log")).unwrap();
+        done(&second, &["produce", "kept"], &lines(10..20));
+        assert_eq!(ask(&mut asker), None, "an offset that its successor contradicts");
+        assert_eq!(ask(&mut Asker::open(&second)), Some(later));
+    }
 }

@@ -13,7 +13,7 @@ use blob::{CreateOutcome, Purpose, StoreError};
 
 use crate::format;
 use crate::image::Image;
-use crate::log::Log;
+use crate::log::{Log, Tail};
 use crate::names::{self, RANGE_ENTRIES};
 
 /// When snapshots are made.
@@ -41,8 +41,9 @@ pub(crate) struct Housekeeper {
 }
 
 impl Housekeeper {
-    pub(crate) fn new(log: Log, policy: SnapshotPolicy) -> Self {
-        Self { log, policy, entries: 0, bytes: 0, busy: Arc::default() }
+    /// `tail`: what was read since the newest snapshot counts, or a broker that restarts often would never make one.
+    pub(crate) fn new(log: Log, policy: SnapshotPolicy, tail: Tail) -> Self {
+        Self { log, policy, entries: tail.entries, bytes: tail.bytes, busy: Arc::default() }
     }
 
     /// Counts an entry, and starts a round in the background when it is time.

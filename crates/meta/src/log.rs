@@ -12,6 +12,7 @@ use std::time::Duration;
 use base::MetaSequence;
 use blob::{CreateOutcome, Purpose, Store, StoreError};
 use bytes::Bytes;
+use futures::future::join_all;
 
 use crate::error::LogError;
 use crate::format;
@@ -33,6 +34,23 @@ pub(crate) enum Appended {
     /// Another entry stands there or did, but the name lies below the floor: ours may have stood there before.
     LostUnsure,
 }
+
+/// Entries since the newest snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tail {
+    pub(crate) entries: u64,
+    pub(crate) bytes: u64,
+}
+
+/// The state that the bucket holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    pub(crate) image: Image,
+    pub(crate) tail: Tail,
+}
+
+/// Entries read at once by whoever follows a long log.
+const READ_AHEAD_MAX: u64 = 32;
 
 /// The log in one store.
 #[derive(Clone, Debug)]
@@ -81,29 +99,45 @@ impl Log {
         }
     }
 
-    /// Reads the entry at the image's next sequence and replays it; `false` when there is none.
-    async fn follow_one(&self, image: &mut Image) -> Result<bool, LogError> {
-        let sequence = image.next_sequence;
-        let key = names::entry(sequence);
-        let bytes = match self.store.get(Purpose::Metadata, &key, ..).await {
-            Ok(bytes) => bytes,
-            Err(StoreError::NotFound { .. }) => return Ok(false),
-            Err(error) => return Err(error.into()),
-        };
-        let (header, records) =
-            format::decode_entry(&bytes, sequence).map_err(|reason| LogError::Format { key, reason })?;
-        image.replay_entry(&header, &records)?;
-        Ok(true)
+    /// Reads the `count` entries from the image's next sequence on, all at once, and replays them in order up to the first
+    /// that is not there. Returns the bytes of each.
+    async fn follow_some(&self, image: &mut Image, count: u64) -> Result<Vec<u64>, LogError> {
+        let first = image.next_sequence.0;
+        let get = |sequence| async move { self.store.get(Purpose::Metadata, &names::entry(sequence), ..).await };
+        let entries = join_all((first..first + count).map(|n| get(MetaSequence(n)))).await;
+        let mut read = Vec::new();
+        for entry in entries {
+            let sequence = image.next_sequence;
+            let bytes = match entry {
+                Ok(bytes) => bytes,
+                Err(StoreError::NotFound { .. }) => break,
+                Err(error) => return Err(error.into()),
+            };
+            let (header, records) = format::decode_entry(&bytes, sequence)
+                .map_err(|reason| LogError::Format { key: names::entry(sequence), reason })?;
+            image.replay_entry(&header, &records)?;
+            read.push(bytes.len() as u64);
+        }
+        Ok(read)
     }
 
     /// Replays every entry that follows the image. `None` when the log was cut meanwhile: what was read may have been
     /// created anew after a deletion, so the reader starts again from a snapshot.
-    pub(crate) async fn follow(&self, mut image: Image) -> Result<Option<Image>, LogError> {
+    pub(crate) async fn follow(&self, mut image: Image) -> Result<Option<Loaded>, LogError> {
         let first = image.next_sequence;
+        let mut tail = Tail::default();
+        // Few at first, for most logs have a short tail; then more at once, for a long one would take a round trip each.
+        let mut count = 1;
         let outcome = loop {
-            match self.follow_one(&mut image).await {
-                Ok(true) => {}
-                Ok(false) => break Ok(()),
+            match self.follow_some(&mut image, count).await {
+                Ok(read) => {
+                    tail.entries += read.len() as u64;
+                    tail.bytes += read.iter().sum::<u64>();
+                    if (read.len() as u64) < count {
+                        break Ok(());
+                    }
+                    count = (count * 2).min(READ_AHEAD_MAX);
+                }
                 Err(error) => break Err(error),
             }
         };
@@ -111,11 +145,11 @@ impl Log {
         if self.is_cut(first).await? {
             return Ok(None);
         }
-        outcome.map(|()| Some(image))
+        outcome.map(|()| Some(Loaded { image, tail }))
     }
 
     /// The newest state that the bucket holds: newest readable snapshot, then the tail of the log.
-    pub(crate) async fn load(&self) -> Result<Image, LogError> {
+    pub(crate) async fn load(&self) -> Result<Loaded, LogError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -143,8 +177,8 @@ impl Log {
                 }
             }
             let sequence = start.next_sequence;
-            if let Some(image) = self.follow(start).await? {
-                return Ok(image);
+            if let Some(loaded) = self.follow(start).await? {
+                return Ok(loaded);
             }
             if attempts >= LOAD_ATTEMPTS_MAX {
                 return Err(LogError::SnapshotMissing { sequence });

@@ -21,7 +21,7 @@ use crate::format::{EncodedRecords, EntryKind, Header, encode_entry};
 use crate::handle::MetaHandle;
 use crate::housekeeping::{Housekeeper, SnapshotPolicy};
 use crate::image::{BrokerState, Image};
-use crate::log::{Appended, Log};
+use crate::log::{Appended, Loaded, Log, Tail};
 
 /// How often a start begins again because another process won the race for an entry.
 const CLAIM_ATTEMPTS_MAX: u32 = 16;
@@ -115,10 +115,10 @@ impl Meta {
         let log = Log { store };
         let mut last = String::new();
         for _ in 0..CLAIM_ATTEMPTS_MAX {
-            let mut image = log.load().await?;
+            let Loaded { mut image, tail } = log.load().await?;
             admit(&image, &options)?;
             match try_start(&log, &mut image, &options).await? {
-                Ok(registration) => return Ok((serve(log, image, &options), registration)),
+                Ok(registration) => return Ok((serve(log, image, tail, &options), registration)),
                 Err(reason) => last = reason,
             }
         }
@@ -130,7 +130,7 @@ impl Meta {
     /// # Errors
     /// When the log cannot be read.
     pub async fn inspect(store: Store) -> Result<Image, LogError> {
-        Log { store }.load().await
+        Log { store }.load().await.map(|loaded| loaded.image)
     }
 }
 
@@ -289,7 +289,7 @@ fn kafka_uuid(id: Uuid) -> String {
     (0..22).map(|index| char::from(ALPHABET[digit(index) as usize])).collect()
 }
 
-fn serve(log: Log, image: Image, options: &MetaOptions) -> MetaHandle {
+fn serve(log: Log, image: Image, tail: Tail, options: &MetaOptions) -> MetaHandle {
     let (sender, operations) = mpsc::channel(OPERATIONS_QUEUED_MAX);
     let newest = MetaSequence(image.next_sequence.0.saturating_sub(1));
     let shared = Arc::new(Shared {
@@ -298,7 +298,7 @@ fn serve(log: Log, image: Image, options: &MetaOptions) -> MetaHandle {
         fenced: watch::Sender::new(None),
         clock: options.clock.clone(),
     });
-    let housekeeper = Housekeeper::new(log.clone(), options.snapshots);
+    let housekeeper = Housekeeper::new(log.clone(), options.snapshots, tail);
     let controller = Controller { log: log.clone(), shared: shared.clone(), operations, housekeeper };
     base::task::spawn("meta-controller", controller.run());
     let handle = MetaHandle { shared, operations: sender, entropy: options.entropy.clone() };

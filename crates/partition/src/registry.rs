@@ -124,6 +124,14 @@ impl Partitions {
         }
     }
 
+    /// Whether this broker may still speak for its partitions; see [`Engine::check_unfenced`].
+    ///
+    /// # Errors
+    /// When another broker has taken its place, or its log has failed.
+    pub async fn check_unfenced(&self) -> Result<(), stream::engine::EngineFailure> {
+        self.0.shared.engine.check_unfenced().await
+    }
+
     /// How many partitions are open.
     pub fn open_count(&self) -> usize {
         self.0.open.read().partitions.len()

@@ -35,6 +35,17 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: ListOffsetsRequest
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions, ..ListOffsetsTopicResponse::default() });
     }
+    // Another broker may have moved on from these offsets, and this one be too late to know: then none of them is said.
+    if let Err(why) = core.partitions.check_unfenced().await {
+        tracing::debug!(%why, "offsets are not told by a broker that was replaced");
+        for partition in topics.iter_mut().flat_map(|t| &mut t.partitions).filter(|p| p.error_code == 0) {
+            *partition = ListOffsetsPartitionResponse {
+                partition_index: partition.partition_index,
+                error_code: ErrorCode::NotLeaderOrFollower.code(),
+                ..ListOffsetsPartitionResponse::default()
+            };
+        }
+    }
     ListOffsetsResponse { topics, ..ListOffsetsResponse::default() }
 }
 

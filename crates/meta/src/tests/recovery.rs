@@ -158,3 +158,21 @@ async fn a_corrupt_entry_stops_the_start_and_names_the_object() {
     let error = Meta::inspect(bucket.plain.clone()).await.unwrap_err();
     assert!(error.to_string().contains(&key), "{error}");
 }
+
+/// A broker that restarts before it has written a snapshot's worth of entries makes one all the same.
+#[tokio::test]
+async fn entries_of_former_processes_count_towards_the_next_snapshot() {
+    let bucket = bucket();
+    let snapshots = SnapshotPolicy { entries: 20, bytes: u64::MAX };
+    let mut made = false;
+    for _ in 0..12 {
+        // Fewer entries than the policy asks for.
+        let (handle, _) = serve(&bucket.store, MetaOptions { snapshots, ..options(1) }).await;
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(*handle.image(), from_bucket(&bucket).await);
+        made |= !bucket.plain.list_all(Purpose::Metadata, names::SNAPSHOTS).await.unwrap().is_empty();
+    }
+    assert!(made, "no snapshot in {} entries", entries_in(&bucket).await.len());
+}

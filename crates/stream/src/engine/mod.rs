@@ -248,6 +248,20 @@ impl Engine {
         self.inner.failure.borrow().clone()
     }
 
+    /// Makes sure that no other broker has taken this one's place: an answer computed before this call, such as the latest
+    /// offset, was not yet contradicted (I-3). Costs one read of the fence page, shared with whoever asks meanwhile.
+    ///
+    /// # Errors
+    /// When the log was fenced, has failed or ends.
+    pub async fn check_unfenced(&self) -> Result<(), EngineFailure> {
+        let checked = self.inner.wal.read().as_ref().map(|wal| wal.check_unfenced());
+        let ended = || self.failure().unwrap_or_else(|| EngineFailure("the write-ahead log is not open".into()));
+        match checked {
+            Some(checked) => checked.await.map_err(|_| ended()),
+            None => Err(ended()),
+        }
+    }
+
     /// Resolves when the engine has failed. The process must then end without another acknowledgement.
     pub async fn failed(&self) -> EngineFailure {
         let mut failure = self.inner.failure.subscribe();

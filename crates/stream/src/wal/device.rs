@@ -26,7 +26,7 @@ use super::WalError;
 use super::file::{FileBlock, Lock, Transfer, lock};
 use super::layout::{DevicePage, HEADER_PAGES, PAGE};
 use super::log::{Access, write_page};
-use super::volume::{BlockFile, HeaderName, SegmentId, Volume};
+use super::volume::{BlockFile, HeaderName, NewSegment, SegmentId, Volume};
 
 const SLOT_BYTES: u64 = (HEADER_PAGES * PAGE) as u64;
 const SLOTS: u64 = 63;
@@ -174,7 +174,7 @@ impl Volume for DeviceVolume {
         self.part(DIRECTORY_BYTES + id.0 * self.layout.segment_bytes, self.layout.segment_bytes)
     }
 
-    fn create_segment(&self) -> io::Result<(SegmentId, Arc<dyn BlockFile>)> {
+    fn create_segment(&self, _zeroed: u64) -> io::Result<NewSegment> {
         Err(io::Error::new(io::ErrorKind::StorageFull, "every segment of the device is in use"))
     }
 

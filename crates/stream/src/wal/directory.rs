@@ -19,7 +19,7 @@ use base::{BrokerEpoch, BrokerId, Incarnation};
 use super::WalError;
 use super::file::{FileBlock, Lock, Transfer, create_zeroed, lock, sync_directory};
 use super::layout::{HEADER_PAGES, PAGE};
-use super::volume::{BlockFile, HeaderName, SegmentId, Volume};
+use super::volume::{BlockFile, HeaderName, NewSegment, SegmentId, Volume};
 
 const LOCK_FILE: &str = "LOCK";
 const HEADER_BYTES: u64 = (HEADER_PAGES * PAGE) as u64;
@@ -178,17 +178,21 @@ impl Volume for DirectoryVolume {
         self.open(&self.segment_path(id), self.segment_bytes)
     }
 
-    fn create_segment(&self) -> io::Result<(SegmentId, Arc<dyn BlockFile>)> {
+    fn create_segment(&self, zeroed: u64) -> io::Result<NewSegment> {
         let id = SegmentId(self.segments()?.last().map_or(0, |last| last.0 + 1));
         let path = self.segment_path(id);
         let fresh = path.with_extension("new");
-        let made = create_zeroed(&fresh, self.segment_bytes, self.transfer).and_then(|()| fs::rename(&fresh, &path));
-        if let Err(error) = made {
-            self.remove(&fresh)?;
-            return Err(error);
-        }
+        let made = create_zeroed(&fresh, self.segment_bytes, zeroed, self.transfer)
+            .and_then(|zeroed| fs::rename(&fresh, &path).map(|()| zeroed));
+        let zeroed = match made {
+            Ok(zeroed) => zeroed,
+            Err(error) => {
+                self.remove(&fresh)?;
+                return Err(error);
+            }
+        };
         sync_directory(&self.path)?;
-        Ok((id, self.open_segment(id)?))
+        Ok(NewSegment { id, file: self.open_segment(id)?, zeroed })
     }
 
     fn remove_segment(&self, id: SegmentId) -> io::Result<()> {

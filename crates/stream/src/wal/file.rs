@@ -78,9 +78,12 @@ impl BlockFile for FileBlock {
     }
 }
 
-/// Makes the file `path`, `length` bytes of zeros, durable in contents; the caller makes its name durable.
-pub fn create_zeroed(path: &Path, length: u64, transfer: Transfer) -> io::Result<()> {
-    const PIECE: usize = 1 << 20;
+/// Bytes of one write of zeros.
+pub const ZERO_PIECE: usize = 1 << 20;
+
+/// Makes the file `path`, which reads as `length` bytes of zeros, durable in contents; the caller makes its name durable.
+/// Where the file system can promise room without writing, only the first `zeroed` bytes are written. Returns how many were.
+pub fn create_zeroed(path: &Path, length: u64, zeroed: u64, transfer: Transfer) -> io::Result<u64> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC;
     let mode = Mode::RUSR | Mode::WUSR;
     let open = |flags| rustix::fs::open(path, flags, mode).map_err(io::Error::from);
@@ -92,19 +95,21 @@ pub fn create_zeroed(path: &Path, length: u64, transfer: Transfer) -> io::Result
         Transfer::Buffered => open(flags)?,
     };
     // Asking for all the room first meets a full disk before the disk is full. Not every file system can promise it.
-    match rustix::fs::fallocate(&fd, rustix::fs::FallocateFlags::empty(), 0, length) {
-        Ok(()) | Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {}
+    let zeroed = match rustix::fs::fallocate(&fd, rustix::fs::FallocateFlags::empty(), 0, length) {
+        Ok(()) => zeroed.min(length),
+        Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => length,
         Err(error) => return Err(error.into()),
-    }
+    };
     let file = File::from(fd);
-    let zeros = AlignedBuffer::zeroed(PIECE.min(length as usize).next_multiple_of(PAGE));
+    let zeros = AlignedBuffer::zeroed(ZERO_PIECE.min(length as usize).next_multiple_of(PAGE));
     let mut at = 0;
-    while at < length {
-        let piece = zeros.len().min((length - at) as usize);
+    while at < zeroed {
+        let piece = zeros.len().min((zeroed - at) as usize);
         file.write_all_at(&zeros.as_slice()[..piece], at)?;
         at += piece as u64;
     }
-    file.sync_all()
+    file.sync_all()?;
+    Ok(zeroed)
 }
 
 /// Makes the names in a directory durable.

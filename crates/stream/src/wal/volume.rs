@@ -33,6 +33,17 @@ pub struct HeaderName(pub String);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SegmentId(pub u64);
 
+/// A segment just made.
+#[derive(Clone, Debug)]
+pub struct NewSegment {
+    /// Its number.
+    pub id: SegmentId,
+    /// Its bytes.
+    pub file: Arc<dyn BlockFile>,
+    /// So many of its bytes, from the first, are written with zeros.
+    pub zeroed: u64,
+}
+
 /// Where headers and segments live.
 pub trait Volume: Send + Sync + fmt::Debug {
     /// The directory or device, for messages.
@@ -77,11 +88,13 @@ pub trait Volume: Send + Sync + fmt::Debug {
     /// `NotFound`, or `UnexpectedEof` for one that is shorter than it was made.
     fn open_segment(&self, id: SegmentId) -> io::Result<Arc<dyn BlockFile>>;
 
-    /// Makes one more segment, filled with zeros, durable in contents and name.
+    /// Makes one more segment that reads as zeros, durable in contents and name, with room on the device for all of it. At
+    /// least `zeroed` bytes are written with zeros; the caller may write more zeros later, so that the first write of data
+    /// finds blocks that need no change to the file system's own records.
     ///
     /// # Errors
     /// `StorageFull` or `QuotaExceeded` when there is no room now: nothing is left behind.
-    fn create_segment(&self) -> io::Result<(SegmentId, Arc<dyn BlockFile>)>;
+    fn create_segment(&self, zeroed: u64) -> io::Result<NewSegment>;
 
     /// Whether room can be given back: a device keeps all its segments.
     fn can_remove_segments(&self) -> bool {

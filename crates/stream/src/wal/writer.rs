@@ -6,7 +6,8 @@
 //!   read begins after the last of those writes returned; groups that become durable during the read wait for the next
 //!   (models/blocklog.py, "header read before the record's write").
 //! - **Preparer**: writes trim pages, recycles trimmed segments and keeps the next ones ready. A full disk makes it try
-//!   again and the writer wait.
+//!   again and the writer wait. The first segment is put to use before all of it is zeroed: the preparer writes zeros only
+//!   at or above `zeroed`, the writer records only below it, so that neither overwrites the other.
 //!
 //! The first error of any of them ends all: no acknowledgement follows, nothing is tried again.
 
@@ -18,10 +19,12 @@ use std::thread::JoinHandle;
 use base::aligned::AlignedBuffer;
 use base::{WalPosition, task};
 use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
 
+use super::file::ZERO_PIECE;
 use super::layout::{FENCE_OFFSET, FenceState, PAGE, RECORD_HEADER, RecordHeader, SegmentPage, TrimPage, fence_state};
 use super::log::{Pool, write_page};
-use super::volume::{BlockFile, SegmentId, Volume, is_full};
+use super::volume::{BlockFile, NewSegment, SegmentId, Volume, is_full};
 use super::{Append, DurableSink, GROUP_BYTES_MAX, Group, SPACE_RETRY_INTERVAL, WalFailure, WriterWait};
 
 /// A log as it stands.
@@ -42,6 +45,9 @@ pub struct WalStatus {
     /// Why the log died.
     pub failure: Option<WalFailure>,
 }
+
+/// Bytes of the first segment that are zeroed before it is used: a start need not wait for all of it.
+const FIRST_ZEROED_BYTES: u64 = 2 << 20;
 
 /// One incarnation, open for append. Dropping it without [`Wal::shutdown`] is like a crash: what is queued is lost.
 #[derive(Debug)]
@@ -96,6 +102,10 @@ struct State<T> {
     writer_starved: bool,
     starved_by: WriterWait,
     writer_done: bool,
+    /// Bytes of the first segment, from its start, that the writer may use.
+    zeroed: u64,
+    /// Who waits for a read of the fence page that begins from now on.
+    checks: Vec<oneshot::Sender<()>>,
     stop: Stop,
     failure: Option<WalFailure>,
 }
@@ -131,6 +141,8 @@ pub(crate) fn start<T: Send + 'static>(setup: Setup, sink: impl DurableSink<T>) 
             writer_starved: false,
             starved_by: WriterWait::Segment,
             writer_done: false,
+            zeroed: 0,
+            checks: Vec::new(),
             stop: Stop::No,
             failure: None,
         }),
@@ -146,8 +158,12 @@ pub(crate) fn start<T: Send + 'static>(setup: Setup, sink: impl DurableSink<T>) 
         segments_ahead: setup.segments_ahead,
     });
     let mut trim = setup.trim;
-    let first = shared.prepare(&mut trim)?;
-    shared.state.lock().ready.push_back(first);
+    let (first, zeroed) = shared.prepare(&mut trim, FIRST_ZEROED_BYTES)?;
+    {
+        let mut state = shared.state.lock();
+        state.zeroed = zeroed;
+        state.ready.push_back(first.clone());
+    }
     let wal = Wal { shared: Arc::clone(&shared), threads: Mutex::new(Vec::new()) };
     setup.pool.running.lock().push(incarnation);
     let (writer, completer, preparer) = (Arc::clone(&shared), Arc::clone(&shared), shared);
@@ -164,7 +180,9 @@ pub(crate) fn start<T: Send + 'static>(setup: Setup, sink: impl DurableSink<T>) 
         }),
         task::spawn_thread("wal-preparer", move || {
             let guard = PanicGuard(&preparer, "preparer");
-            preparer.prepare_segments(trim);
+            if preparer.zero_rest(&first) {
+                preparer.prepare_segments(trim);
+            }
             std::mem::forget(guard);
         }),
     ];
@@ -196,6 +214,19 @@ impl<T> Wal<T> {
         if idle {
             self.shared.to_writer.notify_one();
         }
+    }
+
+    /// Resolves after a read of the fence page, begun from now on, that found the log not fenced; an error means that the
+    /// log is fenced, has died or ends. What this broker knew when it asked, no other broker had contradicted.
+    pub fn check_unfenced(&self) -> oneshot::Receiver<()> {
+        let (sender, checked) = oneshot::channel();
+        let mut state = self.shared.state.lock();
+        if state.failure.is_none() && state.stop == Stop::No {
+            state.checks.push(sender);
+            drop(state);
+            self.shared.to_completer.notify_one();
+        }
+        checked
     }
 
     /// Says that records below `to` are committed. Whole segments below are recycled.
@@ -386,6 +417,9 @@ impl<T> Shared<T> {
                 at += RECORD_HEADER + payload_bytes;
             }
             bytes[length..].fill(0);
+            if segment.logical == 0 && !self.wait_zeroed((used + padded) as u64) {
+                return;
+            }
             if let Err(error) = segment.file.write_at(bytes, used as u64) {
                 return self.fail_io(format!("writing group at {start}"), error);
             }
@@ -426,6 +460,15 @@ impl<T> Shared<T> {
         }
     }
 
+    /// Waits until the first segment is zeroed up to `end`. `false` ends the writer.
+    fn wait_zeroed(&self, end: u64) -> bool {
+        let mut state = self.state.lock();
+        while state.zeroed < end && !state.over() {
+            self.to_writer.wait(&mut state);
+        }
+        !state.over()
+    }
+
     /// The next prepared segment. `None` ends the writer.
     fn next_segment(&self) -> Option<Segment> {
         let mut state = self.state.lock();
@@ -461,7 +504,8 @@ impl<T> Shared<T> {
             let waiting = loop {
                 let waiting = state.waiting();
                 let finished = state.writer_done && state.completed.is_empty();
-                if state.over() || finished || waiting != told || !state.completed.is_empty() {
+                let asked = !state.completed.is_empty() || !state.checks.is_empty();
+                if state.over() || finished || waiting != told || asked {
                     break waiting;
                 }
                 self.to_completer.wait(&mut state);
@@ -469,6 +513,8 @@ impl<T> Shared<T> {
             if state.over() || state.writer_done && state.completed.is_empty() {
                 let failure = state.failure.clone();
                 let unfinished = (std::mem::take(&mut state.queue), std::mem::take(&mut state.completed));
+                // Who still asks is answered by the drop; nobody is added once the log is over or ends.
+                state.checks = Vec::new();
                 state.queued_bytes = 0;
                 drop(state);
                 if let Some(failure) = failure {
@@ -479,19 +525,23 @@ impl<T> Shared<T> {
             }
             // Everything durable by now, and only that, is covered by a read that begins after this.
             let groups = std::mem::take(&mut state.completed);
+            let checks = std::mem::take(&mut state.checks);
             drop(state);
             if waiting != told {
                 told = waiting;
                 sink.waiting(waiting);
             }
-            if groups.is_empty() {
+            if groups.is_empty() && checks.is_empty() {
                 continue;
             }
             let incarnation = self.stamp.incarnation;
             match self.header.read_at(page.as_mut_slice(), FENCE_OFFSET) {
                 Err(error) => self.fail(WalFailure::FenceUnreadable { incarnation, reason: error.to_string() }),
                 Ok(()) => match fence_state(page.as_slice(), self.stamp) {
-                    FenceState::Open => {}
+                    FenceState::Open => checks.into_iter().for_each(|check| {
+                        // Who has gone does not matter.
+                        let _ = check.send(());
+                    }),
                     FenceState::Fenced => self.fail(WalFailure::Fenced(incarnation)),
                     FenceState::Unreadable => {
                         let reason = "its bytes are not the page that was written".to_owned();
@@ -555,8 +605,8 @@ impl<T> Shared<T> {
                 self.starve(&mut state, WriterWait::Segment);
             }
             drop(state);
-            match self.prepare(&mut trim) {
-                Ok(segment) => {
+            match self.prepare(&mut trim, self.segment_bytes) {
+                Ok((segment, _)) => {
                     state = self.state.lock();
                     state.starved_by = WriterWait::Segment;
                     state.ready.push_back(segment);
@@ -582,19 +632,48 @@ impl<T> Shared<T> {
         }
     }
 
+    /// Zeroes what is left of the first segment, ahead of the writer. `false` when the log is over.
+    fn zero_rest(&self, first: &Segment) -> bool {
+        let mut at = self.state.lock().zeroed;
+        if at >= self.segment_bytes {
+            return true;
+        }
+        let zeros = AlignedBuffer::zeroed(ZERO_PIECE);
+        while at < self.segment_bytes {
+            let piece = zeros.len().min((self.segment_bytes - at) as usize);
+            if let Err(error) = first.file.write_at(&zeros.as_slice()[..piece], at) {
+                self.fail_io("zeroing the first segment", error);
+                return false;
+            }
+            at += piece as u64;
+            let mut state = self.state.lock();
+            state.zeroed = at;
+            let over = state.over() || state.writer_done;
+            drop(state);
+            self.to_writer.notify_one();
+            if over {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Gives the incarnation one more segment: recycled or new, its page durable, and named by the trim page, so that its
-    /// absence would be noticed.
-    fn prepare(&self, trim: &mut TrimPage) -> io::Result<Segment> {
+    /// absence would be noticed. Of a new one at least `zeroed` bytes are zeroed; how many are is returned.
+    fn prepare(&self, trim: &mut TrimPage, zeroed: u64) -> io::Result<(Segment, u64)> {
         let recycled = self.pool.free.lock().pop();
-        let (id, file) = match recycled {
-            Some(segment) => segment,
-            None => self.volume.create_segment()?,
+        let (id, file, zeroed) = match recycled {
+            Some((id, file)) => (id, file, self.segment_bytes),
+            None => {
+                let NewSegment { id, file, zeroed } = self.volume.create_segment(zeroed)?;
+                (id, file, zeroed)
+            }
         };
         let logical = trim.assigned;
         write_page(&*file, &SegmentPage::InUse { stamp: self.stamp, logical }.encode(), 0)?;
         trim.assigned += 1;
         self.write_trim(trim)?;
-        Ok(Segment { logical, id, file })
+        Ok((Segment { logical, id, file }, zeroed))
     }
 
     fn write_trim(&self, trim: &mut TrimPage) -> io::Result<()> {

@@ -209,3 +209,50 @@ fn access_bounds_what_an_opener_may_do() {
     log.remove(incarnation(1)).unwrap();
     assert!(log.incarnations().unwrap().is_empty());
 }
+
+/// Answers that another broker could contradict: a check covers what was known when it was asked for, and no more.
+#[test]
+fn a_check_resolves_while_open_and_fails_once_fenced() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    wal.check_unfenced().blocking_recv().unwrap();
+    append_each(&wal, &sink, 0..2, |_| 100);
+    wal.check_unfenced().blocking_recv().unwrap();
+    over(&volume, Access::Taker).fence(incarnation(1)).unwrap();
+    assert!(wal.check_unfenced().blocking_recv().is_err(), "a fenced log speaks for nobody");
+    sink.wait("the failure", |told| !told.failures.is_empty());
+    assert!(wal.check_unfenced().blocking_recv().is_err());
+    let (next, _sink) = create(&log, 2);
+    next.shutdown().unwrap();
+    assert!(next.check_unfenced().blocking_recv().is_err(), "a log that has ended neither");
+}
+
+/// The read that answers a check begins after it was asked for: one that is under way has seen an older page.
+#[test]
+fn a_check_is_not_answered_by_a_read_that_began_before_it() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, _sink) = create(&log, 1);
+    let (reading, is_reading) = channel();
+    let (release, released) = channel::<()>();
+    let (reading, released) = (Mutex::new(reading), Mutex::new(released));
+    let held = AtomicBool::new(false);
+    volume.faults.reads(move |operation| {
+        if is_fence_read(operation) && !held.swap(true, Ordering::SeqCst) {
+            reading.lock().unwrap().send(()).unwrap();
+            released.lock().unwrap().recv().unwrap();
+        }
+        Ok(())
+    });
+    let before = wal.check_unfenced();
+    is_reading.recv().unwrap();
+    let header = volume.header();
+    let mut page = header.bytes.lock().unwrap()[FENCE_OFFSET as usize..].to_vec();
+    page[100] = 1;
+    header.bytes.lock().unwrap()[FENCE_OFFSET as usize..].copy_from_slice(&page);
+    let after = wal.check_unfenced();
+    release.send(()).unwrap();
+    before.blocking_recv().unwrap();
+    assert!(after.blocking_recv().is_err(), "it was asked for after the fence");
+}

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base::Incarnation;
-use stream::wal::volume::{BlockFile, HeaderName, SegmentId, Volume};
+use stream::wal::volume::{BlockFile, HeaderName, NewSegment, SegmentId, Volume};
 
 /// Which file an operation is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +166,7 @@ impl Volume for MemoryVolume {
         Ok(Arc::clone(self.segments.lock().unwrap().get(&id).ok_or(io::ErrorKind::NotFound)?) as _)
     }
 
-    fn create_segment(&self) -> io::Result<(SegmentId, Arc<dyn BlockFile>)> {
+    fn create_segment(&self, zeroed: u64) -> io::Result<NewSegment> {
         if self.faults.full.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::StorageFull.into());
         }
@@ -174,7 +174,7 @@ impl Volume for MemoryVolume {
         let id = SegmentId(segments.len() as u64);
         let file = self.file(Place::Segment(id.0), vec![0; self.segment_bytes as usize]);
         segments.insert(id, Arc::clone(&file));
-        Ok((id, file))
+        Ok(NewSegment { id, file, zeroed: zeroed.min(self.segment_bytes) })
     }
 
     fn remove_segment(&self, id: SegmentId) -> io::Result<()> {

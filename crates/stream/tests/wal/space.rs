@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use base::WalPosition;
 use stream::wal::{Access, BlockLog, ReplayEnd, WalError, WriterWait};
 
-use crate::memory::MemoryVolume;
+use crate::memory::{MemoryVolume, Place, WriteFate};
 use crate::support::{Sink, append, append_each, create, incarnation, options, over, replay};
 
 const SEGMENT: u64 = 64 << 10;
@@ -106,4 +106,37 @@ fn a_replay_may_begin_at_the_very_end_of_a_full_last_segment() {
     assert_eq!(end.0, 2 * SEGMENT);
     assert_eq!(replay(&log, 1, end.0), (vec![], ReplayEnd::Clean { end }));
     assert_eq!(replay(&log, 1, 0).1, ReplayEnd::Clean { end });
+}
+
+/// The first segment is used before all of it is zeroed: records wait for the zeros, and are not overwritten by them.
+#[test]
+fn records_wait_for_the_zeros_of_the_first_segment() {
+    const LARGE: u64 = 6 << 20;
+    const RECORD: usize = 400 << 10;
+    let volume = MemoryVolume::new(LARGE);
+    let held = Arc::new((std::sync::Mutex::new(true), std::sync::Condvar::new()));
+    let hold = held.clone();
+    volume.faults.writes(move |operation| {
+        // Zeros come in pieces of 1 MiB from 2 MiB on; records are shorter.
+        if operation.place == Place::Segment(0) && operation.length == 1 << 20 {
+            drop(hold.1.wait_while(hold.0.lock().unwrap(), |held| *held).unwrap());
+        }
+        WriteFate::Lands
+    });
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    for n in 0..12 {
+        wal.append(append(n, RECORD), n);
+        if n < 4 {
+            sink.wait("the first records", |told| told.durable.last() == Some(&n));
+        }
+    }
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert!(wal.position().0 <= 2 << 20, "nothing is written where zeros are still to come");
+    *held.0.lock().unwrap() = false;
+    held.1.notify_all();
+    sink.wait("all records", |told| told.durable.len() == 12);
+    let end = wal.shutdown().unwrap();
+    let (records, told) = replay(&over(&volume, Access::Observer), 1, 0);
+    assert_eq!((records.len(), told), (12, ReplayEnd::Clean { end }));
 }
