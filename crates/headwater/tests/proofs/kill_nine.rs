@@ -23,7 +23,6 @@ fn fifty_kills(directory: &Path, options: testkit::HeadwaterOptions) {
 #[test]
 fn fifty_kills_on_a_local_directory_lose_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    // Small uploads and a small log: kills hit uploads, commits and the reuse of the log's blocks, too.
     fifty_kills(directory.path(), local(directory.path()));
 }
 
