@@ -347,7 +347,10 @@ impl<T> Shared<T> {
             tracing::error!(incarnation = %self.stamp.incarnation, %failure, "the WAL has died");
             state.failure = Some(failure);
         }
+        // Whoever asks is answered even when the completer has died.
+        let asking = std::mem::take(&mut state.checks);
         drop(state);
+        drop(asking);
         self.wake_all();
     }
 
@@ -464,7 +467,13 @@ impl<T> Shared<T> {
     fn wait_zeroed(&self, end: u64) -> bool {
         let mut state = self.state.lock();
         while state.zeroed < end && !state.over() {
+            if !std::mem::replace(&mut state.writer_starved, true) {
+                self.to_completer.notify_one();
+            }
             self.to_writer.wait(&mut state);
+        }
+        if std::mem::replace(&mut state.writer_starved, false) {
+            self.to_completer.notify_one();
         }
         !state.over()
     }
@@ -641,13 +650,28 @@ impl<T> Shared<T> {
         let zeros = AlignedBuffer::zeroed(ZERO_PIECE);
         while at < self.segment_bytes {
             let piece = zeros.len().min((self.segment_bytes - at) as usize);
-            if let Err(error) = first.file.write_at(&zeros.as_slice()[..piece], at) {
-                self.fail_io("zeroing the first segment", error);
-                return false;
-            }
-            at += piece as u64;
+            let written = first.file.write_at(&zeros.as_slice()[..piece], at);
             let mut state = self.state.lock();
-            state.zeroed = at;
+            match written {
+                Ok(()) => {
+                    at += piece as u64;
+                    state.zeroed = at;
+                    state.starved_by = WriterWait::Segment;
+                }
+                // Not every file system keeps the room that it promised. No record stands here yet: zeros may be repeated.
+                Err(error) if is_full(&error) => {
+                    tracing::warn!(wal = %self.volume.path(), %error, "no room for a WAL segment; trying again");
+                    self.starve(&mut state, WriterWait::Space);
+                    if !state.over() && !state.writer_done {
+                        self.to_preparer.wait_for(&mut state, SPACE_RETRY_INTERVAL);
+                    }
+                }
+                Err(error) => {
+                    drop(state);
+                    self.fail_io("zeroing the first segment", error);
+                    return false;
+                }
+            }
             let over = state.over() || state.writer_done;
             drop(state);
             self.to_writer.notify_one();

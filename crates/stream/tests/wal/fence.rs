@@ -2,7 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use base::WalPosition;
@@ -16,6 +16,28 @@ const SEGMENT: u64 = 64 << 10;
 
 fn is_fence_read(operation: Operation) -> bool {
     operation.place == Place::Header && operation.offset == FENCE_OFFSET && operation.length == 4096
+}
+
+/// Holds the first read of the fence page on its way back: tells when it has read, and lets it go when told.
+fn hold_first_fence_read(volume: &MemoryVolume) -> (Receiver<()>, Sender<()>) {
+    let (reading, is_reading) = channel();
+    let (release, released) = channel();
+    let (reading, released) = (Mutex::new(reading), Mutex::new(released));
+    let held = AtomicBool::new(false);
+    volume.faults.reads(move |operation| {
+        if is_fence_read(operation) && !held.swap(true, Ordering::SeqCst) {
+            reading.lock().unwrap().send(()).unwrap();
+            released.lock().unwrap().recv().unwrap();
+        }
+        Ok(())
+    });
+    (is_reading, release)
+}
+
+/// What a taker writes, as far as the owner is concerned: anything but the open page.
+fn fence_by_hand(volume: &MemoryVolume) {
+    let header = volume.header();
+    header.bytes.lock().unwrap()[FENCE_OFFSET as usize + 100] = 1;
 }
 
 #[test]
@@ -47,17 +69,7 @@ fn a_group_that_became_durable_during_the_fence_read_waits_for_the_next() {
     let volume = MemoryVolume::new(SEGMENT);
     let log = over(&volume, Access::Owner);
     let (wal, sink) = create(&log, 1);
-    let (reading, is_reading) = channel();
-    let (release, released) = channel::<()>();
-    let (reading, released) = (Mutex::new(reading), Mutex::new(released));
-    let held = AtomicBool::new(false);
-    volume.faults.reads(move |operation| {
-        if is_fence_read(operation) && !held.swap(true, Ordering::SeqCst) {
-            reading.lock().unwrap().send(()).unwrap();
-            released.lock().unwrap().recv().unwrap();
-        }
-        Ok(())
-    });
+    let (is_reading, release) = hold_first_fence_read(&volume);
     wal.append(append(0, 100), 0);
     is_reading.recv().unwrap();
     // The read has seen "open" and is on its way back. Meanwhile group 1 becomes durable, and a taker fences and scans.
@@ -66,10 +78,7 @@ fn a_group_that_became_durable_during_the_fence_read_waits_for_the_next() {
     while wal.position() == after_first {
         std::thread::yield_now();
     }
-    let header = volume.header();
-    let mut page = header.bytes.lock().unwrap()[FENCE_OFFSET as usize..].to_vec();
-    page[100] = 1;
-    header.bytes.lock().unwrap()[FENCE_OFFSET as usize..].copy_from_slice(&page);
+    fence_by_hand(&volume);
     release.send(()).unwrap();
     sink.wait("the failure", |told| !told.failures.is_empty());
     let _ = wal.shutdown();
@@ -234,23 +243,10 @@ fn a_check_is_not_answered_by_a_read_that_began_before_it() {
     let volume = MemoryVolume::new(SEGMENT);
     let log = over(&volume, Access::Owner);
     let (wal, _sink) = create(&log, 1);
-    let (reading, is_reading) = channel();
-    let (release, released) = channel::<()>();
-    let (reading, released) = (Mutex::new(reading), Mutex::new(released));
-    let held = AtomicBool::new(false);
-    volume.faults.reads(move |operation| {
-        if is_fence_read(operation) && !held.swap(true, Ordering::SeqCst) {
-            reading.lock().unwrap().send(()).unwrap();
-            released.lock().unwrap().recv().unwrap();
-        }
-        Ok(())
-    });
+    let (is_reading, release) = hold_first_fence_read(&volume);
     let before = wal.check_unfenced();
     is_reading.recv().unwrap();
-    let header = volume.header();
-    let mut page = header.bytes.lock().unwrap()[FENCE_OFFSET as usize..].to_vec();
-    page[100] = 1;
-    header.bytes.lock().unwrap()[FENCE_OFFSET as usize..].copy_from_slice(&page);
+    fence_by_hand(&volume);
     let after = wal.check_unfenced();
     release.send(()).unwrap();
     before.blocking_recv().unwrap();

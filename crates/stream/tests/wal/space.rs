@@ -140,3 +140,28 @@ fn records_wait_for_the_zeros_of_the_first_segment() {
     let (records, told) = replay(&over(&volume, Access::Observer), 1, 0);
     assert_eq!((records.len(), told), (12, ReplayEnd::Clean { end }));
 }
+
+/// A file system may take back the room that it promised: the writer waits, and says why.
+#[test]
+fn a_disk_that_fills_while_the_first_segment_is_zeroed_makes_the_writer_wait() {
+    let volume = MemoryVolume::new(6 << 20);
+    let full = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let is_full = full.clone();
+    volume.faults.writes(move |operation| {
+        let zeros = operation.place == Place::Segment(0) && operation.length == 1 << 20;
+        if zeros && is_full.load(Ordering::SeqCst) {
+            return WriteFate::Fails(std::io::ErrorKind::StorageFull);
+        }
+        WriteFate::Lands
+    });
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    for n in 0..8 {
+        wal.append(append(n, 400 << 10), n);
+    }
+    sink.wait("the wait for space", |told| told.waits.contains(&Some(WriterWait::Space)));
+    full.store(false, Ordering::SeqCst);
+    sink.wait("all records", |told| told.durable.len() == 8 && told.waits.last() == Some(&None));
+    wal.shutdown().unwrap();
+    assert_eq!(replay(&log, 1, 0).0.len(), 8);
+}
