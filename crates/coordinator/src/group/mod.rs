@@ -136,7 +136,7 @@ impl Groups {
     /// Forgets a group that nobody is in and nothing is stored of, now or soon.
     fn forget_if_nothing(&mut self, id: &str, out: &Out<'_>) {
         let abandoned = self.live.get(id).is_some_and(ClassicGroup::is_abandoned);
-        if !abandoned || self.stored.group(id).is_some() || !out.records.is_empty() {
+        if !abandoned || self.stored.group(id).is_some() {
             return;
         }
         if !out.pending().any(|record| group_of(record).is_some_and(|group| group == *id)) {

@@ -115,9 +115,9 @@ impl<'a, A> Output<'a, A> {
         Self::new(now, usize::MAX, None)
     }
 
-    /// Records of earlier decisions that are not replayed yet, oldest first.
-    pub fn pending(&self) -> impl Iterator<Item = &'a Record> + use<'a, A> {
-        self.pending.into_iter().flatten().flat_map(|write| write.records())
+    /// Records that are not replayed yet, oldest first: those of earlier decisions, then this one's so far.
+    pub fn pending(&self) -> impl Iterator<Item = &Record> {
+        self.pending.into_iter().flatten().flat_map(|write| write.records()).chain(&self.records)
     }
 }
 

@@ -176,6 +176,19 @@ fn an_empty_group_without_offsets_is_gone_at_the_next_check() {
 }
 
 #[test]
+fn a_group_whose_end_is_being_written_waits_for_the_next_check() {
+    let mut fixture = fixture();
+    let _joining = fixture.join(&Join::new());
+    fixture.advance(INITIAL_DELAY_MS);
+    // The last session ends at the time of a check, so that one decision does both.
+    fixture.advance(SESSION_MS as u64);
+    assert_eq!(fixture.state(), GroupState::Empty);
+    fixture.advance(CHECK_MS);
+    assert!(fixture.groups.group(GROUP).is_none());
+    assert_eq!(*fixture.groups.stored(), Stored::default());
+}
+
+#[test]
 fn the_offsets_of_deleted_topics_go_with_them() {
     let mut fixture = fixture();
     let ids = fixture.stable(&[Join::new()]);
