@@ -47,6 +47,7 @@ impl Entropy {
 struct System;
 
 impl RandomSource for System {
+    #[allow(clippy::disallowed_methods, reason = "this is the home of randomness")]
     fn next_u128(&self) -> u128 {
         // Version 4 UUIDs carry 122 random bits; two of them give 128.
         Uuid::new_v4().as_u128() ^ Uuid::new_v4().as_u128().rotate_left(64)

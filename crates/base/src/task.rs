@@ -36,5 +36,6 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
+    #[allow(clippy::disallowed_methods, reason = "this is the home of spawning")]
     std::thread::Builder::new().name(name.to_owned()).spawn(work)
 }

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use bytes::Bytes;
+use anyhow::{Context, Result, bail, ensure};
+use bytes::{Bytes, BytesMut};
 use records::{BatchBuilder, Compression};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
@@ -36,9 +36,12 @@ impl Replies {
     /// The next reply: correlation id and what follows it.
     pub async fn next(&mut self) -> Result<(i32, Bytes)> {
         let size = self.0.read_u32().await? as usize;
-        let mut frame = vec![0; size];
-        self.0.read_exact(&mut frame).await?;
-        let frame = Bytes::from(frame);
+        let mut frame = BytesMut::with_capacity(size);
+        let mut rest = (&mut self.0).take(size as u64);
+        while frame.len() < size {
+            ensure!(rest.read_buf(&mut frame).await? > 0, "the broker hung up in the middle of a reply");
+        }
+        let frame = frame.freeze();
         let id = frame.first_chunk::<4>().map(|b| i32::from_be_bytes(*b)).context("a reply without a header")?;
         Ok((id, frame.slice(4..)))
     }

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use base::Clock;
 use tokio::io::AsyncWriteExt;
+use tokio::sync::watch;
 use wire::Str;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::{FetchRequest, ListOffsetsRequest};
@@ -17,6 +18,8 @@ use crate::system::System;
 
 const PARTITIONS: i32 = 16;
 const RECORD_BYTES: usize = 1000;
+/// How long replies and records may take once everything was sent.
+const REPLIES_MAX: Duration = Duration::from_secs(60);
 
 /// How messages are put into requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +50,7 @@ pub async fn run(
     let reader = base::task::spawn("reader", receive(system.bootstrap(), topic.clone(), next, clock.clone(), total));
     let cpu = system.cpu_seconds()?;
     send(system, &topic, &clock, per_second, total, spread).await?;
-    let mut taken = tokio::time::timeout(Duration::from_secs(60), reader).await???;
+    let mut taken = tokio::time::timeout(REPLIES_MAX, reader).await.context("some records were not read")???;
     let cpu = system.cpu_seconds()? - cpu;
     // The first second warms up.
     taken.drain(..(per_second as usize).min(taken.len() / 4));
@@ -69,7 +72,22 @@ async fn send(
     spread: Spread,
 ) -> Result<()> {
     let Connection { mut read, mut write, .. } = system.connect().await?;
-    let replies = base::task::spawn("replies", async move { while read.next().await.is_ok() {} });
+    let (expected, mut expecting) = watch::channel(None);
+    let replies = base::task::spawn("replies", async move {
+        let mut replies = 0;
+        while *expecting.borrow_and_update() != Some(replies) {
+            tokio::select! {
+                reply = read.next() => {
+                    if let Some(code) = client::produce_error(reply?.1)? {
+                        bail!("produce: error {code}");
+                    }
+                    replies += 1;
+                }
+                changed = expecting.changed() => changed?,
+            }
+        }
+        Ok(())
+    });
     let start = clock.monotonic() + Duration::from_millis(200);
     let due = |n: u64| start + Duration::from_nanos(n * 1_000_000_000 / per_second);
     let (mut sent, mut turn) = (0, 0);
@@ -98,9 +116,9 @@ async fn send(
         turn += 1;
         sent += ready as u64;
     }
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    replies.abort();
-    Ok(())
+    // A connection that closes may take with it what the broker has not read yet.
+    expected.send_replace(Some(turn));
+    tokio::time::timeout(REPLIES_MAX, replies).await.context("some requests were not answered")??
 }
 
 /// Reads all partitions to the end of `total` records; how late each was, in ms, in order of arrival.

@@ -18,11 +18,11 @@ const FILE_BYTES: u64 = 512 << 20;
 
 /// Measures both.
 pub fn measure(directory: &Path, report: &mut Report) -> Result<()> {
-    report.limit("loopback TCP, one stream of 64 KiB writes, MB/s", loopback()?);
+    report.fact("machine: loopback TCP, one stream of 64 KiB writes, MB/s", loopback()?);
     for bytes in [4 << 10, 64 << 10, 512 << 10] {
         let (rate, micros) = synced_writes(directory, bytes)?;
-        report.limit(&format!("synced writes of {} KiB, MB/s", bytes >> 10), rate);
-        report.limit(&format!("synced writes of {} KiB, mean µs", bytes >> 10), micros);
+        report.fact(&format!("machine: synced writes of {} KiB, MB/s", bytes >> 10), rate);
+        report.fact(&format!("machine: synced writes of {} KiB, mean µs", bytes >> 10), micros);
     }
     Ok(())
 }

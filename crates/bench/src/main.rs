@@ -5,6 +5,7 @@
 //! requests in flight for throughput, open-loop for latency, where a message's clock starts when it was *due*.
 
 mod client;
+mod codec;
 mod latency;
 mod limits;
 mod produce;
@@ -24,7 +25,7 @@ use system::{Kind, System};
 /// Measures Headwater, Apache Kafka and the machine
 #[derive(Parser, Debug, Clone)]
 pub struct Options {
-    /// Only these rows: limits, produce, small, latency, unbatched, read, topics, start, idle
+    /// Only these rows: limits, codec, produce, small, latency, unbatched, read, topics, start, idle
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Seconds of each measurement
@@ -60,6 +61,9 @@ fn main() -> Result<()> {
     let mut report = Report::default();
     if options.wants("limits") {
         limits::measure(scratch.path(), &mut report)?;
+    }
+    if options.wants("codec") {
+        codec::measure(&mut report)?;
     }
     for kind in turns(&options) {
         measure(kind, &options, &runtime, scratch.path(), &mut report)?;

@@ -29,10 +29,10 @@ pub async fn run(
 ) -> Result<()> {
     let topic = name.replace([' ', ','], "-");
     let (address, length) = (system.bootstrap(), Duration::from_secs(seconds));
-    load(&address, &topic, partitions, record_bytes, Duration::from_secs(2)).await?;
+    load(&address, &topic, partitions, record_bytes, Until::Passed(Duration::from_secs(2))).await?;
     let (clock, cpu) = (Clock::system(), system.cpu_seconds()?);
     let before = clock.monotonic();
-    let bytes = load(&address, &topic, partitions, record_bytes, length).await?;
+    let bytes = load(&address, &topic, partitions, record_bytes, Until::Passed(length)).await?;
     let taken = (clock.monotonic() - before).as_secs_f64();
     let cpu = system.cpu_seconds()? - cpu;
     report.add(&format!("{name}, MB/s"), system.kind, bytes as f64 / 1e6 / taken);
@@ -41,16 +41,25 @@ pub async fn run(
     Ok(())
 }
 
-/// Keeps producing for `length`; the payload bytes that were acknowledged.
-pub async fn load(address: &str, topic: &str, partitions: i32, record_bytes: usize, length: Duration) -> Result<u64> {
+/// How much is produced.
+#[derive(Debug, Clone, Copy)]
+pub enum Until {
+    /// As much as goes in so long.
+    Passed(Duration),
+    /// So many bytes.
+    Bytes(u64),
+}
+
+/// Keeps producing; the payload bytes that were acknowledged.
+pub async fn load(address: &str, topic: &str, partitions: i32, record_bytes: usize, until: Until) -> Result<u64> {
     Connection::open(address).await?.create_topic(topic, partitions).await?;
     let count = (BATCH_BYTES / record_bytes).max(1);
     let records = batch(count, record_bytes, Clock::system().now().0)?;
-    let acknowledged = Arc::new(AtomicU64::new(0));
+    let (sent, acknowledged) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
     let mut tasks = Vec::new();
     for connection in 0..CONNECTIONS.min(partitions.max(1) * 4) {
         let (address, topic, records) = (address.to_owned(), topic.to_owned(), records.clone());
-        let acknowledged = acknowledged.clone();
+        let (sent, acknowledged) = (sent.clone(), acknowledged.clone());
         let payload = (count * record_bytes) as u64;
         tasks.push(base::task::spawn("producer", async move {
             let clock = Clock::system();
@@ -88,10 +97,14 @@ pub async fn load(address: &str, topic: &str, partitions: i32, record_bytes: usi
                 .iter()
                 .map(|p| encode(PRODUCE_VERSION, *p, &produce(&topic, *p, records.clone())))
                 .collect::<Result<_>>()?;
-            let end = clock.monotonic() + length;
+            let start = clock.monotonic();
+            let goes_on = || match until {
+                Until::Passed(length) => clock.monotonic() - start < length,
+                Until::Bytes(bytes) => sent.fetch_add(payload, Ordering::Relaxed) < bytes,
+            };
             let mut turn = 0;
             // A closed window means that no more replies come; their task says why.
-            while clock.monotonic() < end {
+            while goes_on() {
                 let Ok(permit) = window.acquire().await else { return replies.await? };
                 permit.forget();
                 write.write_all(&frames[turn % frames.len()]).await?;

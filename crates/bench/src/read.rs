@@ -13,26 +13,27 @@ use wire::messages::FetchRequest;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 
 use crate::client::FETCH_VERSION;
-use crate::produce;
+use crate::produce::{self, Until};
 use crate::report::Report;
 use crate::system::System;
 
 const PARTITIONS: i32 = 4;
-/// A backlog of one second, less than the block cache holds.
+/// Less than the block cache holds.
 const SMALL: &str = "catch-up-small";
+const SMALL_BYTES: u64 = 128 << 20;
 const LARGE: &str = "catch-up";
 const PARTITION_BYTES: i32 = 4 << 20;
 const FETCH_BYTES: i32 = 16 << 20;
 
 /// Reports MB/s and CPU for a first read and, on the same broker after a restart, for a read with cold caches.
 pub async fn run(system: &mut System, seconds: u64, report: &mut Report) -> Result<()> {
-    produce::load(&system.bootstrap(), SMALL, PARTITIONS, 1024, Duration::from_secs(1)).await?;
+    produce::load(&system.bootstrap(), SMALL, PARTITIONS, 1024, Until::Bytes(SMALL_BYTES)).await?;
     tokio::task::block_in_place(|| system.kill_and_restart())?;
     read_all(system, SMALL, "read into the block cache", report).await?;
     for _ in 0..3 {
         read_all(system, SMALL, "catch-up read from the block cache", report).await?;
     }
-    produce::load(&system.bootstrap(), LARGE, PARTITIONS, 1024, Duration::from_secs(seconds)).await?;
+    produce::load(&system.bootstrap(), LARGE, PARTITIONS, 1024, Until::Passed(Duration::from_secs(seconds))).await?;
     tokio::time::sleep(Duration::from_secs(2)).await;
     read_all(system, LARGE, "catch-up read", report).await?;
     tokio::task::block_in_place(|| system.kill_and_restart())?;
@@ -63,7 +64,7 @@ async fn read_all(system: &System, topic: &'static str, name: &str, report: &mut
             ..Default::default()
         };
         let reply = connection.call(FETCH_VERSION, &request).await?;
-        let mut got = 0;
+        let (mut got, mut behind) = (0, false);
         for part in reply.responses.iter().flat_map(|t| &t.partitions) {
             ensure!(part.error_code == 0, "fetch: error {}", part.error_code);
             let Some(records) = &part.records else { continue };
@@ -71,11 +72,12 @@ async fn read_all(system: &System, topic: &'static str, name: &str, report: &mut
             if let Some(last) = records::batches(records).filter_map(std::result::Result::ok).last() {
                 next[part.partition_index as usize] = last.header.next_offset();
             }
-        }
-        if got == 0 {
-            break;
+            behind |= next[part.partition_index as usize] < part.high_watermark;
         }
         bytes += got as u64;
+        if !behind {
+            break;
+        }
     }
     let taken = (clock.monotonic() - before).as_secs_f64();
     let cpu = system.cpu_seconds()? - cpu;

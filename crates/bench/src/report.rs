@@ -8,7 +8,7 @@ use crate::system::Kind;
 #[derive(Debug, Default)]
 pub struct Report {
     rows: BTreeMap<String, BTreeMap<Kind, Vec<f64>>>,
-    limits: Vec<(String, f64)>,
+    facts: Vec<(String, f64)>,
 }
 
 impl Report {
@@ -18,10 +18,10 @@ impl Report {
         self.rows.entry(row.to_owned()).or_default().entry(kind).or_default().push(value);
     }
 
-    /// A limit of the machine.
-    pub fn limit(&mut self, name: &str, value: f64) {
-        self.say(&format!("machine: {name}: {value:.2}"));
-        self.limits.push((name.to_owned(), value));
+    /// A figure that belongs to no broker.
+    pub fn fact(&mut self, name: &str, value: f64) {
+        self.say(&format!("{name}: {value:.2}"));
+        self.facts.push((name.to_owned(), value));
     }
 
     #[allow(clippy::print_stdout, clippy::unused_self, reason = "a program's report")]
@@ -45,8 +45,8 @@ impl Report {
                 cell(Kind::KafkaSynced)
             ));
         }
-        for (name, value) in &self.limits {
-            self.say(&format!("| machine: {name} | {value:.2} | | | |"));
+        for (name, value) in &self.facts {
+            self.say(&format!("| {name} | {value:.2} | | | |"));
         }
     }
 }

@@ -8,6 +8,7 @@ use base::Clock;
 use testkit::{Clients, Headwater, HeadwaterOptions, Jvm, KafkaBroker, KafkaVersion};
 
 use crate::client::{self, Connection};
+use crate::produce::Until;
 use crate::report::Report;
 
 /// Which broker.
@@ -137,9 +138,10 @@ trait Load {
 
 impl Load for tokio::runtime::Runtime {
     fn spawn_load(&self, address: String, length: Duration) -> tokio::task::JoinHandle<()> {
-        self.spawn(async move {
+        let _entered = self.enter();
+        base::task::spawn("load", async move {
             // The broker dies under it, which ends it.
-            let _ = crate::produce::load(&address, "restart-load", 4, 1024, length).await;
+            let _ = crate::produce::load(&address, "restart-load", 4, 1024, Until::Passed(length)).await;
         })
     }
 }

@@ -100,6 +100,30 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Reads bytes; answers exactly those asked for or an error.
     fn get<'a>(&'a self, key: &'a str, range: ReadRange) -> BoxFuture<'a, Result<Bytes, StoreError>>;
 
+    /// As [`Backend::get`] of consecutive parts that begin at `start`, each in memory of its own: whoever keeps one of
+    /// them keeps nothing of the others.
+    fn get_parts<'a>(
+        &'a self,
+        key: &'a str,
+        start: u64,
+        lengths: &'a [u32],
+    ) -> BoxFuture<'a, Result<Vec<Bytes>, StoreError>> {
+        Box::pin(async move {
+            let range = parts_range(start, lengths);
+            let whole = self.get(key, ReadRange::Bytes(range.clone())).await?;
+            if whole.len() as u64 != range.end - range.start {
+                return Err(StoreError::ShortRead { key: key.to_owned(), range, got: whole.len() as u64 });
+            }
+            if lengths.len() == 1 {
+                return Ok(vec![whole]);
+            }
+            let mut rest = &whole[..];
+            let part =
+                |length: &u32| rest.split_off(..*length as usize).map_or_else(Bytes::new, Bytes::copy_from_slice);
+            Ok(lengths.iter().map(part).collect())
+        })
+    }
+
     /// The object's length.
     fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<ObjectMeta, StoreError>>;
 
@@ -114,6 +138,11 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Deletes up to [`DELETE_KEYS_MAX`] objects. Names that do not exist are no error. Not atomic: after an error any
     /// of them may be gone.
     fn delete_batch<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), StoreError>>;
+}
+
+/// What consecutive parts span.
+pub(crate) fn parts_range(start: u64, lengths: &[u32]) -> Range<u64> {
+    start..start + lengths.iter().map(|length| u64::from(*length)).sum::<u64>()
 }
 
 /// Refuses names that some backend could not hold, or could hold only by escaping its root: segments are separated by

@@ -12,6 +12,7 @@ use bytes::Bytes;
 
 use crate::backend::{
     Backend, DELETE_KEYS_MAX, LIST_PAGE_MAX, ListPage, MultipartPlan, ObjectMeta, ReadRange, check_key, check_prefix,
+    parts_range,
 };
 use crate::cloud::CloudBackend;
 use crate::counters::{Counters, CountersSnapshot, Operation, Outcome, Purpose};
@@ -207,6 +208,36 @@ impl Store {
             }
         };
         self.retried(request, read, |bytes| bytes.len() as u64).await
+    }
+
+    /// Reads consecutive parts of an object with one request, each into memory of its own.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; transient failures were already retried.
+    pub async fn get_parts(
+        &self,
+        purpose: Purpose,
+        key: &str,
+        start: u64,
+        lengths: &[u32],
+    ) -> Result<Vec<Bytes>, StoreError> {
+        check_key(key)?;
+        let range = parts_range(start, lengths);
+        check_range(key, &ReadRange::Bytes(range.clone()))?;
+        if range.is_empty() {
+            return Ok(vec![Bytes::new(); lengths.len()]);
+        }
+        let request = Request { purpose, operation: Operation::Get, key, bytes: range.end - range.start };
+        let read = || {
+            let range = range.clone();
+            async move {
+                let parts = self.0.backend.get_parts(key, start, lengths).await?;
+                let whole = parts.iter().map(Bytes::len).eq(lengths.iter().map(|length| *length as usize));
+                let got = parts.iter().map(|part| part.len() as u64).sum();
+                if whole { Ok(parts) } else { Err(StoreError::ShortRead { key: key.to_owned(), range, got }) }
+            }
+        };
+        self.retried(request, read, |parts| parts.iter().map(|part| part.len() as u64).sum()).await
     }
 
     /// The length of an object.

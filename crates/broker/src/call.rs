@@ -88,8 +88,12 @@ impl Call {
 
     /// Reads the body.
     pub(crate) fn decode<M: Message>(&self, reader: &mut Reader) -> Result<M, Refusal> {
-        let (api, version) = (self.api, self.version);
-        M::decode(reader, version).map_err(|error| Refusal::Malformed { api, version, error })
+        M::decode(reader, self.version).map_err(|error| self.malformed(error))
+    }
+
+    /// What becomes of a request that cannot be read.
+    pub(crate) fn malformed(&self, error: DecodeError) -> Refusal {
+        Refusal::Malformed { api: self.api, version: self.version, error }
     }
 
     /// Frames a response.

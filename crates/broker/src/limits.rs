@@ -65,9 +65,6 @@ pub const COMPLAINTS_MAX: usize = 256;
 /// Topics auto-created for one Metadata request.
 pub const AUTO_CREATED_TOPICS_MAX: usize = 1_000;
 
-/// Partitions of a topic, as bounded by what one metadata batch can carry.
-pub const TOPIC_PARTITIONS_MAX: i32 = 100_000;
-
 /// Bytes of one record set down-converted for an old reader.
 pub const DOWN_CONVERTED_BYTES_MAX: usize = 64 * 1024 * 1024;
 

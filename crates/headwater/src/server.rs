@@ -27,7 +27,7 @@ use tokio::sync::watch;
 use crate::banner::{self, Banner};
 use crate::cli::ServerOptions;
 use crate::config::{self, Settings};
-use crate::identity;
+use crate::identity::{self, Identity};
 
 /// The block log, in metadata.
 const WAL_KIND_BLOCK: i8 = 0;
@@ -94,7 +94,8 @@ async fn start(settings: Settings) -> anyhow::Result<Running> {
     let (ready, readiness) = watch::channel(Readiness::NotReady("starting".to_owned()));
     let metrics = Metrics::new();
 
-    let mut identity = identity::load(&settings.directory, settings.broker.node_id, &entropy)?;
+    let known = identity::load(&settings.directory, settings.broker.node_id)?;
+    let mut identity = known.clone().unwrap_or_else(|| Identity::new(settings.broker.node_id, &entropy));
     let log = open_log(&settings.wal)?;
     let store = open_store(&settings.store, &clock, &entropy).await?;
     // What is in memory is a new cluster every time.
@@ -119,6 +120,8 @@ async fn start(settings: Settings) -> anyhow::Result<Running> {
     let (meta, registration) = Meta::start(store.clone(), options).await?;
     if identity.cluster_id.is_none() && lasting {
         identity.cluster_id = Some(registration.cluster_id.to_string());
+    }
+    if known.as_ref() != Some(&identity) {
         identity::store(&settings.directory, &identity)?;
     }
     let me = registration.incarnation;

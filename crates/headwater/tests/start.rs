@@ -72,9 +72,12 @@ fn a_bucket_that_cannot_be_reached_and_wrong_credentials_are_told_apart() {
     let buckets = dir.path().join("s3");
     fs::create_dir_all(buckets.join("bucket")).unwrap();
     let gate = s3server::Gate::new(&buckets, "right", "right-secret", s3server::Faults::default()).unwrap();
-    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-    let endpoint = listener.local_addr().unwrap();
-    runtime.spawn(gate.serve(listener));
+    let endpoint = runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = listener.local_addr().unwrap();
+        base::task::spawn("s3", gate.serve(listener));
+        endpoint
+    });
     let url = format!("s3://bucket/p?endpoint=http://{endpoint}");
     let said = refused(&["--store", &url, "--override", &dirs(dir.path())], &keys);
     assert!(said.to_lowercase().contains("credentials"), "{said}");

@@ -94,6 +94,21 @@ pub enum StartError {
     Meta(#[from] MetaError),
 }
 
+/// Why settings were not changed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// The topic is not there, or not any more.
+    #[error("the topic '{0}' does not exist")]
+    UnknownTopic(String),
+    /// Somebody else changed the settings of the resource since they were looked at: look again.
+    #[error("the settings have changed meanwhile")]
+    Changed,
+    /// There is no answer.
+    #[error(transparent)]
+    Meta(#[from] MetaError),
+}
+
 /// Why an operation on metadata failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]

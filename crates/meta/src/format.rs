@@ -206,16 +206,19 @@ fn open(magic: [u8; 4], bytes: &Bytes, at: MetaSequence) -> Result<(Header, Vec<
 }
 
 /// Reads the entry that stands at `at`.
-pub(crate) fn decode_entry(bytes: &Bytes, at: MetaSequence) -> Result<(Header, Vec<MetadataRecord>), FormatError> {
+///
+/// # Errors
+/// [`FormatError`].
+pub fn decode_entry(bytes: &Bytes, at: MetaSequence) -> Result<(Header, Vec<MetadataRecord>), FormatError> {
     let (header, records, rest) = open(ENTRY_MAGIC, bytes, at)?;
     if rest.is_empty() { Ok((header, records)) } else { Err(FormatError::Length) }
 }
 
-/// Reads the snapshot that stands at `at`.
-pub(crate) fn decode_snapshot(
-    bytes: &Bytes,
-    at: MetaSequence,
-) -> Result<(Header, Vec<MetadataRecord>, Bytes), FormatError> {
+/// Reads the snapshot that stands at `at`, and what follows its records.
+///
+/// # Errors
+/// [`FormatError`].
+pub fn decode_snapshot(bytes: &Bytes, at: MetaSequence) -> Result<(Header, Vec<MetadataRecord>, Bytes), FormatError> {
     open(SNAPSHOT_MAGIC, bytes, at)
 }
 

@@ -21,8 +21,8 @@ use wire::meta::{
 };
 
 use crate::controller::{Decide, Moment, Shared};
-use crate::error::{BrokerError, MetaError, TopicError};
-use crate::image::{BrokerState, Image, TopicImage};
+use crate::error::{BrokerError, ConfigError, MetaError, TopicError};
+use crate::image::{BrokerState, Configs, Image, TopicImage};
 
 /// Producer ids in one block.
 pub const PRODUCER_IDS_BLOCK: i64 = 1_000;
@@ -53,13 +53,18 @@ pub struct CreatedTopic {
     pub partitions: Vec<StreamId>,
 }
 
+/// What has settings.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ConfigResource {
+    /// Kafka's resource type (2 topic, 4 broker).
+    pub kind: i8,
+    /// The topic's name or the broker's id; empty for the default of all brokers.
+    pub name: String,
+}
+
 /// One setting to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigChange {
-    /// Kafka's resource type (2 topic, 4 broker).
-    pub resource_type: i8,
-    /// The topic's name or the broker's id; empty for the default of all brokers.
-    pub resource_name: String,
     /// The setting.
     pub key: String,
     /// Its new value, or `None` to fall back to the default.
@@ -209,24 +214,37 @@ impl MetaHandle {
         .await?
     }
 
-    /// Changes settings, all in one batch. Validation is the broker's.
+    /// Changes settings of one resource, all in one batch, if what is set for it is still what the caller `saw` when it
+    /// decided. Validation is the broker's.
     ///
     /// # Errors
-    /// When there is no answer.
-    pub async fn alter_configs(&self, changes: Vec<ConfigChange>) -> Result<(), MetaError> {
-        self.submit(move |_, _| {
+    /// See [`ConfigError`].
+    pub async fn alter_configs(
+        &self,
+        of: ConfigResource,
+        saw: Configs,
+        changes: Vec<ConfigChange>,
+    ) -> Result<(), ConfigError> {
+        self.submit(move |image, _| {
+            if of.kind == TOPIC_RESOURCE && image.topic(&of.name).is_none() {
+                return Decision::unchanged(Err(ConfigError::UnknownTopic(of.name)));
+            }
+            let same = image.configs_of(of.kind, &of.name).map_or(saw.is_empty(), |configs| **configs == saw);
+            if !same {
+                return Decision::unchanged(Err(ConfigError::Changed));
+            }
             let records = changes.iter().map(|change| {
                 MetadataRecord::from(ConfigRecord {
-                    resource_type: change.resource_type,
-                    resource_name: change.resource_name.as_str().into(),
+                    resource_type: of.kind,
+                    resource_name: of.name.as_str().into(),
                     key: change.key.as_str().into(),
                     value: change.value.as_deref().map(Into::into),
                     ..Default::default()
                 })
             });
-            Decision { records: records.collect(), response: () }
+            Decision { records: records.collect(), response: Ok(()) }
         })
-        .await
+        .await?
     }
 
     /// Hands out a block of [`PRODUCER_IDS_BLOCK`] producer ids that nobody else ever gets.

@@ -28,8 +28,10 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-pub use error::{BrokerError, LogError, MetaError, StartError, TopicError};
-pub use handle::{ConfigChange, CreatedTopic, MetaHandle, NewTopic, PARTITIONS_PER_TOPIC_MAX, PRODUCER_IDS_BLOCK};
+pub use error::{BrokerError, ConfigError, LogError, MetaError, StartError, TopicError};
+pub use handle::{
+    ConfigChange, ConfigResource, CreatedTopic, MetaHandle, NewTopic, PARTITIONS_PER_TOPIC_MAX, PRODUCER_IDS_BLOCK,
+};
 pub use housekeeping::SnapshotPolicy;
 pub use image::{BrokerImage, BrokerState, Configs, Image, Leader, TopicImage};
 pub use start::{Endpoint, IncarnationToRecover, Meta, MetaOptions, Registration, WalOptions};

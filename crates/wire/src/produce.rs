@@ -1,13 +1,15 @@
 //! [`ProduceView`]: a Produce request as the hot path wants it.
 //!
-//! The generated `ProduceRequest` allocates a vector for every topic and holds places for tagged fields in every struct.
-//! The view lays the whole request out flat: two vectors in all, records as slices of the frame. It accepts what the
-//! generated code accepts, in every version, and says the same about it; only unknown tagged fields are dropped.
+//! The generated `ProduceRequest` allocates a vector for every topic, counts a reference for every partition and holds
+//! places for tagged fields in every struct. The view lays the whole request out flat: two vectors in all, none for the
+//! common request of one topic, and records as places in the frame until somebody wants them. It accepts what the generated
+//! code accepts, in every version, and says the same about it; only unknown tagged fields are dropped.
 
 use std::ops::Range;
 
 use base::Uuid;
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use crate::{Codec, DecodeError, Message, Reader, Str};
@@ -20,8 +22,8 @@ const TOPIC_IDS_FROM: i16 = 13;
 pub struct ProducePartition {
     /// The partition's number.
     pub index: i32,
-    /// The record batches as they came, `None` if the client sent null.
-    pub records: Option<Bytes>,
+    /// Where the record batches lie, `None` if the client sent null.
+    records: Option<Range<usize>>,
 }
 
 /// One topic of the request.
@@ -43,8 +45,9 @@ pub struct ProduceView {
     pub acks: i16,
     /// How long the client waits, in milliseconds.
     pub timeout_ms: i32,
-    topics: Vec<ProduceTopic>,
-    partitions: Vec<ProducePartition>,
+    topics: SmallVec<[ProduceTopic; 1]>,
+    partitions: SmallVec<[ProducePartition; 2]>,
+    frame: Bytes,
 }
 
 impl ProduceView {
@@ -60,14 +63,19 @@ impl ProduceView {
         };
         let acks = reader.i16()?;
         let timeout_ms = reader.i32()?;
-        let mut partitions = Vec::new();
-        let topics = reader.array(flexible, TopicProduceData::BYTES_MIN, "ProduceRequest.topic_data", |reader| {
-            topic(reader, version, flexible, &mut partitions)
-        })?;
+        let field = "ProduceRequest.topic_data";
+        let count = reader
+            .array_length(flexible, TopicProduceData::BYTES_MIN, field)?
+            .ok_or(DecodeError::UnexpectedNull { field })?;
+        reader.charge_array::<ProduceTopic>(count, field)?;
+        let (mut topics, mut partitions) = (SmallVec::new(), SmallVec::new());
+        for _ in 0..count {
+            topics.push(topic(reader, version, flexible, &mut partitions)?);
+        }
         if flexible {
             reader.skip_tags()?;
         }
-        Ok(Self { transactional_id, acks, timeout_ms, topics, partitions })
+        Ok(Self { transactional_id, acks, timeout_ms, topics, partitions, frame: reader.buffer().clone() })
     }
 
     /// The topics in the order of the request.
@@ -80,19 +88,9 @@ impl ProduceView {
         self.partitions.get(topic.partitions.clone()).unwrap_or_default()
     }
 
-    /// Every partition with its topic.
-    pub fn iter(&self) -> impl Iterator<Item = (&ProduceTopic, &ProducePartition)> {
-        self.topics.iter().flat_map(|topic| self.partitions_of(topic).iter().map(move |partition| (topic, partition)))
-    }
-
-    /// Partitions in the request.
-    pub fn partition_count(&self) -> usize {
-        self.partitions.len()
-    }
-
-    /// Bytes of records in the request.
-    pub fn records_bytes(&self) -> usize {
-        self.partitions.iter().filter_map(|p| p.records.as_ref()).map(Bytes::len).sum()
+    /// The record batches of one of [`Self::partitions_of`] as they came, `None` if the client sent null.
+    pub fn records_of(&self, partition: &ProducePartition) -> Option<Bytes> {
+        partition.records.clone().map(|range| self.frame.slice(range))
     }
 }
 
@@ -100,7 +98,7 @@ fn topic(
     reader: &mut Reader,
     version: i16,
     flexible: bool,
-    partitions: &mut Vec<ProducePartition>,
+    partitions: &mut SmallVec<[ProducePartition; 2]>,
 ) -> Result<ProduceTopic, DecodeError> {
     let (name, topic_id) = if version >= TOPIC_IDS_FROM {
         (Str::default(), reader.uuid()?)
@@ -111,10 +109,11 @@ fn topic(
     let count = reader
         .array_length(flexible, PartitionProduceData::BYTES_MIN, field)?
         .ok_or(DecodeError::UnexpectedNull { field })?;
+    reader.charge_array::<ProducePartition>(count, field)?;
     let first = partitions.len();
     for _ in 0..count {
         let index = reader.i32()?;
-        let records = reader.nullable_bytes(flexible, "PartitionProduceData.records")?;
+        let records = reader.nullable_bytes_range(flexible, "PartitionProduceData.records")?;
         if flexible {
             reader.skip_tags()?;
         }

@@ -3,6 +3,8 @@
 //! Invariants: nothing is copied (strings and byte strings are slices of the buffer); no input makes it panic; a length
 //! is believed only as far as the bytes left can hold it, so that memory follows the input and never a number in it.
 
+use std::ops::Range;
+
 use base::Uuid;
 use bytes::Bytes;
 
@@ -46,6 +48,7 @@ impl Reader {
     }
 
     /// Bytes not read yet.
+    #[inline]
     pub fn remaining(&self) -> usize {
         self.data.len() - self.position
     }
@@ -53,6 +56,11 @@ impl Reader {
     /// Bytes read so far.
     pub fn position(&self) -> usize {
         self.position
+    }
+
+    /// The whole buffer, shared.
+    pub(crate) fn buffer(&self) -> &Bytes {
+        &self.data
     }
 
     /// The bytes not read yet, shared.
@@ -65,6 +73,7 @@ impl Reader {
         DecodeError::UnexpectedEnd { needed, remaining: self.remaining() }
     }
 
+    #[inline]
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
         match self.data[self.position..].first_chunk::<N>() {
             Some(bytes) => {
@@ -86,6 +95,7 @@ impl Reader {
     }
 
     /// Passes over `length` bytes.
+    #[inline]
     pub fn skip(&mut self, length: usize) -> Result<(), DecodeError> {
         if length > self.remaining() {
             return Err(self.ends_early(length));
@@ -95,36 +105,43 @@ impl Reader {
     }
 
     /// One byte; anything but zero is true.
+    #[inline]
     pub fn bool(&mut self) -> Result<bool, DecodeError> {
         Ok(self.fixed::<1>()?[0] != 0)
     }
 
     /// A signed byte.
+    #[inline]
     pub fn i8(&mut self) -> Result<i8, DecodeError> {
         self.fixed().map(i8::from_be_bytes)
     }
 
     /// A big-endian 16-bit integer.
+    #[inline]
     pub fn i16(&mut self) -> Result<i16, DecodeError> {
         self.fixed().map(i16::from_be_bytes)
     }
 
     /// A big-endian 32-bit integer.
+    #[inline]
     pub fn i32(&mut self) -> Result<i32, DecodeError> {
         self.fixed().map(i32::from_be_bytes)
     }
 
     /// A big-endian 64-bit integer.
+    #[inline]
     pub fn i64(&mut self) -> Result<i64, DecodeError> {
         self.fixed().map(i64::from_be_bytes)
     }
 
     /// A big-endian unsigned 16-bit integer.
+    #[inline]
     pub fn u16(&mut self) -> Result<u16, DecodeError> {
         self.fixed().map(u16::from_be_bytes)
     }
 
     /// A big-endian unsigned 32-bit integer.
+    #[inline]
     pub fn u32(&mut self) -> Result<u32, DecodeError> {
         self.fixed().map(u32::from_be_bytes)
     }
@@ -140,6 +157,7 @@ impl Reader {
     }
 
     /// An unsigned LEB128 integer of at most five bytes; bits beyond the 32nd are dropped, as Kafka drops them.
+    #[inline]
     pub fn varint(&mut self) -> Result<u32, DecodeError> {
         let mut value = 0u32;
         for shift in [0, 7, 14, 21, 28] {
@@ -153,11 +171,13 @@ impl Reader {
     }
 
     /// A compact length: 0 is null, otherwise one more than the length.
+    #[inline]
     fn compact_length(&mut self) -> Result<i64, DecodeError> {
         Ok(i64::from(self.varint()?) - 1)
     }
 
     /// A length checked against the bytes left, `None` for null.
+    #[inline]
     fn length(&self, length: i64, unit_bytes_min: usize, field: &'static str) -> Result<Option<usize>, DecodeError> {
         match usize::try_from(length) {
             Ok(units) if units <= self.remaining() / unit_bytes_min => Ok(Some(units)),
@@ -184,13 +204,23 @@ impl Reader {
         self.nullable_string(flexible, field)?.ok_or(DecodeError::UnexpectedNull { field })
     }
 
+    /// Where a byte string lies in the buffer, or null.
+    #[inline]
+    pub(crate) fn nullable_bytes_range(
+        &mut self,
+        flexible: bool,
+        field: &'static str,
+    ) -> Result<Option<Range<usize>>, DecodeError> {
+        let length = if flexible { self.compact_length()? } else { i64::from(self.i32()?) };
+        let Some(length) = self.length(length, 1, field)? else { return Ok(None) };
+        let start = self.position;
+        self.position += length;
+        Ok(Some(start..self.position))
+    }
+
     /// A byte string or null, shared.
     pub fn nullable_bytes(&mut self, flexible: bool, field: &'static str) -> Result<Option<Bytes>, DecodeError> {
-        let length = if flexible { self.compact_length()? } else { i64::from(self.i32()?) };
-        match self.length(length, 1, field)? {
-            Some(length) => self.take(length).map(Some),
-            None => Ok(None),
-        }
+        Ok(self.nullable_bytes_range(flexible, field)?.map(|range| self.data.slice(range)))
     }
 
     /// A byte string, shared.
@@ -199,6 +229,7 @@ impl Reader {
     }
 
     /// The number of elements of an array, or null; every element takes at least `element_bytes_min` (1 or more).
+    #[inline]
     pub fn array_length(
         &mut self,
         flexible: bool,
@@ -207,6 +238,14 @@ impl Reader {
     ) -> Result<Option<usize>, DecodeError> {
         let length = if flexible { self.compact_length()? } else { i64::from(self.i32()?) };
         self.length(length, element_bytes_min, field)
+    }
+
+    /// Takes the memory of `count` elements off what the message's arrays may have.
+    pub(crate) fn charge_array<T>(&mut self, count: usize, field: &'static str) -> Result<(), DecodeError> {
+        let bytes = count.saturating_mul(size_of::<T>());
+        self.array_bytes =
+            self.array_bytes.checked_sub(bytes).ok_or(DecodeError::TooMuchMemory { field, bytes: self.data.len() })?;
+        Ok(())
     }
 
     /// An array or null.
@@ -220,9 +259,7 @@ impl Reader {
         let Some(count) = self.array_length(flexible, element_bytes_min, field)? else {
             return Ok(None);
         };
-        let bytes = count.saturating_mul(size_of::<T>());
-        self.array_bytes =
-            self.array_bytes.checked_sub(bytes).ok_or(DecodeError::TooMuchMemory { field, bytes: self.data.len() })?;
+        self.charge_array::<T>(count, field)?;
         let at_once = ARRAY_RESERVE_BYTES_MAX.max(self.remaining()) / size_of::<T>().max(1);
         let mut elements = Vec::with_capacity(count.min(at_once));
         for _ in 0..count {
@@ -243,6 +280,7 @@ impl Reader {
     }
 
     /// The number of tagged fields that follow.
+    #[inline]
     pub fn tag_count(&mut self) -> Result<u32, DecodeError> {
         let count = self.varint()?;
         // A tag and a size take a byte each.
@@ -287,6 +325,7 @@ impl Reader {
     }
 
     /// Passes over tagged fields where the schema knows none.
+    #[inline]
     pub fn skip_tags(&mut self) -> Result<(), DecodeError> {
         for _ in 0..self.tag_count()? {
             let (_, size) = self.tag()?;

@@ -160,7 +160,10 @@ fn produce_view_refuses_what_the_generated_code_refuses() {
                         let partitions = view.partitions_of(topic);
                         assert_eq!(partitions.len(), expected.partition_data.len());
                         for (partition, expected) in partitions.iter().zip(&expected.partition_data) {
-                            assert_eq!((partition.index, &partition.records), (expected.index, &expected.records));
+                            assert_eq!(
+                                (partition.index, view.records_of(partition)),
+                                (expected.index, expected.records.clone())
+                            );
                         }
                     }
                 }

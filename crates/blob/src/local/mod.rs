@@ -16,18 +16,19 @@ mod scratch;
 mod write;
 
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
+use std::io::{self, IoSlice};
+use std::num::NonZeroU64;
+use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base::aligned::{AlignedBuffer, PAGE};
 use base::{Entropy, task};
 use bytes::Bytes;
-use rustix::fs::OFlags;
+use rustix::fs::Advice;
 use rustix::io::Errno;
 
-use crate::backend::{Backend, BoxFuture, ListPage, ObjectMeta, ReadRange};
+use crate::backend::{Backend, BoxFuture, ListPage, ObjectMeta, ReadRange, parts_range};
 use crate::error::{CreateOutcome, OpenError, StoreError};
 use crate::payload::Payload;
 use crate::range::resolve_range;
@@ -88,26 +89,52 @@ impl Inner {
     }
 
     fn get(&self, key: &str, range: &ReadRange) -> Result<Bytes, StoreError> {
-        let fail = |error: &io::Error| self.read_error("get", key, error);
-        let file = File::open(self.path(key)).map_err(|error| fail(&error))?;
-        let metadata = file.metadata().map_err(|error| fail(&error))?;
-        if !metadata.is_file() {
-            return Err(StoreError::NotFound { key: key.to_owned() });
-        }
-        let range = resolve_range(key, range, metadata.len())?;
+        let (file, length) = self.open(key)?;
+        let range = resolve_range(key, range, length)?;
         let len = usize::try_from(range.end - range.start).map_err(|_| StoreError::InvalidInput {
             key: key.to_owned(),
             reason: "the range is too large".to_owned(),
         })?;
+        self.read(key, &file, range.start, len)
+    }
+
+    fn get_parts(&self, key: &str, start: u64, lengths: &[u32]) -> Result<Vec<Bytes>, StoreError> {
+        let (file, length) = self.open(key)?;
+        let range = resolve_range(key, &ReadRange::Bytes(parts_range(start, lengths)), length)?;
+        if lengths.len() > 1 {
+            // All of it at once instead of a window after the other. Advice: whether it is taken is the kernel's affair.
+            let _ = rustix::fs::fadvise(&file, start, NonZeroU64::new(range.end - range.start), Advice::WillNeed);
+        }
+        let mut position = start;
+        let mut parts = Vec::with_capacity(lengths.len());
+        for length in lengths {
+            parts.push(self.read(key, &file, position, *length as usize)?);
+            position += u64::from(*length);
+        }
+        Ok(parts)
+    }
+
+    /// The object's file and its length.
+    fn open(&self, key: &str) -> Result<(File, u64), StoreError> {
+        let fail = |error: io::Error| self.read_error("get", key, &error);
+        let file = File::open(self.path(key)).map_err(fail)?;
+        let metadata = file.metadata().map_err(fail)?;
+        if metadata.is_file() { Ok((file, metadata.len())) } else { Err(StoreError::NotFound { key: key.to_owned() }) }
+    }
+
+    fn read(&self, key: &str, file: &File, start: u64, len: usize) -> Result<Bytes, StoreError> {
         // The buffer is filled by the kernel straight into fresh memory: no zero-filling, no second copy.
         let mut buffer = Vec::with_capacity(len);
         while buffer.len() < len {
-            let position = range.start + buffer.len() as u64;
-            match rustix::io::pread(&file, rustix::buffer::spare_capacity(&mut buffer), position) {
+            let position = start + buffer.len() as u64;
+            match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut buffer), position) {
                 // Somebody cut the file while it was read.
-                Ok(0) => return Err(StoreError::ShortRead { key: key.to_owned(), got: buffer.len() as u64, range }),
+                Ok(0) => {
+                    let range = start..start + len as u64;
+                    return Err(StoreError::ShortRead { key: key.to_owned(), got: buffer.len() as u64, range });
+                }
                 Ok(_) | Err(Errno::INTR) => {}
-                Err(error) => return Err(fail(&error.into())),
+                Err(error) => return Err(self.read_error("get", key, &error.into())),
             }
         }
         // The allocator may have given more room than was asked for, and pread may have used it.
@@ -153,77 +180,82 @@ fn io_error(operation: &'static str, key: &str, root: &Path, error: &io::Error) 
     }
 }
 
-/// Bodies from this size on are written past the page cache: nobody reads an object at once, and filling the cache costs
-/// more than the write itself.
-const DIRECT_BYTES_MIN: u64 = 1 << 20;
-/// Bytes of one direct write.
-const DIRECT_PIECE: usize = 1 << 20;
+/// Bytes that are handed to the kernel before it is waited for: what is on its way to the disk at any time is at most
+/// twice this, so that the synced writes of a log on the same disk do not queue behind a whole object.
+const PIECE_BYTES: u64 = 1 << 20;
+/// Slices of one vectored write.
+const SLICES_MAX: usize = 256;
 
-/// Writes `body` to a fresh file and syncs it.
+/// Writes `body` to a fresh file and syncs it. Its pages stay in the page cache, clean, for whoever reads the object.
 fn write_synced(file: &File, body: &Payload) -> io::Result<()> {
-    if body.len() < DIRECT_BYTES_MIN {
-        file.write_all_at(&body.to_contiguous(), 0)?;
-    } else if !set_direct(file, Direct::On) || !written_direct(file, body)? {
-        write_pieces(file, body)?;
+    let (mut written, mut started, mut finished) = (0, 0, 0);
+    let mut parts = body.parts().iter().peekable();
+    let mut slices = Vec::with_capacity(SLICES_MAX.min(body.parts().len()));
+    while parts.peek().is_some() {
+        slices.clear();
+        let mut bytes = 0;
+        while slices.len() < SLICES_MAX
+            && bytes < PIECE_BYTES
+            && let Some(part) = parts.next()
+        {
+            bytes += part.len() as u64;
+            slices.push(IoSlice::new(part));
+        }
+        write_all_vectored(file, &mut slices, written)?;
+        written += bytes;
+        if written - started >= PIECE_BYTES {
+            write_back(file, finished..started)?;
+            finished = started;
+            start_write_back(file, started..written)?;
+            started = written;
+        }
     }
     file.sync_all()
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Direct {
-    On,
-    Off,
-}
-
-/// Whether the file system went along.
-fn set_direct(file: &File, direct: Direct) -> bool {
-    let Ok(flags) = rustix::fs::fcntl_getfl(file) else { return false };
-    let flags = match direct {
-        Direct::On => flags | OFlags::DIRECT,
-        Direct::Off => flags - OFlags::DIRECT,
-    };
-    rustix::fs::fcntl_setfl(file, flags).is_ok()
-}
-
-/// Writes past the page cache; `false` when the file system accepts the flag and then refuses the writes.
-fn written_direct(file: &File, body: &Payload) -> io::Result<bool> {
-    match write_pieces(file, body) {
-        Ok(()) => Ok(true),
-        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
-            set_direct(file, Direct::Off);
-            Ok(false)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Gathers the slices into aligned pieces; what is left over after the last whole page goes through the cache.
-fn write_pieces(file: &File, body: &Payload) -> io::Result<()> {
-    let mut piece = AlignedBuffer::zeroed(DIRECT_PIECE);
-    let (mut filled, mut position) = (0, 0_u64);
-    for part in body.parts() {
-        let mut part = &part[..];
-        while !part.is_empty() {
-            let count = part.len().min(DIRECT_PIECE - filled);
-            piece.as_mut_slice()[filled..filled + count].copy_from_slice(&part[..count]);
-            filled += count;
-            part = &part[count..];
-            if filled == DIRECT_PIECE {
-                file.write_all_at(piece.as_slice(), position)?;
-                position += filled as u64;
-                filled = 0;
+fn write_all_vectored(file: &File, slices: &mut [IoSlice<'_>], mut position: u64) -> io::Result<()> {
+    let mut left = slices;
+    while !left.is_empty() {
+        match rustix::io::pwritev(file, left, position) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                position += count as u64;
+                IoSlice::advance_slices(&mut left, count);
             }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
         }
-    }
-    let whole = filled - filled % PAGE;
-    file.write_all_at(&piece.as_slice()[..whole], position)?;
-    if filled > whole {
-        if !set_direct(file, Direct::Off) {
-            return Err(io::Error::other("direct I/O cannot be ended on a file of the store"));
-        }
-        file.write_all_at(&piece.as_slice()[whole..filled], position + whole as u64)?;
     }
     Ok(())
+}
+
+/// Has the kernel begin to write these bytes to the disk. Only a sync makes them durable.
+fn start_write_back(file: &File, range: Range<u64>) -> io::Result<()> {
+    sync_file_range(file, range, libc::SYNC_FILE_RANGE_WRITE)
+}
+
+/// Waits until these bytes were written to the disk.
+fn write_back(file: &File, range: Range<u64>) -> io::Result<()> {
+    let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
+    sync_file_range(file, range, flags)
+}
+
+fn sync_file_range(file: &File, range: Range<u64>, flags: libc::c_uint) -> io::Result<()> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    let bytes = range.end - range.start;
+    // SAFETY: takes no pointers; the descriptor is open as long as `file` is borrowed.
+    let outcome =
+        unsafe { libc::sync_file_range(file.as_raw_fd(), range.start.cast_signed(), bytes.cast_signed(), flags) };
+    if outcome == 0 {
+        return Ok(());
+    }
+    match io::Error::last_os_error() {
+        // Only a matter of pace: a file system without it is left to the sync that follows.
+        error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::ESPIPE | libc::EINVAL)) => Ok(()),
+        error => Err(error),
+    }
 }
 
 impl Backend for LocalBackend {
@@ -254,6 +286,16 @@ impl Backend for LocalBackend {
     fn get<'a>(&'a self, key: &'a str, range: ReadRange) -> BoxFuture<'a, Result<Bytes, StoreError>> {
         let owned = key.to_owned();
         Box::pin(self.blocking("get", key, move |inner| inner.get(&owned, &range)))
+    }
+
+    fn get_parts<'a>(
+        &'a self,
+        key: &'a str,
+        start: u64,
+        lengths: &'a [u32],
+    ) -> BoxFuture<'a, Result<Vec<Bytes>, StoreError>> {
+        let (owned, lengths) = (key.to_owned(), lengths.to_vec());
+        Box::pin(self.blocking("get", key, move |inner| inner.get_parts(&owned, start, &lengths)))
     }
 
     fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<ObjectMeta, StoreError>> {

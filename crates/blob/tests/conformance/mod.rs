@@ -24,6 +24,12 @@ async fn bytes_come_back(store: &Store) {
     store.put(P, "bytes/a", parts).await.unwrap();
     assert_eq!(store.get(P, "bytes/a", ..).await.unwrap(), "hello world");
     assert_eq!(store.get(P, "bytes/a", 4..8).await.unwrap(), "o wo");
+    let parts = store.get_parts(P, "bytes/a", 2, &[3, 0, 4]).await.unwrap();
+    assert_eq!(parts, ["llo", "", " wor"]);
+    assert_eq!(store.get_parts(P, "bytes/a", 0, &[11]).await.unwrap(), ["hello world"]);
+    let beyond = store.get_parts(P, "bytes/a", 6, &[5, 1]).await;
+    assert!(matches!(beyond, Err(StoreError::ShortRead { .. })), "{beyond:?}");
+    assert!(matches!(store.get_parts(P, "none", 0, &[1, 1]).await, Err(StoreError::NotFound { .. })));
     assert_eq!(store.get(P, "bytes/a", 10..11).await.unwrap(), "d");
     assert_eq!(store.head(P, "bytes/a").await.unwrap().len, 11);
     store.put(P, "bytes/a", Payload::from(b"other")).await.unwrap();

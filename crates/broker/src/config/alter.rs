@@ -1,11 +1,12 @@
 //! Changing settings: what AlterConfigs and IncrementalAlterConfigs have in common.
 //!
 //! A request becomes, resource by resource, the settings as they would be; these are validated as a whole, and only the
-//! difference is written. Nothing of a resource is changed unless all of it is valid.
+//! difference is written. Nothing of a resource is changed unless all of it is valid, and unless what is set for it is
+//! still what the difference was taken from: two requests at a time have the effect of one after the other.
 
 use std::collections::BTreeMap;
 
-use meta::{ConfigChange, Image};
+use meta::{ConfigChange, ConfigError, ConfigResource as Resource, Image};
 use partition::config::validate_topic_settings;
 use wire::ErrorCode;
 
@@ -21,31 +22,21 @@ use crate::topics::check_name;
 /// The settings of one resource.
 pub(crate) type Settings = BTreeMap<String, String>;
 
-/// What a request names.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Resource {
-    pub(crate) kind: i8,
-    pub(crate) name: String,
-}
-
 /// What is set for a resource now.
-pub(crate) fn present(image: &Image, of: &Resource) -> Settings {
+fn present(image: &Image, of: &Resource) -> Settings {
     let configs = image.configs_of(of.kind, &of.name);
     let pairs = configs.iter().flat_map(|configs| configs.iter());
     pairs.map(|(key, value)| (key.to_string(), value.to_string())).collect()
 }
 
 /// Whether the resource is there and may be changed.
-pub(crate) fn check_resource(core: &Core, image: &Image, of: &Resource) -> Result<(), ApiError> {
+fn check_resource(core: &Core, image: &Image, of: &Resource) -> Result<(), ApiError> {
     match of.kind {
         resource::TOPIC => {
             check_name(&of.name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why))?;
             match image.topic(&of.name) {
                 Some(_) => Ok(()),
-                None => Err(ApiError::new(
-                    ErrorCode::UnknownTopicOrPartition,
-                    format!("The topic '{}' does not exist.", of.name),
-                )),
+                None => Err(unknown_topic(&of.name)),
             }
         }
         resource::BROKER if of.name == CLUSTER_WIDE => Ok(()),
@@ -57,7 +48,7 @@ pub(crate) fn check_resource(core: &Core, image: &Image, of: &Resource) -> Resul
 }
 
 /// Checks the settings of a resource as they would be.
-pub(crate) fn validate(core: &Core, of: &Resource, now: &Settings, then: &Settings) -> Result<(), ApiError> {
+fn validate(core: &Core, of: &Resource, now: &Settings, then: &Settings) -> Result<(), ApiError> {
     let invalid = |why: String| ApiError::new(ErrorCode::InvalidConfig, why);
     if of.kind == resource::TOPIC {
         return validate_topic_settings(then, &core.broker_settings()).map_err(|error| invalid(error.to_string()));
@@ -88,27 +79,49 @@ pub(crate) fn validate(core: &Core, of: &Resource, now: &Settings, then: &Settin
     Ok(())
 }
 
+fn unknown_topic(name: &str) -> ApiError {
+    ApiError::new(ErrorCode::UnknownTopicOrPartition, format!("The topic '{name}' does not exist."))
+}
+
 /// The difference as metadata wants it.
-pub(crate) fn changes(of: &Resource, now: &Settings, then: &Settings) -> Vec<ConfigChange> {
-    let change = |key: &str, value: Option<String>| ConfigChange {
-        resource_type: of.kind,
-        resource_name: of.name.clone(),
-        key: key.to_owned(),
-        value,
-    };
+fn changes(now: &Settings, then: &Settings) -> Vec<ConfigChange> {
+    let change = |key: &str, value: Option<String>| ConfigChange { key: key.to_owned(), value };
     let gone = now.keys().filter(|key| !then.contains_key(*key)).map(|key| change(key, None));
     let new = then.iter().filter(|(key, value)| now.get(*key) != Some(value));
     gone.chain(new.map(|(key, value)| change(key, Some(value.clone())))).collect()
 }
 
-/// Writes the changes of one resource.
-pub(crate) async fn write(core: &Core, of: &Resource, changes: Vec<ConfigChange>) -> Result<(), ApiError> {
-    if changes.is_empty() {
-        return Ok(());
+/// Changes the settings of one resource. `plan` makes of those that are set those that shall be; it is asked again when
+/// somebody else changed them meanwhile.
+pub(crate) async fn alter(
+    core: &Core,
+    of: &Resource,
+    validate_only: bool,
+    plan: impl Fn(&Image, &Settings) -> Result<Settings, ApiError>,
+) -> Result<(), ApiError> {
+    loop {
+        let image = core.image();
+        check_resource(core, &image, of)?;
+        let now = present(&image, of);
+        let then = plan(&image, &now)?;
+        validate(core, of, &now, &then)?;
+        let changes = changes(&now, &then);
+        if validate_only || changes.is_empty() {
+            return Ok(());
+        }
+        let saw = image.configs_of(of.kind, &of.name).map(|configs| (**configs).clone()).unwrap_or_default();
+        match core.meta.alter_configs(of.clone(), saw, changes.clone()).await {
+            Ok(()) => {
+                for ConfigChange { key, value } in &changes {
+                    let value = value.as_deref().unwrap_or("(default)");
+                    tracing::info!(resource_type = of.kind, resource = of.name, key, value, "setting changed");
+                }
+                return Ok(());
+            }
+            Err(ConfigError::Changed) => {}
+            Err(ConfigError::UnknownTopic(name)) => return Err(unknown_topic(&name)),
+            Err(ConfigError::Meta(error)) => return Err(of_meta(&error)),
+            Err(error) => return Err(ApiError::new(ErrorCode::UnknownServerError, error.to_string())),
+        }
     }
-    for change in &changes {
-        let (key, value) = (&change.key, change.value.as_deref().unwrap_or("(default)"));
-        tracing::info!(resource_type = of.kind, resource = of.name, key, value, "setting changed");
-    }
-    core.meta.alter_configs(changes).await.map_err(|error| of_meta(&error))
 }

@@ -1,14 +1,12 @@
 //! The bytes of a Fetch response, written straight from what was read: records stay the slices they are.
 
+use base::Uuid;
+use wire::fetch::{FetchHead, FetchResponseWriter};
+use wire::messages::fetch_response::PartitionData;
 use wire::{EncodeError, Writer};
 
 use super::answer::PartitionAnswer;
 use super::session::TopicRef;
-
-/// Whether a version has compact lengths and tagged fields.
-pub(crate) fn is_flexible(version: i16) -> bool {
-    version >= 12
-}
 
 /// Writes the body of a response. Consecutive answers of one topic share its head, as Kafka writes them.
 pub(crate) fn response(
@@ -18,67 +16,41 @@ pub(crate) fn response(
     session_id: i32,
     answers: &[PartitionAnswer],
 ) -> Result<(), EncodeError> {
-    let flexible = is_flexible(version);
-    if version >= 1 {
-        writer.i32(0); // throttle time
-    }
-    if version >= 7 {
-        writer.i16(error_code);
-        writer.i32(session_id);
-    }
     let topics = answers.chunk_by(|a, b| a.topic == b.topic);
-    writer.array_length(flexible, topics.clone().count())?;
+    // Before version 7 there is neither a session nor an error of the whole.
+    let head =
+        if version >= 7 { FetchHead { error_code, session_id, ..FetchHead::default() } } else { FetchHead::default() };
+    let mut out = FetchResponseWriter::begin(writer, version, head, topics.clone().count())?;
     for topic in topics {
         match &topic[0].topic {
-            TopicRef::Name(name) => writer.string(flexible, name)?,
-            TopicRef::Id(id) => writer.uuid(*id),
+            TopicRef::Name(name) => out.topic(name, Uuid::nil(), topic.len())?,
+            TopicRef::Id(id) => out.topic("", *id, topic.len())?,
         }
-        writer.array_length(flexible, topic.len())?;
         for answer in topic {
-            partition(writer, version, answer)?;
+            out.partition(&data(answer), &answer.records)?;
         }
-        no_tags(writer, flexible);
     }
-    no_tags(writer, flexible);
-    Ok(())
+    out.finish(&[])
 }
 
-fn partition(writer: &mut Writer, version: i16, answer: &PartitionAnswer) -> Result<(), EncodeError> {
-    let flexible = is_flexible(version);
-    writer.i32(answer.partition);
-    writer.i16(answer.error_code);
-    writer.i64(answer.high_watermark);
-    if version >= 4 {
-        writer.i64(answer.last_stable_offset);
-    }
-    if version >= 5 {
-        writer.i64(answer.log_start_offset);
-    }
-    if version >= 4 {
-        if answer.lists_aborted { writer.array_length(flexible, 0)? } else { writer.null(flexible) }
-    }
-    if version >= 11 {
-        writer.i32(-1); // preferred read replica
-    }
-    writer.array_length(flexible, answer.records_bytes)?;
-    answer.records.iter().for_each(|slice| writer.share(slice));
-    no_tags(writer, flexible);
-    Ok(())
-}
-
-fn no_tags(writer: &mut Writer, flexible: bool) {
-    if flexible {
-        writer.varint(0);
+fn data(answer: &PartitionAnswer) -> PartitionData {
+    PartitionData {
+        partition_index: answer.partition,
+        error_code: answer.error_code,
+        high_watermark: answer.high_watermark,
+        last_stable_offset: answer.last_stable_offset,
+        log_start_offset: answer.log_start_offset,
+        aborted_transactions: answer.lists_aborted.then(Vec::new),
+        ..PartitionData::default()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use base::Uuid;
     use bytes::Bytes;
     use wire::Message;
     use wire::messages::FetchResponse;
-    use wire::messages::fetch_response::{FetchableTopicResponse, PartitionData};
+    use wire::messages::fetch_response::FetchableTopicResponse;
 
     use super::*;
 

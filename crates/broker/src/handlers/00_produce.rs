@@ -18,12 +18,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use partition::{AppendError, AppendOptions, Appended};
-use wire::messages::ProduceRequest;
-use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
+use wire::produce::{ProduceTopic, ProduceView};
 use wire::{ErrorCode, Reader};
 
 use crate::call::{Call, Refusal};
@@ -48,18 +48,18 @@ struct Topic {
 /// Appends and says what to wait for.
 #[allow(clippy::async_yields_async, reason = "an append has two stages")]
 pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> Later<Reply> {
-    let request: ProduceRequest = match call.decode(&mut reader) {
+    let request = match ProduceView::decode(&mut reader, call.version) {
         Ok(request) => request,
-        Err(refusal) => return ready(refusal.into()),
+        Err(error) => return ready(call.malformed(error).into()),
     };
     // The records hold the frame's memory from here on.
     drop(reader);
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
     let acks = request.acks;
     let refused = refuse(&request);
-    let mut topics = Vec::with_capacity(request.topic_data.len());
-    for topic in request.topic_data {
-        topics.push(append_topic(&core, call.version, topic, refused).await);
+    let mut topics = Vec::with_capacity(request.topics().len());
+    for topic in request.topics() {
+        topics.push(append_topic(&core, call.version, &request, topic, refused).await);
     }
     if acks == 0 {
         let failed = topics.iter().flat_map(|topic| &topic.parts).find(|part| part.response.error_code != 0);
@@ -91,7 +91,7 @@ fn ready(reply: Reply) -> Later<Reply> {
 }
 
 /// What is wrong with the request as a whole.
-fn refuse(request: &ProduceRequest) -> Option<(ErrorCode, &'static str)> {
+fn refuse(request: &ProduceView) -> Option<(ErrorCode, &'static str)> {
     if request.transactional_id.is_some() {
         return Some((ErrorCode::InvalidRequest, NO_TRANSACTIONS));
     }
@@ -102,23 +102,26 @@ fn refuse(request: &ProduceRequest) -> Option<(ErrorCode, &'static str)> {
 async fn append_topic(
     core: &Core,
     version: i16,
-    topic: TopicProduceData,
+    request: &ProduceView,
+    topic: &ProduceTopic,
     refused: Option<(ErrorCode, &'static str)>,
 ) -> Topic {
-    let mut parts = Vec::with_capacity(topic.partition_data.len());
-    for data in topic.partition_data {
-        let index = data.index;
+    let partitions = request.partitions_of(topic);
+    let mut parts = Vec::with_capacity(partitions.len());
+    for partition in partitions {
+        let index = partition.index;
         let part = match refused {
             Some((error, why)) => failed(index, code(error), Some(why.to_owned())),
             None => {
-                let bytes = data.records.as_ref().map_or(0, |records| records.len() as u64);
+                let records = request.records_of(partition).unwrap_or_default();
                 let id = if version >= 13 { topic.topic_id } else { base::Uuid::nil() };
-                append_partition(core, version, (id, &topic.name), data, bytes).await
+                append_partition(core, version, (id, &topic.name), index, records).await
             }
         };
         parts.push(part);
     }
-    let head = TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, ..TopicProduceResponse::default() };
+    let head =
+        TopicProduceResponse { name: topic.name.clone(), topic_id: topic.topic_id, ..TopicProduceResponse::default() };
     Topic { head, parts }
 }
 
@@ -126,10 +129,10 @@ async fn append_partition(
     core: &Core,
     version: i16,
     (id, name): (base::Uuid, &str),
-    data: PartitionProduceData,
-    bytes: u64,
+    index: i32,
+    records: Bytes,
 ) -> Part {
-    let index = data.index;
+    let bytes = records.len() as u64;
     // From version 13 on a topic has no other name than its id, not even a nil one.
     let found = if version >= 13 { core.partitions.get_by_id(id, index) } else { core.partition_of(id, name, index) };
     let partition = match found {
@@ -141,7 +144,7 @@ async fn append_partition(
         return failed(index, code(ErrorCode::InvalidTopicException), Some(why));
     }
     let metrics = core.topic_metrics(partition.topic().name());
-    match partition.append(data.records.unwrap_or_default(), AppendOptions::produce(version)).await {
+    match partition.append(records, AppendOptions::produce(version)).await {
         Ok(appended) => {
             metrics.record_produce(appended.last_offset.0 - appended.base_offset.0 + 1, bytes);
             appended_part(index, appended)

@@ -8,7 +8,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use meta::{Image, MetaError, NewTopic, TopicError};
+use meta::{Image, MetaError, NewTopic, PARTITIONS_PER_TOPIC_MAX, TopicError};
 use partition::config::{TOPIC_KEYS, effective, validate_topic_settings};
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
@@ -19,7 +19,6 @@ use crate::call::Call;
 use crate::config::effective as broker_value;
 use crate::core::Core;
 use crate::errors::ApiError;
-use crate::limits::TOPIC_PARTITIONS_MAX;
 use crate::topics::{check_name, collision};
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
@@ -157,15 +156,14 @@ fn partitions(core: &Core, image: &Image, topic: &CreatableTopic) -> Result<usiz
         }
         wanted => wanted,
     };
-    if wanted < 1 {
-        let why = "Number of partitions was set to an invalid non-positive value.";
-        return Err(ApiError::new(ErrorCode::InvalidPartitions, why));
+    let invalid = |why: String| ApiError::new(ErrorCode::InvalidPartitions, why);
+    match usize::try_from(wanted) {
+        Ok(wanted) if wanted > PARTITIONS_PER_TOPIC_MAX => {
+            Err(invalid(format!("A topic may have {PARTITIONS_PER_TOPIC_MAX} partitions at most.")))
+        }
+        Ok(wanted) if wanted > 0 => Ok(wanted),
+        _ => Err(invalid("Number of partitions was set to an invalid non-positive value.".to_owned())),
     }
-    if wanted > TOPIC_PARTITIONS_MAX {
-        let why = format!("A topic may have {TOPIC_PARTITIONS_MAX} partitions at most.");
-        return Err(ApiError::new(ErrorCode::InvalidPartitions, why));
-    }
-    usize::try_from(wanted).map_err(|_| ApiError::new(ErrorCode::InvalidPartitions, "Not a number of partitions."))
 }
 
 /// A manual assignment: consecutive partitions from 0, each on distinct brokers that exist.

@@ -3,12 +3,13 @@
 
 use std::collections::HashSet;
 
+use meta::ConfigResource;
 use wire::ErrorCode;
 use wire::messages::alter_configs_request::AlterConfigsResource;
 use wire::messages::alter_configs_response::AlterConfigsResourceResponse;
 use wire::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use crate::config::alter::{Resource, Settings, changes, check_resource, present, validate, write};
+use crate::config::alter::{Settings, alter};
 use crate::core::Core;
 use crate::errors::ApiError;
 
@@ -16,9 +17,9 @@ pub(crate) async fn handle(core: &Core, request: AlterConfigsRequest) -> AlterCo
     let mut responses = Vec::with_capacity(request.resources.len());
     let mut seen = HashSet::new();
     for asked in request.resources {
-        let of = Resource { kind: asked.resource_type, name: asked.resource_name.to_string() };
+        let of = ConfigResource { kind: asked.resource_type, name: asked.resource_name.to_string() };
         let outcome = if seen.insert(of.clone()) {
-            alter(core, &of, &asked, request.validate_only).await
+            alter(core, &of, request.validate_only, |_, _| replaced(&asked)).await
         } else {
             Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
         };
@@ -37,9 +38,7 @@ pub(crate) async fn handle(core: &Core, request: AlterConfigsRequest) -> AlterCo
     AlterConfigsResponse { responses, ..AlterConfigsResponse::default() }
 }
 
-async fn alter(core: &Core, of: &Resource, asked: &AlterConfigsResource, validate_only: bool) -> Result<(), ApiError> {
-    let image = core.image();
-    check_resource(core, &image, of)?;
+fn replaced(asked: &AlterConfigsResource) -> Result<Settings, ApiError> {
     let mut then = Settings::new();
     for config in &asked.configs {
         let Some(value) = &config.value else {
@@ -51,7 +50,5 @@ async fn alter(core: &Core, of: &Resource, asked: &AlterConfigsResource, validat
             return Err(ApiError::new(ErrorCode::InvalidRequest, why));
         }
     }
-    let now = present(&image, of);
-    validate(core, of, &now, &then)?;
-    if validate_only { Ok(()) } else { write(core, of, changes(of, &now, &then)).await }
+    Ok(then)
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use meta::Image;
+use meta::{Image, PARTITIONS_PER_TOPIC_MAX};
 use wire::messages::create_partitions_request::CreatePartitionsTopic;
 use wire::messages::create_partitions_response::CreatePartitionsTopicResult;
 use wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
@@ -14,7 +14,6 @@ use wire::{ErrorCode, Str};
 use super::create_topics::{check_replicas, of_topic};
 use crate::core::Core;
 use crate::errors::ApiError;
-use crate::limits::TOPIC_PARTITIONS_MAX;
 
 pub(crate) async fn handle(core: &Core, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let image = core.image();
@@ -48,9 +47,9 @@ async fn grow(core: &Core, image: &Image, asked: &CreatePartitionsTopic, validat
     let invalid = |why: String| ApiError::new(ErrorCode::InvalidPartitions, why);
     let total = match usize::try_from(asked.count) {
         Ok(count) if count == present => return Err(invalid(format!("Topic already has {present} partition(s)."))),
-        Ok(count) if count > present && asked.count <= TOPIC_PARTITIONS_MAX => count,
+        Ok(count) if count > present && count <= PARTITIONS_PER_TOPIC_MAX => count,
         Ok(count) if count > present => {
-            return Err(invalid(format!("A topic may have {TOPIC_PARTITIONS_MAX} partitions at most.")));
+            return Err(invalid(format!("A topic may have {PARTITIONS_PER_TOPIC_MAX} partitions at most.")));
         }
         _ => {
             return Err(invalid(format!(

@@ -3,14 +3,14 @@
 
 use std::collections::HashSet;
 
-use meta::Image;
+use meta::{ConfigResource, Image};
 use partition::config::{ConfigType, topic_key};
 use wire::ErrorCode;
 use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use crate::config::alter::{Resource, Settings, changes, check_resource, present, validate, write};
+use crate::config::alter::{Settings, alter};
 use crate::config::effective::{self, resource};
 use crate::config::{Kind, settings};
 use crate::core::Core;
@@ -28,9 +28,9 @@ pub(crate) async fn handle(core: &Core, request: IncrementalAlterConfigsRequest)
     let mut responses = Vec::with_capacity(request.resources.len());
     let mut seen = HashSet::new();
     for asked in request.resources {
-        let of = Resource { kind: asked.resource_type, name: asked.resource_name.to_string() };
+        let of = ConfigResource { kind: asked.resource_type, name: asked.resource_name.to_string() };
         let outcome = if seen.insert(of.clone()) {
-            alter(core, &of, &asked, request.validate_only).await
+            alter(core, &of, request.validate_only, |image, now| edited_by(core, image, &of, &asked, now)).await
         } else {
             Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
         };
@@ -49,27 +49,29 @@ pub(crate) async fn handle(core: &Core, request: IncrementalAlterConfigsRequest)
     IncrementalAlterConfigsResponse { responses, ..IncrementalAlterConfigsResponse::default() }
 }
 
-async fn alter(core: &Core, of: &Resource, asked: &AlterConfigsResource, validate_only: bool) -> Result<(), ApiError> {
-    let image = core.image();
-    check_resource(core, &image, of)?;
+fn edited_by(
+    core: &Core,
+    image: &Image,
+    of: &ConfigResource,
+    asked: &AlterConfigsResource,
+    now: &Settings,
+) -> Result<Settings, ApiError> {
     let mut seen = HashSet::new();
     if let Some(twice) = asked.configs.iter().find(|config| !seen.insert(&config.name)) {
         let why = format!("Error due to duplicate config keys: {}", twice.name);
         return Err(ApiError::new(ErrorCode::InvalidRequest, why));
     }
-    let now = present(&image, of);
     let mut then = now.clone();
     for config in &asked.configs {
-        apply(core, &image, of, config, &mut then)?;
+        apply(core, image, of, config, &mut then)?;
     }
-    validate(core, of, &now, &then)?;
-    if validate_only { Ok(()) } else { write(core, of, changes(of, &now, &then)).await }
+    Ok(then)
 }
 
 fn apply(
     core: &Core,
     image: &Image,
-    of: &Resource,
+    of: &ConfigResource,
     config: &AlterableConfig,
     settings: &mut Settings,
 ) -> Result<(), ApiError> {
@@ -102,7 +104,7 @@ fn apply(
     Ok(())
 }
 
-fn is_list(of: &Resource, key: &str) -> bool {
+fn is_list(of: &ConfigResource, key: &str) -> bool {
     if of.kind == resource::TOPIC {
         topic_key(key).is_some_and(|key| key.kind == ConfigType::List)
     } else {
@@ -111,7 +113,7 @@ fn is_list(of: &Resource, key: &str) -> bool {
 }
 
 /// The value that a list starts from when nothing is set for the resource itself.
-fn in_force(core: &Core, image: &Image, of: &Resource, key: &str) -> Option<String> {
+fn in_force(core: &Core, image: &Image, of: &ConfigResource, key: &str) -> Option<String> {
     if of.kind == resource::TOPIC {
         let key = topic_key(key)?;
         let broker = core.broker_settings();

@@ -12,7 +12,8 @@ use stream::wal::{Access, BlockLog, BlockLogOptions, ReplayEnd};
 
 use super::table;
 use crate::cli::ServerOptions;
-use crate::{config, identity};
+use crate::config;
+use crate::identity::{self, Identity};
 
 /// Look at write-ahead logs, and give up a damaged one
 #[derive(Args, Debug)]
@@ -141,7 +142,9 @@ fn abandon(text: &str, place: &Place, yes: bool) -> anyhow::Result<()> {
         let (clock, entropy) = (Clock::system(), Entropy::system());
         let options = StoreOptions { clock: clock.clone(), entropy: entropy.clone(), ..StoreOptions::default() };
         let store = Store::open(&settings.store, options).await?;
-        let identity = identity::load(&settings.directory, settings.broker.node_id, &entropy)?;
+        // The directory may be as new as the disk that replaced the log's.
+        let identity = identity::load(&settings.directory, settings.broker.node_id)?
+            .unwrap_or_else(|| Identity::new(settings.broker.node_id, &entropy));
         let location = settings.wal.display().to_string();
         let options = MetaOptions {
             broker_id: settings.broker.node_id,

@@ -45,9 +45,12 @@ impl S3 {
         std::fs::create_dir_all(buckets.join(BUCKET)).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let gate = Gate::new(&buckets, ACCESS_KEY, SECRET_KEY, faults).unwrap();
-        let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
-        let address = listener.local_addr().unwrap();
-        runtime.spawn(gate.serve(listener));
+        let address = runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            base::task::spawn("s3", gate.serve(listener));
+            address
+        });
         Self { address, _runtime: runtime }
     }
 

@@ -118,13 +118,9 @@ async fn two_controllers_racing_end_with_one_in_office_and_one_history() {
         let handles: Vec<_> = futures::future::join_all(starts).await.into_iter().map(|s| s.unwrap()).collect();
         let mut done = Vec::new();
         for (index, (handle, _)) in handles.iter().enumerate() {
-            let change = ConfigChange {
-                resource_type: 4,
-                resource_name: "1".to_owned(),
-                key: format!("k{index}"),
-                value: Some("v".to_owned()),
-            };
-            if handle.alter_configs(vec![change]).await.is_ok() {
+            let change = ConfigChange { key: format!("k{index}"), value: Some("v".to_owned()) };
+            let of = ConfigResource { kind: 4, name: "1".to_owned() };
+            if handle.alter_configs(of, Configs::new(), vec![change]).await.is_ok() {
                 done.push(index);
             }
         }

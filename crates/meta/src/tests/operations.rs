@@ -51,15 +51,32 @@ async fn an_operation_too_large_for_an_entry_is_refused_and_changes_nothing() {
     let (handle, _) = serve(&bucket.store, options(1)).await;
     let before = handle.image();
     let value = "x".repeat(30_000);
-    let changes = (0..300).map(|n| ConfigChange {
-        resource_type: 2,
-        resource_name: "t".to_owned(),
-        key: format!("k{n}"),
-        value: Some(value.clone()),
-    });
-    let answer = handle.alter_configs(changes.collect()).await;
-    assert!(matches!(answer, Err(MetaError::TooLarge { .. })), "{answer:?}");
+    let changes = (0..300).map(|n| ConfigChange { key: format!("k{n}"), value: Some(value.clone()) });
+    let of = ConfigResource { kind: 4, name: "1".to_owned() };
+    let answer = handle.alter_configs(of, Configs::new(), changes.collect()).await;
+    assert!(matches!(answer, Err(ConfigError::Meta(MetaError::TooLarge { .. }))), "{answer:?}");
     assert_eq!(*handle.image(), *before);
+}
+
+#[tokio::test]
+async fn settings_change_only_from_what_their_author_saw() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    let of = |name: &str| ConfigResource { kind: 2, name: name.to_owned() };
+    let set = |value: &str| vec![ConfigChange { key: "cleanup.policy".to_owned(), value: Some(value.to_owned()) }];
+    let nowhere = handle.alter_configs(of("t"), Configs::new(), set("compact")).await;
+    assert_eq!(nowhere, Err(ConfigError::UnknownTopic("t".to_owned())), "or a topic made later would inherit it");
+    let id = create(&handle, "t").await.id;
+    let seen = || handle.image().configs_of(2, "t").map(|configs| (**configs).clone()).unwrap_or_default();
+    // Two at a time that saw the same: the second has to look again.
+    let both = [set("compact"), set("delete")].map(|changes| handle.alter_configs(of("t"), seen(), changes));
+    let both = futures::future::join_all(both).await;
+    assert_eq!(both, [Ok(()), Err(ConfigError::Changed)]);
+    assert_eq!(handle.alter_configs(of("t"), seen(), set("delete")).await, Ok(()));
+    let saw = seen();
+    handle.delete_topics(vec![id]).await.unwrap().remove(0).unwrap();
+    assert!(matches!(handle.alter_configs(of("t"), saw, set("compact")).await, Err(ConfigError::UnknownTopic(_))));
+    assert_eq!(handle.image().configs_of(2, "t"), None);
 }
 
 #[tokio::test]

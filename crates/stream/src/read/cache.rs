@@ -143,19 +143,17 @@ impl BlockCache {
     }
 
     async fn load(self: Arc<Self>, run: Run) {
-        let (first, last) = (run.blocks[0].0, run.blocks[run.blocks.len() - 1].0);
-        let range = first.position..last.position + u64::from(last.length);
-        let _charge = self.cold.charge(range.end - range.start).await;
-        let start = range.start;
-        let bytes = self.store.get(Purpose::Read, &run.object.key(), range).await;
+        let start = run.blocks[0].0.position;
+        let lengths: Vec<u32> = run.blocks.iter().map(|(row, _)| row.length).collect();
+        let _charge = self.cold.charge(lengths.iter().map(|length| u64::from(*length)).sum()).await;
+        // Each block in memory of its own: the cache then holds what it weighs, whichever of them stay.
+        let mut parts =
+            self.store.get_parts(Purpose::Read, &run.object.key(), start, &lengths).await.map(Vec::into_iter);
         for (row, waiting) in run.blocks {
             let key = Key { object: run.object, position: row.position };
-            let outcome = match &bytes {
+            let outcome = match &mut parts {
                 Err(error) => Err(ReadError::store(run.object, error)),
-                Ok(bytes) => {
-                    let from = (row.position - start) as usize;
-                    decode(run.object, &row, bytes.slice(from..from + row.length as usize))
-                }
+                Ok(parts) => decode(run.object, &row, parts.next().unwrap_or_default()),
             };
             if let Ok(block) = &outcome {
                 self.cached.insert(key, block.clone());

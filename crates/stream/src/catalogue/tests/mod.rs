@@ -8,7 +8,7 @@ mod random;
 use std::time::Duration;
 
 use base::{BrokerEpoch, BrokerId, Incarnation, Offset, OffsetRange, StreamEpoch, StreamId, TimestampMs, WalPosition};
-use wire::meta::BrokerRecord;
+use wire::meta::{BrokerRecord, IncarnationRecord, ObjectRetiredRecord, RemoveStreamRecord, StreamTrimRecord};
 
 use super::*;
 
@@ -113,6 +113,58 @@ fn check(catalogue: &Catalogue) {
     let mut rest = &bytes[..];
     assert_eq!(&snapshot::decode(&mut rest).unwrap(), catalogue);
     assert!(rest.is_empty());
+}
+
+/// Something of everything: brokers, logs in each phase, objects in use and retired, streams in several epochs.
+fn filled() -> Catalogue {
+    let (one, two) = (broker(1, 3), broker(2, 4));
+    let mut catalogue = serving(one);
+    register(&mut catalogue, two);
+    let decision = catalogue.open_incarnation(two, WalPlace { kind: 1, location: "/dev/wal".into() });
+    take(&mut catalogue, decision).unwrap();
+    let ids = streams(&mut catalogue, 3, one);
+    let mut first = object(0, vec![range(ids[0], 0, 0, 10), range(ids[1], 0, 0, 5)]);
+    first.checkpoints.push(NewCheckpoint { stream: ids[0], epoch: StreamEpoch(0), offset: Offset(10) });
+    commit(&mut catalogue, &request(one, 0, vec![first])).unwrap();
+    commit(&mut catalogue, &request(one, 1, vec![object(1, vec![range(ids[1], 0, 5, 9)])])).unwrap();
+    for (id, state) in [(5, 1), (6, 2), (7, 3), (8, 4), (9, 5)] {
+        let record = IncarnationRecord {
+            broker_id: 1,
+            broker_epoch: id,
+            wal_location: "/old".into(),
+            state,
+            committed_position: 7,
+            taker_id: 2,
+            taker_epoch: 4,
+            final_position: 8,
+            reason: Some("why".into()),
+            ..Default::default()
+        };
+        catalogue.apply(&record.into()).unwrap();
+    }
+    let trims = [(ids[1], 6), (ids[0], 3)].map(|(stream, start)| StreamTrimRecord {
+        stream_id: stream.0.cast_signed(),
+        start,
+        ..Default::default()
+    });
+    for trim in trims {
+        catalogue.apply(&trim.into()).unwrap();
+    }
+    let dead = RemoveStreamRecord { stream_id: ids[1].0.cast_signed(), ..Default::default() };
+    catalogue.apply(&dead.into()).unwrap();
+    let retired =
+        ObjectRetiredRecord { writer_id: 1, writer_epoch: 3, sequence: 1, retired_ms: 77, ..Default::default() };
+    catalogue.apply(&retired.into()).unwrap();
+    catalogue
+}
+
+#[test]
+fn a_snapshot_has_the_bytes_it_always_had() {
+    let filled = filled();
+    let bytes = snapshot::encode(&filled);
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, include_str!("golden/catalogue.hex").trim_end());
+    assert_eq!(snapshot::decode(&mut &bytes[..]).unwrap(), filled);
 }
 
 #[test]
