@@ -9,6 +9,7 @@ mod codec;
 mod latency;
 mod limits;
 mod produce;
+mod rdkafka;
 mod read;
 mod report;
 mod system;
@@ -25,7 +26,7 @@ use system::{Kind, System};
 /// Measures Headwater, Apache Kafka and the machine
 #[derive(Parser, Debug, Clone)]
 pub struct Options {
-    /// Only these rows: limits, codec, produce, small, latency, unbatched, read, topics, start, idle
+    /// Only these rows: limits, codec, produce, small, rdkafka, latency, unbatched, read, topics, start, idle
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Seconds of each measurement
@@ -106,6 +107,9 @@ fn measure(
     }
     if options.wants("small") {
         runtime.block_on(produce::run(&system, "produce 100 B", 16, 100, options.seconds, report))?;
+    }
+    if options.wants("rdkafka") {
+        rdkafka::run(&system, runtime, report)?;
     }
     if options.wants("read") {
         runtime.block_on(read::run(&mut system, options.seconds, report))?;

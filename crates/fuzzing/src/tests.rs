@@ -71,7 +71,7 @@ fn survives(target: &Target, cases: u32) {
 #[test]
 fn no_target_panics_on_mutated_bytes() {
     for target in TARGETS {
-        survives(target, 20_000);
+        survives(target, 10_000);
     }
 }
 

@@ -22,7 +22,7 @@ impl Clients {
         Self::installed_parts(&[])
     }
 
-    /// As [`Clients::installed`], only for some parts (`kcat`, `corpus`, `java`, `python`, `go`, `node`).
+    /// As [`Clients::installed`], only for some parts (`kcat`, `corpus`, `java`, `python`, `go`, `node`, `rdkafka`).
     ///
     /// # Errors
     /// When `clients/install` fails.

@@ -101,6 +101,36 @@ async fn metalog_a_marker_stands_before_anything_below_it_is_deleted() {
     assert_eq!(*handle.image(), from_bucket(&bucket).await);
 }
 
+/// "removed: monotone floor (stalled deleter overwrites it)": every range has a marker of its own, and none is overwritten.
+#[tokio::test]
+async fn metalog_a_stalled_deleter_does_not_lower_the_floor() {
+    let bucket = bucket();
+    let (first, registration) = serve(&bucket.store, options(1)).await;
+    fill(&first, registration.incarnation, 1100).await;
+    let log = Log { store: bucket.store.clone() };
+    crate::housekeeping::round(&log, &first.image()).await.unwrap();
+    let stalled = first.image();
+    let (handle, registration) = serve(&bucket.store, options(1)).await;
+    fill(&handle, registration.incarnation, 1100).await;
+    for _ in 0..2 {
+        crate::housekeeping::round(&log, &handle.image()).await.unwrap();
+        fill(&handle, registration.incarnation, 20).await;
+    }
+    let floor = || async {
+        let mut cut = Vec::new();
+        for range in 0..4 {
+            cut.push(log.is_cut(MetaSequence(range * names::RANGE_ENTRIES)).await.unwrap());
+        }
+        cut
+    };
+    let before = floor().await;
+    assert_eq!(before, [true, true, false, false]);
+    // Whatever the stalled one is told, what the others rely on stands.
+    drop(crate::housekeeping::round(&log, &stalled).await);
+    assert_eq!(floor().await, before);
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+}
+
 #[tokio::test]
 async fn image_from_the_log_and_from_snapshot_and_tail_are_one() {
     let bucket = bucket();

@@ -225,6 +225,33 @@ async fn a_drained_broker_leaves_everything_in_the_store() {
     assert_eq!(read_all(&broker.open(id)).await, vec![b"kept".to_vec(); 10]);
 }
 
+/// `models/drain.py`, "removed: no acknowledgement after RECOVERED was sent", "removed: everything acknowledged is
+/// committed first".
+#[tokio::test(flavor = "multi_thread")]
+async fn drain_ends_where_the_last_acknowledged_record_ends() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
+    let stream = broker.open(id);
+    let appending = async {
+        let mut acknowledged = 0;
+        while let Ok(Ok(())) = broker.enqueue(&stream, acknowledged, b"some").await.await {
+            acknowledged += 1;
+        }
+        acknowledged
+    };
+    let draining = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        broker.engine.drain().await
+    };
+    let (acknowledged, drained) = tokio::join!(appending, draining);
+    drained.unwrap();
+    assert!(acknowledged > 0);
+    assert_eq!(durable.catalogue.view().stream(id).unwrap().end, Offset(acknowledged));
+    let late = broker.enqueue(&stream, acknowledged, b"late").await.await;
+    assert!(!matches!(late, Ok(Ok(()))), "{late:?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_cache_slows_appends_and_fails_none() {
     let durable = Durable::new();

@@ -94,17 +94,22 @@ impl Block {
         }
         let mut rows = Fields::new(WHAT, &bytes[HEADER_BYTES..], count * ROW_BYTES)?;
         let mut entries = Vec::with_capacity(count);
-        let mut at = HEADER_BYTES + count * ROW_BYTES;
+        let (mut at, mut next) = (HEADER_BYTES + count * ROW_BYTES, base);
         for _ in 0..count {
             let from = u64::from(rows.u32()?);
             let covered = u64::from(rows.u32()?);
             let length = rows.u32()? as usize;
             let max_timestamp = TimestampMs(rows.i64()?);
-            let range = OffsetRange::new(base + from, base + from + covered);
-            entries.push(BlockEntry { range, max_timestamp, at, length });
+            let start = base.0.checked_add(from).map(Offset).filter(|start| *start >= next);
+            let stop = start.and_then(|start| start.0.checked_add(covered)).map(Offset).filter(|stop| *stop <= end);
+            let (Some(start), Some(stop)) = (start, stop) else {
+                return Err(FormatError::Inconsistent { what: WHAT, why: "its entries overlap or leave its range" });
+            };
+            entries.push(BlockEntry { range: OffsetRange::new(start, stop), max_timestamp, at, length });
             at += length;
+            next = stop;
         }
-        if at != bytes.len() || entries.last().is_some_and(|e| e.range.end != end) {
+        if at != bytes.len() || base > end || entries.last().is_some_and(|e| e.range.end != end) {
             return Err(FormatError::Inconsistent { what: WHAT, why: "its entries do not fill it" });
         }
         Ok(Self { stream, epoch, range: OffsetRange::new(base, end), entries: entries.into(), bytes })

@@ -5,12 +5,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use base::WalPosition;
-use stream::wal::layout::{FENCE_OFFSET, FenceState};
+use base::{BrokerId, Clock, WalPosition};
+use blob::Store;
+use stream::catalogue::local::LocalCatalogue;
+use stream::wal::layout::{FENCE_OFFSET, FenceState, PAGE};
 use stream::wal::{Access, WalError, WalFailure};
+use stream::{Engine, EngineOptions};
 
-use crate::memory::{MemoryVolume, Operation, Place, WriteFate};
-use crate::support::{append, append_each, create, incarnation, over, replay};
+use crate::memory::{MemoryFile, MemoryVolume, Operation, Place, WriteFate};
+use crate::support::{Sink, append, append_each, create, incarnation, over, replay};
 
 const SEGMENT: u64 = 64 << 10;
 
@@ -61,6 +64,36 @@ fn a_zombie_owner_acknowledges_nothing_after_the_fence() {
         assert_eq!(told.failures.len(), 1);
     });
     assert_eq!(taker.incarnations().unwrap()[0].fence, FenceState::Fenced);
+}
+
+/// "changed: taker scans before it fences": until the fence stands the owner may still write what the scan has passed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taker_fences_before_it_scans() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let catalogue = LocalCatalogue::new(Clock::system());
+    let (owner, _) = catalogue.register(BrokerId(1)).unwrap();
+    let (log, sink) = (over(&volume, Access::Owner), Sink::default());
+    let wal = log.create(owner, "cluster", sink.clone()).unwrap();
+    append_each(&wal, &sink, 0..3, |_| 100);
+
+    let fence = |header: &MemoryFile| header.bytes.lock().unwrap()[FENCE_OFFSET as usize..][..PAGE].to_vec();
+    let (header, open) = (volume.header(), fence(&volume.header()));
+    let scans = Arc::new(Mutex::new(Vec::new()));
+    volume.faults.reads({
+        let scans = scans.clone();
+        move |operation| {
+            if matches!(operation.place, Place::Segment(_)) {
+                scans.lock().unwrap().push(fence(&header) != open);
+            }
+            Ok(())
+        }
+    });
+    let taker = Arc::new(over(&volume, Access::Taker));
+    let client = Arc::new(catalogue.clone());
+    let engine = Engine::new(EngineOptions::default(), Store::memory(), client, owner, Clock::system());
+    engine.recover(&taker, owner, WalPosition(0)).await.unwrap();
+    let scans = scans.lock().unwrap();
+    assert!(!scans.is_empty() && scans.iter().all(|fenced| *fenced), "{scans:?}");
 }
 
 /// "removed: header re-read", "header read before the record's write": a read covers only what was durable when it began.
