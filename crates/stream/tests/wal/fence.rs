@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use base::{BrokerId, Clock, WalPosition};
 use blob::Store;
+use stream::catalogue::WalPlace;
 use stream::catalogue::local::LocalCatalogue;
 use stream::wal::layout::{FENCE_OFFSET, FenceState, PAGE};
 use stream::wal::{Access, WalError, WalFailure};
@@ -74,6 +75,7 @@ async fn a_taker_fences_before_it_scans() {
     let (owner, _) = catalogue.register(BrokerId(1)).unwrap();
     let (log, sink) = (over(&volume, Access::Owner), Sink::default());
     let wal = log.create(owner, "cluster", sink.clone()).unwrap();
+    catalogue.open_incarnation(owner, WalPlace { kind: 0, location: "memory".into() }).unwrap();
     append_each(&wal, &sink, 0..3, |_| 100);
 
     let fence = |header: &MemoryFile| header.bytes.lock().unwrap()[FENCE_OFFSET as usize..][..PAGE].to_vec();
@@ -88,10 +90,11 @@ async fn a_taker_fences_before_it_scans() {
             Ok(())
         }
     });
-    let taker = Arc::new(over(&volume, Access::Taker));
+    let (taker, former) = catalogue.register(BrokerId(1)).unwrap();
+    assert_eq!(former, [owner]);
     let client = Arc::new(catalogue.clone());
-    let engine = Engine::new(EngineOptions::default(), Store::memory(), client, owner, Clock::system());
-    engine.recover(&taker, owner, WalPosition(0)).await.unwrap();
+    let engine = Engine::new(EngineOptions::default(), Store::memory(), client, taker, Clock::system());
+    engine.recover(&Arc::new(over(&volume, Access::Taker)), owner, WalPosition(0)).await.unwrap();
     let scans = scans.lock().unwrap();
     assert!(!scans.is_empty() && scans.iter().all(|fenced| *fenced), "{scans:?}");
 }
