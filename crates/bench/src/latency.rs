@@ -18,6 +18,8 @@ use crate::system::System;
 
 const PARTITIONS: i32 = 16;
 const RECORD_BYTES: usize = 1000;
+/// Most records of a batch: a broker takes a mebibyte, and a generator that is held up has more to send.
+const BATCH_RECORDS_MAX: usize = 500;
 /// How long replies and records may take once everything was sent.
 const REPLIES_MAX: Duration = Duration::from_secs(60);
 
@@ -102,7 +104,7 @@ async fn send(
             Spread::Batches => {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 let now = clock.monotonic();
-                (sent..total).take_while(|n| due(*n) <= now).count().max(1)
+                (sent..total).take(BATCH_RECORDS_MAX).take_while(|n| due(*n) <= now).count().max(1)
             }
         };
         let mut builder = records::BatchBuilder::new(records::Compression::None);

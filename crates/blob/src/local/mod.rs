@@ -16,16 +16,16 @@ mod scratch;
 mod write;
 
 use std::fs::File;
-use std::io::{self, IoSlice};
+use std::io;
 use std::num::NonZeroU64;
-use std::ops::Range;
-use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base::aligned::{AlignedBuffer, PAGE};
 use base::{Entropy, task};
 use bytes::Bytes;
-use rustix::fs::Advice;
+use rustix::fs::{Advice, OFlags};
 use rustix::io::Errno;
 
 use crate::backend::{Backend, BoxFuture, ListPage, ObjectMeta, ReadRange, parts_range};
@@ -180,82 +180,77 @@ fn io_error(operation: &'static str, key: &str, root: &Path, error: &io::Error) 
     }
 }
 
-/// Bytes that are handed to the kernel before it is waited for: what is on its way to the disk at any time is at most
-/// twice this, so that the synced writes of a log on the same disk do not queue behind a whole object.
-const PIECE_BYTES: u64 = 1 << 20;
-/// Slices of one vectored write.
-const SLICES_MAX: usize = 256;
+/// Bodies from this size on are written past the page cache: filling it costs twice the
+/// processor time of everything else that is done for a produced byte, and most objects are read late or never.
+const DIRECT_BYTES_MIN: u64 = 1 << 20;
+/// Bytes of one direct write.
+const DIRECT_PIECE: usize = 1 << 20;
 
-/// Writes `body` to a fresh file and syncs it. Its pages stay in the page cache, clean, for whoever reads the object.
+/// Writes `body` to a fresh file and syncs it.
 fn write_synced(file: &File, body: &Payload) -> io::Result<()> {
-    let (mut written, mut started, mut finished) = (0, 0, 0);
-    let mut parts = body.parts().iter().peekable();
-    let mut slices = Vec::with_capacity(SLICES_MAX.min(body.parts().len()));
-    while parts.peek().is_some() {
-        slices.clear();
-        let mut bytes = 0;
-        while slices.len() < SLICES_MAX
-            && bytes < PIECE_BYTES
-            && let Some(part) = parts.next()
-        {
-            bytes += part.len() as u64;
-            slices.push(IoSlice::new(part));
-        }
-        write_all_vectored(file, &mut slices, written)?;
-        written += bytes;
-        if written - started >= PIECE_BYTES {
-            write_back(file, finished..started)?;
-            finished = started;
-            start_write_back(file, started..written)?;
-            started = written;
-        }
+    if body.len() < DIRECT_BYTES_MIN {
+        file.write_all_at(&body.to_contiguous(), 0)?;
+    } else if !set_direct(file, Direct::On) || !written_direct(file, body)? {
+        write_pieces(file, body)?;
     }
     file.sync_all()
 }
 
-fn write_all_vectored(file: &File, slices: &mut [IoSlice<'_>], mut position: u64) -> io::Result<()> {
-    let mut left = slices;
-    while !left.is_empty() {
-        match rustix::io::pwritev(file, left, position) {
-            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(count) => {
-                position += count as u64;
-                IoSlice::advance_slices(&mut left, count);
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Direct {
+    On,
+    Off,
+}
+
+/// Whether the file system went along.
+fn set_direct(file: &File, direct: Direct) -> bool {
+    let Ok(flags) = rustix::fs::fcntl_getfl(file) else { return false };
+    let flags = match direct {
+        Direct::On => flags | OFlags::DIRECT,
+        Direct::Off => flags - OFlags::DIRECT,
+    };
+    rustix::fs::fcntl_setfl(file, flags).is_ok()
+}
+
+/// Writes past the page cache; `false` when the file system accepts the flag and then refuses the writes.
+fn written_direct(file: &File, body: &Payload) -> io::Result<bool> {
+    match write_pieces(file, body) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+            set_direct(file, Direct::Off);
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Gathers the slices into aligned pieces; what is left over after the last whole page goes through the cache.
+fn write_pieces(file: &File, body: &Payload) -> io::Result<()> {
+    let mut piece = AlignedBuffer::zeroed(DIRECT_PIECE);
+    let (mut filled, mut position) = (0, 0_u64);
+    for part in body.parts() {
+        let mut part = &part[..];
+        while !part.is_empty() {
+            let count = part.len().min(DIRECT_PIECE - filled);
+            piece.as_mut_slice()[filled..filled + count].copy_from_slice(&part[..count]);
+            filled += count;
+            part = &part[count..];
+            if filled == DIRECT_PIECE {
+                file.write_all_at(piece.as_slice(), position)?;
+                position += filled as u64;
+                filled = 0;
             }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
         }
     }
+    let whole = filled - filled % PAGE;
+    file.write_all_at(&piece.as_slice()[..whole], position)?;
+    if filled > whole {
+        if !set_direct(file, Direct::Off) {
+            return Err(io::Error::other("direct I/O cannot be ended on a file of the store"));
+        }
+        file.write_all_at(&piece.as_slice()[whole..filled], position + whole as u64)?;
+    }
     Ok(())
-}
-
-/// Has the kernel begin to write these bytes to the disk. Only a sync makes them durable.
-fn start_write_back(file: &File, range: Range<u64>) -> io::Result<()> {
-    sync_file_range(file, range, libc::SYNC_FILE_RANGE_WRITE)
-}
-
-/// Waits until these bytes were written to the disk.
-fn write_back(file: &File, range: Range<u64>) -> io::Result<()> {
-    let flags = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
-    sync_file_range(file, range, flags)
-}
-
-fn sync_file_range(file: &File, range: Range<u64>, flags: libc::c_uint) -> io::Result<()> {
-    if range.is_empty() {
-        return Ok(());
-    }
-    let bytes = range.end - range.start;
-    // SAFETY: takes no pointers; the descriptor is open as long as `file` is borrowed.
-    let outcome =
-        unsafe { libc::sync_file_range(file.as_raw_fd(), range.start.cast_signed(), bytes.cast_signed(), flags) };
-    if outcome == 0 {
-        return Ok(());
-    }
-    match io::Error::last_os_error() {
-        // Only a matter of pace: a file system without it is left to the sync that follows.
-        error if matches!(error.raw_os_error(), Some(libc::ENOSYS | libc::ESPIPE | libc::EINVAL)) => Ok(()),
-        error => Err(error),
-    }
 }
 
 impl Backend for LocalBackend {
