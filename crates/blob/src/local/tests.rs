@@ -102,6 +102,13 @@ async fn a_large_object_of_any_length_and_cut_comes_back_whole() {
             store.put("large", body).await.unwrap();
             let back = store.get("large", ReadRange::Whole).await.unwrap();
             assert!(back == pattern[..length], "{length} bytes in slices of {cut} on {place}");
+            // In parts of odd lengths, from an odd place to the very end.
+            let start = 4_097;
+            let mut lengths = vec![262_151, 0, 1, 131_072];
+            lengths.push((length - start) as u32 - lengths.iter().sum::<u32>());
+            let parts = store.get_parts("large", start as u64, &lengths).await.unwrap();
+            assert!(parts.iter().map(|part| part.len() as u32).eq(lengths.iter().copied()));
+            assert!(parts.concat() == pattern[start..length], "{length} bytes in parts on {place}");
         }
     }
 }
