@@ -2,7 +2,7 @@
 //!
 //! - **Writer**: takes what is queued, up to [`GROUP_BYTES_MAX`], encodes it once into an aligned buffer and writes it with
 //!   one synced write. The next group is whatever has gathered meanwhile: small when idle, large under load, no timer.
-//! - **Completer**: takes every group durable so far, reads the fence page once, and only then hands them to the sink. The
+//! - **Completer** ([`completer`]): takes every group durable so far, reads the fence page once, and only then hands them to the sink. The
 //!   read begins after the last of those writes returned; groups that become durable during the read wait for the next
 //!   (models/blocklog.py, "header read before the record's write").
 //! - **Preparer**: writes trim pages, recycles trimmed segments and keeps the next ones ready. A full disk makes it try
@@ -10,6 +10,8 @@
 //!   at or above `zeroed`, the writer records only below it, so that neither overwrites the other.
 //!
 //! The first error of any of them ends all: no acknowledgement follows, nothing is tried again.
+
+mod completer;
 
 use std::collections::VecDeque;
 use std::io;
@@ -22,7 +24,7 @@ use parking_lot::{Condvar, Mutex};
 use tokio::sync::oneshot;
 
 use super::file::ZERO_PIECE;
-use super::layout::{FENCE_OFFSET, FenceState, PAGE, RECORD_HEADER, RecordHeader, SegmentPage, TrimPage, fence_state};
+use super::layout::{PAGE, RECORD_HEADER, RecordHeader, SegmentPage, TrimPage};
 use super::log::{Pool, write_page};
 use super::volume::{BlockFile, NewSegment, SegmentId, Volume, is_full};
 use super::{Append, DurableSink, GROUP_BYTES_MAX, Group, SPACE_RETRY_INTERVAL, WalFailure, WriterWait};
@@ -501,76 +503,6 @@ impl<T> Shared<T> {
                 self.to_completer.notify_one();
             }
             self.to_writer.wait(&mut state);
-        }
-    }
-
-    /// The completer's thread.
-    fn complete_groups(&self, mut sink: impl DurableSink<T>) {
-        let mut page = AlignedBuffer::zeroed(PAGE);
-        let mut told = None;
-        loop {
-            let mut state = self.state.lock();
-            let waiting = loop {
-                let waiting = state.waiting();
-                let finished = state.writer_done && state.completed.is_empty();
-                let asked = !state.completed.is_empty() || !state.checks.is_empty();
-                if state.over() || finished || waiting != told || asked {
-                    break waiting;
-                }
-                self.to_completer.wait(&mut state);
-            };
-            if state.over() || state.writer_done && state.completed.is_empty() {
-                let failure = state.failure.clone();
-                let unfinished = (std::mem::take(&mut state.queue), std::mem::take(&mut state.completed));
-                // Who still asks is answered by the drop; nobody is added once the log is over or ends.
-                state.checks = Vec::new();
-                state.queued_bytes = 0;
-                drop(state);
-                if let Some(failure) = failure {
-                    sink.failed(failure);
-                }
-                drop(unfinished);
-                return;
-            }
-            // Everything durable by now, and only that, is covered by a read that begins after this.
-            let groups = std::mem::take(&mut state.completed);
-            let checks = std::mem::take(&mut state.checks);
-            drop(state);
-            if waiting != told {
-                told = waiting;
-                sink.waiting(waiting);
-            }
-            if groups.is_empty() && checks.is_empty() {
-                continue;
-            }
-            let incarnation = self.stamp.incarnation;
-            match self.header.read_at(page.as_mut_slice(), FENCE_OFFSET) {
-                Err(error) => self.fail(WalFailure::FenceUnreadable { incarnation, reason: error.to_string() }),
-                Ok(()) => match fence_state(page.as_slice(), self.stamp) {
-                    FenceState::Open => checks.into_iter().for_each(|check| {
-                        // Who has gone does not matter.
-                        let _ = check.send(());
-                    }),
-                    FenceState::Fenced => self.fail(WalFailure::Fenced(incarnation)),
-                    FenceState::Unreadable => {
-                        let reason = "its bytes are not the page that was written".to_owned();
-                        self.fail(WalFailure::FenceUnreadable { incarnation, reason });
-                    }
-                },
-            }
-            for group in groups {
-                let bytes: usize = group.tokens.iter().map(|(a, _)| RECORD_HEADER + a.payload_bytes()).sum();
-                let mut state = self.state.lock();
-                if state.over() {
-                    drop(state);
-                    drop(group);
-                    continue;
-                }
-                state.queued_bytes = state.queued_bytes.saturating_sub(bytes as u64);
-                state.acknowledged = group.end;
-                drop(state);
-                sink.durable(group);
-            }
         }
     }
 
