@@ -111,9 +111,6 @@ fn measure(
     if options.wants("rdkafka") {
         rdkafka::run(&system, runtime, report)?;
     }
-    if options.wants("read") {
-        runtime.block_on(read::run(&mut system, options.seconds, report))?;
-    }
     if options.wants("latency") {
         for rate in [5, 50] {
             let name = format!("end to end, {rate} MB/s");
@@ -126,6 +123,10 @@ fn measure(
     }
     if options.wants("topics") {
         runtime.block_on(topics::run(&system, report))?;
+    }
+    // From here on brokers are restarted, and a JVM is cold again.
+    if options.wants("read") {
+        runtime.block_on(read::run(&mut system, options.seconds, report))?;
     }
     if options.wants("start") {
         system.restart_under_load(runtime, report)?;
