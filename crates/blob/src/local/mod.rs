@@ -180,8 +180,8 @@ fn io_error(operation: &'static str, key: &str, root: &Path, error: &io::Error) 
     }
 }
 
-/// Bodies from this size on are written past the page cache: filling it costs twice the
-/// processor time of everything else that is done for a produced byte, and most objects are read late or never.
+/// Bodies from this size on are written past the page cache: filling it costs more processor time than everything else
+/// that is done for a produced byte, and most objects are read late or never.
 const DIRECT_BYTES_MIN: u64 = 1 << 20;
 /// Bytes of one direct write.
 const DIRECT_PIECE: usize = 1 << 20;
