@@ -145,7 +145,9 @@ impl BlockCache {
     async fn load(self: Arc<Self>, run: Run) {
         let start = run.blocks[0].0.position;
         let lengths: Vec<u32> = run.blocks.iter().map(|(row, _)| row.length).collect();
-        let _charge = self.cold.charge(lengths.iter().map(|length| u64::from(*length)).sum()).await;
+        // What comes over a network is there twice until it has been cut into blocks.
+        let copies = if self.store.is_remote() { 2 } else { 1 };
+        let _charge = self.cold.charge(copies * lengths.iter().map(|length| u64::from(*length)).sum::<u64>()).await;
         // Each block in memory of its own: the cache then holds what it weighs, whichever of them stay.
         let mut parts =
             self.store.get_parts(Purpose::Read, &run.object.key(), start, &lengths).await.map(Vec::into_iter);
