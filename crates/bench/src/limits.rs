@@ -1,6 +1,7 @@
-//! The machine's own limits, measured in the same run: loopback TCP and synced writes to the disk.
+//! The machine's own limits, measured in the same run: loopback TCP, synced writes to the disk one after the other, and
+//! synced writes at fixed moments: no broker that syncs before it acknowledges can be less late than those.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -11,7 +12,7 @@ use anyhow::{Result, anyhow};
 use base::Clock;
 use base::aligned::AlignedBuffer;
 
-use crate::report::Report;
+use crate::report::{Report, percentile};
 
 const LENGTH: Duration = Duration::from_secs(3);
 const FILE_BYTES: u64 = 512 << 20;
@@ -23,6 +24,11 @@ pub fn measure(directory: &Path, report: &mut Report) -> Result<()> {
         let (rate, micros) = synced_writes(directory, bytes)?;
         report.fact(&format!("machine: synced writes of {} KiB, MB/s", bytes >> 10), rate);
         report.fact(&format!("machine: synced writes of {} KiB, mean µs", bytes >> 10), micros);
+    }
+    let late = paced_writes(directory)?;
+    for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+        let name = format!("machine: a synced write of 8 KiB due every ms, {name} ms");
+        report.fact(&name, percentile(&late, share));
     }
     Ok(())
 }
@@ -51,17 +57,39 @@ fn loopback() -> Result<f64> {
     Ok(total as f64 / 1e6 / (clock.monotonic() - before).as_secs_f64())
 }
 
-/// As the log writes: direct and synced, into a file that was filled before. MB/s and mean microseconds.
-fn synced_writes(directory: &Path, bytes: usize) -> Result<(f64, f64)> {
-    let path = directory.join("synced-writes");
+/// A file as the log writes it: direct and synced, filled before.
+fn log_file(path: &Path) -> Result<File> {
     let flags = rustix::fs::OFlags::DIRECT | rustix::fs::OFlags::DSYNC;
-    let plain = OpenOptions::new().create(true).truncate(true).write(true).open(&path)?;
+    let plain = OpenOptions::new().create(true).truncate(true).write(true).open(path)?;
     let zeros = vec![0; 1 << 20];
     for at in (0..FILE_BYTES).step_by(1 << 20) {
         plain.write_all_at(&zeros, at)?;
     }
     plain.sync_all()?;
-    let file = OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(&path)?;
+    Ok(OpenOptions::new().write(true).custom_flags(flags.bits() as i32).open(path)?)
+}
+
+/// How late writes are done that are due every millisecond whatever the disk does, in ms, sorted.
+fn paced_writes(directory: &Path) -> Result<Vec<f64>> {
+    let path = directory.join("paced-writes");
+    let file = log_file(&path)?;
+    let (clock, piece) = (Clock::system(), AlignedBuffer::zeroed(8 << 10));
+    let (start, mut late) = (clock.monotonic(), Vec::new());
+    for n in 0..LENGTH.as_millis() as u64 {
+        let due = start + Duration::from_millis(n);
+        std::thread::sleep(due.saturating_sub(clock.monotonic()));
+        file.write_all_at(piece.as_slice(), n * piece.len() as u64 % FILE_BYTES)?;
+        late.push((clock.monotonic() - due).as_secs_f64() * 1e3);
+    }
+    std::fs::remove_file(path)?;
+    late.sort_by(f64::total_cmp);
+    Ok(late)
+}
+
+/// MB/s and mean microseconds.
+fn synced_writes(directory: &Path, bytes: usize) -> Result<(f64, f64)> {
+    let path = directory.join("synced-writes");
+    let file = log_file(&path)?;
     let (clock, piece) = (Clock::system(), AlignedBuffer::zeroed(bytes));
     let before = clock.monotonic();
     let mut writes = 0_u64;

@@ -35,7 +35,33 @@ pub fn print(banner: &Banner<'_>) -> std::io::Result<()> {
     }
     let port = banner.addresses.first().and_then(|a| a.rsplit(':').next()).unwrap_or("9092");
     let bootstrap = if port == "9092" { String::new() } else { format!(" -b 127.0.0.1:{port}") };
-    writeln!(out, "  try       echo hello | headwater produce greetings{bootstrap}")?;
-    writeln!(out, "            headwater consume greetings --from-beginning{bootstrap}")?;
+    let program = program();
+    writeln!(out, "  try       echo hello | {program} produce greetings{bootstrap}")?;
+    writeln!(out, "            {program} consume greetings --from-beginning{bootstrap}")?;
     out.flush()
+}
+
+/// How to call this program from a shell: by its name where that finds it, else by its path.
+fn program() -> String {
+    const NAME: &str = "headwater";
+    let Ok(own) = std::env::current_exe() else { return NAME.to_owned() };
+    let found = std::env::var_os("PATH")
+        .iter()
+        .flat_map(std::env::split_paths)
+        .map(|directory| directory.join(NAME))
+        .find(|candidate| candidate.is_file())
+        .and_then(|candidate| candidate.canonicalize().ok());
+    if found.as_ref() == Some(&own) {
+        return NAME.to_owned();
+    }
+    let here = std::env::current_dir().ok();
+    let path = match here.and_then(|here| own.strip_prefix(here).map(std::path::Path::to_path_buf).ok()) {
+        Some(below) => std::path::Path::new(".").join(below),
+        None => own,
+    };
+    let path = path.display().to_string();
+    if path.contains(|c: char| !(c.is_ascii_alphanumeric() || "/._-+".contains(c))) {
+        return format!("'{}'", path.replace('\'', r"'\''"));
+    }
+    path
 }

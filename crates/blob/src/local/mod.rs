@@ -11,13 +11,13 @@
 //! runs. After a failed directory sync nothing more is written: a later sync that "succeeds" would prove nothing about
 //! the names lost.
 
+mod direct;
 mod list;
 mod scratch;
 mod write;
 
 use std::fs::File;
 use std::io;
-use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use std::sync::Arc;
 use base::aligned::{AlignedBuffer, PAGE};
 use base::{Entropy, task};
 use bytes::Bytes;
-use rustix::fs::{Advice, OFlags};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 
 use crate::backend::{Backend, BoxFuture, ListPage, ObjectMeta, ReadRange, parts_range};
@@ -33,6 +33,7 @@ use crate::error::{CreateOutcome, OpenError, StoreError};
 use crate::payload::Payload;
 use crate::range::resolve_range;
 
+use direct::BufferPool;
 use scratch::Scratch;
 use write::Writer;
 
@@ -46,6 +47,7 @@ pub struct LocalBackend {
 struct Inner {
     root: PathBuf,
     writer: Writer,
+    buffers: Arc<BufferPool>,
 }
 
 impl LocalBackend {
@@ -59,7 +61,7 @@ impl LocalBackend {
             write::create_dir_all_synced(&root)?;
             let root = root.canonicalize()?;
             let scratch = Scratch::open(&root, &entropy)?;
-            Ok(Inner { writer: Writer::new(root.clone(), scratch), root })
+            Ok(Inner { writer: Writer::new(root.clone(), scratch), buffers: Arc::default(), root })
         });
         match opened.await {
             Ok(Ok(inner)) => Ok(Self { inner: Arc::new(inner) }),
@@ -101,9 +103,11 @@ impl Inner {
     fn get_parts(&self, key: &str, start: u64, lengths: &[u32]) -> Result<Vec<Bytes>, StoreError> {
         let (file, length) = self.open(key)?;
         let range = resolve_range(key, &ReadRange::Bytes(parts_range(start, lengths)), length)?;
-        if lengths.len() > 1 {
-            // All of it at once instead of a window after the other. Advice: whether it is taken is the kernel's affair.
-            let _ = rustix::fs::fadvise(&file, start, NonZeroU64::new(range.end - range.start), Advice::WillNeed);
+        if length >= DIRECT_BYTES_MIN
+            && range.end - range.start >= direct::DIRECT_READ_BYTES_MIN
+            && let Some(parts) = self.get_parts_direct(key, &range, lengths)?
+        {
+            return Ok(parts);
         }
         let mut position = start;
         let mut parts = Vec::with_capacity(lengths.len());
@@ -112,6 +116,21 @@ impl Inner {
             position += u64::from(*length);
         }
         Ok(parts)
+    }
+
+    /// `None` when the file system does not read past its cache.
+    fn get_parts_direct(
+        &self,
+        key: &str,
+        range: &std::ops::Range<u64>,
+        lengths: &[u32],
+    ) -> Result<Option<Vec<Bytes>>, StoreError> {
+        let opened = direct::open(&self.path(key)).map_err(|error| self.read_error("get", key, &error))?;
+        let Some(file) = opened else { return Ok(None) };
+        direct::read_parts(&file, &self.buffers, range.start, lengths).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => StoreError::ShortRead { key: key.to_owned(), got: 0, range: range.clone() },
+            _ => self.read_error("get", key, &error),
+        })
     }
 
     /// The object's file and its length.

@@ -112,3 +112,56 @@ async fn a_large_object_of_any_length_and_cut_comes_back_whole() {
         }
     }
 }
+
+#[tokio::test]
+async fn parts_read_past_the_cache_are_what_was_written_however_they_are_cut() {
+    let directory = tempfile::tempdir_in(".").unwrap();
+    let store = open(directory.path()).await;
+    let length = (1 << 20) + 12_345;
+    let pattern: Vec<u8> = (0..length).map(|n: u32| (n ^ (n >> 7) ^ (n >> 15)) as u8).collect();
+    store.put("large", Payload::from(pattern.clone())).await.unwrap();
+    let file = direct::open(&directory.path().join("large")).unwrap().expect("this file system reads past its cache");
+    let pool = Arc::new(BufferPool::default());
+    let whole_pages = [4096, 8192, 4096];
+    let around_pages = [4095, 1, 1, 4096, 4097, 0, 3, 8192, 100_000];
+    let small = [10, 0, 20, 4000, 5, 70_000];
+    let one = [300_000];
+    for start in [0, 1, 4095, 4096, 4097, 700_001] {
+        for lengths in [&whole_pages[..], &around_pages, &small, &one] {
+            let parts = direct::read_parts(&file, &pool, start, lengths).unwrap().unwrap();
+            let mut at = start as usize;
+            for (part, length) in parts.iter().zip(lengths) {
+                assert!(part[..] == pattern[at..at + *length as usize], "{lengths:?} from {start}, at {at}");
+                at += *length as usize;
+            }
+        }
+    }
+    // To the very last byte, and not beyond.
+    let last = direct::read_parts(&file, &pool, u64::from(length) - 70_000, &[30_000, 40_000]).unwrap().unwrap();
+    assert!(last.concat() == pattern[pattern.len() - 70_000..]);
+    let beyond = direct::read_parts(&file, &pool, u64::from(length) - 70_000, &[30_000, 40_001]).unwrap_err();
+    assert_eq!(beyond.kind(), io::ErrorKind::UnexpectedEof);
+    let far = direct::read_parts(&file, &pool, u64::from(length) + 9_000, &[1]).unwrap_err();
+    assert_eq!(far.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
+fn memory_of_a_read_is_used_again_and_what_waits_is_bounded() {
+    let mut file = tempfile::tempfile_in(".").unwrap();
+    io::Write::write_all(&mut file, &vec![7; 2 << 20]).unwrap();
+    let pool = Arc::new(BufferPool::default());
+    let read = |lengths: &[u32]| direct::read_parts(&file, &pool, 0, lengths).unwrap().unwrap();
+    let parts = read(&[100_000, 100_000]);
+    let (address, slice) = (parts[0].as_ptr(), parts[1].slice(5..));
+    assert_eq!(pool.idle_bytes(), 0);
+    drop(parts);
+    assert_eq!(pool.idle_bytes(), 102_400, "the second part is still held");
+    assert_eq!(read(&[99_000])[0].as_ptr(), address);
+    assert_eq!(slice.len(), 99_995);
+    drop(slice);
+    drop((0..20).map(|_| read(&[1 << 20])).collect::<Vec<_>>());
+    assert!(pool.idle_bytes() <= 16 << 20);
+    let held = read(&[50_000]);
+    drop(pool);
+    drop(held);
+}

@@ -36,7 +36,7 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
     key("store.url", String, None, Any, "Where data and metadata live: file:///dir, s3://bucket/prefix?region=…, gs://, az://, oss://, cos://, obs:// or memory://. Headwater only."),
     key("wal.url", String, None, Any, "Where the write-ahead log lives: a directory or a block device. Headwater only."),
     key("log.cache.bytes", Long, Some("268435456"), AtLeast(16 << 20), "Memory for records not uploaded yet and for readers at the tail. A full cache slows producers. Headwater only."),
-    key("block.cache.bytes", Long, Some("134217728"), AtLeast(1 << 20), "Memory for data read back from the store. Headwater only."),
+    key("block.cache.bytes", Long, Some("268435456"), AtLeast(1 << 20), "Memory for data read back from the store. Headwater only."),
     key("http.listen", String, Some("127.0.0.1:9080"), Any, "Where metrics, health and the console are served; empty turns them off. Headwater only."),
     // Topics.
     dynamic(key("num.partitions", Int, Some("1"), AtLeast(1), "Partitions of a topic created without a number of its own.")),

@@ -26,7 +26,7 @@ use crate::config::effective;
 use crate::core::Core;
 use crate::endpoints;
 use crate::limits::AUTO_CREATED_TOPICS_MAX;
-use crate::topics::{CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, check_name, is_internal, leaders};
+use crate::topics::{CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, check_name, collision, is_internal, leaders};
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: MetadataRequest) -> MetadataResponse {
     let version = call.version;
@@ -141,8 +141,9 @@ fn describe(image: &Image, topic: &Arc<TopicImage>) -> MetadataResponseTopic {
 async fn create_missing(core: &Core, asked: &[MetadataRequestTopic]) {
     let image = core.image();
     let missing = asked.iter().filter(|topic| topic.topic_id.is_nil()).filter_map(|topic| topic.name.as_deref());
-    let mut missing: Vec<&str> =
-        missing.filter(|name| image.topic(name).is_none() && check_name(name).is_ok()).collect();
+    let creatable =
+        |name: &str| image.topic(name).is_none() && check_name(name).is_ok() && collision(&image, name).is_none();
+    let mut missing: Vec<&str> = missing.filter(|name| creatable(name)).collect();
     missing.sort_unstable();
     missing.dedup();
     missing.truncate(AUTO_CREATED_TOPICS_MAX);

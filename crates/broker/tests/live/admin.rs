@@ -133,9 +133,50 @@ async fn metadata_creates_topics_only_if_both_sides_want_it() {
     let code = ErrorCode::UnknownTopicOrPartition.code();
     assert_eq!(client.call(9, &ask(false)).await.topics[0].error_code, code);
     assert_eq!(client.call(9, &ask(true)).await.topics[0].error_code, 0);
+    // Not one that differs from another only in '.' and '_', as CreateTopics would not.
+    let named = |name: &str| MetadataRequest {
+        topics: Some(vec![MetadataRequestTopic { name: Some(name.into()), ..Default::default() }]),
+        allow_auto_topic_creation: true,
+        ..Default::default()
+    };
+    assert_eq!(client.call(9, &named("a.b")).await.topics[0].error_code, 0);
+    assert_eq!(client.call(9, &named("a_b")).await.topics[0].error_code, code);
     let live = start(&[("auto.create.topics.enable", "false")]).await;
     let mut client = Client::connect(&live).await;
     assert_eq!(client.call(9, &ask(true)).await.topics[0].error_code, code);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_changed_at_the_same_time_all_take_effect() {
+    const ROUNDS: i32 = 30;
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    client.call(7, &CreateTopicsRequest { topics: vec![topic("t", 1)], ..Default::default() }).await;
+    let set = |name: &str, value: i32| IncrementalAlterConfigsRequest {
+        resources: vec![incremental::AlterConfigsResource {
+            resource_type: 2,
+            resource_name: "t".into(),
+            configs: vec![incremental::AlterableConfig {
+                name: name.into(),
+                config_operation: 0,
+                value: Some(value.to_string().as_str().into()),
+                ..Default::default()
+            }],
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let mut other = Client::connect(&live).await;
+    for round in 1..=ROUNDS {
+        let (bytes, time) = (set("retention.bytes", round), set("retention.ms", round));
+        let (bytes, time) = tokio::join!(client.call(1, &bytes), other.call(1, &time));
+        assert_eq!((bytes.responses[0].error_code, time.responses[0].error_code), (0, 0));
+        let image = live.meta.image();
+        let kept = image.configs_of(2, "t").unwrap();
+        let value = |key: &str| kept.get(key).map(ToString::to_string);
+        let expected = Some(round.to_string());
+        assert_eq!((value("retention.bytes"), value("retention.ms")), (expected.clone(), expected));
+    }
 }
 
 #[tokio::test]

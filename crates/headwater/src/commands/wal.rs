@@ -1,14 +1,16 @@
 //! `headwater wal`: look at write-ahead logs, and give up a damaged one.
 
+use std::collections::HashMap;
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use base::{BrokerEpoch, BrokerId, Clock, Entropy, Incarnation};
+use base::{BrokerEpoch, BrokerId, Clock, Entropy, Incarnation, Offset, StreamEpoch, StreamId, WalPosition};
 use blob::{Store, StoreOptions};
 use clap::{Args, Subcommand};
 use meta::{Meta, MetaOptions, SnapshotPolicy, WalOptions};
 use stream::catalogue::WalPlace;
-use stream::wal::{Access, BlockLog, BlockLogOptions, ReplayEnd};
+use stream::wal::{Access, BlockLog, BlockLogOptions, ReplayEnd, WalError};
 
 use super::table;
 use crate::cli::ServerOptions;
@@ -89,24 +91,14 @@ fn show(place: &Place) -> anyhow::Result<()> {
     let log = BlockLog::open(BlockLogOptions::new(path, Access::Observer))?;
     let mut rows = Vec::new();
     for summary in log.incarnations()? {
-        let (mut records, mut bytes) = (0_u64, 0_u64);
-        let end = log.replay(summary.incarnation, summary.trimmed, &mut |record| {
-            records += 1;
-            bytes += record.payload.len() as u64;
-            std::ops::ControlFlow::Continue(())
-        })?;
-        let state = match end {
-            ReplayEnd::Clean { .. } | ReplayEnd::Stopped { .. } => "whole".to_owned(),
-            ReplayEnd::TornTail { .. } => "whole (its last write was cut short and never acknowledged)".to_owned(),
-            ReplayEnd::Corrupt { at, reason } => format!("DAMAGED at {at}: {reason}"),
-        };
+        let found = examine(&log, summary.incarnation, summary.trimmed)?;
         rows.push(vec![
             summary.incarnation.to_string(),
             format!("{:?}", summary.fence).to_lowercase(),
             summary.trimmed.to_string(),
-            records.to_string(),
-            bytes.to_string(),
-            state,
+            found.records.to_string(),
+            found.bytes.to_string(),
+            found.state,
         ]);
     }
     if rows.is_empty() {
@@ -116,6 +108,36 @@ fn show(place: &Place) -> anyhow::Result<()> {
     table::print(&["INCARNATION", "FENCE", "TRIMMED TO", "RECORDS", "BYTES", "STATE"], &rows)?;
     eprintln!("records are batches above the trim point; most of them may be in the store already");
     Ok(())
+}
+
+/// What a log holds above a position.
+struct Found {
+    records: u64,
+    bytes: u64,
+    state: String,
+}
+
+fn examine(log: &BlockLog, incarnation: Incarnation, from: WalPosition) -> Result<Found, WalError> {
+    let (mut records, mut bytes, mut gap) = (0, 0, None);
+    let mut ends: HashMap<(StreamId, StreamEpoch), Offset> = HashMap::new();
+    let end = log.replay(incarnation, from, &mut |record| {
+        records += 1;
+        bytes += record.payload.len() as u64;
+        let end = ends.entry((record.stream, record.epoch)).or_insert(record.base);
+        if record.base > *end && gap.is_none() {
+            let (at, stream, base) = (record.position, record.stream, record.base);
+            gap = Some(format!("DAMAGED at {at}: stream {stream} continues at offset {base} but its log ends at {end}"));
+        }
+        *end = record.end.max(*end);
+        ControlFlow::Continue(())
+    })?;
+    // A recovery stops at the first of them, and a gap lies before the end.
+    let state = gap.unwrap_or_else(|| match end {
+        ReplayEnd::Clean { .. } | ReplayEnd::Stopped { .. } => "whole".to_owned(),
+        ReplayEnd::TornTail { .. } => "whole (its last write was cut short and never acknowledged)".to_owned(),
+        ReplayEnd::Corrupt { at, reason } => format!("DAMAGED at {at}: {reason}"),
+    });
+    Ok(Found { records, bytes, state })
 }
 
 fn parse(text: &str) -> anyhow::Result<Incarnation> {
@@ -166,4 +188,64 @@ fn abandon(text: &str, place: &Place, yes: bool) -> anyhow::Result<()> {
         eprintln!("log {id} was given up; its partitions go on from what the store holds when the broker starts");
         anyhow::Ok(())
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use base::TimestampMs;
+    use bytes::Bytes;
+    use stream::Fragments;
+    use stream::wal::{Append, DurableSink, Group, WalFailure};
+
+    use super::*;
+
+    struct Telling;
+
+    impl DurableSink<mpsc::Sender<()>> for Telling {
+        fn durable(&mut self, group: Group<mpsc::Sender<()>>) {
+            group.tokens.into_iter().for_each(|(_, told)| told.send(()).unwrap());
+        }
+
+        fn failed(&mut self, error: WalFailure) {
+            panic!("{error}");
+        }
+    }
+
+    /// A log with one record of one offset for each stream and base.
+    fn log_of(directory: &std::path::Path, incarnation: Incarnation, records: &[(u64, u64)]) -> BlockLog {
+        let mut options = BlockLogOptions::new(directory, Access::Owner);
+        options.segment_bytes = 64 * 1024;
+        options.capacity_bytes = 256 * 1024;
+        let log = BlockLog::open(options).unwrap();
+        let wal = log.create(incarnation, "test-cluster", Telling).unwrap();
+        for (stream, base) in records {
+            let (token, told) = mpsc::channel();
+            let append = Append {
+                stream: StreamId(*stream),
+                epoch: StreamEpoch(0),
+                base: Offset(*base),
+                end: Offset(base + 1),
+                max_timestamp: TimestampMs(0),
+                payload: Fragments::from_elem(Bytes::from_static(b"0123456789"), 1),
+            };
+            wal.append(append, token);
+            told.recv().unwrap();
+        }
+        log
+    }
+
+    #[test]
+    fn a_record_that_does_not_continue_its_stream_is_shown() {
+        let me = Incarnation { broker: BrokerId(1), epoch: BrokerEpoch(1) };
+        let directory = tempfile::tempdir().unwrap();
+        let whole = log_of(directory.path(), me, &[(1, 7), (2, 0), (1, 8), (2, 1)]);
+        let found = examine(&whole, me, WalPosition(0)).unwrap();
+        assert_eq!((found.records, found.bytes, &*found.state), (4, 40, "whole"));
+        let directory = tempfile::tempdir().unwrap();
+        let gap = log_of(directory.path(), me, &[(1, 7), (2, 0), (1, 9), (2, 1)]);
+        let state = examine(&gap, me, WalPosition(0)).unwrap().state;
+        assert!(state.starts_with("DAMAGED at ") && state.ends_with("at offset 9 but its log ends at 8"), "{state}");
+    }
 }

@@ -10,6 +10,8 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use base::{Incarnation, Offset, OffsetRange, StreamId, WalPosition};
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -19,10 +21,12 @@ use crate::catalogue::{COMMIT_ITEMS_MAX, Catalogue};
 use crate::upload::build::{self, UploadEntry, UploadStream};
 use crate::wal::{BlockLog, ReplayEnd, ReplayedRecord, WalError};
 
-/// Replayed bytes, and records, that become objects and one commit at once. A commit names no more streams than it has
+/// Bytes of the log, and records, that become objects and one commit at once. A commit names no more streams than it has
 /// records.
-const CHUNK_BYTES: usize = 64 * 1024 * 1024;
+const CHUNK_BYTES: u64 = 64 * 1024 * 1024;
 const CHUNK_RECORDS: usize = COMMIT_ITEMS_MAX / 4;
+/// Chunks that are uploaded at once. With the one that is read and the one that is queued they bound what a recovery holds.
+const UPLOADS_MAX: usize = 2;
 /// Chunks between the replaying thread and the uploads.
 const CHUNKS_QUEUED: usize = 1;
 
@@ -77,16 +81,15 @@ impl Engine {
         let (chunks, mut queue) = mpsc::channel::<(Vec<ReplayedRecord>, WalPosition)>(CHUNKS_QUEUED);
         let replay = base::task::spawn_blocking("wal-replay", move || -> Result<ReplayEnd, WalError> {
             log.fence(incarnation)?;
-            let (mut chunk, mut bytes) = (Vec::new(), 0);
+            let (mut chunk, mut start) = (Vec::new(), from);
             let end = log.replay(incarnation, from, &mut |record: ReplayedRecord| {
                 let position = record.position;
-                if bytes >= CHUNK_BYTES || chunk.len() >= CHUNK_RECORDS {
-                    bytes = 0;
+                if position.0 - start.0 >= CHUNK_BYTES || chunk.len() >= CHUNK_RECORDS {
+                    start = position;
                     if chunks.blocking_send((std::mem::take(&mut chunk), position)).is_err() {
                         return ControlFlow::Break(());
                     }
                 }
-                bytes += record.payload.len();
                 chunk.push(record);
                 ControlFlow::Continue(())
             })?;
@@ -95,19 +98,36 @@ impl Engine {
             Ok(end)
         });
         let mut keeper = Keeper::new(incarnation);
-        while let Some((records, position)) = queue.recv().await {
-            let (streams, gap) = keeper.keep(&self.catalogue(), records);
-            let (block, own) = (self.inner.options.block_bytes, self.inner.options.stream_object_bytes);
-            let objects = build::objects(streams, self.writer(), block, own);
-            let ids = self.inner.object_ids(objects.len());
-            let objects = crate::upload::put_all(&self.inner, ids, objects).await.map_err(RecoverError::Commit)?;
-            // Up to a gap the log is whole: what stands before it was acknowledged and is kept.
-            let position = gap.as_ref().map_or(position, |gap| gap.at);
-            self.inner.commit(incarnation, position, objects).await.map_err(RecoverError::Commit)?;
-            if let Some(Gap { stream, expected, found, at }) = gap {
-                let why = format!("stream {stream} continues at offset {found} but its log ends at {expected}");
-                return Err(RecoverError::Damaged { incarnation, at, why });
+        let mut uploads = FuturesOrdered::new();
+        let (mut ended, mut gap) = (false, None);
+        // Uploads overlap with one another and with the replay; commits follow the order of the log.
+        while !ended || !uploads.is_empty() {
+            tokio::select! {
+                chunk = queue.recv(), if !ended && uploads.len() < UPLOADS_MAX => {
+                    let Some((records, position)) = chunk else {
+                        ended = true;
+                        continue;
+                    };
+                    let (streams, found) = keeper.keep(&self.catalogue(), records);
+                    // Up to a gap the log is whole: what stands before it was acknowledged and is kept.
+                    let position = found.as_ref().map_or(position, |gap| gap.at);
+                    ended = found.is_some();
+                    gap = found;
+                    let (block, own) = (self.inner.options.block_bytes, self.inner.options.stream_object_bytes);
+                    let objects = build::objects(streams, self.writer(), block, own);
+                    let ids = self.inner.object_ids(objects.len());
+                    let objects = crate::upload::put_all(&self.inner, ids, objects);
+                    uploads.push_back(async move { (objects.await, position) });
+                }
+                Some((objects, position)) = uploads.next() => {
+                    let objects = objects.map_err(RecoverError::Commit)?;
+                    self.inner.commit(incarnation, position, objects).await.map_err(RecoverError::Commit)?;
+                }
             }
+        }
+        if let Some(Gap { stream, expected, found, at }) = gap {
+            let why = format!("stream {stream} continues at offset {found} but its log ends at {expected}");
+            return Err(RecoverError::Damaged { incarnation, at, why });
         }
         let end = match replay.await.map_err(|_| RecoverError::Interrupted)? {
             // Its pages are there and say nothing: as with a broken record, the rest of the broker can go on.
@@ -191,5 +211,60 @@ impl Keeper {
         let mut streams: Vec<UploadStream> = streams.into_values().collect();
         streams.sort_unstable_by_key(|s| s.stream);
         (streams, gap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::{BrokerId, Clock, StreamEpoch, TimestampMs};
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::catalogue::CatalogueClient;
+    use crate::catalogue::local::LocalCatalogue;
+
+    #[test]
+    fn a_record_is_kept_only_of_a_stream_that_its_writer_owned_at_its_epoch() {
+        let catalogue = LocalCatalogue::new(Clock::system());
+        let (writer, _) = catalogue.register(BrokerId(1)).unwrap();
+        let (other, _) = catalogue.register(BrokerId(2)).unwrap();
+        let own = catalogue.create_streams(2, writer).unwrap();
+        let foreign = catalogue.create_streams(1, other).unwrap();
+        let epoch = catalogue.view().stream(own[0]).unwrap().epoch;
+        let stale = StreamEpoch(epoch.0 + 1);
+        let mut sequence = 0;
+        let mut record = |stream, epoch, base| {
+            sequence += 1;
+            ReplayedRecord {
+                stream,
+                epoch,
+                base: Offset(base),
+                end: Offset(base + 1),
+                max_timestamp: TimestampMs(0),
+                payload: Bytes::from_static(b"x"),
+                sequence,
+                position: WalPosition(sequence * 4096),
+                next: WalPosition((sequence + 1) * 4096),
+            }
+        };
+        let unknown = StreamId(u64::MAX);
+        let records = vec![
+            record(own[0], epoch, 0),
+            record(foreign[0], epoch, 0),
+            record(own[1], stale, 0),
+            record(unknown, epoch, 0),
+            record(own[0], epoch, 1),
+            // What is not kept cannot leave a gap either.
+            record(foreign[0], epoch, 9),
+            record(own[1], stale, 9),
+            record(own[1], epoch, 0),
+        ];
+        let mut keeper = Keeper::new(writer);
+        let (kept, gap) = keeper.keep(&catalogue.view(), records);
+        let kept: Vec<_> = kept.iter().map(|part| (part.stream, part.entries.len())).collect();
+        assert_eq!((kept, gap, keeper.records), (vec![(own[0], 2), (own[1], 1)], None, 3));
+        // Repeated by another chunk or another taker, they are known.
+        let (again, gap) = keeper.keep(&catalogue.view(), vec![record(own[0], epoch, 0), record(own[0], epoch, 1)]);
+        assert_eq!((again.len(), gap), (0, None));
     }
 }

@@ -184,6 +184,46 @@ async fn appends_are_read_back_from_cache_and_from_objects() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_sequential_reader_loads_a_backlog_larger_than_the_cache_once() {
+    const MIB: u64 = 1024 * KIB;
+    let durable = Durable::new();
+    let options = EngineOptions {
+        log_cache_bytes: 16 * MIB,
+        block_cache_bytes: 8 * MIB,
+        upload_bytes: 4 * MIB,
+        stream_object_bytes: MIB,
+        block_bytes: 32 * KIB as usize,
+        read_ahead_bytes_min: 64 * KIB,
+        read_ahead_bytes_max: 512 * KIB,
+        ..small()
+    };
+    let broker = durable.start(options.clone()).await;
+    let ids = durable.catalogue.create_streams(1, broker.me).unwrap();
+    let stream = broker.open(ids[0]);
+    let written: u64 = 24 * MIB;
+    for i in 0..written / (16 * KIB) {
+        broker.append(&stream, i, &payload(i, 16 * KIB as usize)).await.unwrap();
+    }
+    broker.engine.drain().await.unwrap();
+
+    let broker = durable.start(options).await;
+    let stream = broker.open(ids[0]);
+    let before = read_bytes(&durable.store);
+    let (mut from, mut read) = (stream.start(), 0);
+    while from < stream.durable_end() {
+        let got = stream.fetch(from, stream.durable_end(), 500_000, true).await.unwrap();
+        (from, read) = (got.range.end, read + got.bytes as u64);
+    }
+    assert_eq!(read, written);
+    let loaded = read_bytes(&durable.store) - before;
+    assert!(loaded < written + written / 10, "{loaded} bytes were loaded for {written}");
+}
+
+fn read_bytes(store: &Store) -> u64 {
+    store.counters().rows.iter().filter(|r| r.purpose == blob::Purpose::Read).map(|r| r.bytes).sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_survives_a_kill_and_appends_go_on() {
     let durable = Durable::new();
     let (mut id, mut next) = (None, 0);

@@ -9,8 +9,8 @@ use base::memory::Budget;
 use blob::{Purpose, ReadRange, Store};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use quick_cache::Weighter;
-use quick_cache::sync::Cache;
+use quick_cache::sync::{Cache, DefaultLifecycle};
+use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use tokio::sync::watch;
 
 use super::ReadError;
@@ -20,6 +20,10 @@ use crate::format::{BlockIndex, FormatError, Index, SideIndex};
 
 /// What the first read of an object's tail fetches: footer and, for most objects, the whole index.
 const TAIL_BYTES: u64 = 64 * 1024;
+
+/// Share of the cache for what was read more than once. The rest is for what was loaded ahead of its reader: were it
+/// small, as is this cache's default, blocks would go before they were read.
+const HOT_SHARE: f64 = 0.5;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Key {
@@ -66,10 +70,19 @@ struct Run {
 
 impl BlockCache {
     pub fn new(store: Store, bytes: u64, cold_read_bytes: u64) -> Self {
-        let items = (bytes / (128 * 1024)).max(64) as usize;
+        let options = OptionsBuilder::new()
+            .estimated_items_capacity((bytes / (128 * 1024)).max(64) as usize)
+            .weight_capacity(bytes)
+            .hot_allocation(HOT_SHARE)
+            .build();
         Self {
             store,
-            cached: Cache::with_weighter(items, bytes, ByBytes),
+            cached: Cache::with_options(
+                options.expect("both capacities are given"),
+                ByBytes,
+                DefaultHashBuilder::default(),
+                DefaultLifecycle::default(),
+            ),
             loading: Mutex::new(HashMap::new()),
             cold: Budget::new(cold_read_bytes),
         }
@@ -99,11 +112,37 @@ impl BlockCache {
         }
     }
 
-    /// Starts loading blocks of `rows` that are neither cached nor being loaded.
-    pub fn prefetch(self: &Arc<Self>, object: ObjectId, rows: &[BlockIndex], window: u64) {
-        if !rows.is_empty() && self.cold.used() < self.cold.limit() / 2 {
-            self.join_or_load(object, rows, window);
+    /// Keeps the next `bytes` of a sequential reader loaded: `rows` begins where it will go on. Loads what is missing, at most
+    /// a window at once, as soon as that is half a window or all that is left, so that small steps do not become small
+    /// reads. Returns the bytes that lie beyond `rows`.
+    pub fn prefetch(self: &Arc<Self>, object: ObjectId, rows: &[BlockIndex], bytes: u64, window: u64) -> u64 {
+        let Some(first) = rows.first() else { return bytes };
+        let to = rows.partition_point(|row| row.position + u64::from(row.length) - first.position <= bytes);
+        let wanted = &rows[..to.max(1)];
+        let beyond = if to == rows.len() {
+            let whole = wanted.iter().map(|row| u64::from(row.length)).sum();
+            bytes.saturating_sub(whole)
+        } else {
+            0
+        };
+        if self.cold.used() >= self.cold.limit() / 2 {
+            return 0;
         }
+        let missing = {
+            let loading = self.loading.lock();
+            let known = |row: &BlockIndex| {
+                let key = Key { object, position: row.position };
+                loading.contains_key(&key) || self.cached.peek(&key).is_some()
+            };
+            wanted.iter().position(|row| !known(row)).map(|at| &wanted[at..])
+        };
+        if let Some(missing) = missing {
+            let length: u64 = missing.iter().map(|row| u64::from(row.length)).sum();
+            if length >= window / 2 || to == rows.len() {
+                self.join_or_load(object, missing, window);
+            }
+        }
+        beyond
     }
 
     /// A place in the queue of whoever loads the first of `rows`; `None` when it turns out to be cached already.

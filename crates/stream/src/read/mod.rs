@@ -71,6 +71,10 @@ impl ReadError {
     }
 }
 
+/// Windows that are kept loaded ahead of a sequential reader: one is what it may ask for next, the other is read
+/// meanwhile.
+const AHEAD_WINDOWS: u64 = 2;
+
 /// How often a read starts over with a fresh view when an object has gone.
 const FRESH_VIEWS_MAX: usize = 4;
 
@@ -176,12 +180,19 @@ impl BlockReader {
         if window <= self.ahead_min || stream.tail_start().is_some_and(|start| start <= next) {
             return;
         }
-        let Some(extent) = view.stream(stream.id).and_then(|s| s.extents_from(next).next().copied()) else { return };
-        // An error here is met again, and reported, by the read that needs the bytes.
-        let Ok(index) = self.index(view, extent.object).await else { return };
-        let rows = rows_of(&index, stream.id, &extent);
-        let at = rows.partition_point(|b| b.range.end <= next);
-        self.cache.prefetch(extent.object, &rows[at.min(rows.len())..], window);
+        let Some(state) = view.stream(stream.id) else { return };
+        let mut bytes = AHEAD_WINDOWS * window;
+        // Where an object ends the reader goes on in the next one.
+        for extent in state.extents_from(next).take(2) {
+            // An error here is met again, and reported, by the read that needs the bytes.
+            let Ok(index) = self.index(view, extent.object).await else { return };
+            let rows = rows_of(&index, stream.id, extent);
+            let at = rows.partition_point(|b| b.range.end <= next);
+            bytes = self.cache.prefetch(extent.object, &rows[at..], bytes, window);
+            if bytes == 0 {
+                return;
+            }
+        }
     }
 
     async fn index(&self, view: &Catalogue, object: ObjectId) -> Result<Arc<Index>, ReadError> {

@@ -16,8 +16,8 @@ use std::time::Duration;
 
 use base::{Incarnation, ObjectId, WalPosition};
 use blob::Purpose;
-use futures::StreamExt;
 use futures::stream::FuturesOrdered;
+use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
 
 use crate::catalogue::{ClientError, CommitError, CommitRequest, NewCheckpoint, NewObject, NewRange};
@@ -29,6 +29,9 @@ use build::{UploadEntry, UploadStream};
 /// First and longest pause before an upload or a commit is tried again.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Objects of one cut that are put at once.
+const PUTS_MAX: usize = 4;
 
 /// Runs until the engine is dropped or fails.
 pub(crate) async fn run(engine: Weak<Inner>, mut cuts: mpsc::UnboundedReceiver<Cut>) {
@@ -80,21 +83,22 @@ pub(crate) async fn put_all(
     ids: Vec<ObjectId>,
     objects: Vec<BuiltObject>,
 ) -> Result<Vec<NewObject>, Arc<str>> {
-    let mut out = Vec::with_capacity(objects.len());
-    for (id, object) in ids.into_iter().zip(objects) {
-        let mut pause = RETRY_MIN;
-        // The same bytes under the same name: a repeated put changes nothing.
-        while let Err(error) = engine.store.put(Purpose::Upload, &id.key(), object.payload.clone()).await {
-            tracing::warn!(object = %id, %error, "upload failed and is tried again; producers slow down when the log cache is full");
-            if engine.has_failed() {
-                return Err("the engine has failed".into());
-            }
-            tokio::time::sleep(pause).await;
-            pause = (pause * 2).min(RETRY_MAX);
+    let puts = ids.into_iter().zip(objects).map(|(id, object)| put(engine, id, object));
+    futures::stream::iter(puts).buffered(PUTS_MAX).try_collect().await
+}
+
+async fn put(engine: &Inner, id: ObjectId, object: BuiltObject) -> Result<NewObject, Arc<str>> {
+    let mut pause = RETRY_MIN;
+    // The same bytes under the same name: a repeated put changes nothing.
+    while let Err(error) = engine.store.put(Purpose::Upload, &id.key(), object.payload.clone()).await {
+        tracing::warn!(object = %id, %error, "upload failed and is tried again; producers slow down when the log cache is full");
+        if engine.has_failed() {
+            return Err("the engine has failed".into());
         }
-        out.push(describe(id, &object));
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_MAX);
     }
-    Ok(out)
+    Ok(describe(id, &object))
 }
 
 fn describe(id: ObjectId, object: &BuiltObject) -> NewObject {

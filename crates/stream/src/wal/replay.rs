@@ -39,7 +39,7 @@ pub struct ReplayedRecord {
     pub end: Offset,
     /// Newest timestamp inside.
     pub max_timestamp: TimestampMs,
-    /// The bytes, in one piece.
+    /// The bytes, in one piece: a slice of the segment, which stays in memory as long as they do.
     pub payload: Bytes,
     /// Number of the record in its incarnation.
     pub sequence: u64,
@@ -100,9 +100,10 @@ pub enum DamageReason {
     },
 }
 
+/// A segment in memory. The payloads of its records are slices of it.
 struct Loaded {
     logical: u64,
-    memory: AlignedBuffer,
+    memory: Bytes,
 }
 
 struct Reader {
@@ -173,7 +174,7 @@ impl Reader {
                 WalError::io(format!("reading segment {logical} of WAL incarnation {}", self.incarnation), source)
             })?;
         }
-        Ok(Some(Loaded { logical, memory }))
+        Ok(Some(Loaded { logical, memory: Bytes::from_owner(memory) }))
     }
 
     fn run(
@@ -209,7 +210,7 @@ impl Reader {
                 base: header.base,
                 end: header.end,
                 max_timestamp: header.max_timestamp,
-                payload: Bytes::copy_from_slice(payload),
+                payload,
                 sequence: header.sequence,
                 position: header.position,
                 next,
@@ -226,16 +227,16 @@ impl Reader {
     }
 
     /// The record at `at`, if it is whole and the chain leads to it. `inside` allows it to go on a group.
-    fn record<'a>(
+    fn record(
         &self,
-        segment: &'a Loaded,
+        segment: &Loaded,
         at: WalPosition,
         from: WalPosition,
         last: Option<&(RecordHeader, u32)>,
         inside: bool,
-    ) -> Option<(RecordHeader, u32, &'a [u8])> {
+    ) -> Option<(RecordHeader, u32, Bytes)> {
         let place = at.0.checked_sub(segment.logical * self.size)?;
-        let bytes = segment.memory.as_slice().get(usize::try_from(place).ok()?..)?;
+        let bytes = segment.memory.get(usize::try_from(place).ok()?..)?;
         let (header, crc, payload) = RecordHeader::decode(self.stamp, bytes)?;
         let chained = match last {
             Some((last, last_crc)) => {
@@ -249,7 +250,7 @@ impl Reader {
         };
         let grouped = header.group_offset == 0 && at.0.is_multiple_of(PAGE as u64)
             || inside && header.group_offset > 0 && u64::from(header.group_offset) < at.0;
-        (header.position == at && chained && grouped).then_some((header, crc, payload))
+        (header.position == at && chained && grouped).then(|| (header, crc, segment.memory.slice_ref(payload)))
     }
 
     /// Decides what the break at `at` is.
@@ -268,7 +269,7 @@ impl Reader {
         let mut look = |loaded: &Loaded| {
             let base = loaded.logical * self.size;
             let skip = at.0.saturating_sub(base).min(self.size) as usize;
-            let bytes = loaded.memory.as_slice();
+            let bytes = &loaded.memory[..];
             for hit in memmem::find_iter(&bytes[skip..], &self.stamp.record_prefix()) {
                 let place = skip + hit;
                 let position = WalPosition(base + place as u64);

@@ -521,6 +521,8 @@ impl<T> Shared<T> {
                     return self.fail_io("writing a trim page", error);
                 }
                 state = self.state.lock();
+                // Whoever ended the log meanwhile has called already.
+                continue;
             }
             // The trim page is durable, so a reader knows that what goes now is not missing. The writer's own segment
             // stays until it has moved on.

@@ -1,7 +1,8 @@
 //! Trim, recycling, capacity and a full disk.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use base::WalPosition;
 use stream::wal::{Access, BlockLog, ReplayEnd, WalError, WriterWait};
@@ -164,4 +165,31 @@ fn a_disk_that_fills_while_the_first_segment_is_zeroed_makes_the_writer_wait() {
     sink.wait("all records", |told| told.durable.len() == 8 && told.waits.last() == Some(&None));
     wal.shutdown().unwrap();
     assert_eq!(replay(&log, 1, 0).0.len(), 8);
+}
+
+#[test]
+fn a_log_that_ends_while_a_trim_page_is_written_ends() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    append_each(&wal, &sink, 0..2, |_| 1_000);
+    let (writing, begun) = mpsc::channel();
+    let (proceed, told) = mpsc::channel::<()>();
+    let told = std::sync::Mutex::new(told);
+    volume.faults.writes(move |operation| {
+        if operation.place == Place::Header && writing.send(()).is_ok() {
+            told.lock().unwrap().recv().ok();
+        }
+        WriteFate::Lands
+    });
+    // The first segment's page may still be on its way; what is written after the trim was asked for is the trim's.
+    wal.trim(wal.position());
+    begun.recv_timeout(Duration::from_secs(30)).unwrap();
+    let (ended, end) = mpsc::channel();
+    let ending = base::task::spawn_thread("ending", move || ended.send(wal.shutdown()));
+    // Long enough for the writer, which has nothing to do, to end and to wake whoever sleeps.
+    std::thread::sleep(Duration::from_millis(100));
+    drop(proceed);
+    end.recv_timeout(Duration::from_secs(30)).expect("the log did not end").unwrap();
+    ending.unwrap().join().unwrap().unwrap();
 }
