@@ -26,7 +26,9 @@ use crate::config::effective;
 use crate::core::Core;
 use crate::endpoints;
 use crate::limits::AUTO_CREATED_TOPICS_MAX;
-use crate::topics::{CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, check_name, collision, is_internal, leaders};
+use crate::topics::{
+    CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, check_name, collision, is_internal, leaders,
+};
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: MetadataRequest) -> MetadataResponse {
     let version = call.version;

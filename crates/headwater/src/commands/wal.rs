@@ -126,7 +126,8 @@ fn examine(log: &BlockLog, incarnation: Incarnation, from: WalPosition) -> Resul
         let end = ends.entry((record.stream, record.epoch)).or_insert(record.base);
         if record.base > *end && gap.is_none() {
             let (at, stream, base) = (record.position, record.stream, record.base);
-            gap = Some(format!("DAMAGED at {at}: stream {stream} continues at offset {base} but its log ends at {end}"));
+            gap =
+                Some(format!("DAMAGED at {at}: stream {stream} continues at offset {base} but its log ends at {end}"));
         }
         *end = record.end.max(*end);
         ControlFlow::Continue(())
