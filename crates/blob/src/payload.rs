@@ -3,23 +3,12 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::pace::Pace;
-
 /// What an object will hold: slices in order. Cloning shares them, so a retry costs no copy.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Payload {
     parts: Vec<Bytes>,
     len: u64,
-    pace: Option<Pace>,
 }
-
-impl PartialEq for Payload {
-    fn eq(&self, other: &Self) -> bool {
-        self.parts == other.parts
-    }
-}
-
-impl Eq for Payload {}
 
 impl Payload {
     /// The payload of nothing.
@@ -33,18 +22,6 @@ impl Payload {
             self.len += part.len() as u64;
             self.parts.push(part);
         }
-    }
-
-    /// The same bytes, to be written no faster than `pace`.
-    #[must_use]
-    pub fn paced(mut self, pace: &Pace) -> Self {
-        self.pace = Some(pace.clone());
-        self
-    }
-
-    /// How fast they may be written, if not as fast as can be.
-    pub(crate) fn pace(&self) -> Option<&Pace> {
-        self.pace.as_ref()
     }
 
     /// Bytes in all slices.

@@ -255,9 +255,6 @@ fn write_pieces(file: &File, body: &Payload) -> io::Result<()> {
             filled += count;
             part = &part[count..];
             if filled == DIRECT_PIECE {
-                if let Some(pace) = body.pace() {
-                    std::thread::sleep(pace.take(filled as u64));
-                }
                 file.write_all_at(piece.as_slice(), position)?;
                 position += filled as u64;
                 filled = 0;

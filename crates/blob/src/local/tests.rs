@@ -165,16 +165,3 @@ fn memory_of_a_read_is_used_again_and_what_waits_is_bounded() {
     drop(pool);
     drop(held);
 }
-
-#[tokio::test]
-async fn a_paced_body_takes_its_place_in_time_piece_by_piece() {
-    let directory = tempfile::tempdir_in(".").unwrap();
-    let store = open(directory.path()).await;
-    let time = base::clock::ManualTime::starting_at(0);
-    let pace = crate::Pace::new(base::Clock::from_source(time));
-    pace.set(Some(1000 << 20));
-    let body = Payload::from(vec![7; 4 << 20]);
-    store.put("paced", body.clone().paced(&pace)).await.unwrap();
-    assert_eq!(pace.take(1), std::time::Duration::from_millis(4));
-    assert!(body.same_bytes(&store.get("paced", ReadRange::Whole).await.unwrap()));
-}

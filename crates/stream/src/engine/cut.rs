@@ -25,23 +25,8 @@ pub(crate) struct Cut {
     pub streams: Vec<CutStream>,
     /// Where the WAL stood: everything below is in this cut or an earlier one.
     pub position: WalPosition,
-    /// Payload bytes, and the time in which they gathered.
-    pub bytes: u64,
-    pub gathered: Duration,
     /// Told when the cut is committed.
     pub waiters: Vec<oneshot::Sender<()>>,
-}
-
-/// An upload is never slower than this. Bytes a second.
-const UPLOAD_RATE_MIN: u64 = 64 << 20;
-
-impl Cut {
-    /// The rate at which the upload takes half the time in which its bytes gathered, so that what shares the device with it,
-    /// the WAL above all, is not held up by a burst. `None`: somebody waits for the commit.
-    pub fn upload_rate(&self) -> Option<u64> {
-        let seconds = self.gathered.as_secs_f64().max(1e-3);
-        self.waiters.is_empty().then(|| UPLOAD_RATE_MIN.max((2.0 * self.bytes as f64 / seconds) as u64))
-    }
 }
 
 /// Streams in one cut: well below what one commit may name.
@@ -98,10 +83,9 @@ impl Active {
             }
         }
         streams.sort_unstable_by_key(|s| s.stream.id);
-        let (bytes, gathered) = (self.bytes, self.age().unwrap_or_default());
         self.since = None;
         self.bytes = 0;
-        Cut { streams, position: self.position, bytes, gathered, waiters }
+        Cut { streams, position: self.position, waiters }
     }
 }
 
@@ -171,25 +155,5 @@ pub(crate) async fn tick(engine: Weak<Inner>) {
         if due {
             engine.request_cut(None);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_upload_takes_half_the_time_in_which_its_bytes_gathered_unless_somebody_waits() {
-        let cut = |bytes, seconds, waiters| Cut {
-            streams: Vec::new(),
-            position: WalPosition(0),
-            bytes,
-            gathered: Duration::from_secs(seconds),
-            waiters,
-        };
-        assert_eq!(cut(1 << 30, 4, Vec::new()).upload_rate(), Some(1 << 29));
-        assert_eq!(cut(1 << 30, 3600, Vec::new()).upload_rate(), Some(UPLOAD_RATE_MIN));
-        assert_eq!(cut(0, 0, Vec::new()).upload_rate(), Some(UPLOAD_RATE_MIN));
-        assert_eq!(cut(1 << 30, 4, vec![oneshot::channel().0]).upload_rate(), None);
     }
 }

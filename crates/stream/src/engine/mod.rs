@@ -29,7 +29,7 @@ use std::time::Duration;
 
 use base::memory::{Budget, Charge};
 use base::{Clock, Incarnation, Offset, StreamEpoch, StreamId};
-use blob::{Pace, Store};
+use blob::Store;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use thiserror::Error;
@@ -103,8 +103,6 @@ pub(crate) struct Inner {
     /// Bytes that appends wait for in the log cache.
     pub(crate) wanted: AtomicU64,
     pub(crate) reader: BlockReader,
-    /// How fast uploads are written.
-    pub(crate) pace: Pace,
     pub(crate) active: Mutex<Active>,
     pub(crate) cuts: mpsc::UnboundedSender<cut::Cut>,
     pub(crate) next_object: AtomicU64,
@@ -134,7 +132,6 @@ impl Engine {
             store,
             catalogue,
             writer,
-            pace: Pace::new(clock.clone()),
             active: Mutex::new(Active::new(options.cut_bytes(u64::MAX), clock)),
             cuts,
             next_object: AtomicU64::new(0),
@@ -177,7 +174,6 @@ impl Engine {
                 break;
             }
         }
-        self.inner.pace.set(None);
         self.inner.request_cut(None);
         self.inner.cache.charge(bytes).await
     }

@@ -116,7 +116,7 @@ impl Engine {
                     let (block, own) = (self.inner.options.block_bytes, self.inner.options.stream_object_bytes);
                     let objects = build::objects(streams, self.writer(), block, own);
                     let ids = self.inner.object_ids(objects.len());
-                    let objects = crate::upload::put_all(&self.inner, ids, objects, None);
+                    let objects = crate::upload::put_all(&self.inner, ids, objects);
                     uploads.push_back(async move { (objects.await, position) });
                 }
                 Some((objects, position)) = uploads.next() => {

@@ -4,10 +4,6 @@
 //! everything below it (I-4). Upload first, commit second (I-5): an object that no commit names yet carries a sequence
 //! at or above the `upload_floor` of every commit so far, and a commit that names one below the floor is refused.
 //!
-//! Uploads are paced: one takes half the time in which its bytes gathered, so that a burst of writes does not hold up the
-//! WAL on a device that both use. They run as fast as can be as soon as the next cut is there before the last one is
-//! written, somebody waits for a commit, or producers wait for room.
-//!
 //! Failures: a store that does not answer is asked again for ever (the log cache fills, producers wait, nobody fails);
 //! a lost commit reply is answered by repeating the same commit, which the catalogue knows by its sequence; a commit
 //! refused because this registration was fenced stops the engine.
@@ -19,7 +15,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use base::{Incarnation, ObjectId, WalPosition};
-use blob::{Pace, Payload, Purpose};
+use blob::Purpose;
 use futures::stream::FuturesOrdered;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc;
@@ -45,14 +41,11 @@ pub(crate) async fn run(engine: Weak<Inner>, mut cuts: mpsc::UnboundedReceiver<C
         tokio::select! {
             cut = cuts.recv(), if uploads.len() < uploads_max => {
                 let (Some(cut), Some(engine)) = (cut, engine.upgrade()) else { return };
-                // An upload that the next cut overtakes was too slow, and whoever waits for room should not.
-                let hurry = !uploads.is_empty() || engine.wanted.load(Ordering::Acquire) > 0;
-                engine.pace.set(cut.upload_rate().filter(|_| !hurry));
                 // Sequences are taken here, in cut order, so that the floor rises with the commits.
                 let objects = build_cut(&engine, &cut);
                 let ids = engine.object_ids(objects.len());
                 uploads.push_back(base::task::spawn("upload", async move {
-                    let objects = put_all(&engine, ids, objects, Some(&engine.pace)).await;
+                    let objects = put_all(&engine, ids, objects).await;
                     (engine, cut, objects)
                 }));
             }
@@ -89,20 +82,15 @@ pub(crate) async fn put_all(
     engine: &Inner,
     ids: Vec<ObjectId>,
     objects: Vec<BuiltObject>,
-    pace: Option<&Pace>,
 ) -> Result<Vec<NewObject>, Arc<str>> {
-    let puts = ids.into_iter().zip(objects).map(|(id, object)| put(engine, id, object, pace));
+    let puts = ids.into_iter().zip(objects).map(|(id, object)| put(engine, id, object));
     futures::stream::iter(puts).buffered(PUTS_MAX).try_collect().await
 }
 
-async fn put(engine: &Inner, id: ObjectId, object: BuiltObject, pace: Option<&Pace>) -> Result<NewObject, Arc<str>> {
-    let mut payload = Payload::from(object.payload.clone());
-    if let Some(pace) = pace {
-        payload = payload.paced(pace);
-    }
+async fn put(engine: &Inner, id: ObjectId, object: BuiltObject) -> Result<NewObject, Arc<str>> {
     let mut pause = RETRY_MIN;
     // The same bytes under the same name: a repeated put changes nothing.
-    while let Err(error) = engine.store.put(Purpose::Upload, &id.key(), payload.clone()).await {
+    while let Err(error) = engine.store.put(Purpose::Upload, &id.key(), object.payload.clone()).await {
         tracing::warn!(object = %id, %error, "upload failed and is tried again; producers slow down when the log cache is full");
         if engine.has_failed() {
             return Err("the engine has failed".into());
