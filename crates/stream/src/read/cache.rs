@@ -187,7 +187,8 @@ impl BlockCache {
         // What comes over a network is there twice until it has been cut into blocks.
         let copies = if self.store.is_remote() { 2 } else { 1 };
         let _charge = self.cold.charge(copies * lengths.iter().map(|length| u64::from(*length)).sum::<u64>()).await;
-        // Each block in memory of its own: the cache then holds what it weighs, whichever of them stay.
+        // Each block in memory of its own: the cache then holds what it weighs, whichever of them stay. (A directory store
+        // reads into whole pages and used buffers: up to an eighth and two pages more.)
         let mut parts =
             self.store.get_parts(Purpose::Read, &run.object.key(), start, &lengths).await.map(Vec::into_iter);
         for (row, waiting) in run.blocks {
