@@ -1,25 +1,38 @@
 //! Byte budgets: memory is charged when it is taken and released when the last holder lets go (I-10).
 
+use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::Notify;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
-/// A bounded number of bytes shared by many holders.
+/// A bounded number of bytes shared by many holders. Who waits for room gets it in the order of asking: a large charge
+/// is not passed by for ever by small ones.
 #[derive(Clone, Debug)]
 pub struct Budget(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     limit: u64,
-    used: AtomicU64,
-    released: Notify,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    used: u64,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    bytes: u64,
+    granted: oneshot::Sender<Charge>,
 }
 
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: u64) -> Self {
-        Self(Arc::new(Inner { limit, used: AtomicU64::new(0), released: Notify::new() }))
+        Self(Arc::new(Inner { limit, state: Mutex::default() }))
     }
 
     /// The most that may be charged at once.
@@ -29,41 +42,87 @@ impl Budget {
 
     /// Bytes charged now.
     pub fn used(&self) -> u64 {
-        self.0.used.load(Ordering::Acquire)
+        self.0.state.lock().used
     }
 
-    /// Charges `bytes` if they fit. A charge larger than the whole limit is granted when nothing else is charged, so
-    /// that one oversized request cannot wait for ever.
+    /// Charges `bytes` if they fit and nobody waits. A charge larger than the whole limit is granted when nothing else is
+    /// charged, so that one oversized request cannot wait for ever.
     pub fn try_charge(&self, bytes: u64) -> Option<Charge> {
-        let mut used = self.0.used.load(Ordering::Acquire);
-        loop {
-            if used != 0 && used.saturating_add(bytes) > self.0.limit {
-                return None;
-            }
-            match self.0.used.compare_exchange_weak(used, used + bytes, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Some(Charge { budget: self.0.clone(), bytes }),
-                Err(now) => used = now,
-            }
-        }
+        let mut state = self.0.state.lock();
+        (state.waiting.is_empty() && self.0.fits(&state, bytes)).then(|| self.0.take(&mut state, bytes))
     }
 
     /// Charges `bytes`, waiting until they fit.
     pub async fn charge(&self, bytes: u64) -> Charge {
         loop {
-            let released = self.0.released.notified();
-            tokio::pin!(released);
-            released.as_mut().enable();
-            if let Some(charge) = self.try_charge(bytes) {
+            let granted = {
+                let mut state = self.0.state.lock();
+                if state.waiting.is_empty() && self.0.fits(&state, bytes) {
+                    return self.0.take(&mut state, bytes);
+                }
+                let (sender, receiver) = oneshot::channel();
+                state.waiting.push_back(Waiting { bytes, granted: sender });
+                receiver
+            };
+            let mut place = Place { budget: &self.0, granted };
+            // The sender is dropped only after the receiver was closed, which is when this future is dropped.
+            if let Ok(charge) = (&mut place.granted).await {
                 return charge;
             }
-            released.await;
         }
     }
 
     /// Charges `bytes` even past the limit; for memory that already exists and must be accounted for.
     pub fn force_charge(&self, bytes: u64) -> Charge {
-        self.0.used.fetch_add(bytes, Ordering::AcqRel);
-        Charge { budget: self.0.clone(), bytes }
+        let mut state = self.0.state.lock();
+        self.0.take(&mut state, bytes)
+    }
+}
+
+impl Inner {
+    fn fits(&self, state: &State, bytes: u64) -> bool {
+        state.used == 0 || state.used.saturating_add(bytes) <= self.limit
+    }
+
+    fn take(self: &Arc<Self>, state: &mut State, bytes: u64) -> Charge {
+        state.used += bytes;
+        Charge { budget: self.clone(), bytes }
+    }
+
+    /// Gives bytes back and lets in who has waited longest and now fits.
+    fn release(self: &Arc<Self>, bytes: u64) {
+        let mut granted = Vec::new();
+        {
+            let mut state = self.state.lock();
+            state.used -= bytes;
+            while let Some(first) = state.waiting.front() {
+                let gone = first.granted.is_closed();
+                if !gone && !self.fits(&state, first.bytes) {
+                    break;
+                }
+                let Some(first) = state.waiting.pop_front() else { break };
+                if !gone {
+                    granted.push((first.granted, self.take(&mut state, first.bytes)));
+                }
+            }
+        }
+        for (sender, charge) in granted {
+            // Who has gone meanwhile gives the charge back by dropping it.
+            drop(sender.send(charge));
+        }
+    }
+}
+
+/// A place in the queue; leaving it lets the next one have a look.
+struct Place<'a> {
+    budget: &'a Arc<Inner>,
+    granted: oneshot::Receiver<Charge>,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.granted.close();
+        self.budget.release(0);
     }
 }
 
@@ -83,8 +142,7 @@ impl Charge {
 
 impl Drop for Charge {
     fn drop(&mut self) {
-        self.budget.used.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.budget.released.notify_waiters();
+        self.budget.release(self.bytes);
     }
 }
 
@@ -112,5 +170,43 @@ mod tests {
         assert!(budget.try_charge(1).is_none());
         drop(big);
         assert_eq!(budget.used(), 0);
+    }
+
+    /// Polls once.
+    fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> std::task::Poll<F::Output> {
+        future.poll(&mut std::task::Context::from_waker(std::task::Waker::noop()))
+    }
+
+    #[test]
+    fn room_is_given_in_the_order_of_asking() {
+        let budget = Budget::new(10);
+        let first = budget.try_charge(6).unwrap();
+        let mut large = Box::pin(budget.charge(10));
+        let mut small = Box::pin(budget.charge(1));
+        assert!(poll(large.as_mut()).is_pending());
+        assert!(poll(small.as_mut()).is_pending(), "a small charge waits behind a large one");
+        assert!(budget.try_charge(1).is_none(), "nobody goes past those who wait");
+        drop(first);
+        let std::task::Poll::Ready(charge) = poll(large.as_mut()) else { panic!("the first has its turn") };
+        assert!(poll(small.as_mut()).is_pending());
+        drop(charge);
+        assert!(poll(small.as_mut()).is_ready());
+    }
+
+    #[test]
+    fn who_stops_waiting_holds_up_nobody_and_keeps_nothing() {
+        let budget = Budget::new(10);
+        let held = budget.try_charge(6).unwrap();
+        let mut large = Box::pin(budget.charge(10));
+        let mut small = Box::pin(budget.charge(4));
+        assert!(poll(large.as_mut()).is_pending() && poll(small.as_mut()).is_pending());
+        drop(large);
+        let std::task::Poll::Ready(charge) = poll(small.as_mut()) else { panic!("the large one has gone") };
+        // Granted and gone before it was noticed.
+        let mut late = Box::pin(budget.charge(8));
+        assert!(poll(late.as_mut()).is_pending());
+        drop(held);
+        drop(late);
+        assert_eq!(budget.used(), charge.bytes());
     }
 }

@@ -20,6 +20,8 @@ pub(crate) struct Call {
     pub(crate) version: i16,
     pub(crate) correlation_id: i32,
     pub(crate) client_id: Option<Str>,
+    /// Bytes of the whole request, which every slice of it keeps in memory.
+    pub(crate) frame_bytes: usize,
     pub(crate) peer: Arc<Peer>,
 }
 
@@ -73,6 +75,7 @@ pub(crate) enum Head {
 impl Call {
     /// Reads the header; the body is left in `reader`.
     pub(crate) fn read(reader: &mut Reader, peer: &Arc<Peer>) -> Result<Head, Refusal> {
+        let frame_bytes = reader.remaining();
         let newer = newer_api_versions(&mut reader.clone()).map_err(HeaderError::from)?;
         if let Some(correlation_id) = newer {
             return Ok(Head::NewerApiVersions { correlation_id });
@@ -83,7 +86,7 @@ impl Call {
             return Err(Refusal::Unsupported { api, version });
         }
         let (correlation_id, client_id) = (header.correlation_id, header.client_id);
-        Ok(Head::Call(Self { api, version, correlation_id, client_id, peer: peer.clone() }))
+        Ok(Head::Call(Self { api, version, correlation_id, client_id, frame_bytes, peer: peer.clone() }))
     }
 
     /// Reads the body.

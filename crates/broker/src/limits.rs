@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 /// Frames below this size are copied out of the read buffer, so that a small record kept in the log cache never pins a
-/// large buffer; larger ones are slices of it.
+/// large buffer; larger ones are slices of it, ...
 pub const FRAME_COPIED_BYTES_MAX: usize = 4 * 1024;
+
+/// ... if they are at least one part in so many of it.
+pub const FRAME_SHARE_MIN: usize = 4;
 
 /// The read buffer of a connection that was idle.
 pub const READ_CHUNK_BYTES_MIN: usize = 8 * 1024;

@@ -25,7 +25,8 @@ pub fn run(input: &Bytes) {
     }
 }
 
-fn everything(bytes: &Bytes) {
+/// One pass over the bytes as they are.
+pub fn everything(bytes: &Bytes) {
     let now = TimestampMs(1_700_000_005_000);
     let config = ValidationConfig { decompressed_bytes_max: LIMIT, ..ValidationConfig::default() };
     if let Ok(valid) = validate(bytes, &config, now) {
@@ -53,7 +54,7 @@ fn everything(bytes: &Bytes) {
 }
 
 /// With the right checksum in the first batch or message.
-fn resealed(bytes: &[u8]) -> Option<Vec<u8>> {
+pub fn resealed(bytes: &[u8]) -> Option<Vec<u8>> {
     let length = u32::from_be_bytes(*bytes.get(8..)?.first_chunk()?) as usize;
     let end = length.saturating_add(12).min(bytes.len());
     let mut bytes = bytes.to_vec();

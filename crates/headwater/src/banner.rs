@@ -1,6 +1,8 @@
 //! What a started broker says: at most ten lines.
 
+use std::ffi::OsStr;
 use std::io::Write;
+use std::path::Path;
 
 /// What the banner shows.
 pub struct Banner<'a> {
@@ -41,27 +43,55 @@ pub fn print(banner: &Banner<'_>) -> std::io::Result<()> {
     out.flush()
 }
 
-/// How to call this program from a shell: by its name where that finds it, else by its path.
+/// How to call this program from a shell.
 fn program() -> String {
-    const NAME: &str = "headwater";
-    let Ok(own) = std::env::current_exe() else { return NAME.to_owned() };
-    let found = std::env::var_os("PATH")
+    let own = std::env::current_exe().unwrap_or_else(|_| NAME.into());
+    call(&own, std::env::var_os("PATH").as_deref(), std::env::current_dir().ok().as_deref())
+}
+
+const NAME: &str = "headwater";
+
+/// By its name where that finds it, else by its path.
+fn call(own: &Path, path: Option<&OsStr>, here: Option<&Path>) -> String {
+    let found = path
         .iter()
         .flat_map(std::env::split_paths)
         .map(|directory| directory.join(NAME))
         .find(|candidate| candidate.is_file())
         .and_then(|candidate| candidate.canonicalize().ok());
-    if found.as_ref() == Some(&own) {
+    if own == Path::new(NAME) || found.as_deref() == Some(own) {
         return NAME.to_owned();
     }
-    let here = std::env::current_dir().ok();
-    let path = match here.and_then(|here| own.strip_prefix(here).map(std::path::Path::to_path_buf).ok()) {
-        Some(below) => std::path::Path::new(".").join(below),
-        None => own,
+    let path = match here.and_then(|here| own.strip_prefix(here).ok()) {
+        Some(below) => Path::new(".").join(below),
+        None => own.to_owned(),
     };
     let path = path.display().to_string();
     if path.contains(|c: char| !(c.is_ascii_alphanumeric() || "/._-+".contains(c))) {
         return format!("'{}'", path.replace('\'', r"'\''"));
     }
     path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_to_paste_finds_this_program() {
+        let directory = tempfile::tempdir().unwrap();
+        let bin = directory.path().canonicalize().unwrap();
+        let own = bin.join(NAME);
+        std::fs::write(&own, b"").unwrap();
+        let elsewhere = tempfile::tempdir().unwrap();
+        std::fs::write(elsewhere.path().join(NAME), b"another").unwrap();
+        let list = |directories: &[&Path]| std::env::join_paths(directories).unwrap();
+
+        assert_eq!(call(&own, Some(&list(&[Path::new("/none"), &bin])), None), NAME);
+        let full = own.display().to_string();
+        let other_first = list(&[elsewhere.path(), &bin]);
+        assert_eq!(call(&own, Some(&other_first), None), full, "the name would start another program");
+        assert_eq!(call(&own, None, Some(&bin)), "./headwater");
+        assert_eq!(call(Path::new("/a b/it's"), None, None), r"'/a b/it'\''s'");
+    }
 }

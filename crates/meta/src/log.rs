@@ -49,8 +49,10 @@ pub(crate) struct Loaded {
     pub(crate) tail: Tail,
 }
 
-/// Entries read at once by whoever follows a long log.
+/// Entries read at once by whoever follows a long log, ...
 const READ_AHEAD_MAX: u64 = 32;
+/// ... and fewer when they are large: bytes of as many as the largest so far.
+const READ_AHEAD_BYTES_MAX: u64 = 64 << 20;
 
 /// The log in one store.
 #[derive(Clone, Debug)]
@@ -127,7 +129,7 @@ impl Log {
         let first = image.next_sequence;
         let mut tail = Tail::default();
         // Few at first, for most logs have a short tail; then more at once, for a long one would take a round trip each.
-        let mut count = 1;
+        let (mut count, mut largest) = (1, 1);
         let outcome = loop {
             match self.follow_some(&mut image, count).await {
                 Ok(read) => {
@@ -136,7 +138,8 @@ impl Log {
                     if (read.len() as u64) < count {
                         break Ok(());
                     }
-                    count = (count * 2).min(READ_AHEAD_MAX);
+                    largest = read.into_iter().fold(largest, u64::max);
+                    count = (count * 2).min(READ_AHEAD_MAX).min(READ_AHEAD_BYTES_MAX / largest).max(1);
                 }
                 Err(error) => break Err(error),
             }

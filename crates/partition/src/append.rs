@@ -1,7 +1,7 @@
 //! Appending: from a request's bytes to an acknowledgement.
 //!
 //! ```text
-//! reserve memory ─► validate ─► [ lock: producer check ─► offsets ─► stamp ─► queue to the WAL ] ─► … ─► Durable
+//! validate ─► [ lock: producer check ─► offsets ─► stamp ─► queue to the WAL ] ─► … ─► Durable
 //! ```
 //!
 //! [`Partition::append`] returns once the batch is queued, so that a connection that pipelines keeps its order by calling
@@ -16,7 +16,7 @@ use std::task::{Context, Poll};
 use base::{Offset, OffsetRange, StreamEpoch, TimestampMs};
 use bytes::Bytes;
 use records::{BatchHeader, TimestampType, Validated, check_produce_version, validate};
-use stream::{Fragments, NewEntry};
+use stream::{Fragments, NewEntry, Room};
 
 use crate::epochs::check_current;
 use crate::error::{AppendError, PartitionError};
@@ -65,19 +65,28 @@ pub struct Appended {
 }
 
 impl Partition {
-    /// Appends a request's records.
+    /// Waits until a request of `bytes` fits into the log cache. Comes before any work on it, so that a full cache costs no
+    /// CPU.
+    pub async fn reserve(&self, bytes: usize) -> Room {
+        self.shared.engine.reserve(bytes as u64).await
+    }
+
+    /// Appends a request's records, which are slices of the buffer that `room` was reserved for.
     ///
     /// # Errors
     /// [`AppendError`]; nothing was then appended.
-    pub async fn append(self: &Arc<Self>, records: Bytes, options: AppendOptions) -> Result<Appended, AppendError> {
+    pub async fn append(
+        self: &Arc<Self>,
+        records: Bytes,
+        room: &Room,
+        options: AppendOptions,
+    ) -> Result<Appended, AppendError> {
         self.check_open()?;
         check_current(options.leader_epoch, self.leader_epoch())?;
         if let Some(version) = options.produce_version {
             check_produce_version(&records, version)?;
         }
         let now = self.shared.clock.now();
-        // Waiting for memory comes before the work, so that a full cache costs no CPU.
-        let charge = self.shared.engine.reserve(records.len() as u64).await;
         let validated = {
             let config = self.topic.config();
             validate(&records, &config.validation(self.shared.options.validation), now)?
@@ -94,14 +103,16 @@ impl Partition {
         if header.has_producer() || self.load_wanted.load(Ordering::Acquire) {
             self.ready().await?;
         }
-        self.enqueue(validated, charge, options.origin, now)
+        // A batch that was rebuilt is no slice of the request.
+        let room = (!validated.converted).then(|| room.clone());
+        self.enqueue(validated, room, options.origin, now)
     }
 
     /// The part under the lock: order is decided here.
     fn enqueue(
         self: &Arc<Self>,
         validated: Validated,
-        charge: base::memory::Charge,
+        room: Option<Room>,
         origin: Origin,
         now: TimestampMs,
     ) -> Result<Appended, AppendError> {
@@ -148,7 +159,7 @@ impl Partition {
             // What was promised to nobody may or may not be in the log: only the next owner can tell.
             Err(_) => partition.close_as_moved(),
         });
-        self.stream.append(NewEntry { range: OffsetRange::new(base, end), max_timestamp, payload, charge, done });
+        self.stream.append(NewEntry { range: OffsetRange::new(base, end), max_timestamp, payload, room, done });
         drop(state);
         Ok(Appended {
             base_offset: base,

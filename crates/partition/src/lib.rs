@@ -45,4 +45,5 @@ pub use producers::Origin;
 pub use read::{AbortedTransaction, Isolation, ReadRequest, ReadResult};
 pub use registry::Partitions;
 pub use signals::Watcher;
+pub use stream::Room;
 pub use topic::Topic;

@@ -147,8 +147,13 @@ fn now() -> i64 {
     Clock::system().now().0
 }
 
+async fn append(partition: &Arc<Partition>, records: Bytes, options: AppendOptions) -> Result<Appended, AppendError> {
+    let room = partition.reserve(records.len()).await;
+    partition.append(records, &room, options).await
+}
+
 async fn produce(partition: &Arc<Partition>, records: Bytes) -> Result<Appended, AppendError> {
-    let mut appended = partition.append(records, AppendOptions::produce(9)).await?;
+    let mut appended = append(partition, records, AppendOptions::produce(9)).await?;
     (&mut appended.durable).await?;
     Ok(appended)
 }
@@ -214,9 +219,9 @@ async fn records_come_back_at_their_offsets_before_and_after_a_restart() {
         .map(|epoch| reopened.offset_for_leader_epoch(epoch, -1).unwrap().end);
     assert_eq!(ends, [3, 4]);
     let stale = AppendOptions { leader_epoch: log.leader_epoch().0, ..AppendOptions::produce(9) };
-    assert_eq!(reopened.append(batch(&["x"], now(), None), stale).await.unwrap_err().code(), 74);
+    assert_eq!(append(&reopened, batch(&["x"], now(), None), stale).await.unwrap_err().code(), 74);
     // The first process is fenced: what it still tries is never acknowledged.
-    let late = log.append(batch(&["x"], now(), None), AppendOptions::produce(9)).await;
+    let late = append(&log, batch(&["x"], now(), None), AppendOptions::produce(9)).await;
     match late {
         Ok(appended) => {
             let outcome = tokio::time::timeout(Duration::from_secs(30), appended.durable).await;
@@ -274,8 +279,8 @@ async fn concurrent_producers_each_keep_their_order_and_a_pipelined_duplicate_wa
             for sequence in 0..BATCHES {
                 let value = format!("{id}/{sequence}");
                 let records = batch(&[&value], now(), Some((id, 0, sequence)));
-                let original = log.append(records.clone(), AppendOptions::produce(9)).await.unwrap();
-                let copy = log.append(records, AppendOptions::produce(9)).await.unwrap();
+                let original = append(&log, records.clone(), AppendOptions::produce(9)).await.unwrap();
+                let copy = append(&log, records, AppendOptions::produce(9)).await.unwrap();
                 assert!(!original.duplicate && copy.duplicate);
                 assert_eq!(original.base_offset, copy.base_offset);
                 let offset = copy.base_offset;
@@ -372,7 +377,7 @@ async fn settings_apply_at_once_and_refusals_carry_kafkas_codes() {
     *corrupt.last_mut().unwrap() ^= 1;
     assert_eq!(produce(&log, corrupt.into()).await.unwrap_err().code(), 2);
     let options = AppendOptions { leader_epoch: log.leader_epoch().0 + 1, ..AppendOptions::produce(9) };
-    assert_eq!(log.append(batch(&["d"], now(), None), options).await.unwrap_err().code(), 75);
+    assert_eq!(append(&log, batch(&["d"], now(), None), options).await.unwrap_err().code(), 75);
     assert_eq!(broker.partitions.get("t", 9).unwrap_err().code(), 3);
     assert_eq!(broker.partitions.get_by_id(Uuid::from_u128(8), 0).unwrap_err().code(), 100);
 }

@@ -25,6 +25,11 @@ const POOL_BYTES_MAX: usize = 16 << 20;
 /// A buffer may be larger than what is read into it by one part in this many, so that it serves reads of about its size.
 const SLACK: usize = 8;
 
+/// The most memory that a part of `bytes` read from a directory store may hold.
+pub fn padded(bytes: usize) -> usize {
+    bytes + bytes / SLACK + 2 * PAGE
+}
+
 /// Buffers waiting to be used again, the one that waits longest first.
 #[derive(Debug, Default)]
 pub(super) struct BufferPool(Mutex<Idle>);

@@ -34,6 +34,7 @@ use crate::payload::Payload;
 use crate::range::resolve_range;
 
 use direct::BufferPool;
+pub use direct::padded;
 use scratch::Scratch;
 use write::Writer;
 

@@ -146,6 +146,14 @@ async fn parts_read_past_the_cache_are_what_was_written_however_they_are_cut() {
 }
 
 #[test]
+fn a_file_system_that_refuses_the_read_itself_is_read_through_its_cache() {
+    let file = tempfile::tempfile_in(".").unwrap();
+    // No file system reads at such a place; the kernel says the same as for one that wants another alignment.
+    let refused = direct::read_parts(&file, &Arc::default(), 1 << 63, &[5000]).unwrap();
+    assert!(refused.is_none());
+}
+
+#[test]
 fn memory_of_a_read_is_used_again_and_what_waits_is_bounded() {
     let mut file = tempfile::tempfile_in(".").unwrap();
     io::Write::write_all(&mut file, &vec![7; 2 << 20]).unwrap();

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use partition::{AppendError, AppendOptions, Appended};
+use partition::{AppendError, AppendOptions, Appended, Partition, Room};
 use wire::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
@@ -58,9 +58,12 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
     let acks = request.acks;
     let refused = refuse(&request);
     let mut topics = Vec::with_capacity(request.topics().len());
+    let mut memory = Memory { frame_bytes: call.frame_bytes, room: None };
     for topic in request.topics() {
-        topics.push(append_topic(&core, call.version, &request, topic, refused).await);
+        topics.push(append_topic(&core, call.version, &request, &mut memory, topic, refused).await);
     }
+    // What was appended holds it on; what was refused or copied does not.
+    drop(memory);
     if acks == 0 {
         let failed = topics.iter().flat_map(|topic| &topic.parts).find(|part| part.response.error_code != 0);
         return ready(failed.map_or(Reply::Nothing, |part| {
@@ -99,10 +102,26 @@ fn refuse(request: &ProduceView) -> Option<(ErrorCode, &'static str)> {
     (!valid).then_some((ErrorCode::InvalidRequiredAcks, "acks must be -1 (all), 0 or 1"))
 }
 
+/// The request's room in the log cache, taken when the first batch is about to be appended.
+struct Memory {
+    frame_bytes: usize,
+    room: Option<Room>,
+}
+
+impl Memory {
+    async fn room(&mut self, partition: &Partition) -> &Room {
+        match &mut self.room {
+            Some(room) => room,
+            none => none.insert(partition.reserve(self.frame_bytes).await),
+        }
+    }
+}
+
 async fn append_topic(
     core: &Core,
     version: i16,
     request: &ProduceView,
+    memory: &mut Memory,
     topic: &ProduceTopic,
     refused: Option<(ErrorCode, &'static str)>,
 ) -> Topic {
@@ -115,7 +134,7 @@ async fn append_topic(
             None => {
                 let records = request.records_of(partition).unwrap_or_default();
                 let id = if version >= 13 { topic.topic_id } else { base::Uuid::nil() };
-                append_partition(core, version, (id, &topic.name), index, records).await
+                append_partition(core, version, memory, (id, &topic.name), index, records).await
             }
         };
         parts.push(part);
@@ -128,6 +147,7 @@ async fn append_topic(
 async fn append_partition(
     core: &Core,
     version: i16,
+    memory: &mut Memory,
     (id, name): (base::Uuid, &str),
     index: i32,
     records: Bytes,
@@ -144,7 +164,8 @@ async fn append_partition(
         return failed(index, code(ErrorCode::InvalidTopicException), Some(why));
     }
     let metrics = core.topic_metrics(partition.topic().name());
-    match partition.append(records, AppendOptions::produce(version)).await {
+    let room = memory.room(&partition).await;
+    match partition.append(records, room, AppendOptions::produce(version)).await {
         Ok(appended) => {
             metrics.record_produce(appended.last_offset.0 - appended.base_offset.0 + 1, bytes);
             appended_part(index, appended)

@@ -4,13 +4,14 @@
 //! frame   | size: i32 | size bytes |
 //! ```
 //!
-//! A frame of [`FRAME_COPIED_BYTES_MAX`] or more is a slice of the read buffer; a smaller one is copied, so that the
-//! buffer stays unshared and is used again. A frame larger than the buffer gets a buffer of exactly its size, which is
-//! read into directly. An idle connection holds no buffer at all.
+//! A frame is a slice of the read buffer; a small one, or one that is a small part of the buffer, is copied, so that
+//! the buffer stays unshared and is used again, and a frame that is kept never keeps much more than itself. A frame
+//! larger than the buffer gets a buffer of exactly its size, which is read into directly. An idle connection holds no
+//! buffer at all.
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use crate::limits::{FRAME_COPIED_BYTES_MAX, READ_CHUNK_BYTES_MAX, READ_CHUNK_BYTES_MIN};
+use crate::limits::{FRAME_COPIED_BYTES_MAX, FRAME_SHARE_MIN, READ_CHUNK_BYTES_MAX, READ_CHUNK_BYTES_MIN};
 
 const SIZE_BYTES: usize = 4;
 
@@ -32,11 +33,13 @@ pub(crate) enum Next {
 pub(crate) struct Inbox {
     buffer: BytesMut,
     chunk: usize,
+    /// Size of the memory that `buffer` is a part of.
+    allocated: usize,
 }
 
 impl Inbox {
     pub(crate) fn new() -> Self {
-        Self { buffer: BytesMut::new(), chunk: READ_CHUNK_BYTES_MIN }
+        Self { buffer: BytesMut::new(), chunk: READ_CHUNK_BYTES_MIN, allocated: 0 }
     }
 
     /// The bytes received and not cut yet.
@@ -70,7 +73,7 @@ impl Inbox {
     /// Takes the complete frame that [`Self::peek`] found.
     pub(crate) fn take(&mut self, size: usize) -> Bytes {
         self.buffer.advance(SIZE_BYTES);
-        if size < FRAME_COPIED_BYTES_MAX {
+        if size < FRAME_COPIED_BYTES_MAX || size < self.allocated / FRAME_SHARE_MIN {
             let frame = Bytes::copy_from_slice(&self.buffer[..size]);
             self.buffer.advance(size);
             frame
@@ -85,6 +88,7 @@ impl Inbox {
         let spare = self.buffer.capacity() - self.buffer.len();
         if missing > spare || spare == 0 {
             self.buffer.reserve(missing.max(self.chunk));
+            self.allocated = self.buffer.capacity();
         }
         &mut self.buffer
     }
@@ -156,6 +160,21 @@ mod tests {
         let before = inbox.buffer.as_ptr();
         let frame = inbox.take(2);
         assert_ne!(frame.as_ptr(), before.wrapping_add(4));
+    }
+
+    #[test]
+    fn a_frame_keeps_no_more_than_four_times_its_size() {
+        let mut inbox = Inbox::new();
+        inbox.chunk = READ_CHUNK_BYTES_MAX;
+        for (size, copied) in [(READ_CHUNK_BYTES_MAX / 4 - 1, true), (READ_CHUNK_BYTES_MAX / 4, false)] {
+            inbox.rest();
+            let room = inbox.room(None);
+            room.put_u32(size as u32);
+            room.put_bytes(7, size + 1000);
+            let place = inbox.buffer.as_ptr().wrapping_add(SIZE_BYTES);
+            assert_eq!(inbox.take(size).as_ptr() != place, copied, "{size} bytes");
+            inbox.buffer.clear();
+        }
     }
 
     #[test]

@@ -132,7 +132,8 @@ impl Log for PartitionLog {
     fn append(&self, batch: Bytes) -> BoxFuture<'_, Result<Appended, LogError>> {
         async move {
             let options = AppendOptions::coordinator(self.partition.leader_epoch());
-            let appended = self.partition.append(batch, options).await?;
+            let room = self.partition.reserve(batch.len()).await;
+            let appended = self.partition.append(batch, &room, options).await?;
             let durable = appended.durable.map(|outcome| outcome.map_err(LogError::from)).boxed();
             Ok(Appended { base: appended.base_offset, durable })
         }

@@ -1,6 +1,6 @@
 //! The engine: one broker's streams over one write-ahead log, one store and one catalogue.
 //!
-//! Life of an append: [`Engine::reserve`] waits for room in the log cache → [`Stream::append`] queues the entry to the
+//! Life of an append: [`Engine::reserve`] waits for [`room`] in the log cache → [`Stream::append`] queues the entry to the
 //! WAL, in the order of the caller's lock → the WAL syncs a group and sees its fence page unwritten → the completion
 //! thread ([`sink`]) moves the entry into its stream's [`tail`], advances the stream's durable end and calls back. When
 //! enough has gathered, a [`cut`] hands ranges of the tails, with their checkpoints, to the uploader
@@ -16,6 +16,7 @@
 pub(crate) mod cut;
 mod options;
 mod recovery;
+mod room;
 mod sink;
 mod stream;
 pub(crate) mod tail;
@@ -27,7 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use base::memory::{Budget, Charge};
+use base::memory::Budget;
 use base::{Clock, Incarnation, Offset, StreamEpoch, StreamId};
 use blob::Store;
 use bytes::Bytes;
@@ -42,6 +43,7 @@ use crate::wal::Wal;
 
 pub use options::EngineOptions;
 pub use recovery::{RecoverError, Recovered};
+pub use room::Room;
 pub use sink::EngineSink;
 pub use sink::Pending;
 pub use stream::{Done, Extents, Fenced, FetchError, Fetched, NewEntry, Stream, TrimError};
@@ -158,24 +160,24 @@ impl Engine {
         *self.inner.wal.write() = Some(Arc::new(wal));
     }
 
-    /// Waits until `bytes` fit into the log cache: a full cache slows producers, it never fails them. Call it before
-    /// taking a lock that appends or checkpoints take.
-    pub async fn reserve(&self, bytes: u64) -> Charge {
+    /// Waits until a buffer of `bytes` fits into the log cache: a full cache slows producers, it never fails them. Call it
+    /// before taking a lock that appends or checkpoints take, once for all entries that are slices of the buffer.
+    pub async fn reserve(&self, bytes: u64) -> Room {
         if let Some(charge) = self.inner.cache.try_charge(bytes) {
-            return charge;
+            return Room::new(charge);
         }
         // From here on commits make room for it; what is committed already makes room now.
         let _wanted = Wanted::new(&self.inner, bytes);
         loop {
             if let Some(charge) = self.inner.cache.try_charge(bytes) {
-                return charge;
+                return Room::new(charge);
             }
             if !self.inner.evict_one() {
                 break;
             }
         }
         self.inner.request_cut(None);
-        self.inner.cache.charge(bytes).await
+        Room::new(self.inner.cache.charge(bytes).await)
     }
 
     /// Opens a stream that this broker owns at `epoch`. No I/O. A second open of the same tenure returns the same stream.

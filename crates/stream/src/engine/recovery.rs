@@ -15,7 +15,7 @@ use futures::stream::FuturesOrdered;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use super::Engine;
+use super::{Engine, Room};
 use crate::Fragments;
 use crate::catalogue::{COMMIT_ITEMS_MAX, Catalogue};
 use crate::upload::build::{self, UploadEntry, UploadStream};
@@ -25,7 +25,8 @@ use crate::wal::{BlockLog, ReplayEnd, ReplayedRecord, WalError};
 /// records.
 const CHUNK_BYTES: u64 = 64 * 1024 * 1024;
 const CHUNK_RECORDS: usize = COMMIT_ITEMS_MAX / 4;
-/// Chunks that are uploaded at once. With the one that is read and the one that is queued they bound what a recovery holds.
+/// Chunks that are uploaded at once. A chunk is charged to the log cache from when it is whole until it is committed; the
+/// one that is gathered, and the segment that it is read from, are all that a recovery holds beside.
 const UPLOADS_MAX: usize = 2;
 /// Chunks between the replaying thread and the uploads.
 const CHUNKS_QUEUED: usize = 1;
@@ -78,15 +79,20 @@ impl Engine {
         from: WalPosition,
     ) -> Result<Recovered, RecoverError> {
         let log = log.clone();
-        let (chunks, mut queue) = mpsc::channel::<(Vec<ReplayedRecord>, WalPosition)>(CHUNKS_QUEUED);
+        let (chunks, mut queue) = mpsc::channel::<(Vec<ReplayedRecord>, WalPosition, Room)>(CHUNKS_QUEUED);
+        let engine = self.clone();
         let replay = base::task::spawn_blocking("wal-replay", move || -> Result<ReplayEnd, WalError> {
             log.fence(incarnation)?;
             let (mut chunk, mut start) = (Vec::new(), from);
+            let room = |start: WalPosition, end: WalPosition| {
+                futures::executor::block_on(engine.reserve(end.0.saturating_sub(start.0)))
+            };
             let end = log.replay(incarnation, from, &mut |record: ReplayedRecord| {
                 let position = record.position;
                 if position.0 - start.0 >= CHUNK_BYTES || chunk.len() >= CHUNK_RECORDS {
+                    let whole = (std::mem::take(&mut chunk), position, room(start, position));
                     start = position;
-                    if chunks.blocking_send((std::mem::take(&mut chunk), position)).is_err() {
+                    if chunks.blocking_send(whole).is_err() {
                         return ControlFlow::Break(());
                     }
                 }
@@ -94,7 +100,7 @@ impl Engine {
                 ControlFlow::Continue(())
             })?;
             // A closed queue means that a commit failed; its error is reported instead.
-            drop(chunks.blocking_send((chunk, end_of(&end))));
+            drop(chunks.blocking_send((chunk, end_of(&end), room(start, end_of(&end)))));
             Ok(end)
         });
         let mut keeper = Keeper::new(incarnation);
@@ -104,7 +110,7 @@ impl Engine {
         while !ended || !uploads.is_empty() {
             tokio::select! {
                 chunk = queue.recv(), if !ended && uploads.len() < UPLOADS_MAX => {
-                    let Some((records, position)) = chunk else {
+                    let Some((records, position, room)) = chunk else {
                         ended = true;
                         continue;
                     };
@@ -117,11 +123,12 @@ impl Engine {
                     let objects = build::objects(streams, self.writer(), block, own);
                     let ids = self.inner.object_ids(objects.len());
                     let objects = crate::upload::put_all(&self.inner, ids, objects);
-                    uploads.push_back(async move { (objects.await, position) });
+                    uploads.push_back(async move { (objects.await, position, room) });
                 }
-                Some((objects, position)) = uploads.next() => {
+                Some((objects, position, room)) = uploads.next() => {
                     let objects = objects.map_err(RecoverError::Commit)?;
                     self.inner.commit(incarnation, position, objects).await.map_err(RecoverError::Commit)?;
+                    drop(room);
                 }
             }
         }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use base::memory::Charge;
 use base::{Offset, OffsetRange};
 
 use super::Inner;
+use super::room::{Room, weight};
 use super::stream::{Done, Fenced, Shared};
 use super::tail::Entry;
 use crate::wal::{DurableSink, Group, WalFailure, WriterWait};
@@ -15,7 +15,7 @@ use crate::wal::{DurableSink, Group, WalFailure, WriterWait};
 pub struct Pending {
     pub(super) stream: Arc<Shared>,
     pub(super) bytes: usize,
-    pub(super) charge: Option<Charge>,
+    pub(super) room: Option<Room>,
     pub(super) done: Option<Done>,
 }
 
@@ -47,18 +47,18 @@ impl DurableSink<Pending> for EngineSink {
         let mut active = engine.active.lock();
         for (append, mut pending) in group.tokens {
             let stream = pending.stream.clone();
-            let Some(charge) = pending.charge.take() else { continue };
+            let Some(room) = pending.room.take() else { continue };
             let entry = Entry {
                 range: OffsetRange::new(append.base, append.end),
                 max_timestamp: append.max_timestamp,
                 payload: append.payload,
                 bytes: pending.bytes,
-                _charge: charge,
+                _room: room,
             };
             if stream.complete(entry) {
                 active.dirty.push(stream);
             }
-            active.bytes += pending.bytes as u64;
+            active.bytes += weight(pending.bytes);
             if let Some(done) = pending.done.take() {
                 done(Ok(()));
             }

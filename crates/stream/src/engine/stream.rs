@@ -3,15 +3,15 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use base::memory::Charge;
 use base::{Offset, OffsetRange, StreamEpoch, StreamId, TimestampMs};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use thiserror::Error;
 
+use super::room::{Room, settle};
 use super::sink::{Pending, check_next};
-use super::tail::{Entry, Tail, compact};
+use super::tail::{Entry, Tail};
 use super::{CheckpointSource, Inner};
 use crate::Fragments;
 use crate::catalogue::{EpochStart, TrimRequest};
@@ -34,8 +34,8 @@ pub struct NewEntry {
     pub max_timestamp: TimestampMs,
     /// The bytes.
     pub payload: Fragments,
-    /// Room in the log cache, from [`super::Engine::reserve`], for the payload.
-    pub charge: Charge,
+    /// Room for the buffer that the payload is a slice of; `None` when the payload is alone in its memory.
+    pub room: Option<Room>,
     /// Called on the completion thread after the durable end has moved past the entry, or when that will never happen.
     pub done: Done,
 }
@@ -212,10 +212,10 @@ impl Stream {
 
     /// Queues an entry to the WAL; never blocks. The caller's own lock makes ranges contiguous and orders the calls.
     pub fn append(&self, entry: NewEntry) {
-        let NewEntry { range, max_timestamp, payload, charge, done } = entry;
+        let NewEntry { range, max_timestamp, payload, room, done } = entry;
         let bytes = payload.iter().map(Bytes::len).sum();
-        let payload = compact(payload, bytes);
-        let pending = Pending { stream: self.shared.clone(), bytes, charge: Some(charge), done: Some(done) };
+        let (payload, room) = settle(&self.engine.cache, payload, bytes, room);
+        let pending = Pending { stream: self.shared.clone(), bytes, room: Some(room), done: Some(done) };
         if self.shared.is_closed() || self.engine.has_failed() {
             return; // dropping `pending` answers the appender
         }

@@ -2,12 +2,11 @@
 
 use std::collections::VecDeque;
 
-use base::memory::Charge;
 use base::{Offset, OffsetRange, TimestampMs};
-use bytes::Bytes;
 
+use super::room::Room;
+use super::stream::Fetched;
 use crate::Fragments;
-use crate::engine::stream::Fetched;
 
 /// One durable entry.
 #[derive(Debug)]
@@ -16,8 +15,8 @@ pub(crate) struct Entry {
     pub max_timestamp: TimestampMs,
     pub payload: Fragments,
     pub bytes: usize,
-    /// Given back when the entry leaves the cache.
-    pub _charge: Charge,
+    /// What the payload lies in; given back when the last entry in it leaves the cache.
+    pub _room: Room,
 }
 
 #[derive(Debug, Default)]
@@ -108,19 +107,4 @@ impl Tail {
         }
         best
     }
-}
-
-/// Payloads below this are copied out of the network buffer they came in, which they would otherwise pin whole.
-const COPY_BELOW_BYTES: usize = 4096;
-
-/// Small payloads as one slice of their own; larger ones as they are.
-pub(crate) fn compact(payload: Fragments, bytes: usize) -> Fragments {
-    if bytes >= COPY_BELOW_BYTES {
-        return payload;
-    }
-    let mut copy = Vec::with_capacity(bytes);
-    for part in &payload {
-        copy.extend_from_slice(part);
-    }
-    Fragments::from_elem(Bytes::from(copy), 1)
 }

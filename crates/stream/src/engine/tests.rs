@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::Fragments;
 use crate::catalogue::local::LocalCatalogue;
-use crate::catalogue::{TrimRequest, WalPlace};
+use crate::catalogue::{COMMIT_ITEMS_MAX, TrimRequest, WalPlace};
 use crate::wal::log::Access;
 use crate::wal::{BlockLog, BlockLogOptions};
 
@@ -110,13 +110,13 @@ impl Running {
         timestamp: i64,
         payload: &[u8],
     ) -> oneshot::Receiver<Result<(), Fenced>> {
-        let charge = self.engine.reserve(payload.len() as u64).await;
+        let room = self.engine.reserve(payload.len() as u64).await;
         let (done, acknowledged) = oneshot::channel();
         stream.append(NewEntry {
             range: OffsetRange::new(Offset(base), Offset(base + 1)),
             max_timestamp: TimestampMs(timestamp),
             payload: Fragments::from_elem(Bytes::copy_from_slice(payload), 1),
-            charge,
+            room: Some(room),
             done: Box::new(move |result| {
                 let _ = done.send(result);
             }),
@@ -310,6 +310,69 @@ async fn a_full_cache_slows_appends_and_fails_none() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_buffer_is_charged_whole_until_its_last_slice_has_left_the_cache() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let ids = durable.catalogue.create_streams(2, broker.me).unwrap();
+    let streams = [broker.open(ids[0]), broker.open(ids[1])];
+    let buffer = Bytes::from(payload(0, 100 * 1024));
+    let used = || broker.engine.log_cache().0;
+    let append = async |stream: &Stream, range: std::ops::Range<usize>, room: Room| {
+        let (done, acknowledged) = oneshot::channel();
+        stream.append(NewEntry {
+            range: OffsetRange::new(stream.durable_end(), stream.durable_end() + 1),
+            max_timestamp: TimestampMs(0),
+            payload: Fragments::from_elem(buffer.slice(range), 1),
+            room: Some(room),
+            done: Box::new(move |result| done.send(result).unwrap()),
+        });
+        acknowledged.await.unwrap().unwrap();
+    };
+    let room = broker.engine.reserve(buffer.len() as u64).await;
+    append(&streams[0], 0..5_000, room.clone()).await;
+    append(&streams[1], 5_000..10_000, room.clone()).await;
+    drop(room);
+    assert_eq!(used(), buffer.len() as u64);
+    // A small slice is copied out: what it came in may go.
+    let room = broker.engine.reserve(100_000).await;
+    append(&streams[0], 10_000..10_100, room).await;
+    let small_one = used() - buffer.len() as u64;
+    assert!((100..1_000).contains(&small_one), "{small_one}");
+    streams[0].shared.tail.lock().evict_below(Offset(1));
+    assert_eq!(used(), buffer.len() as u64 + small_one, "the second stream still has a slice of it");
+    streams[1].shared.tail.lock().evict_below(Offset(1));
+    assert_eq!(used(), small_one);
+}
+
+/// The log fills by what it holds in memory, not by what is appended: slices of larger buffers.
+#[tokio::test(flavor = "multi_thread")]
+async fn slices_of_large_buffers_do_not_outgrow_the_cache() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
+    let stream = broker.open(id);
+    let work = async {
+        for i in 0..64 {
+            let buffer = Bytes::from(payload(i, 64 * 1024));
+            let room = broker.engine.reserve(buffer.len() as u64).await;
+            let (done, acknowledged) = oneshot::channel();
+            stream.append(NewEntry {
+                range: OffsetRange::new(Offset(i), Offset(i + 1)),
+                max_timestamp: TimestampMs(0),
+                payload: Fragments::from_elem(buffer.slice(..4096), 1),
+                room: Some(room),
+                done: Box::new(move |result| done.send(result).unwrap()),
+            });
+            acknowledged.await.unwrap().unwrap();
+            let (used, limit) = broker.engine.log_cache();
+            assert!(used <= limit);
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), work).await.expect("room is made");
+    assert_eq!(read_all(&stream).await.len(), 64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_fenced_broker_acknowledges_nothing_more() {
     let durable = Durable::new();
     let broker = durable.start(small()).await;
@@ -389,7 +452,7 @@ async fn recovery_repeated_by_a_second_taker_changes_nothing() {
     let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
     let stream = broker.open(id);
     for i in 0..50 {
-        broker.append(&stream, i, &payload(i, 500)).await.unwrap();
+        broker.append(&stream, i, &payload(i, 300)).await.unwrap();
     }
     let first = broker.me;
     drop(stream);
@@ -408,6 +471,75 @@ async fn recovery_repeated_by_a_second_taker_changes_nothing() {
     assert_eq!(read_all(&broker.open(id)).await.len(), 50);
     let view = durable.catalogue.view();
     assert_eq!(view.stream(id).unwrap().end, Offset(50));
+}
+
+/// A taker that dies while the uploads of two chunks overlap, after the first commit.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_taker_that_dies_between_two_commits_is_followed_by_another() {
+    const RECORDS: u64 = 3 * COMMIT_ITEMS_MAX as u64 / 4 + 100;
+    let mut durable = Durable::new();
+    let slow = blob::faulty::FaultPlan {
+        latency: Some(Duration::from_millis(5)..Duration::from_millis(30)),
+        ..Default::default()
+    };
+    let beneath = Arc::new(blob::memory::MemoryBackend::new());
+    let backend = blob::faulty::FaultyBackend::new(beneath, slow, 7);
+    durable.store = Store::with_backend(Arc::new(backend.clone()), blob::StoreOptions::default());
+    let mut options = log_options(durable.dir.path());
+    options.capacity_bytes = 64 << 20;
+    let log = Arc::new(BlockLog::open(options).unwrap());
+    let (writer, _) = durable.catalogue.register(BROKER).unwrap();
+    let wal = log.create(writer, "test-cluster", Telling).unwrap();
+    durable.catalogue.open_incarnation(writer, WalPlace { kind: 0, location: "test".into() }).unwrap();
+    let ids = durable.catalogue.create_streams(2, writer).unwrap();
+    let mut told = Vec::new();
+    for i in 0..RECORDS {
+        let (token, is_told) = oneshot::channel();
+        let (stream, base) = (ids[(i % 2) as usize], Offset(i / 2));
+        let payload = Fragments::from_elem(Bytes::from(payload(i, 20)), 1);
+        let (epoch, end, max_timestamp) = (StreamEpoch(0), base + 1, TimestampMs(0));
+        wal.append(crate::wal::Append { stream, epoch, base, end, max_timestamp, payload }, token);
+        told.push(is_told);
+    }
+    for is_told in told {
+        is_told.await.unwrap();
+    }
+    drop(wal);
+    let taker = || {
+        let (me, _) = durable.catalogue.register(BROKER).unwrap();
+        let client: Arc<dyn CatalogueClient> = Arc::new(durable.catalogue.clone());
+        let options = EngineOptions {
+            log_cache_bytes: 64 << 20,
+            block_cache_bytes: 64 << 20,
+            block_bytes: 256 * KIB as usize,
+            ..small()
+        };
+        Engine::new(options, durable.store.clone(), client, me, durable.clock.clone())
+    };
+    let committed = || durable.catalogue.view().incarnation(writer).unwrap().committed;
+    let first = taker();
+    let first_commit = async {
+        while committed() == WalPosition(0) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::select! {
+        recovered = first.recover(&log, writer, WalPosition(0)) => panic!("the first taker ended: {recovered:?}"),
+        () = first_commit => first.inner.fail("killed"),
+    }
+    let from = committed();
+    let second = taker();
+    let recovered = second.recover(&log, writer, from).await.unwrap();
+    assert!(recovered.records < RECORDS, "what the first one committed is not taken again");
+    durable.catalogue.recovered(writer, second.writer(), recovered.end).await.unwrap();
+    durable.catalogue.update(|image| image.adopt_orphans(second.writer(), usize::MAX)).unwrap();
+    backend.set_plan(blob::faulty::FaultPlan::default());
+    for (n, id) in ids.iter().enumerate() {
+        let epoch = second.catalogue().stream(*id).unwrap().epoch;
+        let all = read_all(&second.open(*id, epoch, None).unwrap()).await;
+        assert_eq!(all.len() as u64, RECORDS / 2);
+        assert!(all.iter().zip(0..).all(|(bytes, i)| *bytes == payload(i * 2 + n as u64, 20)));
+    }
 }
 
 /// Tells each append when it is durable.

@@ -40,12 +40,17 @@ enum Cached {
     Index(Arc<Index>),
 }
 
+/// Weighs by the memory that is held.
 #[derive(Debug, Clone)]
-struct ByBytes;
+struct ByBytes {
+    /// Blocks of a directory store lie in whole pages of buffers that are used again.
+    padded: bool,
+}
 
 impl Weighter<Key, Cached> for ByBytes {
     fn weight(&self, _: &Key, value: &Cached) -> u64 {
         match value {
+            Cached::Block(block) if self.padded => blob::local::padded(block.weight()) as u64,
             Cached::Block(block) => block.weight() as u64,
             Cached::Index(index) => index.weight() as u64,
         }
@@ -75,11 +80,12 @@ impl BlockCache {
             .weight_capacity(bytes)
             .hot_allocation(HOT_SHARE)
             .build();
+        let by_bytes = ByBytes { padded: !store.is_remote() };
         Self {
             store,
             cached: Cache::with_options(
                 options.expect("both capacities are given"),
-                ByBytes,
+                by_bytes,
                 DefaultHashBuilder::default(),
                 DefaultLifecycle::default(),
             ),
@@ -187,8 +193,7 @@ impl BlockCache {
         // What comes over a network is there twice until it has been cut into blocks.
         let copies = if self.store.is_remote() { 2 } else { 1 };
         let _charge = self.cold.charge(copies * lengths.iter().map(|length| u64::from(*length)).sum::<u64>()).await;
-        // Each block in memory of its own: the cache then holds what it weighs, whichever of them stay. (A directory store
-        // reads into whole pages and used buffers: up to an eighth and two pages more.)
+        // Each block in memory of its own: the cache then holds what it weighs, whichever of them stay.
         let mut parts =
             self.store.get_parts(Purpose::Read, &run.object.key(), start, &lengths).await.map(Vec::into_iter);
         for (row, waiting) in run.blocks {

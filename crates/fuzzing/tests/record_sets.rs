@@ -7,6 +7,7 @@ use std::cell::Cell;
 
 use base::TimestampMs;
 use bytes::Bytes;
+use fuzzing::record_sets::{everything, resealed};
 use proptest::prelude::*;
 use records::compression::{compress, decompress};
 use records::{
@@ -44,51 +45,11 @@ const LARGEST_ALLOWED: usize = 17 * 1024 * 1024;
 const CODECS: [Compression; 4] = [Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
 fn goldens() -> Vec<Bytes> {
-    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../records/tests/golden");
     let mut paths: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "bin"));
     paths.sort();
     paths.into_iter().map(|path| Bytes::from(std::fs::read(path).unwrap())).collect()
-}
-
-/// Puts the right checksum into the first batch or message, so that what lies behind it is reached.
-fn reseal(bytes: &mut [u8]) {
-    if bytes.len() < 61 {
-        return;
-    }
-    let length = u32::from_be_bytes(bytes[8..12].try_into().unwrap()) as usize;
-    let end = length.saturating_add(12).min(bytes.len()).max(61);
-    if bytes[16] == 2 {
-        let crc = base::checksum::crc32c(&bytes[21..end]);
-        bytes[17..21].copy_from_slice(&crc.to_be_bytes());
-    } else {
-        let crc = crc32fast::hash(&bytes[16..end]);
-        bytes[12..16].copy_from_slice(&crc.to_be_bytes());
-    }
-}
-
-fn everything(bytes: &Bytes) {
-    let now = TimestampMs(1_700_000_005_000);
-    let config = ValidationConfig { decompressed_bytes_max: LIMIT, ..ValidationConfig::default() };
-    let _ = validate(bytes, &config, now);
-    let recompress = ValidationConfig { compression: Some(Compression::Lz4.into()), compacted: true, ..config };
-    let _ = validate(bytes, &recompress, now);
-    for batch in batches(bytes).flatten() {
-        let _ = batch.verify_crc();
-        if let Ok(records) = batch.records(LIMIT) {
-            let _ = records.count();
-        }
-    }
-    for message in legacy::messages(bytes).flatten() {
-        if let Ok(inner) = message.inner(LIMIT) {
-            let _ = inner.count();
-        }
-    }
-    let _ = convert::up_convert(bytes, Compression::None, LIMIT);
-    let _ = convert::down_convert(bytes, 0, 0, LIMIT);
-    let _ = convert::down_convert(bytes, 1, 0, LIMIT);
-    let _ = find_offset_by_timestamp(bytes, 0, 0, LIMIT);
-    let _ = find_max_timestamp(bytes, LIMIT);
 }
 
 proptest! {
@@ -110,9 +71,7 @@ proptest! {
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len()));
         }
-        if sealed {
-            reseal(&mut bytes);
-        }
+        let bytes = sealed.then(|| resealed(&bytes)).flatten().unwrap_or(bytes);
         let bytes = Bytes::from(bytes);
         LARGEST.set(0);
         everything(&bytes);
