@@ -7,7 +7,7 @@
 mod log;
 mod messages;
 mod objects;
-mod record_sets;
+pub mod record_sets;
 #[cfg(test)]
 mod tests;
 

@@ -10,10 +10,7 @@ use bytes::Bytes;
 use fuzzing::record_sets::{everything, resealed};
 use proptest::prelude::*;
 use records::compression::{compress, decompress};
-use records::{
-    BatchBuilder, Compression, InvalidRecord, RecordsError, ValidationConfig, batches, convert, find_max_timestamp,
-    find_offset_by_timestamp, legacy, validate,
-};
+use records::{BatchBuilder, Compression, InvalidRecord, RecordsError, ValidationConfig, validate};
 
 /// Remembers the largest single request for memory by each thread.
 struct Watch;
