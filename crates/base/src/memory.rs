@@ -138,6 +138,33 @@ impl Charge {
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
+
+    /// Takes `bytes` more if they fit and nobody waits, as [`Budget::try_charge`].
+    pub fn try_grow(&mut self, bytes: u64) -> bool {
+        let mut state = self.budget.state.lock();
+        let fits = state.waiting.is_empty() && self.budget.fits(&state, bytes);
+        if fits {
+            state.used += bytes;
+            self.bytes += bytes;
+        }
+        fits
+    }
+
+    /// Makes it `bytes`: takes what is missing even past the limit, gives back what is too much.
+    pub fn resize(&mut self, bytes: u64) {
+        if bytes < self.bytes {
+            self.budget.release(self.bytes - bytes);
+        } else {
+            self.budget.state.lock().used += bytes - self.bytes;
+        }
+        self.bytes = bytes;
+    }
+
+    /// Takes over what another charge of the same budget holds.
+    pub fn merge(&mut self, mut other: Self) {
+        debug_assert!(Arc::ptr_eq(&self.budget, &other.budget), "charges of different budgets");
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
 }
 
 impl Drop for Charge {
@@ -161,6 +188,20 @@ mod tests {
         tokio::task::yield_now().await;
         drop(first);
         assert_eq!(task.await.unwrap(), 3);
+    }
+
+    #[test]
+    fn a_charge_grows_shrinks_and_takes_over() {
+        let budget = Budget::new(10);
+        let mut charge = budget.force_charge(0);
+        assert!(charge.try_grow(6) && !charge.try_grow(5));
+        charge.resize(12);
+        assert_eq!(budget.used(), 12, "past the limit");
+        charge.resize(3);
+        charge.merge(budget.try_charge(4).unwrap());
+        assert_eq!((charge.bytes(), budget.used()), (7, 7));
+        drop(charge);
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::dispatch::Dispatch;
 use crate::limits::{DRAIN_MAX, REQUEST_MEMORY_BYTES_DEFAULT};
 use crate::net::complaints::Complaints;
 use crate::net::listener::{Acceptor, Bound, SocketOptions, bind};
+use crate::net::room::RequestMemory;
 
 /// "Never" for connections, in a form that timers take.
 const IDLE_FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3_600);
@@ -182,6 +183,7 @@ impl Broker {
             store_name,
         };
         let core = Arc::new(Core::new(parts));
+        let shared_memory = RequestMemory::new(request_memory.clone());
         register_metrics(&core, &metrics, &request_memory);
         let service = Arc::new(Dispatch { core, frame_bytes_max });
         let (stop, stopped) = watch::channel(false);
@@ -196,7 +198,7 @@ impl Broker {
                 service: service.clone(),
                 options: options.clone(),
                 clock: clock.clone(),
-                memory: request_memory.clone(),
+                memory: shared_memory.clone(),
                 metrics: metrics.clone(),
                 complaints: complaints.clone(),
                 console: console.clone(),

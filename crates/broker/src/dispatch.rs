@@ -4,16 +4,18 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use wire::{ApiKey, ErrorCode, Reader, Request, Writer};
 
 use crate::api;
 use crate::call::{Call, Head, Refusal};
 use crate::core::Core;
 use crate::handlers as h;
-use crate::limits::{OTHER_FRAME_BYTES_MAX, OTHER_FRAME_BYTES_SMALL, OTHER_FRAME_CHARGE_FACTOR};
+use crate::limits::{
+    OTHER_FRAME_BYTES_MAX, OTHER_FRAME_BYTES_SMALL, OTHER_FRAME_CHARGE_FACTOR, REPLY_CHARGE_BYTES_MIN,
+};
 use crate::net::peer::{Peer, unless_draining};
-use crate::net::service::{CloseReason, Later, Order, Reply, Service};
+use crate::net::service::{CloseReason, Cost, Later, Order, Reply, Service};
 
 /// The broker as connections see it.
 pub(crate) struct Dispatch {
@@ -64,22 +66,22 @@ impl Service for Dispatch {
         let core = self.core.clone();
         Box::pin(async move {
             let (api, started) = (call.api, core.clock.monotonic());
-            let reply = route(&core, call, reader).await;
+            let reply = charged(&core, route(&core, call, reader).await);
             count(&core, api, started, &reply);
             reply
         })
     }
 
-    fn admit(&self, head: [u8; 2], size: usize) -> Result<u64, usize> {
+    fn admit(&self, head: [u8; 2], size: usize) -> Result<Cost, usize> {
         if i16::from_be_bytes(head) == ApiKey::Produce.code() {
-            return Ok(size as u64);
+            return Ok(Cost { bytes: size as u64, holds_up: true });
         }
         if size > OTHER_FRAME_BYTES_MAX {
             return Err(OTHER_FRAME_BYTES_MAX);
         }
         // Its arrays decode to several times its bytes; those of small requests do not matter.
         let decoded = size.saturating_sub(OTHER_FRAME_BYTES_SMALL) * OTHER_FRAME_CHARGE_FACTOR;
-        Ok((size + decoded) as u64)
+        Ok(Cost { bytes: (size + decoded) as u64, holds_up: false })
     }
 
     fn frame_bytes_max(&self, peer: &Peer) -> usize {
@@ -93,6 +95,17 @@ impl Service for Dispatch {
 
 fn ready(reply: Reply) -> Later<Reply> {
     Box::pin(std::future::ready(reply))
+}
+
+/// Charges a reply that is there already, if nobody did: fetches then get less until it is taken.
+fn charged(core: &Core, reply: Reply) -> Reply {
+    match reply {
+        Reply::Frame(frame, None) if frame.remaining() >= REPLY_CHARGE_BYTES_MIN => {
+            let charge = core.reply_memory.force_charge(frame.remaining() as u64);
+            Reply::Frame(frame, Some(charge))
+        }
+        other => other,
+    }
 }
 
 fn count(core: &Core, api: ApiKey, started: Duration, reply: &Reply) {
@@ -170,9 +183,7 @@ async fn route(core: &Arc<Core>, call: Call, reader: Reader) -> Reply {
         ApiKey::DeleteTopics => typed(c, reader, |q| h::delete_topics::handle(core_ref, c, q)).await,
         ApiKey::DeleteRecords => typed(c, reader, |q| h::delete_records::handle(core_ref, q)).await,
         ApiKey::InitProducerId => typed(c, reader, |q| h::init_producer_id::handle(core_ref, q)).await,
-        ApiKey::OffsetForLeaderEpoch => {
-            typed(c, reader, |q| async move { h::offset_for_leader_epoch::handle(core_ref, q) }).await
-        }
+        ApiKey::OffsetForLeaderEpoch => typed(c, reader, |q| h::offset_for_leader_epoch::handle(core_ref, q)).await,
         ApiKey::DescribeConfigs => {
             typed(c, reader, |q| async move { h::describe_configs::handle(core_ref, c, q) }).await
         }

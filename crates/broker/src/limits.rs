@@ -44,6 +44,12 @@ pub const WRITE_SLICES_MAX: usize = 64;
 /// How long a frame may stay half received without a byte arriving.
 pub const FRAME_STALL_MAX: Duration = Duration::from_secs(60);
 
+/// The same for a frame that overdraws the request memory, for which others wait.
+pub const FRAME_STALL_OVERDRAWN_MAX: Duration = Duration::from_secs(2);
+
+/// How much of a frame is charged at first while request memory is scarce.
+pub const FRAME_CHARGE_STEP_MIN: u64 = 64 * 1024;
+
 /// How long replies of a half-closed connection may take.
 pub const HALF_CLOSED_MAX: Duration = Duration::from_secs(5);
 
@@ -53,8 +59,17 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Bytes of all requests held when `queued.max.request.bytes` sets no limit.
 pub const REQUEST_MEMORY_BYTES_DEFAULT: u64 = 512 * 1024 * 1024;
 
-/// Bytes of records in replies that clients have not taken yet; further fetches wait.
+/// Bytes of replies that clients have not taken yet. When they are used up ...
 pub const REPLY_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
+
+/// ... a fetch gets no more than this, or one batch, and nobody waits for those who do not read.
+pub const FETCH_BYTES_SCARCE: usize = 64 * 1024;
+
+/// Replies below this size are not charged; a connection has one at a time beyond [`REPLY_QUEUE_BYTES_MAX`].
+pub const REPLY_CHARGE_BYTES_MIN: usize = 16 * 1024;
+
+/// Partitions in all fetch sessions together; a session beyond is not made, and its client asks for everything each time.
+pub const SESSIONS_PARTITIONS_MAX: usize = 1_000_000;
 
 /// The largest request of a client that has not authenticated, where a listener asks for authentication.
 pub const UNAUTHENTICATED_FRAME_BYTES_MAX: usize = 512 * 1024;
@@ -68,8 +83,8 @@ pub const COMPLAINTS_MAX: usize = 256;
 /// Topics auto-created for one Metadata request.
 pub const AUTO_CREATED_TOPICS_MAX: usize = 1_000;
 
-/// Bytes of one record set down-converted for an old reader.
-pub const DOWN_CONVERTED_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// What a batch that is converted for an old reader may decompress to: all that a producer may have written.
+pub const DOWN_CONVERTED_BYTES_MAX: usize = records::compression::DECOMPRESSED_BYTES_MAX;
 
 /// Topics whose counters are kept at hand.
 pub const TOPIC_METRICS_KEPT_MAX: usize = 100_000;

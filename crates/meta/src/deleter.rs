@@ -1,4 +1,4 @@
-//! Deletes retired objects when their grace is over, then records that they are gone (I-5). Knows what to delete from
+//! Retires what batches had no room to retire, and deletes retired objects when their grace is over, then records that they are gone (I-5). Knows what to delete from
 //! the image alone and never lists the bucket.
 
 use std::time::Duration;
@@ -32,6 +32,9 @@ pub(crate) async fn run(handle: WeakHandle, store: Store) {
 
 /// One round; answers how many objects went. A failure leaves them pending.
 pub(crate) async fn round(handle: &crate::MetaHandle, store: &Store) -> Result<usize, MetaError> {
+    while handle.image().catalogue.has_unretired() {
+        handle.retire().await?;
+    }
     let now = handle.shared.clock.now();
     let due: Vec<ObjectId> = handle.image().catalogue.due_for_deletion(now, DELETION_GRACE, OBJECTS_PER_ROUND);
     if due.is_empty() {

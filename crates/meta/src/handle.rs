@@ -184,12 +184,13 @@ impl MetaHandle {
             let mut records = Vec::new();
             let mut results = Vec::with_capacity(ids.len());
             for id in ids {
-                results.push(delete_topic(&draft, id, moment).and_then(|(new, topic)| {
+                results.push(delete_topic(&draft, id).and_then(|(new, topic)| {
                     apply_all(&mut draft, &new)?;
                     records.extend(new);
                     Ok(topic)
                 }));
             }
+            records.extend(draft.catalogue.retire(moment.now).records);
             Decision { records, response: results }
         })
         .await
@@ -379,6 +380,11 @@ impl MetaHandle {
         self.submit(move |image, _| image.catalogue.close_stream(stream, epoch)).await
     }
 
+    /// Retires objects that batches before had no room for.
+    pub(crate) async fn retire(&self) -> Result<(), MetaError> {
+        self.submit(move |image, moment| image.catalogue.retire(moment.now)).await
+    }
+
     pub(crate) async fn objects_removed(&self, objects: Vec<ObjectId>) -> Result<(), MetaError> {
         self.submit(move |image, _| image.catalogue.objects_removed(&objects)).await
     }
@@ -522,10 +528,9 @@ fn add_partitions(image: &Image, id: Uuid, total: usize) -> Made<Vec<StreamId>> 
     partitions_of(image, id, present, total - present)
 }
 
-fn delete_topic(image: &Image, id: Uuid, moment: Moment) -> Made<Arc<TopicImage>> {
+fn delete_topic(image: &Image, id: Uuid) -> Made<Arc<TopicImage>> {
     let topic = image.topic_by_id(id).ok_or(TopicError::Unknown(id))?.clone();
-    let Decision { mut records, response } = image.catalogue.delete_streams(&topic.partitions, moment.now);
-    response?;
+    let Decision { mut records, .. } = image.catalogue.delete_streams(&topic.partitions);
     for key in image.configs_of(TOPIC_RESOURCE, &topic.name).iter().flat_map(|configs| configs.keys()) {
         records.push(MetadataRecord::from(ConfigRecord {
             resource_type: TOPIC_RESOURCE,

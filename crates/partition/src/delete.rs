@@ -16,7 +16,8 @@ impl Partition {
     /// [`DeleteRecordsError`].
     pub async fn delete_records(&self, offset: i64) -> Result<Offset, DeleteRecordsError> {
         self.check_open()?;
-        if !self.topic.config().cleanup.delete {
+        let cleanup = self.topic.config().cleanup;
+        if cleanup.compact && !cleanup.delete {
             return Err(DeleteRecordsError::Policy { topic: self.topic.name().to_string() });
         }
         let high_watermark = self.high_watermark();

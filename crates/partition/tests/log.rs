@@ -372,6 +372,11 @@ async fn settings_apply_at_once_and_refusals_carry_kafkas_codes() {
     assert!(stamped.log_append_time.0 > 5);
     set("cleanup.policy", "compact");
     assert_eq!(log.delete_records(1).await.unwrap_err().code(), 44);
+    // A topic that removes nothing by itself leaves it to its users.
+    set("cleanup.policy", "");
+    assert_eq!(log.delete_records(1).await.unwrap(), Offset(1));
+    set("cleanup.policy", "compact,delete");
+    assert_eq!(log.delete_records(2).await.unwrap(), Offset(2));
 
     let mut corrupt = batch(&["c"], now(), None).to_vec();
     *corrupt.last_mut().unwrap() ^= 1;

@@ -54,6 +54,14 @@ pub enum RecordsError {
         /// The caller's limit.
         limit: usize,
     },
+    /// A record of a compressed batch is larger than the caller allows.
+    #[error("a record of {size} bytes exceeds the limit of {max} bytes (max.decompressed.message.bytes)")]
+    RecordTooLarge {
+        /// The record's size.
+        size: usize,
+        /// The limit.
+        max: usize,
+    },
     /// A codec number that Kafka never assigned.
     #[error("unknown compression codec {0}")]
     UnknownCompression(u8),
@@ -160,6 +168,7 @@ impl From<RecordsError> for InvalidRecord {
             RecordsError::Malformed(_)
             | RecordsError::Decompress { .. }
             | RecordsError::Compress { .. }
+            | RecordsError::RecordTooLarge { .. }
             | RecordsError::UnknownCompression(_)
             | RecordsError::UnsupportedCompression { .. }
             | RecordsError::BatchFull(_) => Self::Batch(error.to_string()),

@@ -57,8 +57,24 @@ fn sized(buffer: &mut Bytes) -> Result<Option<Bytes>, RecordsError> {
     Ok(Some(buffer.split_to(length)))
 }
 
+/// Checks a message from its CRC on.
+fn check_crc(body: &[u8]) -> Result<(), RecordsError> {
+    let (stored, covered) =
+        body.split_first_chunk().ok_or(RecordsError::Malformed("a message is shorter than its CRC"))?;
+    let (stored, computed) = (u32::from_be_bytes(*stored), crc32fast::hash(covered));
+    if stored == computed { Ok(()) } else { Err(RecordsError::Checksum { stored, computed }) }
+}
+
 impl Message {
-    fn parse(offset: i64, body: Bytes) -> Result<Self, RecordsError> {
+    fn parse(offset: i64, body: &Bytes) -> Result<Self, RecordsError> {
+        // Lengths that make no sense are damage if the checksum says so.
+        Self::fields(offset, body).map_err(|error| match check_crc(body) {
+            Err(damage @ RecordsError::Checksum { .. }) => damage,
+            _ => error,
+        })
+    }
+
+    fn fields(offset: i64, body: &Bytes) -> Result<Self, RecordsError> {
         const SHORT: RecordsError = RecordsError::Malformed("a message is shorter than its fields");
         let mut rest = body.clone();
         rest.try_get_u32().map_err(|_| SHORT)?;
@@ -70,7 +86,12 @@ impl Message {
         let timestamp = if magic == 0 { NONE } else { rest.try_get_i64().map_err(|_| SHORT)? };
         let key = sized(&mut rest)?;
         let value = sized(&mut rest)?;
-        Ok(Self { offset, magic, attributes, timestamp, key, value, body })
+        Ok(Self { offset, magic, attributes, timestamp, key, value, body: body.clone() })
+    }
+
+    /// The bytes after the length field.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.body.len()
     }
 
     /// The message's size in its set.
@@ -108,10 +129,7 @@ impl Message {
     /// # Errors
     /// [`RecordsError::Checksum`].
     pub fn verify_crc(&self) -> Result<(), RecordsError> {
-        let (stored, covered) =
-            self.body.split_first_chunk().ok_or(RecordsError::Malformed("a message is shorter than its CRC"))?;
-        let (stored, computed) = (u32::from_be_bytes(*stored), crc32fast::hash(covered));
-        if stored == computed { Ok(()) } else { Err(RecordsError::Checksum { stored, computed }) }
+        check_crc(&self.body)
     }
 
     /// The messages that this one stands for: itself, or those it wraps, with absolute offsets and, under a wrapper with
@@ -188,7 +206,7 @@ impl Iterator for MessageIter {
     type Item = Result<Message, RecordsError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let message = self.cut().transpose()?.and_then(|(offset, body)| Message::parse(offset, body));
+        let message = self.cut().transpose()?.and_then(|(offset, body)| Message::parse(offset, &body));
         if message.is_err() {
             self.rest.clear();
         }

@@ -31,4 +31,4 @@ pub use error::{InvalidRecord, RecordError, RecordsError};
 pub use lookup::{TimestampedOffset, find_max_timestamp, find_offset_by_timestamp};
 pub use record::{Header, Record, Records};
 pub use stamped::StampedBatch;
-pub use validate::{Validated, ValidationConfig, ValidationLevel, check_produce_version, validate};
+pub use validate::{Validated, ValidationConfig, ValidationLevel, check_produce_version, holds_nothing, validate};

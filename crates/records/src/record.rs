@@ -147,9 +147,9 @@ pub(crate) struct RecordScan {
     pub(crate) has_key: bool,
 }
 
-/// Reads one record, passing over key, value and headers.
+/// Reads one record of at most `bytes_max`, passing over key, value and headers.
 #[inline]
-pub(crate) fn scan<I: Input>(input: &mut I) -> Result<RecordScan, RecordsError> {
+pub(crate) fn scan<I: Input>(input: &mut I, bytes_max: usize) -> Result<RecordScan, RecordsError> {
     #[inline]
     fn pass<I: Input>(input: &mut I) -> Result<bool, RecordsError> {
         let length = varint::read_i32(input)?;
@@ -159,6 +159,10 @@ pub(crate) fn scan<I: Input>(input: &mut I) -> Result<RecordScan, RecordsError> 
         Ok(length >= 0)
     }
     let end = RecordEnd::read(input)?;
+    let size = end.0 - input.position();
+    if size > bytes_max as u64 {
+        return Err(RecordsError::RecordTooLarge { size: size as usize, max: bytes_max });
+    }
     input.byte()?;
     let timestamp_delta = varint::read_i64(input)?;
     let offset_delta = varint::read_i32(input)?;

@@ -47,6 +47,8 @@ pub struct ValidationConfig {
     pub compression: Option<Encoding>,
     /// How deep to look.
     pub level: ValidationLevel,
+    /// `max.decompressed.message.bytes`: the largest record of a compressed batch.
+    pub decompressed_record_bytes_max: usize,
     /// The most that one batch may decompress to.
     pub decompressed_bytes_max: usize,
 }
@@ -62,6 +64,7 @@ impl Default for ValidationConfig {
             compacted: false,
             compression: None,
             level: ValidationLevel::Full,
+            decompressed_record_bytes_max: i32::MAX as usize - 8,
             decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
         }
     }
@@ -104,11 +107,18 @@ pub fn check_produce_version(input: &Bytes, version: i16) -> Result<(), InvalidR
     if cut(&input.slice(first.size..))?.is_some() {
         return Err(InvalidRecord::Batch(format!("Produce v{version} must carry exactly one record batch, not more")));
     }
-    let codec = BatchHeader::parse(input)?.compression()?;
-    if codec == Compression::Zstd && version < 7 {
-        return Err(InvalidRecord::UnsupportedCompression(codec));
+    // An unknown codec may be damage: the checksum tells, later.
+    let codec = BatchHeader::parse(input)?.compression().ok();
+    if codec == Some(Compression::Zstd) && version < 7 {
+        return Err(InvalidRecord::UnsupportedCompression(Compression::Zstd));
     }
     Ok(())
+}
+
+/// Whether a record set holds nothing at all, or only the start of its first batch or message. Kafka appends nothing then
+/// and calls it a success, where [`check_produce_version`] lets it through.
+pub fn holds_nothing(input: &[u8]) -> bool {
+    matches!(cut(input), Ok(None))
 }
 
 /// What the first bytes of a batch or message say.
@@ -183,9 +193,14 @@ impl RecordErrors {
 
     /// The rules for one record, in Kafka's order: the key's, and only then the timestamp's.
     #[inline]
-    fn check(&mut self, index: i32, has_key: bool, timestamp: i64, config: &ValidationConfig, now: TimestampMs) {
+    fn check(&mut self, index: i32, record: Checked, config: &ValidationConfig, now: TimestampMs) {
+        let Checked { has_key, timestamp, timestamp_type } = record;
         if config.compacted && !has_key {
             self.add(index, false, || "Compacted topic cannot accept message without key.".to_owned());
+        } else if config.timestamp_type == TimestampType::LogAppendTime || timestamp == NONE {
+            if timestamp_type == TimestampType::LogAppendTime {
+                self.add(index, true, || "Producer should not set timestamp type to LogAppendTime.".to_owned());
+            }
         } else if !timestamp_in_range(timestamp, config, now) {
             self.add(index, true, || {
                 let TimestampMs(now) = now;
@@ -199,19 +214,19 @@ impl RecordErrors {
     }
 }
 
-#[inline]
-fn timestamp_in_range(timestamp: i64, config: &ValidationConfig, TimestampMs(now): TimestampMs) -> bool {
-    if config.timestamp_type == TimestampType::LogAppendTime || timestamp == NONE {
-        return true;
-    }
-    let age = now.saturating_sub(timestamp);
-    age <= config.timestamp_before_max_ms && age.saturating_neg() <= config.timestamp_after_max_ms
+/// What the rules for a record look at.
+#[derive(Clone, Copy)]
+struct Checked {
+    has_key: bool,
+    timestamp: i64,
+    /// Its batch's or message's.
+    timestamp_type: TimestampType,
 }
 
-fn refuse_append_time(timestamp_type: TimestampType, errors: &mut RecordErrors) {
-    if timestamp_type == TimestampType::LogAppendTime {
-        errors.add(0, true, || "Producer should not set timestamp type to LogAppendTime.".to_owned());
-    }
+#[inline]
+fn timestamp_in_range(timestamp: i64, config: &ValidationConfig, TimestampMs(now): TimestampMs) -> bool {
+    let age = now.saturating_sub(timestamp);
+    age <= config.timestamp_before_max_ms && age.saturating_neg() <= config.timestamp_after_max_ms
 }
 
 /// What a pass over the records found.
@@ -231,9 +246,13 @@ struct Current<'a> {
 impl Current<'_> {
     fn validate(&self) -> Result<Validated, InvalidRecord> {
         let (config, header) = (self.config, &self.batch.header);
-        self.check_header()?;
+        // Base offset and size first, as in Kafka; all else lies under the checksum, and is damage if that is wrong.
+        if header.base_offset != 0 {
+            return Err(InvalidRecord::Batch(format!("the base offset must be 0, not {}", header.base_offset)));
+        }
         check_size(self.batch.bytes.len(), config)?;
         self.batch.verify_crc()?;
+        self.check_header()?;
         let codec = header.compression()?;
         let target = config.compression.unwrap_or(Encoding::from(codec));
         let deep = config.level == ValidationLevel::Full || config.compacted || target.codec != codec;
@@ -256,13 +275,10 @@ impl Current<'_> {
         })
     }
 
-    /// The rules that the header alone can break.
+    /// The rules that the header's checksummed part alone can break.
     fn check_header(&self) -> Result<(), InvalidRecord> {
         let header = &self.batch.header;
         let invalid = |reason: String| Err(InvalidRecord::Batch(reason));
-        if header.base_offset != 0 {
-            return invalid(format!("the base offset must be 0, not {}", header.base_offset));
-        }
         if header.record_count <= 0 {
             return invalid(format!("the record count must be positive, not {}", header.record_count));
         }
@@ -287,8 +303,8 @@ impl Current<'_> {
     fn check_header_times(&self) -> Result<Pass, InvalidRecord> {
         let header = &self.batch.header;
         let mut errors = RecordErrors::default();
-        refuse_append_time(header.timestamp_type(), &mut errors);
-        errors.check(header.last_offset_delta, true, header.max_timestamp, self.config, self.now);
+        let last = Checked { has_key: true, timestamp: header.max_timestamp, timestamp_type: header.timestamp_type() };
+        errors.check(header.last_offset_delta, last, self.config, self.now);
         errors.into_result()?;
         Ok(Pass {
             max_timestamp: header.max_timestamp,
@@ -300,18 +316,17 @@ impl Current<'_> {
     fn check_records(&self, codec: Compression) -> Result<Pass, InvalidRecord> {
         const BYTES_LEFT: RecordsError = RecordsError::Malformed("bytes follow the last record of the batch");
         let mut errors = RecordErrors::default();
-        refuse_append_time(self.batch.header.timestamp_type(), &mut errors);
         let payload = &self.batch.bytes[crate::batch::HEADER_BYTES..];
         let pass = if codec == Compression::None {
             let mut input = SliceInput::new(payload);
-            let pass = self.pass(&mut input, &mut errors)?;
+            let pass = self.pass(&mut input, usize::MAX, &mut errors)?;
             if input.remaining() > 0 {
                 return Err(BYTES_LEFT.into());
             }
             pass
         } else {
             StreamInput::with(codec, MAGIC, payload, self.config.decompressed_bytes_max, |input| {
-                let pass = self.pass(input, &mut errors)?;
+                let pass = self.pass(input, self.config.decompressed_record_bytes_max, &mut errors)?;
                 if input.at_end()? { Ok(pass) } else { Err(BYTES_LEFT) }
             })?
         };
@@ -319,13 +334,20 @@ impl Current<'_> {
         Ok(pass)
     }
 
-    fn pass<I: Input>(&self, input: &mut I, errors: &mut RecordErrors) -> Result<Pass, RecordsError> {
+    fn pass<I: Input>(
+        &self,
+        input: &mut I,
+        record_bytes_max: usize,
+        errors: &mut RecordErrors,
+    ) -> Result<Pass, RecordsError> {
         let header = &self.batch.header;
+        let timestamp_type = header.timestamp_type();
+        let append_time = record::append_time(header);
         let mut pass = Pass { max_timestamp: NONE, offset_of_max_timestamp: -1, offsets_count_up: true };
         for index in 0..header.record_count {
-            let scan = record::scan(input)?;
-            let timestamp = header.base_timestamp.wrapping_add(scan.timestamp_delta);
-            errors.check(index, scan.has_key, timestamp, self.config, self.now);
+            let scan = record::scan(input, record_bytes_max)?;
+            let timestamp = append_time.unwrap_or(header.base_timestamp.wrapping_add(scan.timestamp_delta));
+            errors.check(index, Checked { has_key: scan.has_key, timestamp, timestamp_type }, self.config, self.now);
             pass.offsets_count_up &= scan.offset_delta == index;
             if timestamp > pass.max_timestamp {
                 pass.max_timestamp = timestamp;
@@ -404,9 +426,12 @@ fn validate_legacy(input: &Bytes, config: &ValidationConfig, now: TimestampMs) -
     let mut index = 0;
     for message in whole_messages(input) {
         let message = message?;
-        refuse_append_time(message.timestamp_type(), &mut errors);
         for inner in message.inner(config.decompressed_bytes_max)? {
             let inner = inner?;
+            if message.is_compressed() && inner.body_bytes() > config.decompressed_record_bytes_max {
+                let (size, max) = (inner.body_bytes(), config.decompressed_record_bytes_max);
+                return Err(RecordsError::RecordTooLarge { size, max }.into());
+            }
             if inner.magic != message.magic {
                 errors.add(index, false, || {
                     format!("Message format {} does not match the wrapper's, {}.", inner.magic, message.magic)
@@ -416,7 +441,8 @@ fn validate_legacy(input: &Bytes, config: &ValidationConfig, now: TimestampMs) -
                 if inner.timestamp < NONE {
                     errors.add(index, true, || format!("Timestamp {} is negative.", inner.timestamp));
                 } else {
-                    errors.check(index, inner.key.is_some(), inner.timestamp, config, now);
+                    let (has_key, timestamp_type) = (inner.key.is_some(), message.timestamp_type());
+                    errors.check(index, Checked { has_key, timestamp: inner.timestamp, timestamp_type }, config, now);
                 }
             }
             builder.append(inner.timestamp, inner.key.as_deref(), inner.value.as_deref(), &[])?;

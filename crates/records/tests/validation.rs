@@ -8,7 +8,7 @@ use records::compression::DECOMPRESSED_BYTES_MAX as LIMIT;
 use records::legacy::MessageSetBuilder;
 use records::{
     Batch, BatchBuilder, Compression, InvalidRecord, TimestampType, ValidationConfig, ValidationLevel, batches,
-    check_produce_version, find_max_timestamp, find_offset_by_timestamp, validate,
+    check_produce_version, find_max_timestamp, find_offset_by_timestamp, holds_nothing, validate,
 };
 
 const NOW: TimestampMs = TimestampMs(1_000_000_000);
@@ -80,6 +80,80 @@ fn damage_is_corrupt_message_and_shape_is_invalid_record() {
     assert_eq!(refuse(&good.slice(..good.len() - 1), &config).code(), 87, "cut off");
 }
 
+/// Shape can be damage: what the checksum covers is judged after it, or a client would give up what it may send again.
+#[test]
+fn whatever_bit_flips_under_the_checksum_is_corrupt_message() {
+    let config = ValidationConfig::default();
+    for codec in CODECS {
+        let good = batch(codec, &[NOW.0, NOW.0]);
+        for bit in 21 * 8..good.len() * 8 {
+            let mut damaged = good.to_vec();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let damaged = Bytes::from(damaged);
+            let code = check_produce_version(&damaged, 9).and_then(|()| validate(&damaged, &config, NOW).map(drop));
+            assert_eq!(code.unwrap_err().code(), 2, "{codec}, bit {bit}");
+        }
+    }
+    for magic in [0, 1] {
+        let mut set = MessageSetBuilder::new(magic, Compression::None, None);
+        set.append(0, NOW.0, Some(b"key"), Some(b"value")).unwrap();
+        let good = set.build().unwrap();
+        // From the attributes on: the magic says how to read on.
+        for bit in 17 * 8..good.len() * 8 {
+            let mut damaged = good.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(refuse(&Bytes::from(damaged), &config).code(), 2, "magic {magic}, bit {bit}");
+        }
+    }
+}
+
+#[test]
+fn the_limit_on_decompressed_records_is_for_each_record_and_for_compressed_batches_alone() {
+    // Each has a value of 100 bytes, and about 10 of other fields.
+    let times = [NOW.0; 50];
+    let with = |max| ValidationConfig { decompressed_record_bytes_max: max, ..ValidationConfig::default() };
+    for codec in CODECS {
+        validate(&batch(codec, &times), &with(120), NOW).unwrap();
+        let tight = validate(&batch(codec, &times), &with(100), NOW).map(drop).map_err(|error| error.code());
+        assert_eq!(tight, if codec == Compression::None { Ok(()) } else { Err(87) }, "{codec}");
+    }
+    for (codec, refused) in [(Compression::None, false), (Compression::Gzip, true)] {
+        let mut set = MessageSetBuilder::new(1, codec, None);
+        set.append(0, NOW.0, None, Some(&[7; 100])).unwrap();
+        let set = Bytes::from(set.build().unwrap());
+        validate(&set, &with(122), NOW).unwrap();
+        assert_eq!(validate(&set, &with(121), NOW).is_err(), refused, "{codec}");
+    }
+}
+
+#[test]
+fn a_claim_of_append_time_is_refused_where_kafka_looks_at_it() {
+    let claims = |time| {
+        let mut claims = BatchBuilder::new(Compression::None).log_append_time(time);
+        claims.append(time, None, None, &[]).unwrap();
+        claims.build().unwrap()
+    };
+    let create_time = ValidationConfig::default();
+    let append_time = ValidationConfig { timestamp_type: TimestampType::LogAppendTime, ..create_time };
+    assert_eq!(refuse(&claims(NOW.0), &append_time).code(), 32);
+    assert_eq!(refuse(&claims(-1), &create_time).code(), 32);
+    // Kafka's LogValidator checks a real timestamp's range, and makes the batch one of CreateTime.
+    assert_eq!(refuse(&claims(NOW.0 + 3_600_001), &create_time).code(), 32);
+    let validated = validate(&claims(NOW.0), &create_time, NOW).unwrap();
+    assert_eq!(validated.max_timestamp, NOW);
+    assert_eq!(validated.batch.header().timestamp_type(), TimestampType::CreateTime);
+}
+
+#[test]
+fn a_set_that_holds_nothing_is_told_from_a_broken_one() {
+    let good = batch(Compression::None, &[NOW.0]);
+    for nothing in [&b""[..], &good[..11], &good[..16], &good[..good.len() - 1]] {
+        assert!(holds_nothing(nothing));
+    }
+    assert!(!holds_nothing(&good));
+    assert!(!holds_nothing(&edited(&good, 8, &3i32.to_be_bytes())), "a length too small for a message");
+}
+
 #[test]
 fn large_batches_are_refused_also_when_they_grow_by_recompression() {
     let input = batch(Compression::Zstd, &[NOW.0; 50]);
@@ -106,9 +180,6 @@ fn timestamps_out_of_range_are_blamed_record_by_record() {
         stored.verify_crc().unwrap();
         assert!(stored.records(LIMIT).unwrap().all(|record| record.unwrap().timestamp == NOW.0));
     }
-    let mut claims = BatchBuilder::new(Compression::None).log_append_time(5);
-    claims.append(5, None, None, &[]).unwrap();
-    assert_eq!(refuse(&claims.build().unwrap(), &ValidationConfig::default()).code(), 32);
 }
 
 #[test]

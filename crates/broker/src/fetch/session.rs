@@ -12,7 +12,8 @@
 //! | n, 0 | session n ends; as 0, 0 |
 //! | n, e > 0 | incremental: changes only; `e` must be the session's next epoch |
 //!
-//! Invariants: at most `max.incremental.fetch.session.cache.slots` sessions; a response with an error never advances a
+//! Invariants: at most `max.incremental.fetch.session.cache.slots` sessions, and a bounded number of partitions in all of
+//! them; a response with an error never advances a
 //! session; the epoch wraps from `i32::MAX` to 1.
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,6 +23,8 @@ use std::time::Duration;
 use base::{Entropy, Uuid};
 use parking_lot::Mutex;
 use wire::ErrorCode;
+
+use crate::limits::SESSIONS_PARTITIONS_MAX;
 
 /// A session that was not used for so long gives way to any other; Kafka's `min.incremental.fetch.session.eviction.ms`.
 const STALE_AFTER: Duration = Duration::from_secs(120);
@@ -72,6 +75,20 @@ pub(crate) struct Sessions {
 struct Cache {
     sessions: HashMap<i32, Slot>,
     evictions: u64,
+}
+
+impl Cache {
+    fn partitions(&self) -> usize {
+        self.sessions.values().map(|slot| slot.partitions).sum()
+    }
+
+    /// Notes how large a session is now; says whether all of them together may be so large.
+    fn resize(&mut self, id: i32, partitions: usize) -> bool {
+        let Some(slot) = self.sessions.get_mut(&id) else { return true };
+        let grew = partitions > slot.partitions;
+        slot.partitions = partitions;
+        !grew || self.partitions() <= SESSIONS_PARTITIONS_MAX
+    }
 }
 
 #[derive(Debug)]
@@ -227,7 +244,8 @@ impl Sessions {
         wants.into_iter().for_each(|want| open.put(want));
         forgotten.iter().for_each(|key| open.remove(key));
         let partitions = open.order.len();
-        if partitions == 0 || partitions > SESSION_PARTITIONS_MAX {
+        let fits = partitions <= SESSION_PARTITIONS_MAX && self.cache.lock().resize(session_id, partitions);
+        if partitions == 0 || !fits {
             // An emptied session ends, as in Kafka; one that outgrew its limit is served once more, without a session.
             let wants = open.order.values().map(|cached| cached.want.clone()).collect();
             drop(open);
@@ -237,9 +255,6 @@ impl Sessions {
         open.epoch = epoch_after(epoch);
         let wants = open.order.values().map(|cached| cached.want.clone()).collect();
         drop(open);
-        if let Some(slot) = self.cache.lock().sessions.get_mut(&session_id) {
-            slot.partitions = partitions;
-        }
         Ok(Context(Kind::Incremental { session, epoch: epoch_after(epoch), wants }))
     }
 
@@ -260,6 +275,9 @@ impl Sessions {
             let victim = stale.or_else(smaller)?;
             cache.sessions.remove(&victim);
             cache.evictions += 1;
+        }
+        if cache.partitions() + partitions > SESSIONS_PARTITIONS_MAX {
+            return None;
         }
         let id = loop {
             let id = (self.entropy.next_u64() >> 33) as i32;

@@ -11,8 +11,8 @@
 //! | 13 | topic ids (KIP-516) |
 //!
 //! Two stages, so that a connection can pipeline: [`append`] ends when every partition's batch has its place in the log,
-//! the future it returns ends when all of them are durable (acks 1 and all are the same here: nothing is acknowledged
-//! before it is durable, I-1) or the request's timeout has passed. With acks 0 there is no reply, and an error closes the
+//! the future it returns ends when all of them are durable (acks 1 and all wait for the same: nothing is acknowledged
+//! before it is durable, I-1) or, with acks all, the request's timeout has passed. With acks 0 there is no reply, and an error closes the
 //! connection.
 
 use std::sync::Arc;
@@ -78,7 +78,11 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
             head.partition_responses.reserve(parts.len());
             for mut part in parts {
                 if let Some(durable) = part.durable {
-                    let outcome = until(&call.peer, &core.clock, deadline, durable).await;
+                    // As in Kafka only acks=all has a time limit: told of a timeout, a client would send again.
+                    let outcome = match acks {
+                        -1 => until(&call.peer, &core.clock, deadline, durable).await,
+                        _ => Some(durable.await),
+                    };
                     settle(&mut part.response, outcome);
                 }
                 head.partition_responses.push(part.response);
@@ -163,6 +167,9 @@ async fn append_partition(
         let why = format!("{} is written by the broker only", partition.topic().name());
         return failed(index, code(ErrorCode::InvalidTopicException), Some(why));
     }
+    if version < 3 && records::holds_nothing(&records) {
+        return nothing(index);
+    }
     let metrics = core.topic_metrics(partition.topic().name());
     let room = memory.room(&partition).await;
     match partition.append(records, room, AppendOptions::produce(version)).await {
@@ -175,6 +182,12 @@ async fn append_partition(
             refused_part(index, &error)
         }
     }
+}
+
+/// The success of appending nothing, which Kafka lets versions below 3 do.
+fn nothing(index: i32) -> Part {
+    let response = PartitionProduceResponse { index, base_offset: -1, ..PartitionProduceResponse::default() };
+    Part { response, durable: None }
 }
 
 fn appended_part(index: i32, appended: Appended) -> Part {

@@ -30,6 +30,7 @@ use crate::errors::{NONE, code};
 use crate::fetch::answer::PartitionAnswer;
 use crate::fetch::encode;
 use crate::fetch::session::{Begin, TopicRef, Want};
+use crate::limits::FETCH_BYTES_SCARCE;
 use crate::net::peer::within;
 use crate::net::service::Reply;
 
@@ -46,7 +47,7 @@ struct Pass {
     /// Something is worth telling at once, whatever the number of bytes.
     urgent: bool,
     /// What the answers hold of the memory for replies.
-    charges: Vec<Charge>,
+    charge: Charge,
 }
 
 /// Answers a fetch.
@@ -71,7 +72,7 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
             partition: core.partition(&want.topic, want.partition).map_err(|error| error.code()),
         })
         .collect();
-    let Pass { answers, charges, .. } = read_enough(&core, &call, &targets, &limits, deadline).await;
+    let Pass { answers, mut charge, .. } = read_enough(&core, &call, &targets, &limits, deadline).await;
     let (session_id, mut answers) = match context.finish(&core.sessions, answers, core.clock.monotonic()) {
         Ok(kept) => kept,
         Err(error) => return write(&call, code(error), 0, &[], None),
@@ -81,10 +82,8 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
     }
     count(&core, &targets, &answers);
     // Converted records have another size.
-    drop(charges);
-    let bytes: usize = answers.iter().map(|answer| answer.records_bytes).sum();
-    let charge = (bytes > 0).then(|| core.reply_memory.force_charge(bytes as u64));
-    write(&call, NONE, session_id, &answers, charge)
+    charge.resize(answers.iter().map(|answer| answer.records_bytes as u64).sum());
+    write(&call, NONE, session_id, &answers, Some(charge))
 }
 
 fn write(call: &Call, error: i16, session_id: i32, answers: &[PartitionAnswer], charge: Option<Charge>) -> Reply {
@@ -150,7 +149,7 @@ async fn read_enough(core: &Core, call: &Call, targets: &[Target], limits: &Limi
     let mut moved = moved_since(targets, &pass);
     loop {
         if moved {
-            pass.charges.clear();
+            pass.charge.resize(0);
             pass = read(core, targets, limits).await;
             if !waits(&pass) {
                 break;
@@ -173,7 +172,7 @@ async fn read_enough(core: &Core, call: &Call, targets: &[Target], limits: &Limi
         moved = moved_since(targets, &pass) || in_time;
         if !in_time {
             if moved {
-                pass.charges.clear();
+                pass.charge.resize(0);
                 pass = read(core, targets, limits).await;
             }
             break;
@@ -193,39 +192,50 @@ fn moved_since(targets: &[Target], pass: &Pass) -> bool {
 
 /// One pass: every partition in order, until the bytes are used up.
 async fn read(core: &Core, targets: &[Target], limits: &Limits) -> Pass {
-    // Replies that clients do not take hold memory; a moment's wait here is what slows their fetches down.
-    drop(core.reply_memory.charge(1).await);
-    let mut pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, urgent: false, charges: Vec::new() };
+    let charge = core.reply_memory.force_charge(0);
+    let mut pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, urgent: false, charge };
+    let mut scarce = false;
     for target in targets {
-        // Whoever has read something does not wait for memory, which others might hold who wait as well: it makes do.
-        let is_full = pass.bytes > 0 && core.reply_memory.used() >= core.reply_memory.limit();
-        let taken = if is_full { limits.max_bytes } else { pass.bytes };
         let answer = match &target.partition {
-            Ok(partition) => read_one(target, partition, limits, taken).await,
+            Ok(partition) => {
+                let left = limits.max_bytes.saturating_sub(pass.bytes);
+                let mut max_bytes = usize::try_from(target.want.max_bytes).unwrap_or(0).min(left);
+                // Replies that clients do not take hold memory. Nobody waits for them: who asks meanwhile gets less.
+                scarce |= !pass.charge.try_grow(max_bytes as u64);
+                if scarce {
+                    max_bytes = max_bytes.min(FETCH_BYTES_SCARCE.saturating_sub(pass.bytes));
+                }
+                // One batch at least, or a reader whose limits are too small would stand still. From version 3 on it is
+                // the first of the whole response; before, every partition's answer is cut to size instead.
+                let min_one = if limits.version >= 3 { pass.bytes == 0 } else { left > 0 };
+                let answer = read_one(core, target, partition, limits.isolation, max_bytes, min_one).await;
+                pass.bytes += answer.records_bytes;
+                pass.charge.resize(pass.bytes as u64);
+                answer
+            }
             Err(error) => PartitionAnswer::error(target.want.topic.clone(), target.want.partition, *error),
         };
-        if answer.records_bytes > 0 {
-            pass.bytes += answer.records_bytes;
-            pass.charges.push(core.reply_memory.force_charge(answer.records_bytes as u64));
-        }
         pass.urgent |= answer.error_code != NONE;
         pass.answers.push(answer);
     }
+    pass.urgent |= scarce && pass.bytes > 0;
     pass
 }
 
-async fn read_one(target: &Target, partition: &Partition, limits: &Limits, taken: usize) -> PartitionAnswer {
+async fn read_one(
+    core: &Core,
+    target: &Target,
+    partition: &Partition,
+    isolation: Isolation,
+    max_bytes: usize,
+    min_one: bool,
+) -> PartitionAnswer {
     let want = &target.want;
-    let left = limits.max_bytes.saturating_sub(taken);
-    let max_bytes = usize::try_from(want.max_bytes).unwrap_or(0).min(left);
-    // One batch at least, or a reader whose limits are too small would stand still. From version 3 on it is the first
-    // of the whole response; before, every partition's answer is cut to size instead.
-    let min_one = if limits.version >= 3 { taken == 0 } else { left > 0 };
     let request = ReadRequest {
         offset: want.fetch_offset,
         max_bytes,
         min_one,
-        isolation: limits.isolation,
+        isolation,
         leader_epoch: want.current_leader_epoch,
     };
     match partition.read(request).await {
@@ -234,13 +244,17 @@ async fn read_one(target: &Target, partition: &Partition, limits: &Limits, taken
             high_watermark: read.high_watermark.kafka(),
             last_stable_offset: read.last_stable_offset.kafka(),
             log_start_offset: read.log_start.kafka(),
-            lists_aborted: limits.isolation == Isolation::ReadCommitted,
+            lists_aborted: isolation == Isolation::ReadCommitted,
             records_bytes: read.bytes,
             records: read.slices.into_iter().collect(),
             ..PartitionAnswer::error(want.topic.clone(), want.partition, NONE)
         },
         Err(error) => {
-            let error_code = error.code();
+            let mut error_code = error.code();
+            if error_code == code(ErrorCode::OffsetOutOfRange) && core.partitions.check_unfenced().await.is_err() {
+                // The offset may well exist, in the log of whoever took over (I-3).
+                error_code = code(ErrorCode::NotLeaderOrFollower);
+            }
             if error_code == code(ErrorCode::KafkaStorageError) || error_code == code(ErrorCode::CorruptMessage) {
                 tracing::warn!(%error, topic = ?want.topic, partition = want.partition, "records cannot be read");
             }

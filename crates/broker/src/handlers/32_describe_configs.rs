@@ -9,6 +9,8 @@
 //! | broker (4) | this broker's id | broker keys |
 //! | broker (4) | empty | what is set for all brokers together |
 
+use std::collections::HashSet;
+
 use meta::Image;
 use partition::config::{self as topic_config, BrokerSettings, TOPIC_KEYS, TopicKey, TopicSettings};
 use wire::messages::describe_configs_request::DescribeConfigsResource;
@@ -28,7 +30,11 @@ use crate::topics::check_name;
 pub(crate) fn handle(core: &Core, call: &Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let image = core.image();
     let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
-    let results = request.resources.into_iter().map(|asked| {
+    let mut seen = HashSet::new();
+    let mut resources = request.resources;
+    // Each is told once: a small request could otherwise ask for any amount.
+    resources.retain(|asked| seen.insert((asked.resource_type, asked.resource_name.clone())));
+    let results = resources.into_iter().map(|asked| {
         let empty = DescribeConfigsResult {
             error_message: None,
             resource_type: asked.resource_type,

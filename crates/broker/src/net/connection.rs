@@ -18,7 +18,6 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base::Clock;
-use base::memory::{Budget, Charge};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
@@ -26,9 +25,13 @@ use super::inbox::{Inbox, Next};
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::pipeline::Pipeline;
+use super::room::{RequestMemory, Room};
 use super::service::{CloseReason, Later, Reply, Service};
 use super::stray;
-use crate::limits::{DRAIN_MAX, FRAME_STALL_MAX, HALF_CLOSED_MAX, READ_TURN_BYTES_MAX, REQUEST_CHARGE_BYTES_MIN};
+use crate::limits::{
+    DRAIN_MAX, FRAME_STALL_MAX, FRAME_STALL_OVERDRAWN_MAX, HALF_CLOSED_MAX, READ_TURN_BYTES_MAX,
+    REQUEST_CHARGE_BYTES_MIN,
+};
 
 /// How a connection came to its end.
 #[derive(Debug)]
@@ -47,7 +50,7 @@ pub(crate) enum Ended {
 #[derive(Clone, Debug)]
 pub(crate) struct Shared {
     pub(crate) clock: Clock,
-    pub(crate) memory: Budget,
+    pub(crate) memory: RequestMemory,
     pub(crate) idle_max: Duration,
     /// Where the console is, for browsers that come to the wrong port.
     pub(crate) console: Option<Arc<str>>,
@@ -61,10 +64,8 @@ pub(crate) struct Connection<S> {
     inbox: Inbox,
     pipeline: Pipeline<S>,
     outbox: Outbox,
-    /// Set while request memory is awaited for the frame that has begun.
-    charging: Option<Later<Charge>>,
-    /// Memory granted to the frame that has begun.
-    charge: Option<Charge>,
+    /// Memory of the frame that has begun.
+    room: Option<Room>,
     stopping: Option<Later<()>>,
     timer: Pin<Box<Sleep>>,
     /// When the timer fires, on the monotonic clock.
@@ -98,8 +99,7 @@ impl<S: Service> Connection<S> {
             peer,
             inbox: Inbox::new(),
             outbox: Outbox::default(),
-            charging: None,
-            charge: None,
+            room: None,
             stopping: Some(stop),
             timer: Box::pin(tokio::time::sleep(shared.idle_max)),
             armed: now + shared.idle_max,
@@ -193,10 +193,10 @@ impl<S: Service> Connection<S> {
                 return Ok(Poll::Pending);
             }
         }
-        // Room for a whole frame is made once its memory is granted.
-        let begun = match self.inbox.peek(self.service.frame_bytes_max(&self.peer)) {
-            Next::Begun(size) if self.charge.is_some() => Some(size),
-            Next::Begun(_) | Next::Nothing | Next::Complete(_) | Next::BadSize(_) => None,
+        // Room for a frame is made as far as its memory is granted.
+        let begun = match (self.inbox.peek(self.service.frame_bytes_max(&self.peer)), &self.room) {
+            (Next::Begun(size), Some(room)) => Some(size.min(usize::try_from(room.granted()).unwrap_or(size))),
+            _ => None,
         };
         match self.stream.try_read_buf(self.inbox.room(begun)) {
             Ok(0) => {
@@ -218,13 +218,6 @@ impl<S: Service> Connection<S> {
     fn cut(&mut self, cx: &mut Context<'_>) -> Result<Cut, Stop> {
         let mut cut = Cut::Nothing;
         loop {
-            if let Some(charging) = &mut self.charging {
-                let Poll::Ready(charge) = charging.as_mut().poll(cx) else {
-                    return Ok(if cut == Cut::Frames { cut } else { Cut::Blocked });
-                };
-                self.charge = Some(charge);
-                self.charging = None;
-            }
             if !self.seen_frame
                 && let Some(stray) = stray::recognise(self.inbox.pending())
             {
@@ -245,29 +238,34 @@ impl<S: Service> Connection<S> {
                     ));
                 }
             };
-            if self.charge.is_none() {
-                let Some(head) = self.inbox.head(size) else { return Ok(cut) };
-                let bytes = self.service.admit(head, size).map_err(|most| {
-                    let detail = format!("a frame announces {size} bytes; requests of its kind may have {most}");
-                    Stop::refuse("bad_frame_size", detail)
-                })?;
-                let bytes = bytes.max(REQUEST_CHARGE_BYTES_MIN as u64);
-                match self.shared.memory.try_charge(bytes) {
-                    Some(charge) => self.charge = Some(charge),
-                    None => {
-                        let memory = self.shared.memory.clone();
-                        self.charging = Some(Box::pin(async move { memory.charge(bytes).await }));
-                        continue;
-                    }
+            let room = match &mut self.room {
+                Some(room) => room,
+                none => {
+                    let Some(head) = self.inbox.head(size) else { return Ok(cut) };
+                    let cost = self.service.admit(head, size).map_err(|most| {
+                        let detail = format!("a frame announces {size} bytes; requests of its kind may have {most}");
+                        Stop::refuse("bad_frame_size", detail)
+                    })?;
+                    // Requests that are answered one by one come through whatever others send, and groups stay alive.
+                    let waits = cost.holds_up || !self.pipeline.is_empty();
+                    none.insert(self.shared.memory.begin(cost.bytes.max(REQUEST_CHARGE_BYTES_MIN as u64), waits))
                 }
+            };
+            let was_waiting = room.is_waiting();
+            if room.poll(&self.shared.memory, self.inbox.received(size) as u64, complete, cx).is_pending() {
+                return Ok(if cut == Cut::Frames { cut } else { Cut::Blocked });
+            }
+            if was_waiting {
+                // It was not the client that was slow.
+                self.active = self.shared.clock.monotonic();
             }
             if !complete {
-                self.peer.wake_by(self.active + FRAME_STALL_MAX);
+                self.peer.wake_by(self.active + stall_max(room));
                 return Ok(cut);
             }
-            if let Some(charge) = self.charge.take() {
+            if let Some(room) = self.room.take() {
                 self.seen_frame = true;
-                self.pipeline.push(self.inbox.take(size), charge);
+                self.pipeline.push(self.inbox.take(size), room);
                 cut = Cut::Frames;
             }
             if self.pipeline.is_full() {
@@ -317,16 +315,20 @@ impl<S: Service> Connection<S> {
             if idle && quiet >= self.shared.idle_max {
                 return Poll::Ready(Ended::Idle);
             }
-            let stalled = self.charge.is_some() && self.input == Input::Open && !self.pipeline.is_full();
-            if stalled && self.outbox.is_empty() && quiet >= FRAME_STALL_MAX {
+            let arriving = self.room.as_ref().filter(|room| !room.is_waiting()).map(stall_max);
+            let arriving = arriving.filter(|_| self.input == Input::Open && !self.pipeline.is_full());
+            if let Some(longest) = arriving
+                && self.outbox.is_empty()
+                && quiet >= longest
+            {
                 return Poll::Ready(Ended::Refused(CloseReason {
                     kind: "stalled_frame",
-                    detail: format!("a frame stopped arriving half-way for {} s", FRAME_STALL_MAX.as_secs()),
+                    detail: format!("a frame stopped arriving half-way for {} s", longest.as_secs()),
                 }));
             }
             let mut next = self.active.max(now.saturating_sub(self.shared.idle_max)) + self.shared.idle_max;
-            if stalled {
-                next = next.min(self.active + FRAME_STALL_MAX);
+            if let Some(longest) = arriving {
+                next = next.min(self.active + longest);
             }
             if let Input::Ended { until } = self.input {
                 next = next.min(until);
@@ -348,6 +350,11 @@ impl<S: Service> Connection<S> {
         self.timer.as_mut().reset(deadline);
         self.armed = at;
     }
+}
+
+/// How long a frame may stay half received without a byte arriving.
+fn stall_max(room: &Room) -> Duration {
+    if room.overdraws() { FRAME_STALL_OVERDRAWN_MAX } else { FRAME_STALL_MAX }
 }
 
 /// What came of looking for frames.

@@ -65,6 +65,11 @@ impl Inbox {
         }
     }
 
+    /// How many bytes of the frame of `size` bytes at the front are there.
+    pub(crate) fn received(&self, size: usize) -> usize {
+        self.buffer.len().saturating_sub(SIZE_BYTES).min(size)
+    }
+
     /// The first bytes of the frame that has begun; zeros if it is too short to have them.
     pub(crate) fn head(&self, size: usize) -> Option<[u8; 2]> {
         if size < 2 { Some([0; 2]) } else { self.buffer.get(SIZE_BYTES..)?.first_chunk::<2>().copied() }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Clock;
-use base::memory::Budget;
 use base::task;
 use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -19,6 +18,7 @@ use tokio::task::JoinHandle;
 use super::complaints::Complaints;
 use super::connection::{Connection, Ended, Shared};
 use super::peer::Peer;
+use super::room::RequestMemory;
 use super::service::Service;
 use crate::limits::ACCEPT_RETRY;
 
@@ -72,7 +72,7 @@ pub(crate) struct Acceptor<S> {
     pub(crate) service: Arc<S>,
     pub(crate) options: SocketOptions,
     pub(crate) clock: Clock,
-    pub(crate) memory: Budget,
+    pub(crate) memory: RequestMemory,
     pub(crate) metrics: Metrics,
     pub(crate) complaints: Arc<Complaints>,
     pub(crate) console: Option<Arc<str>>,

@@ -16,10 +16,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use base::memory::Charge;
 use bytes::Bytes;
 
 use super::peer::Peer;
+use super::room::Room;
 use super::service::{Later, Order, Reply, Service};
 use crate::limits::{PIPELINE_BYTES_MAX, REQUEST_CHARGE_BYTES_MIN};
 
@@ -34,7 +34,7 @@ struct Entry {
     stage: Stage,
     bytes: usize,
     /// Accounts for the frame until its reply is made.
-    _charge: Charge,
+    _room: Room,
 }
 
 /// The queue.
@@ -61,11 +61,11 @@ impl<S: Service> Pipeline<S> {
         self.bytes >= PIPELINE_BYTES_MAX
     }
 
-    pub(crate) fn push(&mut self, frame: Bytes, charge: Charge) {
+    pub(crate) fn push(&mut self, frame: Bytes, room: Room) {
         let bytes = frame.len().max(REQUEST_CHARGE_BYTES_MIN);
         self.bytes += bytes;
         let order = self.service.order(&frame);
-        self.queue.push_back(Entry { order, stage: Stage::Waiting(frame), bytes, _charge: charge });
+        self.queue.push_back(Entry { order, stage: Stage::Waiting(frame), bytes, _room: room });
     }
 
     /// Begins what may begin, then yields the next reply in order if it is there.

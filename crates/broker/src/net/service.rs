@@ -44,6 +44,15 @@ pub(crate) enum Order {
     Alone,
 }
 
+/// What a request costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cost {
+    /// Memory.
+    pub(crate) bytes: u64,
+    /// Whether it waits when memory is used up, however small it is.
+    pub(crate) holds_up: bool,
+}
+
 /// What answers requests.
 pub(crate) trait Service: Send + Sync + 'static {
     /// Says how the request in `frame` is ordered, without decoding more than its key.
@@ -59,9 +68,9 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// The largest frame `peer` may send.
     fn frame_bytes_max(&self, peer: &Peer) -> usize;
 
-    /// What a frame of `size` bytes that begins with `head` may cost in memory while it is received and answered.
+    /// What a frame of `size` bytes that begins with `head` may cost while it is received and answered.
     ///
     /// # Errors
     /// The largest size of such a frame, if this one is larger.
-    fn admit(&self, head: [u8; 2], size: usize) -> Result<u64, usize>;
+    fn admit(&self, head: [u8; 2], size: usize) -> Result<Cost, usize>;
 }

@@ -17,7 +17,8 @@ use tokio::sync::{Notify, Semaphore, watch};
 use super::complaints::Complaints;
 use super::listener::{Acceptor, SocketOptions, bind};
 use super::peer::{Peer, unless_draining};
-use super::service::{CloseReason, Later, Order, Reply, Service};
+use super::room::RequestMemory;
+use super::service::{CloseReason, Cost, Later, Order, Reply, Service};
 
 /// `a…` appends and waits for `durable`; `p…` polls until `arrived` or the drain; `x…` closes; others echo.
 #[derive(Default)]
@@ -80,8 +81,9 @@ impl Service for Echo {
         8 << 20
     }
 
-    fn admit(&self, head: [u8; 2], size: usize) -> Result<u64, usize> {
-        if head == *b"sm" && size > 1_000 { Err(1_000) } else { Ok(size as u64) }
+    fn admit(&self, head: [u8; 2], size: usize) -> Result<Cost, usize> {
+        let cost = Cost { bytes: size as u64, holds_up: head[0] != b'e' };
+        if head == *b"sm" && size > 1_000 { Err(1_000) } else { Ok(cost) }
     }
 }
 
@@ -117,7 +119,7 @@ fn start_with_memory(memory: Budget, change: impl FnOnce(&mut SocketOptions)) ->
         slots: Arc::new(Semaphore::new(options.connections_max)),
         options,
         clock: Clock::system(),
-        memory,
+        memory: RequestMemory::new(memory),
         metrics: metrics.clone(),
         complaints: Arc::new(Complaints::default()),
         console: Some("http://127.0.0.1:9080".into()),
@@ -228,10 +230,14 @@ async fn request_memory_bounds_what_is_read_and_every_request_is_answered() {
         send(&mut client, &[b'p'; 400_000]).await;
         clients.push(client);
     }
-    eventually("two requests fit", || server.service.log.lock().len() == 2).await;
+    eventually("two requests fit, one overdraws", || server.service.log.lock().len() == 3).await;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    assert_eq!(server.service.log.lock().len(), 2, "the others wait outside");
-    assert!(memory.used() <= memory.limit());
+    assert_eq!(server.service.log.lock().len(), 3, "the last waits outside");
+    assert!(memory.used() <= memory.limit() + 2 * 400_000);
+    // What is answered at once is answered.
+    let mut other = TcpStream::connect(server.address).await.unwrap();
+    send(&mut other, b"echo").await;
+    assert_eq!(receive(&mut other).await, b"echo");
     let waker = server.service.clone();
     let waking = base::task::spawn("waker", async move {
         loop {

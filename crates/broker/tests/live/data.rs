@@ -142,6 +142,106 @@ async fn wrong_produces_are_refused_one_by_one() {
 }
 
 #[tokio::test]
+async fn old_versions_may_produce_nothing() {
+    let (_live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    let cut = batch(&["x"]).slice(..30);
+    for version in 0..=2 {
+        for records in [Bytes::new(), cut.clone()] {
+            let response = client.call(version, &produce(version, id, "t", -1, records)).await;
+            let part = &response.responses[0].partition_responses[0];
+            assert_eq!((part.error_code, part.base_offset), (0, -1), "Produce v{version}");
+        }
+    }
+    let response = client.call(3, &produce(3, id, "t", -1, cut)).await;
+    assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::InvalidRecord.code());
+}
+
+/// A time limit is a matter of acks=all: any other producer that is told of a timeout sends its records again.
+#[tokio::test]
+async fn acks_1_has_no_time_limit() {
+    let (_live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    for n in 0..20 {
+        let request = ProduceRequest { timeout_ms: 0, ..produce(9, id, "t", 1, batch(&["x"])) };
+        let response = client.call(9, &request).await;
+        let part = &response.responses[0].partition_responses[0];
+        assert_eq!((part.error_code, part.base_offset), (0, n));
+    }
+}
+
+#[tokio::test]
+async fn readers_that_do_not_read_hold_up_nobody() {
+    const BATCHES: usize = 60;
+    let (live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    let megabyte = batch(&[&"x".repeat(1_000_000)]);
+    for _ in 0..BATCHES {
+        let response = client.call(9, &produce(9, id, "t", -1, megabyte.clone())).await;
+        assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+    }
+    let all = || {
+        let mut all = fetch(12, id, "t", 0, 0);
+        all.max_bytes = i32::MAX;
+        all.topics[0].partitions[0].partition_max_bytes = i32::MAX;
+        all
+    };
+    let mut silent = Vec::new();
+    for _ in 0..12 {
+        let mut reader = Client::connect(&live).await;
+        reader.send(12, &all()).await;
+        silent.push(reader);
+    }
+    let held = || {
+        let page = live.metrics.render();
+        let line = page.lines().find(|line| line.starts_with("headwater_reply_memory_bytes ")).unwrap().to_owned();
+        line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()
+    };
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while held() < 450e6 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("the replies fill the memory");
+    let request = all();
+    let response = tokio::time::timeout(Duration::from_secs(60), client.call(12, &request)).await.expect("an answer");
+    let records = response.responses[0].partitions[0].records.as_ref().unwrap();
+    assert_eq!(batches(records).count(), 1, "while memory is scarce a reader gets the least");
+    drop(silent);
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while held() > 0.0 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await
+    .expect("the memory is given back");
+    let response = client.call(12, &all()).await;
+    assert!(batches(response.responses[0].partitions[0].records.as_ref().unwrap()).count() > 50);
+}
+
+#[tokio::test]
+async fn announcing_large_requests_holds_up_nobody() {
+    let (live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    let mut silent = Vec::new();
+    for _ in 0..12 {
+        let mut stream = Client::connect(&live).await.stream;
+        let mut head = (100_i32 << 20).to_be_bytes().to_vec();
+        head.extend([0, 0, 0, 9, 0, 0, 0, 1]);
+        tokio::io::AsyncWriteExt::write_all(&mut stream, &head).await.unwrap();
+        silent.push(stream);
+    }
+    let large = batch(&[&"x".repeat(1_000_000)]);
+    for _ in 0..20 {
+        let request = produce(9, id, "t", -1, large.clone());
+        let response =
+            tokio::time::timeout(Duration::from_secs(30), client.call(9, &request)).await.expect("an answer");
+        assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+    }
+}
+
+#[tokio::test]
 async fn a_long_poll_ends_with_the_next_commit_or_with_its_time() {
     let (live, mut client) = live().await;
     let id = create(&mut client, "t", 1).await;

@@ -74,7 +74,7 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
         "Longest time before a record of a compacted topic becomes eligible for compaction. Not used yet."),
     key("max.decompressed.message.bytes", Int, "2147483639", Between(1, 2_147_483_639),
         &[same("max.decompressed.message.bytes")],
-        "Largest size of a batch after decompression; a batch that grows beyond it is refused."),
+        "Largest record inside a compressed batch, decompressed, in bytes. A batch that decompresses to more than 100 MiB in all is refused whatever this says."),
     key("max.message.bytes", Int, "1048588", AtLeast(0), &[same("message.max.bytes")],
         "Largest record batch, as stored (compressed), in bytes."),
     key("message.timestamp.after.max.ms", Long, "3600000", AtLeast(0), &[same("log.message.timestamp.after.max.ms")],

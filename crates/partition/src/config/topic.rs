@@ -91,7 +91,7 @@ pub struct TopicConfig {
     pub cleanup: CleanupPolicy,
     /// Largest batch as stored.
     pub max_message_bytes: u32,
-    /// Largest batch decompressed.
+    /// Largest record of a compressed batch.
     pub max_decompressed_message_bytes: u32,
     /// Whether records get the broker's time.
     pub log_append_time: bool,
@@ -154,7 +154,8 @@ impl TopicConfig {
             compacted: self.cleanup.compact,
             compression: self.compression,
             level,
-            decompressed_bytes_max: DECOMPRESSED_BYTES_MAX.min(self.max_decompressed_message_bytes as usize),
+            decompressed_record_bytes_max: self.max_decompressed_message_bytes as usize,
+            decompressed_bytes_max: DECOMPRESSED_BYTES_MAX,
         }
     }
 }

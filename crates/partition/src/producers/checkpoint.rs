@@ -136,10 +136,8 @@ impl Producers {
         if described != end {
             return Err(CheckpointError::OtherOffset { described, stored_for: end });
         }
-        if count > PRODUCERS_MAX {
-            return Err(CheckpointError::Invalid("more producers than the limit"));
-        }
-        let mut producers = Self { by_id: hashbrown::HashMap::with_capacity(count), durable: end };
+        // There may be more than the limit: those in flight are not forgotten.
+        let mut producers = Self { by_id: hashbrown::HashMap::with_capacity(count.min(PRODUCERS_MAX)), durable: end };
         for _ in 0..count {
             let (id, producer) = read_producer(&mut input, end)?;
             if producers.by_id.insert(id, producer).is_some() {

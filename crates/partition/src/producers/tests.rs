@@ -125,6 +125,19 @@ fn the_longest_idle_producers_make_room() {
 }
 
 #[test]
+fn more_producers_in_flight_than_the_limit_are_all_remembered_and_read_back() {
+    let mut producers = Producers::new();
+    let count = PRODUCERS_MAX as u64 + 10;
+    for id in 0..count {
+        producers.record(batch(id.cast_signed(), 0, 0, 1), Offset(id), NOW, NOW, Offset(0));
+    }
+    assert_eq!(producers.len() as u64, count, "none may be forgotten in flight");
+    let restored = Producers::from_checkpoint(&producers.checkpoint(Offset(count)).unwrap(), Offset(count)).unwrap();
+    assert_eq!(restored.len() as u64, count);
+    assert!(matches!(check(&restored, batch(0, 0, 0, 1)), Ok(Verdict::Duplicate(_))));
+}
+
+#[test]
 fn a_checkpoint_tells_the_epoch_that_is_durable_while_a_newer_one_is_in_flight() {
     let mut producers = Producers::new();
     producers.record(batch(1, 4, 0, 10), Offset(9), NOW, NOW, Offset(0));

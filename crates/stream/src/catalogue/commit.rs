@@ -6,7 +6,6 @@ use base::{Incarnation, ObjectId, Offset, OffsetRange, StreamEpoch, StreamId, Ti
 use thiserror::Error;
 use wire::meta::{
     BrokerStateRecord, CommitRecord, CommittedCheckpoint, CommittedObject, CommittedRange, MetadataRecord,
-    ObjectRetiredRecord,
 };
 
 use super::convert::{raw, raw_stream};
@@ -344,7 +343,8 @@ impl Catalogue {
         records
     }
 
-    /// Adds the retirement of every object whose last use `records` take, so that both happen in one batch.
+    /// Adds the retirement of the objects whose last use `records` take, so that both happen in one batch, as far as it
+    /// has room for them.
     pub(super) fn with_retirements(
         &self,
         mut records: Vec<MetadataRecord>,
@@ -354,15 +354,7 @@ impl Catalogue {
         for record in &records {
             next.apply(record)?;
         }
-        records.extend(next.unreferenced.iter().map(|id| {
-            MetadataRecord::from(ObjectRetiredRecord {
-                writer_id: id.writer.broker.0,
-                writer_epoch: id.writer.epoch.0,
-                sequence: raw(id.sequence),
-                retired_ms: now.0,
-                ..Default::default()
-            })
-        }));
+        records.extend(next.retire(now).records);
         Ok(records)
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use base::{ObjectId, TimestampMs};
-use wire::meta::{MetadataRecord, ObjectRemovedRecord};
+use wire::meta::{MetadataRecord, ObjectRemovedRecord, ObjectRetiredRecord};
 
 use super::convert::raw;
 use super::{Catalogue, Decision};
@@ -11,7 +11,29 @@ use super::{Catalogue, Decision};
 /// How long a retired object stays. It serves readers that still hold an older image; safety does not depend on it.
 pub const DELETION_GRACE: Duration = Duration::from_secs(600);
 
+/// Most objects that one batch retires, so that it fits into one metadata entry whatever was deleted.
+pub const RETIREMENTS_MAX: usize = 50_000;
+
 impl Catalogue {
+    /// Retires objects whose last use has gone, [`RETIREMENTS_MAX`] of them.
+    pub fn retire(&self, now: TimestampMs) -> Decision<()> {
+        let records = self.unreferenced.iter().take(RETIREMENTS_MAX).map(|id| {
+            MetadataRecord::from(ObjectRetiredRecord {
+                writer_id: id.writer.broker.0,
+                writer_epoch: id.writer.epoch.0,
+                sequence: raw(id.sequence),
+                retired_ms: now.0,
+                ..Default::default()
+            })
+        });
+        Decision { records: records.collect(), response: () }
+    }
+
+    /// Whether objects without use are left, because a batch had no room for their retirement.
+    pub fn has_unretired(&self) -> bool {
+        !self.unreferenced.is_empty()
+    }
+
     /// Up to `limit` objects whose grace is over at `now`.
     pub fn due_for_deletion(&self, now: TimestampMs, grace: Duration, limit: usize) -> Vec<ObjectId> {
         let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);

@@ -15,7 +15,7 @@
 //! * A commit is taken from the present registration of a broker only, for its own open WAL incarnation or one that is
 //!   assigned to it (`models/blocklog.py`, `models/handover.py`).
 //! * An object is live while an extent or a newest checkpoint stands in it. The batch that takes its last use also
-//!   retires it; deletion follows the grace period and is recorded afterwards (I-5).
+//!   retires it, or, where that are very many, one of the next; deletion follows the grace period and is recorded afterwards (I-5).
 
 mod commit;
 mod convert;
@@ -41,7 +41,7 @@ use wire::meta::MetadataRecord;
 
 pub use client::{CatalogueClient, ClientError, CommitError, IncarnationError, TrimError};
 pub use commit::{COMMIT_ITEMS_MAX, CommitRejection, CommitRequest, Committed, NewCheckpoint, NewObject, NewRange};
-pub use deletion::DELETION_GRACE;
+pub use deletion::{DELETION_GRACE, RETIREMENTS_MAX};
 pub use incarnations::{IncarnationRejection, Recovered};
 pub use replay::ReplayError;
 pub use state::{
@@ -74,7 +74,7 @@ pub struct Catalogue {
     incarnations: OrdMap<Incarnation, Arc<IncarnationState>>,
     writers: OrdMap<BrokerId, WriterState>,
     pending: OrdMap<ObjectId, PendingDeletion>,
-    /// Objects whose last use has gone within the present batch; every decision ends by retiring them.
+    /// Objects whose last use has gone; decisions end by retiring them, as many as a batch has room for.
     unreferenced: OrdSet<ObjectId>,
     next_stream: u64,
 }

@@ -196,16 +196,13 @@ impl Catalogue {
         }
     }
 
-    /// Removes streams with everything in them; unknown ones are passed over. Objects that lose their last use are
-    /// retired in the same batch.
-    pub fn delete_streams(&self, streams: &[StreamId], now: TimestampMs) -> Decision<Result<(), StreamRejection>> {
+    /// Removes streams with everything in them; unknown ones are passed over. Objects that lose their last use are left
+    /// to [`Catalogue::retire`], which the caller adds to the batch once.
+    pub fn delete_streams(&self, streams: &[StreamId]) -> Decision<()> {
         let unique: std::collections::BTreeSet<_> = streams.iter().filter(|id| self.stream(**id).is_some()).collect();
         let records = unique
             .into_iter()
             .map(|id| MetadataRecord::from(RemoveStreamRecord { stream_id: raw_stream(*id), ..Default::default() }));
-        match self.with_retirements(records.collect(), now) {
-            Ok(records) => Decision { records, response: Ok(()) },
-            Err(error) => Decision::unchanged(Err(StreamRejection::Invalid(error))),
-        }
+        Decision { records: records.collect(), response: () }
     }
 }

@@ -63,8 +63,8 @@ fn an_incarnation_is_never_opened_twice() {
 fn stream_ids_are_never_used_twice() {
     let mut catalogue = serving(ME);
     let first = streams(&mut catalogue, 3, ME);
-    let delete = catalogue.delete_streams(&first, NOW);
-    take(&mut catalogue, delete).unwrap();
+    let delete = catalogue.delete_streams(&first);
+    take(&mut catalogue, delete);
     let bytes = snapshot::encode(&catalogue);
     let mut catalogue = snapshot::decode(&mut &bytes[..]).unwrap();
     assert_eq!(streams(&mut catalogue, 1, ME), vec![StreamId(3)]);
@@ -85,6 +85,36 @@ fn a_trim_keeps_an_extent_that_is_partly_alive_and_refuses_stale_owners() {
     assert_eq!(catalogue.stream(stream).unwrap().start, Offset(15));
     assert!(catalogue.object(first).is_none() && catalogue.object(second).is_some());
     check(&catalogue);
+}
+
+#[test]
+fn more_dead_objects_than_a_batch_retires_are_retired_by_the_next_ones() {
+    let mut catalogue = serving(ME);
+    let ids = streams(&mut catalogue, 2, ME);
+    let extra = 10;
+    let (mut at, objects) = (0, RETIREMENTS_MAX as u64 + extra);
+    for commits in 0.. {
+        if at == objects {
+            break;
+        }
+        let until = objects.min(at + 10_000);
+        let new = (at..until).map(|n| object(n, vec![range(ids[0], 0, n, n + 1)])).collect();
+        commit(&mut catalogue, &request(ME, commits, new)).unwrap();
+        at = until;
+    }
+    let trim = TrimRequest { stream: ids[0], epoch: StreamEpoch(0), start: Offset(objects) };
+    let decision = catalogue.trim(&[trim], NOW);
+    assert_eq!(decision.records.len(), 1 + RETIREMENTS_MAX);
+    take(&mut catalogue, decision)[0].clone().unwrap();
+    assert!(catalogue.has_unretired());
+    // They are not forgotten by a restart, and whatever comes next takes them along.
+    let bytes = snapshot::encode(&catalogue);
+    let mut catalogue = snapshot::decode(&mut &bytes[..]).unwrap();
+    let retire = catalogue.retire(NOW);
+    assert_eq!(retire.records.len() as u64, extra);
+    take(&mut catalogue, retire);
+    check(&catalogue);
+    assert_eq!(catalogue.pending_deletions().count() as u64, objects);
 }
 
 #[test]

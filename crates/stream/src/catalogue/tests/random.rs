@@ -74,8 +74,10 @@ impl World {
             }
             Step::Delete { pick } => {
                 let Some(stream) = chosen(pick) else { return };
-                let decision = self.catalogue.delete_streams(&[stream], NOW);
-                self.take(decision).unwrap();
+                let decision = self.catalogue.delete_streams(&[stream]);
+                self.take(decision);
+                let decision = self.catalogue.retire(NOW);
+                self.take(decision);
             }
             Step::Restart { drain } => {
                 let (old, next) = (self.me, broker(1, self.me.epoch.0 + 1));
