@@ -12,8 +12,9 @@ use crate::payload::Payload;
 
 /// Longest name of an object in bytes; S3 allows 1,024 including the prefix of the store.
 pub const KEY_BYTES_MAX: usize = 512;
-/// Most keys in one delete request; S3's own limit.
-pub const DELETE_KEYS_MAX: usize = 1_000;
+/// Most keys in one delete request. S3 takes 1,000, R2 fewer, and COS and OBS have one request for each key: the whole
+/// must end within one attempt's time.
+pub const DELETE_KEYS_MAX: usize = 100;
 /// Most objects in one page of a listing; S3's own limit.
 pub const LIST_PAGE_MAX: usize = 1_000;
 

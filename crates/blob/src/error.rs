@@ -99,7 +99,7 @@ impl StoreError {
     }
 
     /// Whether the store itself retries it: what a wait of seconds may cure. A full disk is left to the caller.
-    pub(crate) fn is_transient(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::ShortRead { .. })
     }
 }

@@ -25,9 +25,10 @@ mod retry;
 mod store;
 mod url;
 
-pub use backend::{Backend, ListPage, ObjectMeta, ReadRange};
+pub use backend::{Backend, DELETE_KEYS_MAX, ListPage, ObjectMeta, ReadRange};
 pub use counters::{CounterRow, CountersSnapshot, Operation, Outcome, Purpose};
 pub use error::{Cause, CreateOutcome, OpenError, ProbeError, StoreError};
+pub use local::create_dir_all_synced;
 pub use payload::Payload;
 pub use probe::{ProbeReport, probe};
 pub use resolve::{Resolved, Unresolved};

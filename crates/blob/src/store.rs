@@ -27,6 +27,9 @@ use crate::url::{Place, StoreUrl};
 /// Most attempts at a read that comes back short.
 const SHORT_READ_ATTEMPTS_MAX: u32 = 3;
 
+/// What deleting one key adds to the time of an attempt, as a number of bytes moved: some stores delete one by one.
+const DELETE_KEY_AS_BYTES: u64 = 512 * 1024;
+
 /// Settings of a store.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -62,7 +65,7 @@ pub struct Store(Arc<Inner>);
 struct Inner {
     backend: Arc<dyn Backend>,
     options: StoreOptions,
-    counters: Counters,
+    counters: Arc<Counters>,
     monitor: Monitor,
 }
 
@@ -72,7 +75,7 @@ struct Request<'a> {
     purpose: Purpose,
     operation: Operation,
     key: &'a str,
-    /// Payload bytes that it will move, as far as is known before.
+    /// Payload bytes that it will move, as far as is known before: what its time is measured by.
     bytes: u64,
 }
 
@@ -94,7 +97,16 @@ impl Store {
     /// A store over a backend of the caller's, such as [`crate::faulty::FaultyBackend`].
     pub fn with_backend(backend: Arc<dyn Backend>, options: StoreOptions) -> Self {
         let monitor = Monitor::new(options.clock.clone(), options.retry.budget);
-        Self(Arc::new(Inner { backend, options, counters: Counters::new(), monitor }))
+        Self(Arc::new(Inner { backend, options, counters: Arc::new(Counters::new()), monitor }))
+    }
+
+    /// The same store with an allowance of retries of its own, so that what fails here is not held against others.
+    #[must_use]
+    pub fn aside(&self) -> Self {
+        let Inner { backend, options, counters, .. } = &*self.0;
+        let monitor = Monitor::new(options.clock.clone(), options.retry.budget);
+        let (backend, options, counters) = (backend.clone(), options.clone(), counters.clone());
+        Self(Arc::new(Inner { backend, options, counters, monitor }))
     }
 
     /// A fresh store in memory.
@@ -283,7 +295,7 @@ impl Store {
         }
     }
 
-    /// Deletes objects, 1,000 to a request. Names that do not exist are no error.
+    /// Deletes objects, many to a request. Names that do not exist are no error.
     ///
     /// # Errors
     /// See [`StoreError`]; after an error any of them may be gone.
@@ -292,7 +304,8 @@ impl Store {
             check_key(key)?;
         }
         for batch in keys.chunks(DELETE_KEYS_MAX) {
-            let request = Request { purpose, operation: Operation::Delete, key: &batch[0], bytes: 0 };
+            let bytes = batch.len() as u64 * DELETE_KEY_AS_BYTES;
+            let request = Request { purpose, operation: Operation::Delete, key: &batch[0], bytes };
             self.retried(request, || self.0.backend.delete_batch(batch), |()| 0).await?;
         }
         Ok(())

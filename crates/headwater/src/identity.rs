@@ -37,7 +37,7 @@ pub fn load(directory: &Path, broker: BrokerId) -> anyhow::Result<Option<Identit
     let unwritable = || {
         format!("{} cannot be written; choose a writable directory with --override log.dirs=PATH", directory.display())
     };
-    fs::create_dir_all(directory).with_context(unwritable)?;
+    blob::create_dir_all_synced(directory).with_context(unwritable)?;
     let path = directory.join(FILE);
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,

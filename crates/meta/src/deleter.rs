@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use base::ObjectId;
-use blob::{Purpose, Store};
+use blob::{DELETE_KEYS_MAX, Purpose, Store};
 use stream::catalogue::DELETION_GRACE;
 
 use crate::error::MetaError;
@@ -40,12 +40,25 @@ pub(crate) async fn round(handle: &crate::MetaHandle, store: &Store) -> Result<u
     if due.is_empty() {
         return Ok(0);
     }
-    let keys: Vec<String> = due.iter().map(|id| id.key()).collect();
-    if let Err(error) = store.delete(Purpose::Metadata, &keys).await {
-        tracing::warn!(%error, objects = due.len(), "deleting retired objects failed; they stay pending");
-        return Err(MetaError::Unfit(error.to_string().into()));
-    }
     let count = due.len();
-    handle.objects_removed(due).await?;
-    Ok(count)
+    let (mut gone, mut failed) = (Vec::with_capacity(count), None);
+    for batch in due.chunks(DELETE_KEYS_MAX) {
+        let keys: Vec<String> = batch.iter().map(|id| id.key()).collect();
+        match store.delete(Purpose::Metadata, &keys).await {
+            Ok(()) => gone.extend_from_slice(batch),
+            Err(error) => {
+                tracing::warn!(%error, objects = batch.len(), "deleting retired objects failed; they stay pending");
+                let is_transient = error.is_transient();
+                failed = Some(MetaError::Unfit(error.to_string().into()));
+                if is_transient {
+                    break;
+                }
+            }
+        }
+    }
+    // What one object refuses does not hold up the others.
+    if !gone.is_empty() {
+        handle.objects_removed(gone).await?;
+    }
+    failed.map_or(Ok(count), Err)
 }

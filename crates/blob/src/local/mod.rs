@@ -37,6 +37,7 @@ use direct::BufferPool;
 pub use direct::padded;
 use scratch::Scratch;
 use write::Writer;
+pub use write::create_dir_all_synced;
 
 /// Objects as files under one directory.
 #[derive(Debug)]

@@ -150,11 +150,18 @@ fn parent_of(path: &Path) -> PathBuf {
     path.parent().map_or_else(PathBuf::new, Path::to_owned)
 }
 
-/// `mkdir -p` with every new name synced into its parent.
-pub(super) fn create_dir_all_synced(directory: &Path) -> io::Result<()> {
+/// `mkdir -p` with every new name, and in any case the last one, synced into its parent.
+///
+/// # Errors
+/// Whatever the file system says.
+pub fn create_dir_all_synced(directory: &Path) -> io::Result<()> {
     match fs::create_dir(directory) {
         Ok(()) => {}
-        Err(_) if directory.is_dir() => return Ok(()),
+        // Whoever made it may have died before the sync.
+        Err(_) if directory.is_dir() => {
+            // Where it cannot be looked at, whoever prepared the directory answers for its name.
+            return File::open(above(directory)).map_or(Ok(()), |above| above.sync_all());
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             match directory.parent() {
                 Some(above) if !above.as_os_str().is_empty() => create_dir_all_synced(above)?,
@@ -164,9 +171,12 @@ pub(super) fn create_dir_all_synced(directory: &Path) -> io::Result<()> {
         }
         Err(error) => return Err(error),
     }
-    let above = match directory.parent() {
+    File::open(above(directory))?.sync_all()
+}
+
+fn above(directory: &Path) -> &Path {
+    match directory.parent() {
         Some(above) if !above.as_os_str().is_empty() => above,
         _ => Path::new("."),
-    };
-    File::open(above)?.sync_all()
+    }
 }

@@ -40,20 +40,37 @@ pub(crate) struct Active {
     pub position: WalPosition,
     since: Option<Duration>,
     cut_bytes: u64,
+    /// Where the WAL stood at the last cut, and how far it may go on before the next: small groups fill it faster than
+    /// their bytes say.
+    cut_at: WalPosition,
+    cut_span: u64,
     clock: Clock,
 }
 
 impl Active {
     pub fn new(cut_bytes: u64, clock: Clock) -> Self {
-        Self { dirty: Vec::new(), bytes: 0, position: WalPosition(0), since: None, cut_bytes, clock }
+        let position = WalPosition(0);
+        Self {
+            dirty: Vec::new(),
+            bytes: 0,
+            position,
+            since: None,
+            cut_bytes,
+            cut_at: position,
+            cut_span: u64::MAX,
+            clock,
+        }
     }
 
-    pub fn set_cut_bytes(&mut self, bytes: u64) {
-        self.cut_bytes = bytes;
+    /// Cuts from now on at so many bytes of payload, or at a quarter of a WAL of so many bytes.
+    pub fn set_limits(&mut self, cut_bytes: u64, wal_capacity: u64) {
+        (self.cut_bytes, self.cut_span) = (cut_bytes, wal_capacity / 4);
     }
 
     pub fn is_full(&self) -> bool {
-        self.bytes >= self.cut_bytes || self.dirty.len() >= CUT_STREAMS_MAX
+        self.bytes >= self.cut_bytes
+            || self.dirty.len() >= CUT_STREAMS_MAX
+            || self.position.0.saturating_sub(self.cut_at.0) >= self.cut_span
     }
 
     pub fn group_ended(&mut self, position: WalPosition) {
@@ -85,6 +102,7 @@ impl Active {
         streams.sort_unstable_by_key(|s| s.stream.id);
         self.since = None;
         self.bytes = 0;
+        self.cut_at = self.position;
         Cut { streams, position: self.position, waiters }
     }
 }
@@ -92,6 +110,16 @@ impl Active {
 /// Cuts that are committed and still cached, oldest first.
 #[derive(Default)]
 pub(crate) struct Generations(VecDeque<Vec<(Arc<Shared>, OffsetRange)>>);
+
+impl Generations {
+    /// Lets go of streams that hold nothing any more.
+    fn forget_closed(&mut self) {
+        for generation in &mut self.0 {
+            generation.retain(|(stream, _)| !stream.is_closed());
+        }
+        self.0.retain(|generation| !generation.is_empty());
+    }
+}
 
 /// Share of the log cache, in percent, that committed entries may keep for tail readers.
 const KEEP_PERCENT: u64 = 60;
@@ -126,7 +154,13 @@ impl Inner {
     /// A committed cut may leave the cache from now on; leaves at once what the cache has no room to keep.
     pub(crate) fn committed(&self, cut: &Cut) {
         let generation = cut.streams.iter().map(|s| (s.stream.clone(), s.range)).collect();
-        self.evictable.lock().0.push_back(generation);
+        {
+            let mut generations = self.evictable.lock();
+            generations.0.push_back(generation);
+            if self.forgot.swap(false, Ordering::AcqRel) {
+                generations.forget_closed();
+            }
+        }
         // Whoever waits for room needs it more than tail readers do.
         let limit = self.cache.limit();
         let keep = (limit / 100 * KEEP_PERCENT).min(limit.saturating_sub(self.wanted.load(Ordering::Acquire)));

@@ -24,7 +24,7 @@ pub(crate) mod tail;
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -105,6 +105,8 @@ pub(crate) struct Inner {
     /// Bytes that appends wait for in the log cache.
     pub(crate) wanted: AtomicU64,
     pub(crate) reader: BlockReader,
+    /// Whether a stream was forgotten that old cuts may still name.
+    pub(crate) forgot: AtomicBool,
     pub(crate) active: Mutex<Active>,
     pub(crate) cuts: mpsc::UnboundedSender<cut::Cut>,
     pub(crate) next_object: AtomicU64,
@@ -126,7 +128,7 @@ impl Engine {
         clock: Clock,
     ) -> Self {
         let (cuts, queue) = mpsc::unbounded_channel();
-        let reader = BlockReader::new(store.clone(), &options);
+        let reader = BlockReader::new(store.aside(), &options);
         let inner = Arc::new(Inner {
             cache: Budget::new(options.log_cache_bytes),
             wanted: AtomicU64::new(0),
@@ -141,6 +143,7 @@ impl Engine {
             wal: RwLock::new(None),
             streams: Mutex::new(HashMap::new()),
             evictable: Mutex::new(cut::Generations::default()),
+            forgot: AtomicBool::new(false),
             failure: watch::channel(None).0,
             options,
         });
@@ -156,7 +159,8 @@ impl Engine {
 
     /// Gives the engine its WAL, whose incarnation metadata holds as `OPEN`. Appends may follow.
     pub fn attach(&self, wal: Wal<Pending>) {
-        self.inner.active.lock().set_cut_bytes(self.inner.options.cut_bytes(wal.capacity()));
+        let capacity = wal.capacity();
+        self.inner.active.lock().set_limits(self.inner.options.cut_bytes(capacity), capacity);
         *self.inner.wal.write() = Some(Arc::new(wal));
     }
 
@@ -217,6 +221,7 @@ impl Engine {
     pub fn forget(&self, id: StreamId) {
         if let Some(shared) = self.inner.streams.lock().remove(&id) {
             shared.close();
+            self.inner.forgot.store(true, Ordering::Release);
         }
     }
 

@@ -79,6 +79,8 @@ impl DurableSink<Pending> for EngineSink {
             Some(WriterWait::Trim) => self.engine.request_cut(None),
             Some(WriterWait::Space) => {
                 tracing::warn!("the disk of the write-ahead log is full; producers wait until there is room");
+                // What is uploaded gives its segments back.
+                self.engine.request_cut(None);
             }
             Some(WriterWait::Segment) | None => {}
         }

@@ -609,6 +609,43 @@ async fn data_of_deleted_streams_does_not_fill_the_log() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn deleted_streams_are_not_kept_by_the_cuts_they_were_in() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let mut deleted = Vec::new();
+    for n in 0..5 {
+        let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
+        let stream = broker.open(id);
+        broker.enqueue(&stream, 0, b"x").await.await.unwrap().unwrap();
+        broker.engine.flush().await.unwrap();
+        deleted.push(Arc::downgrade(&stream.shared));
+        drop(stream);
+        broker.engine.forget(id);
+        assert!(n == 0 || deleted[n - 1].upgrade().is_none(), "kept after the next cut");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_groups_are_cut_by_what_they_take_of_the_log() {
+    let durable = Durable::new();
+    let options = EngineOptions { upload_interval: Duration::from_secs(100_000), ..small() };
+    let broker = durable.start(options).await;
+    let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
+    let stream = broker.open(id);
+    // A page of the log each, a third of it in all.
+    for base in 0..100 {
+        broker.enqueue(&stream, base, b"x").await.await.unwrap().unwrap();
+    }
+    tokio::time::timeout(Duration::from_secs(60), async {
+        while durable.catalogue.view().stream(id).unwrap().end == Offset(0) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .expect("a cut long before the log is full");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_append_of_more_than_half_of_the_cache_gets_its_turn() {
     let durable = Durable::new();
     let broker = durable.start(small()).await;

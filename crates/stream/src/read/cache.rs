@@ -11,7 +11,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::ReadError;
 use crate::format::block::Block;
@@ -65,7 +65,12 @@ pub(super) struct BlockCache {
     cached: Cache<Key, Cached, ByBytes>,
     loading: Mutex<HashMap<Key, watch::Receiver<Outcome>>>,
     cold: Budget,
+    /// Cold reads that may be under way, so that they leave threads and connections to others.
+    places: Semaphore,
 }
+
+/// Reads of objects under way at once.
+const COLD_READS_MAX: usize = 128;
 
 /// Blocks that one ranged read will bring, with those who wait for each.
 struct Run {
@@ -91,6 +96,7 @@ impl BlockCache {
             ),
             loading: Mutex::new(HashMap::new()),
             cold: Budget::new(cold_read_bytes),
+            places: Semaphore::new(COLD_READS_MAX),
         }
     }
 
@@ -193,6 +199,8 @@ impl BlockCache {
         // What comes over a network is there twice until it has been cut into blocks.
         let copies = if self.store.is_remote() { 2 } else { 1 };
         let _charge = self.cold.charge(copies * lengths.iter().map(|length| u64::from(*length)).sum::<u64>()).await;
+        // Never closed.
+        let _place = self.places.acquire().await;
         // Each block in memory of its own: the cache then holds what it weighs, whichever of them stay.
         let mut parts =
             self.store.get_parts(Purpose::Read, &run.object.key(), start, &lengths).await.map(Vec::into_iter);

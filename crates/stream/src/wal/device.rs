@@ -63,8 +63,8 @@ impl DeviceVolume {
         };
         let bytes = io::Seek::seek(&mut &file, io::SeekFrom::End(0)).map_err(failed)?;
         let foreign = |reason: String| WalError::Foreign { path: path.display().to_string(), reason };
-        if bytes < DIRECTORY_BYTES + segment_bytes {
-            return Err(foreign(format!("its {bytes} bytes are fewer than 1 MiB and a segment of {segment_bytes}")));
+        if bytes < DIRECTORY_BYTES + 2 * segment_bytes {
+            return Err(foreign(format!("its {bytes} bytes are fewer than 1 MiB and two segments of {segment_bytes}")));
         }
         let whole = FileBlock::open(path, writable, transfer, 0, bytes).map_err(failed)?;
         let mut start = AlignedBuffer::zeroed(DIRECTORY_BYTES as usize);
@@ -137,6 +137,10 @@ impl Volume for DeviceVolume {
 
     fn segment_bytes(&self) -> u64 {
         self.layout.segment_bytes
+    }
+
+    fn segments_max(&self) -> Option<u64> {
+        Some(self.layout.segments)
     }
 
     fn headers(&self) -> io::Result<Vec<(HeaderName, Option<Incarnation>)>> {

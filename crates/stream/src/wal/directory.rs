@@ -41,12 +41,7 @@ impl DirectoryVolume {
     /// [`WalError::InUse`] while another process owns it.
     pub fn own(path: &Path, segment_bytes: u64, transfer: Transfer) -> Result<Self, WalError> {
         let failed = |source| WalError::io(format!("opening the WAL directory {}", path.display()), source);
-        if !path.is_dir() {
-            fs::create_dir_all(path).map_err(failed)?;
-            if let Some(parent) = path.canonicalize().map_err(failed)?.parent() {
-                sync_directory(parent).map_err(failed)?;
-            }
-        }
+        blob::create_dir_all_synced(path).map_err(failed)?;
         let name = path.join(LOCK_FILE);
         let mut file =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&name).map_err(failed)?;

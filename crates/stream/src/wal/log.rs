@@ -133,11 +133,14 @@ impl BlockLog {
     ///
     /// # Errors
     /// When an option cannot work or the volume cannot be listed.
-    pub fn over(volume: Arc<dyn Volume>, options: BlockLogOptions) -> Result<Self, WalError> {
+    pub fn over(volume: Arc<dyn Volume>, mut options: BlockLogOptions) -> Result<Self, WalError> {
         let size = volume.segment_bytes();
         if size < 2 * PAGE as u64 || !size.is_multiple_of(PAGE as u64) || size > 1 << 30 {
             let reason = format!("{size} is not a multiple of {PAGE} from {} to 1 GiB", 2 * PAGE);
             return Err(WalError::Option { option: "segment_bytes", reason });
+        }
+        if let Some(segments) = volume.segments_max() {
+            options.capacity_bytes = options.capacity_bytes.min(segments * size);
         }
         if options.capacity_bytes / size < 2 {
             let reason = format!("{} is less than two segments of {size}", options.capacity_bytes);

@@ -96,6 +96,11 @@ pub trait Volume: Send + Sync + fmt::Debug {
     /// `StorageFull` or `QuotaExceeded` when there is no room now: nothing is left behind.
     fn create_segment(&self, zeroed: u64) -> io::Result<NewSegment>;
 
+    /// How many segments there can ever be, where that is known.
+    fn segments_max(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether room can be given back: a device keeps all its segments.
     fn can_remove_segments(&self) -> bool {
         true

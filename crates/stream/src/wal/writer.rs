@@ -628,9 +628,11 @@ impl<T> Shared<T> {
             }
         };
         let logical = trim.assigned;
-        write_page(&*file, &SegmentPage::InUse { stamp: self.stamp, logical }.encode(), 0)?;
+        // Only a new segment may find no room. A page that cannot be written over is a failed write, after which nobody
+        // knows what stands there.
+        write_page(&*file, &SegmentPage::InUse { stamp: self.stamp, logical }.encode(), 0).map_err(broken)?;
         trim.assigned += 1;
-        self.write_trim(trim)?;
+        self.write_trim(trim).map_err(broken)?;
         Ok((Segment { logical, id, file }, zeroed))
     }
 
@@ -638,4 +640,9 @@ impl<T> Shared<T> {
         trim.sequence += 1;
         write_page(&*self.header, &trim.encode(), TrimPage::offset(trim.sequence))
     }
+}
+
+/// An error that waiting does not mend, whatever it says.
+fn broken(error: io::Error) -> io::Error {
+    if is_full(&error) { io::Error::other(error) } else { error }
 }

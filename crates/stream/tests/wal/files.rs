@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use stream::wal::{Access, BlockLog, BlockLogOptions, FenceState, ReplayEnd, Transfer, WalError};
+use base::WalPosition;
+use stream::wal::{Access, BlockLog, BlockLogOptions, FenceState, ReplayEnd, Transfer, WalError, WriterWait};
 
 use crate::support::{append, append_each, create, incarnation, replay};
 
@@ -66,6 +67,27 @@ fn incarnations_live_and_go_on_a_device() {
     let bytes = fs::read(file.path()).unwrap();
     assert_eq!(&bytes[..4], b"HWLD");
     assert_eq!(&bytes[1 << 20..][..4], b"HWLS", "segments begin at 1 MiB");
+}
+
+#[test]
+fn a_device_tells_its_capacity_and_must_have_two_segments() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    file.as_file().set_len((1 << 20) + 2 * SEGMENT - 1).unwrap();
+    let error = open(file.path(), Access::Owner, Transfer::Auto).unwrap_err();
+    assert!(error.to_string().contains("two segments"), "{error}");
+    file.as_file().set_len((1 << 20) + 3 * SEGMENT).unwrap();
+    let log = open(file.path(), Access::Owner, Transfer::Auto).unwrap();
+    let (wal, sink) = create(&log, 1);
+    assert_eq!(wal.capacity(), 3 * SEGMENT);
+    for n in 0..9 {
+        wal.append(append(n, SEGMENT as usize / 2 + 1), n);
+    }
+    sink.wait("the wait", |told| told.waits.contains(&Some(WriterWait::Trim)));
+    while sink.told(|told| told.durable.len() < 9) {
+        wal.trim(WalPosition(sink.told(|told| told.groups.last().unwrap().end)));
+        std::thread::yield_now();
+    }
+    wal.shutdown().unwrap();
 }
 
 #[test]

@@ -56,6 +56,28 @@ fn a_full_backlog_makes_the_writer_wait_until_it_is_trimmed() {
     assert!(sink.told(|told| told.failures.is_empty()));
 }
 
+/// Only making a segment may find no room. Where a page cannot be written over, nobody knows what stands there: going on
+/// with the next segment would look like a lost one.
+#[test]
+fn no_room_for_a_page_that_was_there_ends_the_log() {
+    for place in [Place::Header, Place::Segment(2)] {
+        let volume = MemoryVolume::new(SEGMENT);
+        let log = over(&volume, Access::Owner);
+        let (wal, sink) = create(&log, 1);
+        volume.faults.writes(move |write| {
+            if write.place == place { WriteFate::Fails(std::io::ErrorKind::StorageFull) } else { WriteFate::Lands }
+        });
+        for n in 0..4 {
+            wal.append(append(n, 50_000), n);
+        }
+        sink.wait("the failure", |told| !told.failures.is_empty());
+        drop(wal);
+        volume.faults.heal();
+        let (_, end) = replay(&log, 1, 0);
+        assert!(matches!(end, ReplayEnd::Clean { .. } | ReplayEnd::TornTail { .. }), "{end:?}");
+    }
+}
+
 #[test]
 fn a_full_disk_is_waited_out() {
     let volume = MemoryVolume::new(SEGMENT);
