@@ -223,6 +223,11 @@ pub fn find(key: &str) -> Option<&'static ConfigDef> {
     BROKER_KEYS.iter().find(|def| def.name == key)
 }
 
+/// Whether we or Kafka know a key at all.
+pub fn is_known(key: &str) -> bool {
+    find(key).is_some() || is_unneeded(key) || REFUSED_KEYS.iter().any(|(name, _)| *name == key)
+}
+
 /// Whether Kafka knows a key that changes nothing here. Keys prefixed for one listener count too.
 pub fn is_unneeded(key: &str) -> bool {
     UNNEEDED_KEYS.contains(&key)
