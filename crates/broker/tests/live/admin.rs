@@ -41,6 +41,36 @@ async fn api_versions_lists_what_is_served_and_answers_newer_clients() {
 }
 
 #[tokio::test]
+async fn api_versions_refuses_as_kafka_does() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let ask = |software: &str, cluster: Option<&str>, node_id| ApiVersionsRequest {
+        client_software_name: software.into(),
+        client_software_version: "1".into(),
+        cluster_id: cluster.map(Into::into),
+        node_id,
+        ..Default::default()
+    };
+    let unnamed = client.call(3, &ask("", None, -1)).await;
+    assert_eq!((unnamed.error_code, unnamed.api_keys.len()), (ErrorCode::InvalidRequest.code(), 0));
+    let cluster = live.meta.image().cluster_id.clone().unwrap();
+    let elsewhere = ErrorCode::RebootstrapRequired.code();
+    // Each line is what KafkaApis of 4.4.0 answers as node 1.
+    for (cluster, node, expected) in [
+        (None, -1, 0),
+        (None, 7, 0),
+        (Some(&*cluster), 1, 0),
+        (Some(&*cluster), 7, elsewhere),
+        (Some(&*cluster), -1, elsewhere),
+        (Some("another"), 1, elsewhere),
+    ] {
+        let response = client.call(5, &ask("test", cluster, node)).await;
+        assert_eq!(response.error_code, expected, "{cluster:?} {node}");
+        assert_eq!(response.api_keys.is_empty(), expected != 0);
+    }
+}
+
+#[tokio::test]
 async fn topics_are_created_described_grown_and_deleted_in_every_version() {
     let live = start(&[]).await;
     let mut client = Client::connect(&live).await;
