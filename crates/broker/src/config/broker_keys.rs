@@ -41,7 +41,7 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
     // Topics.
     dynamic(key("num.partitions", Int, Some("1"), AtLeast(1), "Partitions of a topic created without a number of its own.")),
     key("default.replication.factor", Int, Some("1"), AtLeast(1), "The replication factor of a topic created without one. Records are replicated by the store, so every topic has one replica."),
-    key("auto.create.topics.enable", Boolean, Some("true"), Any, "Whether asking for an unknown topic's metadata creates it, if the client agrees."),
+    key("auto.create.topics.enable", Boolean, Some("true"), Any, "Whether asking for an unknown topic's metadata creates it, if the client agrees. Never __transaction_state and __share_group_state: they come with transactions and share groups, which are not served yet."),
     key("delete.topic.enable", Boolean, Some("true"), Any, "Whether topics can be deleted."),
     // Defaults of topic keys.
     dynamic(key("compression.type", String, Some("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "Default of the topic key compression.type.")),

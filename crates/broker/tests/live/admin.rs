@@ -176,6 +176,30 @@ async fn metadata_creates_topics_only_if_both_sides_want_it() {
     assert_eq!(client.call(9, &ask(true)).await.topics[0].error_code, code);
 }
 
+#[tokio::test]
+async fn topics_of_what_is_not_served_yet_are_not_made_in_another_shape() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    for (name, why) in [
+        ("__transaction_state", "comes with transactions"),
+        ("__share_group_state", "comes with share groups"),
+        ("__cluster_metadata", "prohibited"),
+    ] {
+        let ask = MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic { name: Some(name.into()), ..Default::default() }]),
+            allow_auto_topic_creation: true,
+            ..Default::default()
+        };
+        let code = client.call(9, &ask).await.topics[0].error_code;
+        assert_eq!(code, ErrorCode::UnknownTopicOrPartition.code(), "{name}");
+        let create = CreateTopicsRequest { topics: vec![topic(name, 1)], ..Default::default() };
+        let refused = client.call(5, &create).await.topics.remove(0);
+        assert_eq!(refused.error_code, ErrorCode::InvalidRequest.code(), "{name}");
+        assert!(refused.error_message.unwrap().contains(why), "{name}");
+        assert!(live.meta.image().topic(name).is_none());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_changed_at_the_same_time_all_take_effect() {
     const ROUNDS: i32 = 30;

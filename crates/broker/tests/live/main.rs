@@ -6,4 +6,5 @@ mod admin;
 mod data;
 mod groups;
 mod hostile;
+mod outage;
 mod support;
