@@ -32,10 +32,16 @@ pub(crate) async fn within<T, E>(
     told: impl FnOnce(E) -> ApiError,
 ) -> Result<T, ApiError> {
     let wait = u64::try_from(timeout_ms).ok().filter(|ms| *ms > 0).map_or(CHANGE_WAIT_DEFAULT, Duration::from_millis);
-    match tokio::time::timeout(wait, change).await {
-        Ok(outcome) => outcome.map_err(told),
-        Err(_) => Err(TimedOut(wait).into()),
-    }
+    wait_for(wait, change).await?.map_err(told)
+}
+
+/// Waits for `change` on behalf of a request that has no timeout.
+pub(crate) async fn for_a_while<T>(change: impl Future<Output = T>) -> Result<T, ApiError> {
+    wait_for(CHANGE_WAIT_DEFAULT, change).await
+}
+
+async fn wait_for<T>(wait: Duration, change: impl Future<Output = T>) -> Result<T, ApiError> {
+    tokio::time::timeout(wait, change).await.map_err(|_| TimedOut(wait).into())
 }
 
 #[cfg(test)]

@@ -81,9 +81,9 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
     key("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1), "How often retention is applied."),
     // Connections and memory.
     key("connections.max.idle.ms", Long, Some("600000"), Any, "A connection over which nothing moved for so long is closed; a negative value keeps it open."),
-    key("max.connections", Int, Some("2147483647"), AtLeast(0), "Client connections the broker keeps open; further ones wait to be accepted."),
-    key("max.connections.per.ip", Int, Some("2147483647"), AtLeast(0), "Client connections from one address; further ones are closed."),
-    key("max.connections.per.ip.overrides", String, Some(""), Custom(endpoint::check_per_ip_overrides), "Other limits for single addresses, as address:number separated by commas."),
+    dynamic(key("max.connections", Int, Some("2147483647"), AtLeast(0), "Client connections the broker keeps open; further ones wait to be accepted.")),
+    dynamic(key("max.connections.per.ip", Int, Some("2147483647"), AtLeast(0), "Client connections from one address; further ones are closed.")),
+    dynamic(key("max.connections.per.ip.overrides", String, Some(""), Custom(endpoint::check_per_ip_overrides), "Other limits for single addresses, as address:number separated by commas.")),
     key("socket.listen.backlog.size", Int, Some("50"), AtLeast(1), "Connections the operating system holds until they are accepted."),
     key("socket.receive.buffer.bytes", Int, Some("-1"), Any, "Receive buffer of a connection; -1 leaves it to the operating system, which adapts it. Kafka's default is 102400."),
     key("socket.send.buffer.bytes", Int, Some("-1"), Any, "Send buffer of a connection; -1 leaves it to the operating system, which adapts it. Kafka's default is 102400."),

@@ -7,4 +7,5 @@ mod data;
 mod groups;
 mod hostile;
 mod outage;
+mod settings;
 mod support;
