@@ -1,4 +1,5 @@
-//! Topics that are created when they are first asked for (`auto.create.topics.enable`).
+//! Topics that are created when they are first asked for: any, by Metadata (`auto.create.topics.enable`), and the one for
+//! offsets, by FindCoordinator.
 //!
 //! Kafka begins the creation and answers at once that the topic is unknown; the client asks again. Here the request waits
 //! a little, so that the first answer has the topic, but never for longer than [`FIRST_USE_WAIT_MAX`]: the other topics of
@@ -10,11 +11,13 @@ use std::sync::Arc;
 
 use base::task;
 use futures::future::{FutureExt, Shared, join_all};
-use meta::{MetaHandle, NewTopic, TopicError};
+use meta::{Image, MetaHandle, NewTopic, TopicError};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::config::{BrokerConfig, effective};
 use crate::limits::{FIRST_USE_CREATIONS_MAX, FIRST_USE_WAIT_MAX};
+use crate::topics::OFFSETS_TOPIC;
 
 /// Resolves, with an error that means nothing, when a creation has ended one way or the other.
 type Ended = Shared<oneshot::Receiver<()>>;
@@ -31,10 +34,12 @@ impl FirstUse {
         Self { meta, under_way: Arc::default() }
     }
 
-    /// Creates topics, none of which exists, and waits a little for them. What could not be created, or not in time, is
+    /// Creates the topics that do not exist, and waits a little for them. What could not be created, or not in time, is
     /// still unknown afterwards.
-    pub(crate) async fn create(&self, topics: Vec<NewTopic>) {
-        let ended = self.begin(topics);
+    pub(crate) async fn create(&self, names: &[&str], config: &BrokerConfig) {
+        let image = self.meta.image();
+        let missing = names.iter().filter(|name| image.topic(name).is_none());
+        let ended = self.begin(missing.map(|name| new_topic(name, config, &image)).collect());
         // Either way the metadata says what is there.
         let _ = tokio::time::timeout(FIRST_USE_WAIT_MAX, join_all(ended)).await;
     }
@@ -58,6 +63,15 @@ impl FirstUse {
         task::spawn("topics-on-first-use", run(self.meta.clone(), new, guard));
         waits
     }
+}
+
+/// The shape in which a topic comes into being.
+fn new_topic(name: &str, config: &BrokerConfig, image: &Image) -> NewTopic {
+    let offsets = name == OFFSETS_TOPIC;
+    let key = if offsets { "offsets.topic.num.partitions" } else { "num.partitions" };
+    let partitions = effective::value(key, config, image).and_then(|value| value.parse().ok()).unwrap_or(1);
+    let configs = if offsets { vec![("cleanup.policy".to_owned(), "compact".to_owned())] } else { Vec::new() };
+    NewTopic { name: name.to_owned(), partitions, configs }
 }
 
 /// A creation under way; forgotten on drop, which tells who waits for it.

@@ -86,7 +86,7 @@ pub const AUTO_CREATED_TOPICS_MAX: usize = 1_000;
 /// Topics being auto-created for all clients; one beyond shows as unknown, and the client asks again.
 pub const FIRST_USE_CREATIONS_MAX: usize = 10_000;
 
-/// How long a Metadata request waits for topics to be auto-created.
+/// How long a request waits for topics to be auto-created.
 pub const FIRST_USE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How long a change of metadata is waited for on behalf of a client that sets no timeout.

@@ -15,20 +15,18 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use meta::{Image, NewTopic, TopicImage};
+use meta::{Image, TopicImage};
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use wire::messages::{MetadataRequest, MetadataResponse};
 use wire::{ErrorCode, Str};
 
 use crate::call::Call;
-use crate::config::effective;
 use crate::core::Core;
 use crate::endpoints;
 use crate::limits::AUTO_CREATED_TOPICS_MAX;
 use crate::topics::{
-    CLUSTER_OPERATIONS, OFFSETS_TOPIC, OPERATIONS_OMITTED, TOPIC_OPERATIONS, check_name, collision, is_internal,
-    leaders, reserved,
+    CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, check_name, collision, is_internal, leaders, reserved,
 };
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: MetadataRequest) -> MetadataResponse {
@@ -157,15 +155,5 @@ async fn create_missing(core: &Core, asked: &[MetadataRequestTopic]) {
     if missing.is_empty() {
         return;
     }
-    let partitions = |name: &str| {
-        let key = if name == OFFSETS_TOPIC { "offsets.topic.num.partitions" } else { "num.partitions" };
-        effective::value(key, &core.config, &image).and_then(|value| value.parse().ok()).unwrap_or(1)
-    };
-    let compacted = || vec![("cleanup.policy".to_owned(), "compact".to_owned())];
-    let new = missing.iter().map(|name| NewTopic {
-        name: (*name).to_owned(),
-        partitions: partitions(name),
-        configs: if *name == OFFSETS_TOPIC { compacted() } else { Vec::new() },
-    });
-    core.first_use.create(new.collect()).await;
+    core.first_use.create(&missing, &core.config).await;
 }

@@ -109,6 +109,24 @@ async fn metadata_of_topics_that_exist_does_not_wait_for_those_being_created() {
 }
 
 #[tokio::test]
+async fn a_consumer_without_a_coordinator_is_told_to_ask_again() {
+    let (live, faults) = start_on_faulty_store(&[]).await;
+    let mut client = Client::connect(&live).await;
+    faults.set_plan(outage());
+    let clock = Clock::system();
+    let began = clock.monotonic();
+    let keys = (0..20).map(|group| format!("g{group}").as_str().into()).collect();
+    let request = FindCoordinatorRequest { coordinator_keys: keys, ..Default::default() };
+    let found = client.call(4, &request).await.coordinators;
+    assert!(found.iter().all(|found| found.error_code == ErrorCode::CoordinatorNotAvailable.code()));
+    assert!(clock.monotonic() - began < SOON);
+    faults.set_plan(FaultPlan::default());
+    becomes(&live, "its topic is there", |image| image.topic("__consumer_offsets").is_some()).await;
+    let found = client.call(4, &request).await.coordinators;
+    assert!(found.iter().all(|found| (found.error_code, found.node_id) == (0, 1)));
+}
+
+#[tokio::test]
 async fn a_producer_without_an_id_is_told_to_ask_again() {
     let (live, faults) = start_on_faulty_store(&[]).await;
     let mut client = Client::connect(&live).await;
