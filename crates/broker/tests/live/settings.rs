@@ -63,13 +63,9 @@ async fn limits_of_connections_take_effect_at_once_and_outlive_the_process() {
     drop(waiting);
 
     assert_eq!(set(&mut client, "", &[("max.connections", "1")]).await, 0);
-    let (_next, site) = (client, live.site.clone());
-    let live = start_on(site, &[]).await;
-    let _first = {
-        let mut client = Client::connect(&live).await;
-        client.call(0, &ApiVersionsRequest::default()).await;
-        client
-    };
+    let live = start_on(live.site.clone(), &[]).await;
+    let mut only = Client::connect(&live).await;
+    only.call(0, &ApiVersionsRequest::default()).await;
     assert!(!is_served(&live).await, "a limit set before the restart holds after it");
 }
 
