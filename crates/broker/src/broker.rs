@@ -1,6 +1,5 @@
 //! The broker: from its parts to listening sockets, and back down.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,20 +7,21 @@ use std::time::Duration;
 use base::memory::Budget;
 use base::{Clock, Entropy, Incarnation, task};
 use coordinator::{GroupConfig, GroupCoordinator, GroupCoordinatorDeps};
-use meta::MetaHandle;
-use parking_lot::Mutex;
+use meta::{Image, MetaHandle};
 use partition::Partitions;
 use telemetry::Metrics;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::config::{BrokerConfig, Endpoint};
+use crate::config::endpoint::per_ip_overrides;
+use crate::config::{BrokerConfig, Endpoint, effective};
 use crate::core::{Core, CoreParts};
 use crate::directory;
 use crate::dispatch::Dispatch;
 use crate::limits::{DRAIN_MAX, REQUEST_MEMORY_BYTES_DEFAULT};
 use crate::net::complaints::Complaints;
 use crate::net::listener::{Acceptor, Bound, SocketOptions, bind};
+use crate::net::quota::{ConnectionLimits, Quota};
 use crate::net::room::RequestMemory;
 
 /// "Never" for connections, in a form that timers take.
@@ -144,9 +144,6 @@ fn socket_options(config: &BrokerConfig) -> SocketOptions {
         backlog: i32::try_from(config.int("socket.listen.backlog.size")).unwrap_or(i32::MAX),
         send_buffer: buffer("socket.send.buffer.bytes"),
         receive_buffer: buffer("socket.receive.buffer.bytes"),
-        connections_max: config.count("max.connections").min(Semaphore::MAX_PERMITS),
-        connections_per_ip_max: config.count("max.connections.per.ip"),
-        connections_per_ip_overrides: config.connections_per_ip_overrides.clone(),
         idle_max: config.idle_max.unwrap_or(IDLE_FOR_EVER),
     }
 }
@@ -158,7 +155,11 @@ impl Broker {
     /// Serves `listeners`.
     pub fn start(deps: BrokerDeps, listeners: Listeners) -> BrokerHandle {
         let BrokerDeps { meta, me, partitions, config, metrics, clock, entropy, store_name, console } = deps;
-        let follower = task::spawn("metadata-follower", directory::follow(meta.clone(), me, partitions.clone()));
+        let quota = Quota::new(connection_limits(&config, &meta.image()));
+        let followers = [
+            task::spawn("metadata-follower", directory::follow(meta.clone(), me, partitions.clone())),
+            task::spawn("settings-follower", follow_settings(meta.clone(), config.clone(), quota.clone())),
+        ];
         let request_memory = match u64::try_from(config.int("queued.max.request.bytes")) {
             Ok(bytes) if bytes > 0 => Budget::new(bytes),
             _ => Budget::new(REQUEST_MEMORY_BYTES_DEFAULT),
@@ -188,8 +189,6 @@ impl Broker {
         let service = Arc::new(Dispatch { core, frame_bytes_max });
         let (stop, stopped) = watch::channel(false);
         let addresses = listeners.addresses();
-        let slots = Arc::new(Semaphore::new(listeners.options.connections_max));
-        let by_ip = Arc::new(Mutex::new(HashMap::new()));
         let complaints = Arc::new(Complaints::default());
         let console: Option<Arc<str>> = console.map(Into::into);
         let options = listeners.options;
@@ -203,12 +202,39 @@ impl Broker {
                 complaints: complaints.clone(),
                 console: console.clone(),
                 stop: stopped.clone(),
-                slots: slots.clone(),
-                by_ip: by_ip.clone(),
+                quota: quota.clone(),
             }
             .serve(bound)
         });
-        BrokerHandle { stop, accepting: accepting.collect(), follower, groups, slots, options, addresses }
+        BrokerHandle { stop, accepting: accepting.collect(), followers, groups, quota, addresses }
+    }
+}
+
+/// What the operator says about connections, now.
+fn connection_limits(config: &BrokerConfig, image: &Image) -> ConnectionLimits {
+    let value = |key| effective::value(key, config, image).unwrap_or_default();
+    // Whatever was stored was validated then; a release that reads it in another way must not lock everybody out.
+    let count = |key| value(key).parse().unwrap_or_else(|_| config.count(key));
+    ConnectionLimits {
+        all: count("max.connections"),
+        per_ip: count("max.connections.per.ip"),
+        per_ip_overrides: per_ip_overrides(&value("max.connections.per.ip.overrides")).unwrap_or_default(),
+    }
+}
+
+/// Applies settings that change while the broker runs and that nobody reads anew for each request, until the metadata
+/// ends. Runs as a task of its own.
+async fn follow_settings(meta: MetaHandle, config: BrokerConfig, quota: Arc<Quota>) {
+    let mut changes = meta.changes();
+    let mut known = meta.image();
+    // The image may have moved since the limits were made.
+    quota.set_limits(connection_limits(&config, &known));
+    while changes.changed().await.is_ok() {
+        let now = meta.image();
+        if !now.configs.ptr_eq(&known.configs) {
+            quota.set_limits(connection_limits(&config, &now));
+        }
+        known = now;
     }
 }
 
@@ -259,10 +285,9 @@ fn register_metrics(core: &Arc<Core>, metrics: &Metrics, request_memory: &Budget
 pub struct BrokerHandle {
     stop: watch::Sender<bool>,
     accepting: Vec<JoinHandle<()>>,
-    follower: JoinHandle<()>,
+    followers: [JoinHandle<()>; 2],
     groups: GroupCoordinator,
-    slots: Arc<Semaphore>,
-    options: SocketOptions,
+    quota: Arc<Quota>,
     addresses: Vec<(String, SocketAddr)>,
 }
 
@@ -280,10 +305,9 @@ impl BrokerHandle {
         for task in self.accepting {
             let _ = task.await;
         }
-        let all = u32::try_from(self.options.connections_max).unwrap_or(u32::MAX);
-        let drained = tokio::time::timeout(DRAIN_MAX, self.slots.acquire_many(all)).await.is_ok();
+        let drained = tokio::time::timeout(DRAIN_MAX, self.quota.all_closed()).await.is_ok();
         self.groups.shutdown();
-        self.follower.abort();
+        self.followers.iter().for_each(JoinHandle::abort);
         drained
     }
 }

@@ -17,6 +17,7 @@ use crate::api::SERVED;
 use crate::call::Call;
 use crate::config::BrokerConfig;
 use crate::fetch::session::{Sessions, TopicRef};
+use crate::first_use::FirstUse;
 use crate::limits::{REPLY_MEMORY_BYTES, TOPIC_METRICS_KEPT_MAX};
 use crate::producer_ids::ProducerIds;
 
@@ -33,6 +34,7 @@ pub(crate) struct Core {
     pub(crate) reply_memory: Budget,
     pub(crate) fetch_bytes_max: usize,
     pub(crate) producer_ids: ProducerIds,
+    pub(crate) first_use: FirstUse,
     store_name: Str,
     topics: RwLock<HashMap<Arc<str>, TopicMetrics>>,
     /// In the order of [`SERVED`].
@@ -61,6 +63,7 @@ impl Core {
             reply_memory: Budget::new(REPLY_MEMORY_BYTES),
             fetch_bytes_max: config.count("fetch.max.bytes"),
             producer_ids: ProducerIds::new(me),
+            first_use: FirstUse::new(meta.clone()),
             store_name: store_name.into(),
             topics: RwLock::default(),
             requests: SERVED.iter().map(|api| metrics.request(api.name())).collect(),

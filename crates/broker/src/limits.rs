@@ -83,6 +83,18 @@ pub const COMPLAINTS_MAX: usize = 256;
 /// Topics auto-created for one Metadata request.
 pub const AUTO_CREATED_TOPICS_MAX: usize = 1_000;
 
+/// Topics being auto-created for all clients; one beyond shows as unknown, and the client asks again.
+pub const FIRST_USE_CREATIONS_MAX: usize = 10_000;
+
+/// How long a request waits for topics to be auto-created.
+pub const FIRST_USE_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// How long a change of metadata is waited for on behalf of a client that sets no timeout.
+pub const CHANGE_WAIT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// How long a producer waits for its id before it is told to ask again.
+pub const PRODUCER_ID_WAIT_MAX: Duration = Duration::from_secs(1);
+
 /// What a batch that is converted for an old reader may decompress to: all that a producer may have written.
 pub const DOWN_CONVERTED_BYTES_MAX: usize = records::compression::DECOMPRESSED_BYTES_MAX;
 

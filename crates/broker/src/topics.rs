@@ -25,9 +25,25 @@ const fn bits(operations: &[i32]) -> i32 {
     set
 }
 
+/// Where groups keep their offsets.
+pub(crate) const OFFSETS_TOPIC: &str = "__consumer_offsets";
+const TRANSACTION_TOPIC: &str = "__transaction_state";
+const SHARE_TOPIC: &str = "__share_group_state";
+
 /// Kafka's internal topics.
 pub(crate) fn is_internal(name: &str) -> bool {
-    matches!(name, "__consumer_offsets" | "__transaction_state" | "__share_group_state")
+    matches!(name, OFFSETS_TOPIC | TRANSACTION_TOPIC | SHARE_TOPIC)
+}
+
+/// Why nobody may create a topic of this name, if so. What transactions and share groups keep their state in has a shape
+/// of its own, for good: a topic of any other shape would be in their way.
+pub(crate) fn reserved(name: &str) -> Option<&'static str> {
+    match name {
+        "__cluster_metadata" => Some("Creation of internal topic __cluster_metadata is prohibited."),
+        TRANSACTION_TOPIC => Some("__transaction_state comes with transactions, which are not supported yet."),
+        SHARE_TOPIC => Some("__share_group_state comes with share groups, which are not supported yet."),
+        _ => None,
+    }
 }
 
 /// Checks a name as Kafka's `Topic.validate` does.

@@ -35,7 +35,10 @@ const WAL_KIND_BLOCK: i8 = 0;
 /// Starts a broker and serves until it is told to stop.
 pub fn run(options: &ServerOptions) -> anyhow::Result<()> {
     telemetry::logs::init(telemetry::logs::Format::for_stderr(), &options.log)?;
-    let settings = config::load(options, std::env::vars())?;
+    let settings = config::of_process(options)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
     if !settings.unneeded.is_empty() {
         tracing::info!(keys = settings.unneeded.join(", "), "configuration keys of Kafka that change nothing here");
     }

@@ -17,10 +17,14 @@ fn row(page: &mut String, name: &str, kind: &str, default: &str, doc: &str) {
 
 fn reference() -> String {
     let mut page = String::from(
-        "# Configuration\n\nKeys come, in rising precedence, from a properties file (`headwater FILE`), from environment variables \
-         (`KAFKA_NUM_PARTITIONS` or\n`HEADWATER_NUM_PARTITIONS` is `num.partitions`; `__` stands for `_`, `___` for `-`), from \
-         `--override KEY=VALUE`, and from the\nflags `--store`, `--wal`, `--listen` and `--http`. An unknown key is an error; a key of Kafka's \
-         that changes nothing here is\nlisted once in the log.\n\n## Broker keys\n\n| Key | Type | Default | What it does |\n|---|---|---|---|\n",
+        "# Configuration\n\nKeys come, in rising precedence, from a properties file (`headwater FILE`), from environment variables, from \
+         `--override KEY=VALUE`,\nand from the flags `--store`, `--wal`, `--listen` and `--http`. An unknown key is an error; a key of \
+         Kafka's that changes nothing\nhere is listed once in the log.\n\nThe file is read as `java.util.Properties` reads it, escapes and \
+         continued lines included, but as UTF-8 if it is valid UTF-8 (else\nas ISO 8859-1, as Java does).\n\n`KAFKA_NUM_PARTITIONS` or \
+         `HEADWATER_NUM_PARTITIONS` is `num.partitions`; `__` stands for `_`, `___` for `-`. A `KAFKA_` variable that\nnames no key is \
+         only warned of, since other programs have such variables too; those of Kafka's scripts and image \
+         (`KAFKA_HEAP_OPTS`,\n`KAFKA_VERSION`, ...) and Kubernetes' service links are passed over. An unknown `HEADWATER_` variable is an \
+         error.\n\n## Broker keys\n\n| Key | Type | Default | What it does |\n|---|---|---|---|\n",
     );
     for key in BROKER_KEYS {
         row(&mut page, key.name, &format!("{:?}", key.kind), key.default.unwrap_or("–"), key.doc);

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+use std::ffi::OsStr;
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -85,6 +87,30 @@ fn a_bucket_that_cannot_be_reached_and_wrong_credentials_are_told_apart() {
     let absent = format!("s3://absent/p?endpoint=http://{endpoint}");
     let said = refused(&["--store", &absent, "--override", &dirs(dir.path())], &right);
     assert!(said.contains("absent") && said.contains("bucket"), "{said}");
+}
+
+#[test]
+fn variables_that_are_not_text_stop_a_start_only_if_they_are_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let said_with = |name: &str| {
+        let store = format!("s3://bucket/p?endpoint=http://127.0.0.1:{}", free_port().unwrap());
+        let mut command = Command::new(BINARY);
+        command.args(["--http", "off", "--listen", "127.0.0.1:0", "--store", &store, "--override", &dirs(dir.path())]);
+        command.envs([
+            ("AWS_ACCESS_KEY_ID", "k"),
+            ("AWS_SECRET_ACCESS_KEY", "s"),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ]);
+        command.env(name, OsStr::from_bytes(b"Z\xfcrich")).stdin(Stdio::null());
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    // The whole environment is looked into once more where credentials of the store are sought.
+    let said = said_with("CITY");
+    assert!(said.contains("cannot be reached"), "{said}");
+    let said = said_with("KAFKA_BROKER_RACK");
+    assert!(said.contains("KAFKA_BROKER_RACK: its value is not UTF-8"), "{said}");
 }
 
 #[test]

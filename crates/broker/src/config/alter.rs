@@ -11,9 +11,10 @@ use partition::config::validate_topic_settings;
 use wire::ErrorCode;
 
 use super::define::Update;
-use super::effective::{CLUSTER_WIDE, resource};
+use super::effective::{CLUSTER_WIDE, broker_settings_if, resource};
 use super::{known_keys, settings};
 use crate::core::Core;
+use crate::deadline::for_a_while;
 use crate::errors::ApiError;
 use crate::handlers::create_topics::of_meta;
 use crate::handlers::describe_configs::check_broker;
@@ -48,7 +49,7 @@ fn check_resource(core: &Core, image: &Image, of: &Resource) -> Result<(), ApiEr
 }
 
 /// Checks the settings of a resource as they would be.
-fn validate(core: &Core, of: &Resource, now: &Settings, then: &Settings) -> Result<(), ApiError> {
+fn validate(core: &Core, image: &Image, of: &Resource, now: &Settings, then: &Settings) -> Result<(), ApiError> {
     let invalid = |why: String| ApiError::new(ErrorCode::InvalidConfig, why);
     if of.kind == resource::TOPIC {
         return validate_topic_settings(then, &core.broker_settings()).map_err(|error| invalid(error.to_string()));
@@ -76,7 +77,8 @@ fn validate(core: &Core, of: &Resource, now: &Settings, then: &Settings) -> Resu
             }
         }
     }
-    Ok(())
+    let settings = broker_settings_if(&core.config, image, &of.name, then);
+    settings::check_together(|key| settings.get(key).map(String::as_str)).map_err(|error| invalid(error.to_string()))
 }
 
 fn unknown_topic(name: &str) -> ApiError {
@@ -104,13 +106,13 @@ pub(crate) async fn alter(
         check_resource(core, &image, of)?;
         let now = present(&image, of);
         let then = plan(&image, &now)?;
-        validate(core, of, &now, &then)?;
+        validate(core, &image, of, &now, &then)?;
         let changes = changes(&now, &then);
         if validate_only || changes.is_empty() {
             return Ok(());
         }
         let saw = image.configs_of(of.kind, &of.name).map(|configs| (**configs).clone()).unwrap_or_default();
-        match core.meta.alter_configs(of.clone(), saw, changes.clone()).await {
+        match for_a_while(core.meta.alter_configs(of.clone(), saw, changes.clone())).await? {
             Ok(()) => {
                 for ConfigChange { key, value } in &changes {
                     let value = value.as_deref().unwrap_or("(default)");

@@ -41,7 +41,7 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
     // Topics.
     dynamic(key("num.partitions", Int, Some("1"), AtLeast(1), "Partitions of a topic created without a number of its own.")),
     key("default.replication.factor", Int, Some("1"), AtLeast(1), "The replication factor of a topic created without one. Records are replicated by the store, so every topic has one replica."),
-    key("auto.create.topics.enable", Boolean, Some("true"), Any, "Whether asking for an unknown topic's metadata creates it, if the client agrees."),
+    key("auto.create.topics.enable", Boolean, Some("true"), Any, "Whether asking for an unknown topic's metadata creates it, if the client agrees. Never __transaction_state and __share_group_state: they come with transactions and share groups, which are not served yet."),
     key("delete.topic.enable", Boolean, Some("true"), Any, "Whether topics can be deleted."),
     // Defaults of topic keys.
     dynamic(key("compression.type", String, Some("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "Default of the topic key compression.type.")),
@@ -81,9 +81,9 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
     key("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1), "How often retention is applied."),
     // Connections and memory.
     key("connections.max.idle.ms", Long, Some("600000"), Any, "A connection over which nothing moved for so long is closed; a negative value keeps it open."),
-    key("max.connections", Int, Some("2147483647"), AtLeast(0), "Client connections the broker keeps open; further ones wait to be accepted."),
-    key("max.connections.per.ip", Int, Some("2147483647"), AtLeast(0), "Client connections from one address; further ones are closed."),
-    key("max.connections.per.ip.overrides", String, Some(""), Custom(endpoint::check_per_ip_overrides), "Other limits for single addresses, as address:number separated by commas."),
+    dynamic(key("max.connections", Int, Some("2147483647"), AtLeast(0), "Client connections the broker keeps open; further ones wait to be accepted.")),
+    dynamic(key("max.connections.per.ip", Int, Some("2147483647"), AtLeast(0), "Client connections from one address; further ones are closed.")),
+    dynamic(key("max.connections.per.ip.overrides", String, Some(""), Custom(endpoint::check_per_ip_overrides), "Other limits for single addresses, as address:number separated by commas.")),
     key("socket.listen.backlog.size", Int, Some("50"), AtLeast(1), "Connections the operating system holds until they are accepted."),
     key("socket.receive.buffer.bytes", Int, Some("-1"), Any, "Receive buffer of a connection; -1 leaves it to the operating system, which adapts it. Kafka's default is 102400."),
     key("socket.send.buffer.bytes", Int, Some("-1"), Any, "Send buffer of a connection; -1 leaves it to the operating system, which adapts it. Kafka's default is 102400."),

@@ -12,4 +12,4 @@ pub mod settings;
 pub use broker_keys::BROKER_KEYS;
 pub use define::{Check, ConfigDef, Invalid, Kind, Update};
 pub use endpoint::Endpoint;
-pub use settings::{BrokerConfig, ConfigError, Parsed, suggest};
+pub use settings::{BrokerConfig, ConfigError, Parsed, is_known, suggest};

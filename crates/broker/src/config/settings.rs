@@ -1,7 +1,6 @@
 //! `server.properties` turned into what the broker uses.
 
-use std::collections::{BTreeMap, HashMap};
-use std::net::IpAddr;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base::BrokerId;
@@ -71,8 +70,6 @@ pub struct BrokerConfig {
     pub advertised: Vec<Endpoint>,
     /// `connections.max.idle.ms`; `None` never closes.
     pub idle_max: Option<Duration>,
-    /// `max.connections.per.ip.overrides`.
-    pub connections_per_ip_overrides: HashMap<IpAddr, usize>,
 }
 
 impl BrokerConfig {
@@ -126,6 +123,7 @@ impl BrokerConfig {
         let invalid = |key: &str, value: &str, reason: String| {
             vec![ConfigError::Invalid(Invalid { key: key.to_owned(), value: value.to_owned(), reason })]
         };
+        check_together(|key| explicit.get(key).map(String::as_str)).map_err(|error| vec![error.into()])?;
         let mut config = Self {
             explicit,
             node_id: BrokerId(0),
@@ -133,7 +131,6 @@ impl BrokerConfig {
             listeners: Vec::new(),
             advertised: Vec::new(),
             idle_max: None,
-            connections_per_ip_overrides: HashMap::new(),
         };
         let listeners = config.get("listeners").unwrap_or_default().to_owned();
         config.listeners = Endpoint::parse_list(&listeners).map_err(|e| invalid("listeners", &listeners, e))?;
@@ -171,9 +168,6 @@ impl BrokerConfig {
         config.node_id = BrokerId(i32::try_from(node).unwrap_or_default().max(0));
         config.rack = config.get("broker.rack").map(str::to_owned);
         config.idle_max = u64::try_from(config.int("connections.max.idle.ms")).ok().map(Duration::from_millis);
-        let overrides = config.get("max.connections.per.ip.overrides").unwrap_or_default();
-        config.connections_per_ip_overrides = endpoint::per_ip_overrides(overrides)
-            .map_err(|e| invalid("max.connections.per.ip.overrides", overrides, e))?;
         Ok(config)
     }
 
@@ -218,9 +212,37 @@ impl Default for BrokerConfig {
     }
 }
 
+/// Checks values that contradict each other. `explicit` gives what is set for a key, in canonical form.
+///
+/// # Errors
+/// The first contradiction.
+pub(crate) fn check_together<'a>(explicit: impl Fn(&str) -> Option<&'a str>) -> Result<(), Invalid> {
+    let value = |key: &str| explicit(key).or_else(|| find(key).and_then(|def| def.default)).unwrap_or_default();
+    let invalid =
+        |key: &str, reason: String| Err(Invalid { key: key.to_owned(), value: value(key).to_owned(), reason });
+    // Kafka finds this one only when it makes a topic.
+    let lag = |key: &str| value(key).parse::<i64>();
+    let (min, max) = ("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms");
+    if let (Ok(at_least), Ok(at_most)) = (lag(min), lag(max))
+        && at_least > at_most
+    {
+        return invalid(min, format!("Value must be no more than {max} ({at_most}), or no topic could be created"));
+    }
+    let (per_ip, overrides) = ("max.connections.per.ip", "max.connections.per.ip.overrides");
+    if value(per_ip) == "0" && value(overrides).is_empty() {
+        return invalid(per_ip, format!("{per_ip} can be set to zero only if {overrides} property is set."));
+    }
+    Ok(())
+}
+
 /// The definition of a broker key that we honour.
 pub fn find(key: &str) -> Option<&'static ConfigDef> {
     BROKER_KEYS.iter().find(|def| def.name == key)
+}
+
+/// Whether we or Kafka know a key at all.
+pub fn is_known(key: &str) -> bool {
+    find(key).is_some() || is_unneeded(key) || REFUSED_KEYS.iter().any(|(name, _)| *name == key)
 }
 
 /// Whether Kafka knows a key that changes nothing here. Keys prefixed for one listener count too.
@@ -294,6 +316,17 @@ mod tests {
         assert!(said.iter().any(|s| s.contains("did you mean num.partitions?")), "{said:?}");
         assert!(said.iter().any(|s| s.contains("Value must be at least 1")), "{said:?}");
         assert!(said.iter().any(|s| s.contains("access control is not served yet")), "{said:?}");
+    }
+
+    #[test]
+    fn values_that_contradict_each_other_are_refused() {
+        let refused = |pairs: &[(&str, &str)]| BrokerConfig::parse(pairs.iter().copied()).unwrap_err()[0].to_string();
+        let lag = ("log.cleaner.min.compaction.lag.ms", "10");
+        assert!(refused(&[lag, ("log.cleaner.max.compaction.lag.ms", "5")]).contains("no more than log.cleaner.max"));
+        let nobody = ("max.connections.per.ip", "0");
+        assert!(refused(&[nobody]).contains("only if max.connections.per.ip.overrides"));
+        let somebody = ("max.connections.per.ip.overrides", "127.0.0.1:5");
+        assert!(BrokerConfig::parse([lag, nobody, somebody]).is_ok());
     }
 
     #[test]

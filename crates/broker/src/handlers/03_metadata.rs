@@ -15,19 +15,18 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use meta::{Image, NewTopic, TopicError, TopicImage};
+use meta::{Image, TopicImage};
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
 use wire::messages::{MetadataRequest, MetadataResponse};
 use wire::{ErrorCode, Str};
 
 use crate::call::Call;
-use crate::config::effective;
 use crate::core::Core;
 use crate::endpoints;
 use crate::limits::AUTO_CREATED_TOPICS_MAX;
 use crate::topics::{
-    CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, check_name, collision, is_internal, leaders,
+    CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, check_name, collision, is_internal, leaders, reserved,
 };
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: MetadataRequest) -> MetadataResponse {
@@ -139,12 +138,16 @@ fn describe(image: &Image, topic: &Arc<TopicImage>) -> MetadataResponseTopic {
 }
 
 /// Creates the topics that are asked for by name and do not exist. The answer is made from the image afterwards: what
-/// could not be created shows as unknown, and the client asks again.
+/// could not be created, or not yet, shows as unknown, and the client asks again.
 async fn create_missing(core: &Core, asked: &[MetadataRequestTopic]) {
     let image = core.image();
     let missing = asked.iter().filter(|topic| topic.topic_id.is_nil()).filter_map(|topic| topic.name.as_deref());
-    let creatable =
-        |name: &str| image.topic(name).is_none() && check_name(name).is_ok() && collision(&image, name).is_none();
+    let creatable = |name: &str| {
+        image.topic(name).is_none()
+            && check_name(name).is_ok()
+            && reserved(name).is_none()
+            && collision(&image, name).is_none()
+    };
     let mut missing: Vec<&str> = missing.filter(|name| creatable(name)).collect();
     missing.sort_unstable();
     missing.dedup();
@@ -152,29 +155,5 @@ async fn create_missing(core: &Core, asked: &[MetadataRequestTopic]) {
     if missing.is_empty() {
         return;
     }
-    let partitions = |name: &str| {
-        let key = if name == "__consumer_offsets" { "offsets.topic.num.partitions" } else { "num.partitions" };
-        effective::value(key, &core.config, &image).and_then(|value| value.parse().ok()).unwrap_or(1)
-    };
-    let new = missing.iter().map(|name| NewTopic {
-        name: (*name).to_owned(),
-        partitions: partitions(name),
-        configs: if *name == "__consumer_offsets" {
-            vec![("cleanup.policy".to_owned(), "compact".to_owned())]
-        } else {
-            Vec::new()
-        },
-    });
-    match core.meta.create_topics(new.collect(), false).await {
-        Ok(results) => {
-            for (name, result) in missing.iter().zip(results) {
-                match result {
-                    Ok(created) => tracing::info!(topic = name, id = %created.id, "topic created on first use"),
-                    Err(TopicError::Exists(_)) => {}
-                    Err(error) => tracing::warn!(topic = name, %error, "topic not created on first use"),
-                }
-            }
-        }
-        Err(error) => tracing::warn!(%error, "topics not created on first use"),
-    }
+    core.first_use.create(&missing, &core.config).await;
 }

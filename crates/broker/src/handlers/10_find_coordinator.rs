@@ -11,6 +11,7 @@ use crate::call::Call;
 use crate::core::Core;
 use crate::endpoints;
 use crate::errors::{ApiError, NO_TRANSACTIONS};
+use crate::topics::OFFSETS_TOPIC;
 
 /// Kinds of coordinators, Kafka's `CoordinatorType`.
 const GROUP: i8 = 0;
@@ -21,6 +22,9 @@ const SHARE: i8 = 2;
 const MANY_KEYS_FROM: i16 = 4;
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
+    if request.key_type == GROUP {
+        core.first_use.create(&[OFFSETS_TOPIC], &core.config).await;
+    }
     if call.version >= MANY_KEYS_FROM {
         let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
         for key in request.coordinator_keys {
@@ -60,6 +64,10 @@ async fn find(core: &Core, call: &Call, key_type: i8, key: Str) -> Coordinator {
 async fn locate(core: &Core, key_type: i8, key: &str) -> Result<(), ApiError> {
     let refuse = |why: &str| Err(ApiError::new(ErrorCode::InvalidRequest, why));
     match key_type {
+        GROUP if core.image().topic(OFFSETS_TOPIC).is_none() => {
+            let why = "__consumer_offsets is being created; ask again";
+            Err(ApiError::new(ErrorCode::CoordinatorNotAvailable, why))
+        }
         GROUP => match core.groups.partition_for(key).await {
             Ok(_) => Ok(()),
             Err(error) => Err(ApiError::new(ErrorCode::from(error), error.to_string())),

@@ -18,11 +18,7 @@ pub(crate) fn handle(core: &Core, call: &Call, request: &ApiVersionsRequest) -> 
     if call.version >= 3 {
         let (name, version) = (&*request.client_software_name, &*request.client_software_version);
         if !is_software(name) || !is_software(version) {
-            // As Kafka: the one error that lists how to ask better.
-            return ApiVersionsResponse {
-                api_keys: vec![entry(ApiKey::ApiVersions)],
-                ..error(ErrorCode::InvalidRequest)
-            };
+            return error(ErrorCode::InvalidRequest);
         }
         tracing::debug!(client = %call.peer.remote, software = name, version, "a client says what it is");
     }
@@ -42,10 +38,11 @@ fn entry(api: ApiKey) -> ApiVersion {
     }
 }
 
-/// Whether the client looks for another cluster or node than this.
+/// Whether the client looks for another cluster or node than this. A client that names no cluster looks for none; one that
+/// does names the node too, as in Kafka.
 fn is_elsewhere(core: &Core, request: &ApiVersionsRequest) -> bool {
-    let cluster = request.cluster_id.as_deref().is_some_and(|id| *id != *core.cluster_id());
-    cluster || (request.node_id >= 0 && request.node_id != core.id().0)
+    let cluster = request.cluster_id.as_deref();
+    cluster.is_some_and(|id| *id != *core.cluster_id() || request.node_id != core.id().0)
 }
 
 /// Kafka's `[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?`.

@@ -18,8 +18,9 @@ use wire::{ErrorCode, Str};
 use crate::call::Call;
 use crate::config::effective as broker_value;
 use crate::core::Core;
+use crate::deadline::within;
 use crate::errors::ApiError;
-use crate::topics::{check_name, collision};
+use crate::topics::{check_name, collision, reserved};
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let image = core.image();
@@ -60,10 +61,10 @@ async fn create(
     results: &mut [CreatableTopicResult],
 ) {
     let topics: Vec<NewTopic> = planned.iter().map(|(_, new)| new.clone()).collect();
-    let created = match core.meta.create_topics(topics, request.validate_only).await {
+    let creation = core.meta.create_topics(topics, request.validate_only);
+    let created = match within(request.timeout_ms, creation, |error| of_meta(&error)).await {
         Ok(created) => created,
         Err(error) => {
-            let error = of_meta(&error);
             for (at, new) in planned {
                 results[at] = refused(new.name.into(), &error);
             }
@@ -104,6 +105,9 @@ fn refused(name: Str, error: &ApiError) -> CreatableTopicResult {
 /// Checks one topic in the order in which Kafka checks it.
 fn plan(core: &Core, image: &Image, topic: &CreatableTopic) -> Result<NewTopic, ApiError> {
     check_name(&topic.name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why))?;
+    if let Some(why) = reserved(&topic.name) {
+        return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+    }
     if image.topic(&topic.name).is_some() {
         return Err(ApiError::new(ErrorCode::TopicAlreadyExists, format!("Topic '{}' already exists.", topic.name)));
     }

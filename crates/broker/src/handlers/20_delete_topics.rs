@@ -16,6 +16,7 @@ use wire::{ErrorCode, Str};
 use super::create_topics::{of_meta, of_topic};
 use crate::call::Call;
 use crate::core::Core;
+use crate::deadline::within;
 use crate::errors::ApiError;
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
@@ -30,7 +31,11 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsReques
         asked.iter().map(|topic| find(core, call.version, &image, topic)).collect();
     refuse_repeated(&mut found);
     let ids: Vec<Uuid> = found.iter().flatten().map(|topic| topic.id).collect();
-    let deleted = if ids.is_empty() { Ok(Vec::new()) } else { core.meta.delete_topics(ids).await };
+    let deleted = if ids.is_empty() {
+        Ok(Vec::new())
+    } else {
+        within(request.timeout_ms, core.meta.delete_topics(ids), |error| of_meta(&error)).await
+    };
     let mut deleted = deleted.map(Vec::into_iter);
     let responses = asked.iter().zip(found).map(|(asked, found)| {
         let outcome = found.and_then(|topic| match &mut deleted {
@@ -44,7 +49,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsReques
                 Some(Err(error)) => Err(of_topic(&error)),
                 None => Err(ApiError::new(ErrorCode::UnknownServerError, "metadata gave no result for this topic")),
             },
-            Err(error) => Err(of_meta(error)),
+            Err(error) => Err(error.clone()),
         });
         respond(asked, outcome)
     });

@@ -2,46 +2,50 @@
 //!
 //! Raises the log start; -1 means the high watermark. The answer's low watermark is the log start afterwards.
 
+use futures::future::join_all;
 use wire::ErrorCode;
 use wire::messages::delete_records_response::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use wire::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
 use crate::core::Core;
-use crate::errors::{NONE, code};
+use crate::deadline::within;
+use crate::errors::{ApiError, NONE};
 use crate::topics::is_internal;
 
 pub(crate) async fn handle(core: &Core, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
-    let mut topics = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
-        // Side by side: their trims share an entry of the metadata log.
-        let partitions = topic.partitions.iter().map(|asked| {
-            let name = &topic.name;
-            async move {
-                let (low_watermark, error_code) = match delete(core, name, asked.partition_index, asked.offset).await {
-                    Ok(start) => (start, NONE),
-                    Err(error_code) => (-1, error_code),
-                };
-                DeleteRecordsPartitionResult {
-                    partition_index: asked.partition_index,
-                    low_watermark,
-                    error_code,
-                    ..DeleteRecordsPartitionResult::default()
+    // Side by side: their trims share an entry of the metadata log.
+    let topics = request.topics.into_iter().map(|topic| async move {
+        let partitions = topic.partitions.iter().map(|asked| async {
+            let (index, offset) = (asked.partition_index, asked.offset);
+            let outcome = within(request.timeout_ms, delete(core, &topic.name, index, offset), |error| error).await;
+            let (low_watermark, error_code) = match outcome {
+                Ok(start) => (start, NONE),
+                Err(error) => {
+                    tracing::info!(topic = %topic.name, partition = index, offset, error.message, "records not deleted");
+                    (-1, error.code)
                 }
+            };
+            DeleteRecordsPartitionResult {
+                partition_index: index,
+                low_watermark,
+                error_code,
+                ..DeleteRecordsPartitionResult::default()
             }
         });
-        let partitions = futures::future::join_all(partitions).await;
-        topics.push(DeleteRecordsTopicResult { name: topic.name, partitions, ..DeleteRecordsTopicResult::default() });
-    }
-    DeleteRecordsResponse { topics, ..DeleteRecordsResponse::default() }
+        let partitions = join_all(partitions).await;
+        DeleteRecordsTopicResult { name: topic.name, partitions, ..DeleteRecordsTopicResult::default() }
+    });
+    DeleteRecordsResponse { topics: join_all(topics).await, ..DeleteRecordsResponse::default() }
 }
 
-async fn delete(core: &Core, topic: &str, index: i32, offset: i64) -> Result<i64, i16> {
-    let partition = core.partitions.get(topic, index).map_err(|error| error.code())?;
+async fn delete(core: &Core, topic: &str, index: i32, offset: i64) -> Result<i64, ApiError> {
+    let partition = core
+        .partitions
+        .get(topic, index)
+        .map_err(|error| ApiError { code: error.code(), message: error.to_string() })?;
     if is_internal(topic) {
-        return Err(code(ErrorCode::InvalidTopicException));
+        return Err(ApiError::new(ErrorCode::InvalidTopicException, "The topic is internal."));
     }
-    partition.delete_records(offset).await.map(|start| start.kafka()).map_err(|error| {
-        tracing::info!(topic, partition = index, offset, %error, "records not deleted");
-        error.code()
-    })
+    let deleted = partition.delete_records(offset).await;
+    deleted.map(|start| start.kafka()).map_err(|error| ApiError { code: error.code(), message: error.to_string() })
 }

@@ -31,7 +31,9 @@ pub(crate) async fn handle(core: &Core, request: InitProducerIdRequest) -> InitP
         }
         Err(error) => {
             tracing::warn!(%error, "no producer id to give out");
-            refuse(ErrorCode::CoordinatorNotAvailable)
+            // As Kafka's ProducerIdManager: clients of every age ask again after this one, and do not look for another
+            // coordinator first.
+            refuse(ErrorCode::CoordinatorLoadInProgress)
         }
     }
 }

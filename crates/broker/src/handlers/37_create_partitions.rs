@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use futures::future::join_all;
 use meta::{Image, PARTITIONS_PER_TOPIC_MAX};
 use wire::messages::create_partitions_request::CreatePartitionsTopic;
 use wire::messages::create_partitions_response::CreatePartitionsTopicResult;
@@ -13,6 +14,7 @@ use wire::{ErrorCode, Str};
 
 use super::create_topics::{check_replicas, of_topic};
 use crate::core::Core;
+use crate::deadline::within;
 use crate::errors::ApiError;
 
 pub(crate) async fn handle(core: &Core, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
@@ -20,24 +22,25 @@ pub(crate) async fn handle(core: &Core, request: CreatePartitionsRequest) -> Cre
     let mut seen = HashSet::new();
     let twice: HashSet<Str> =
         request.topics.iter().filter(|t| !seen.insert(t.name.clone())).map(|t| t.name.clone()).collect();
-    let mut results = Vec::with_capacity(request.topics.len());
-    for topic in request.topics {
+    // Side by side: they share an entry of the metadata log.
+    let results = request.topics.iter().map(|topic| async {
         let outcome = if twice.contains(&topic.name) {
             Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic in request."))
         } else {
-            grow(core, &image, &topic, request.validate_only).await
+            let growth = grow(core, &image, topic, request.validate_only);
+            within(request.timeout_ms, growth, |error| error).await
         };
-        let empty = CreatePartitionsTopicResult { name: topic.name, ..CreatePartitionsTopicResult::default() };
-        results.push(match outcome {
+        let empty = CreatePartitionsTopicResult { name: topic.name.clone(), ..CreatePartitionsTopicResult::default() };
+        match outcome {
             Ok(()) => empty,
             Err(error) => CreatePartitionsTopicResult {
                 error_code: error.code,
                 error_message: Some(error.message.into()),
                 ..empty
             },
-        });
-    }
-    CreatePartitionsResponse { results, ..CreatePartitionsResponse::default() }
+        }
+    });
+    CreatePartitionsResponse { results: join_all(results).await, ..CreatePartitionsResponse::default() }
 }
 
 async fn grow(core: &Core, image: &Image, asked: &CreatePartitionsTopic, validate_only: bool) -> Result<(), ApiError> {

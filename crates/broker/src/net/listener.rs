@@ -1,23 +1,22 @@
 //! Listening sockets: accepting, limits on how many and from where, socket options, and the end.
 
-use std::collections::HashMap;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::Clock;
 use base::task;
-use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use telemetry::Metrics;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::complaints::Complaints;
 use super::connection::{Connection, Ended, Shared};
 use super::peer::Peer;
+use super::quota::{Quota, Slot};
 use super::room::RequestMemory;
 use super::service::Service;
 use crate::limits::ACCEPT_RETRY;
@@ -29,9 +28,6 @@ pub(crate) struct SocketOptions {
     /// `None` leaves the size to the operating system, which adapts it.
     pub(crate) send_buffer: Option<usize>,
     pub(crate) receive_buffer: Option<usize>,
-    pub(crate) connections_max: usize,
-    pub(crate) connections_per_ip_max: usize,
-    pub(crate) connections_per_ip_overrides: HashMap<IpAddr, usize>,
     pub(crate) idle_max: Duration,
 }
 
@@ -77,9 +73,8 @@ pub(crate) struct Acceptor<S> {
     pub(crate) complaints: Arc<Complaints>,
     pub(crate) console: Option<Arc<str>>,
     pub(crate) stop: watch::Receiver<bool>,
-    /// Open connections of all listeners.
-    pub(crate) slots: Arc<Semaphore>,
-    pub(crate) by_ip: Arc<Mutex<HashMap<IpAddr, usize>>>,
+    /// The connections of all listeners.
+    pub(crate) quota: Arc<Quota>,
 }
 
 impl<S: Service> Acceptor<S> {
@@ -100,10 +95,9 @@ impl<S: Service> Acceptor<S> {
 
     async fn accept_all(&self, bound: &Bound) {
         loop {
-            // At the limit the backlog holds newcomers until a slot is free, as Kafka does.
-            let Ok(slot) = self.slots.clone().acquire_owned().await else { return };
             match bound.listener.accept().await {
-                Ok((stream, remote)) => self.admit(stream, remote, bound, slot),
+                // At the limit the newcomer waits for a place, and the backlog holds those behind it, as in Kafka.
+                Ok((stream, remote)) => self.admit(stream, remote, bound, self.quota.slot().await),
                 Err(error) => {
                     self.metrics.connections_refused("accept").inc();
                     self.complaints.log("accept", &error.to_string(), &bound.name, None);
@@ -113,9 +107,9 @@ impl<S: Service> Acceptor<S> {
         }
     }
 
-    fn admit(&self, stream: TcpStream, remote: SocketAddr, bound: &Bound, slot: tokio::sync::OwnedSemaphorePermit) {
+    fn admit(&self, stream: TcpStream, remote: SocketAddr, bound: &Bound, slot: Slot) {
         let ip = remote.ip().to_canonical();
-        let Some(place) = Place::take(&self.by_ip, ip, self.per_ip_max(ip)) else {
+        let Some(place) = self.quota.place(ip) else {
             self.metrics.connections_refused("per_ip").inc();
             let detail = format!("{ip} has reached max.connections.per.ip");
             self.complaints.log("per_ip", &detail, &bound.name, Some(remote));
@@ -156,42 +150,5 @@ impl<S: Service> Acceptor<S> {
                 Ended::Broken(error) => tracing::debug!(%remote, %error, "connection broke"),
             }
         });
-    }
-
-    fn per_ip_max(&self, ip: IpAddr) -> usize {
-        self.options.connections_per_ip_overrides.get(&ip).copied().unwrap_or(self.options.connections_per_ip_max)
-    }
-}
-
-/// One connection of an address; given back on drop.
-struct Place {
-    by_ip: Arc<Mutex<HashMap<IpAddr, usize>>>,
-    ip: IpAddr,
-}
-
-impl Place {
-    fn take(by_ip: &Arc<Mutex<HashMap<IpAddr, usize>>>, ip: IpAddr, max: usize) -> Option<Self> {
-        let mut counts = by_ip.lock();
-        let count = counts.entry(ip).or_default();
-        if *count >= max {
-            if *count == 0 {
-                counts.remove(&ip);
-            }
-            return None;
-        }
-        *count += 1;
-        Some(Self { by_ip: by_ip.clone(), ip })
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        let mut counts = self.by_ip.lock();
-        if let Some(count) = counts.get_mut(&self.ip) {
-            *count -= 1;
-            if *count == 0 {
-                counts.remove(&self.ip);
-            }
-        }
     }
 }

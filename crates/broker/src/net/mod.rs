@@ -7,6 +7,7 @@ pub(crate) mod listener;
 mod outbox;
 pub(crate) mod peer;
 mod pipeline;
+pub(crate) mod quota;
 pub(crate) mod room;
 pub(crate) mod service;
 mod stray;

@@ -12,11 +12,12 @@ use parking_lot::Mutex;
 use telemetry::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 
 use super::complaints::Complaints;
 use super::listener::{Acceptor, SocketOptions, bind};
 use super::peer::{Peer, unless_draining};
+use super::quota::{ConnectionLimits, Quota};
 use super::room::RequestMemory;
 use super::service::{CloseReason, Cost, Later, Order, Reply, Service};
 
@@ -99,15 +100,12 @@ fn start(change: impl FnOnce(&mut SocketOptions)) -> Server {
 }
 
 fn start_with_memory(memory: Budget, change: impl FnOnce(&mut SocketOptions)) -> Server {
-    let mut options = SocketOptions {
-        backlog: 50,
-        send_buffer: None,
-        receive_buffer: None,
-        connections_max: 100,
-        connections_per_ip_max: 100,
-        connections_per_ip_overrides: HashMap::new(),
-        idle_max: Duration::from_secs(60),
-    };
+    start_with(memory, 100, change)
+}
+
+fn start_with(memory: Budget, per_ip: usize, change: impl FnOnce(&mut SocketOptions)) -> Server {
+    let mut options =
+        SocketOptions { backlog: 50, send_buffer: None, receive_buffer: None, idle_max: Duration::from_secs(60) };
     change(&mut options);
     let bound = bind("TEST", "127.0.0.1:0".parse().unwrap(), &options).unwrap();
     let address = bound.address;
@@ -116,7 +114,6 @@ fn start_with_memory(memory: Budget, change: impl FnOnce(&mut SocketOptions)) ->
     let metrics = Metrics::new();
     let acceptor = Acceptor {
         service: service.clone(),
-        slots: Arc::new(Semaphore::new(options.connections_max)),
         options,
         clock: Clock::system(),
         memory: RequestMemory::new(memory),
@@ -124,7 +121,7 @@ fn start_with_memory(memory: Budget, change: impl FnOnce(&mut SocketOptions)) ->
         complaints: Arc::new(Complaints::default()),
         console: Some("http://127.0.0.1:9080".into()),
         stop: stopped,
-        by_ip: Arc::default(),
+        quota: Quota::new(ConnectionLimits { all: 100, per_ip, per_ip_overrides: HashMap::new() }),
     };
     acceptor.serve(bound);
     Server { service, address, stop, metrics }
@@ -299,7 +296,7 @@ async fn an_idle_connection_is_closed_and_a_waiting_one_is_not() {
 
 #[tokio::test]
 async fn one_address_cannot_take_more_than_its_connections() {
-    let server = start(|options| options.connections_per_ip_max = 1);
+    let server = start_with(Budget::new(64 << 20), 1, |_| {});
     let mut first = TcpStream::connect(server.address).await.unwrap();
     send(&mut first, b"e").await;
     assert_eq!(receive(&mut first).await, b"e");

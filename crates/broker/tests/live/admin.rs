@@ -41,6 +41,36 @@ async fn api_versions_lists_what_is_served_and_answers_newer_clients() {
 }
 
 #[tokio::test]
+async fn api_versions_refuses_as_kafka_does() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let ask = |software: &str, cluster: Option<&str>, node_id| ApiVersionsRequest {
+        client_software_name: software.into(),
+        client_software_version: "1".into(),
+        cluster_id: cluster.map(Into::into),
+        node_id,
+        ..Default::default()
+    };
+    let unnamed = client.call(3, &ask("", None, -1)).await;
+    assert_eq!((unnamed.error_code, unnamed.api_keys.len()), (ErrorCode::InvalidRequest.code(), 0));
+    let cluster = live.meta.image().cluster_id.clone().unwrap();
+    let elsewhere = ErrorCode::RebootstrapRequired.code();
+    // Each line is what KafkaApis of 4.4.0 answers as node 1.
+    for (cluster, node, expected) in [
+        (None, -1, 0),
+        (None, 7, 0),
+        (Some(&*cluster), 1, 0),
+        (Some(&*cluster), 7, elsewhere),
+        (Some(&*cluster), -1, elsewhere),
+        (Some("another"), 1, elsewhere),
+    ] {
+        let response = client.call(5, &ask("test", cluster, node)).await;
+        assert_eq!(response.error_code, expected, "{cluster:?} {node}");
+        assert_eq!(response.api_keys.is_empty(), expected != 0);
+    }
+}
+
+#[tokio::test]
 async fn topics_are_created_described_grown_and_deleted_in_every_version() {
     let live = start(&[]).await;
     let mut client = Client::connect(&live).await;
@@ -144,6 +174,30 @@ async fn metadata_creates_topics_only_if_both_sides_want_it() {
     let live = start(&[("auto.create.topics.enable", "false")]).await;
     let mut client = Client::connect(&live).await;
     assert_eq!(client.call(9, &ask(true)).await.topics[0].error_code, code);
+}
+
+#[tokio::test]
+async fn topics_of_what_is_not_served_yet_are_not_made_in_another_shape() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    for (name, why) in [
+        ("__transaction_state", "comes with transactions"),
+        ("__share_group_state", "comes with share groups"),
+        ("__cluster_metadata", "prohibited"),
+    ] {
+        let ask = MetadataRequest {
+            topics: Some(vec![MetadataRequestTopic { name: Some(name.into()), ..Default::default() }]),
+            allow_auto_topic_creation: true,
+            ..Default::default()
+        };
+        let code = client.call(9, &ask).await.topics[0].error_code;
+        assert_eq!(code, ErrorCode::UnknownTopicOrPartition.code(), "{name}");
+        let create = CreateTopicsRequest { topics: vec![topic(name, 1)], ..Default::default() };
+        let refused = client.call(5, &create).await.topics.remove(0);
+        assert_eq!(refused.error_code, ErrorCode::InvalidRequest.code(), "{name}");
+        assert!(refused.error_message.unwrap().contains(why), "{name}");
+        assert!(live.meta.image().topic(name).is_none());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,4 +6,6 @@ mod admin;
 mod data;
 mod groups;
 mod hostile;
+mod outage;
+mod settings;
 mod support;

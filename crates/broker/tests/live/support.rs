@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::{BrokerId, Clock, Entropy, Uuid};
-use blob::Store;
+use blob::faulty::{FaultPlan, FaultyBackend};
+use blob::memory::MemoryBackend;
+use blob::{Store, StoreOptions};
 use broker::config::BrokerConfig;
 use broker::{Broker, BrokerDeps, BrokerHandle, ImageDirectory, Listeners};
 use bytes::Bytes;
@@ -51,6 +53,18 @@ impl Site {
 /// Starts a broker on a fresh memory store and a block log in a temporary directory.
 pub async fn start(overrides: &[(&str, &str)]) -> Live {
     start_on(Site::fresh(), overrides).await
+}
+
+/// Starts a broker on a store that misbehaves when it is told to.
+pub async fn start_on_faulty_store(overrides: &[(&str, &str)]) -> (Live, FaultyBackend) {
+    let faults = FaultyBackend::new(Arc::new(MemoryBackend::new()), FaultPlan::default(), 1);
+    let store = Store::with_backend(Arc::new(faults.clone()), StoreOptions::default());
+    (start_on(Site { store, ..Site::fresh() }, overrides).await, faults)
+}
+
+/// No request of the store succeeds until the plan is changed again.
+pub fn outage() -> FaultPlan {
+    FaultPlan { unavailable: 1.0, ..FaultPlan::default() }
 }
 
 /// Starts a broker where another one was, as after a crash: it takes that one's place and recovers its log.

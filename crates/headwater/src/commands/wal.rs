@@ -70,7 +70,7 @@ impl Place {
             overrides: self.overrides.clone(),
             log: String::new(),
         };
-        config::load(&options, std::env::vars())
+        config::of_process(&options)
     }
 }
 

@@ -1,10 +1,15 @@
 //! Where configuration comes from, in rising precedence: file, environment, `--override`, flags.
 
+mod environment;
+mod properties;
+
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use broker::config::{BrokerConfig, Parsed};
 
+use self::properties::Property;
 use crate::cli::ServerOptions;
 
 /// The configuration in force.
@@ -14,6 +19,8 @@ pub struct Settings {
     pub broker: BrokerConfig,
     /// Keys that Kafka knows and that change nothing here.
     pub unneeded: Vec<String>,
+    /// What the operator should know and need not act upon.
+    pub warnings: Vec<String>,
     /// URL of the store.
     pub store: String,
     /// Directory or device of the write-ahead log.
@@ -24,20 +31,25 @@ pub struct Settings {
     pub http: Option<String>,
 }
 
-/// Reads every source.
+/// Reads every source, the process's environment among them. To be called before the process has threads that look into
+/// the environment.
 ///
 /// # Errors
 /// Says which key of which source is wrong and how to mend it.
-pub fn load(options: &ServerOptions, environment: impl Iterator<Item = (String, String)>) -> anyhow::Result<Settings> {
+pub fn of_process(options: &ServerOptions) -> anyhow::Result<Settings> {
+    let settings = load(options, std::env::vars_os())?;
+    // SAFETY: the runtime is not started yet, and the allocator's thread has no business with the environment.
+    unsafe { environment::remove_what_is_not_text() };
+    Ok(settings)
+}
+
+fn load(options: &ServerOptions, environment: impl Iterator<Item = (OsString, OsString)>) -> anyhow::Result<Settings> {
     let mut pairs: Vec<(String, String, String)> = Vec::new();
     if let Some(path) = &options.config {
         pairs.extend(read_file(path)?);
     }
-    for (name, value) in environment {
-        if let Some(key) = key_of_variable(&name, &value) {
-            pairs.push((key, value, format!("environment variable {name}")));
-        }
-    }
+    let environment::Found { pairs: of_environment, warnings } = environment::read(environment)?;
+    pairs.extend(of_environment);
     for text in &options.overrides {
         let Some((key, value)) = text.split_once('=') else {
             bail!("--override {text}: write it as KEY=VALUE");
@@ -88,7 +100,7 @@ pub fn load(options: &ServerOptions, environment: impl Iterator<Item = (String, 
         bail!("--wal {url}: the write-ahead log needs a local directory or a block device; give its path");
     }
     let http = config.get("http.listen").filter(|h| !h.is_empty() && !http_off).map(str::to_owned);
-    Ok(Settings { broker: config, unneeded, store, wal, directory: absolute, http })
+    Ok(Settings { broker: config, unneeded, warnings, store, wal, directory: absolute, http })
 }
 
 fn directory_url(path: &Path) -> anyhow::Result<String> {
@@ -97,55 +109,15 @@ fn directory_url(path: &Path) -> anyhow::Result<String> {
     Ok(format!("file://{text}"))
 }
 
-/// Reads `key=value` lines in the manner of Java's properties files.
+/// The file's keys, with the lines on which they stand.
 fn read_file(path: &Path) -> anyhow::Result<Vec<(String, String, String)>> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("{} cannot be read", path.display()))?;
-    let mut pairs = Vec::new();
-    let mut lines = text.lines().enumerate();
-    while let Some((number, first)) = lines.next() {
-        let mut line = first.trim_start().to_owned();
-        if line.is_empty() || line.starts_with(['#', '!']) {
-            continue;
-        }
-        while line.ends_with('\\') && !line.ends_with("\\\\") {
-            line.pop();
-            let Some((_, next)) = lines.next() else { break };
-            line.push_str(next.trim_start());
-        }
-        let at = line.find(['=', ':']).unwrap_or(line.len());
-        let key = line[..at].trim().to_owned();
-        let value = line.get(at + 1..).unwrap_or_default().trim().replace("\\\\", "\\");
-        pairs.push((key, value, format!("{}:{}", path.display(), number + 1)));
-    }
-    Ok(pairs)
-}
-
-/// `KAFKA_NUM_PARTITIONS` is `num.partitions`; `__` stands for `_`, `___` for `-`. Variables that are known to mean
-/// something else (Kubernetes service links, JVM options) are none of ours.
-fn key_of_variable(name: &str, value: &str) -> Option<String> {
-    let rest = name.strip_prefix("KAFKA_").or_else(|| name.strip_prefix("HEADWATER_"))?;
-    const FOREIGN: &[&str] = &[
-        "HEAP_OPTS",
-        "OPTS",
-        "JVM_PERFORMANCE_OPTS",
-        "GC_LOG_OPTS",
-        "LOG4J_OPTS",
-        "JMX_OPTS",
-        "JMX_PORT",
-        "DEBUG",
-        "HOME",
-    ];
-    const OWN: &[&str] = &["LOG", "BOOTSTRAP", "CACHE", "BIN"];
-    let service_link = value.contains("://") && (rest.starts_with("PORT") || rest.contains("_PORT"))
-        || rest.contains("SERVICE_HOST")
-        || rest.contains("SERVICE_PORT")
-        || rest.ends_with("_TCP_ADDR")
-        || rest.ends_with("_TCP_PROTO")
-        || rest.ends_with("_TCP_PORT");
-    if rest.is_empty() || service_link || FOREIGN.contains(&rest) || OWN.contains(&rest) {
-        return None;
-    }
-    Some(rest.to_lowercase().replace("___", "-").replace("__", "\u{0}").replace('_', ".").replace('\u{0}', "_"))
+    let file = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let properties = properties::parse(&file).with_context(|| format!("{} cannot be used", path.display()))?;
+    let located = properties.into_iter().map(|Property { line, key, value }| {
+        let source = format!("{}:{line}", path.display());
+        (key, value, source)
+    });
+    Ok(located.collect())
 }
 
 #[cfg(test)]
@@ -164,8 +136,8 @@ mod tests {
         }
     }
 
-    fn env(pairs: &[(&str, &str)]) -> impl Iterator<Item = (String, String)> {
-        pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect::<Vec<_>>().into_iter()
+    fn env(pairs: &[(&str, &str)]) -> impl Iterator<Item = (OsString, OsString)> {
+        pairs.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect::<Vec<_>>().into_iter()
     }
 
     #[test]
@@ -174,7 +146,7 @@ mod tests {
         let file = dir.path().join("server.properties");
         std::fs::write(
             &file,
-            "# comment\nnum.partitions = 3\nlog.retention.hours:5\nlisteners=PLAINTEXT://\\\n  :9000\n",
+            "# comment\nnum.partitions 3\nlog.retention.hours:5\nlisteners=PLAINTEXT\\://\\\n  \\:9000\n",
         )
         .unwrap();
         let mut given = options();
@@ -196,11 +168,11 @@ mod tests {
     }
 
     #[test]
-    fn kubernetes_service_links_are_not_configuration() {
-        let links =
-            [("KAFKA_PORT", "tcp://10.0.0.1:9092"), ("KAFKA_SERVICE_HOST", "10.0.0.1"), ("KAFKA_HEAP_OPTS", "-Xmx1G")];
-        assert!(load(&options(), env(&links)).is_ok());
-        assert_eq!(key_of_variable("KAFKA_A_B__C___D", "x").as_deref(), Some("a.b_c-d"));
+    fn an_unknown_variable_is_a_mistake_only_if_it_can_be_nobody_elses() {
+        let settings = load(&options(), env(&[("KAFKA_BROKERS", "a:9092"), ("KAFKA_VERSION", "4.4.0")])).unwrap();
+        assert_eq!(settings.warnings.len(), 1, "{:?}", settings.warnings);
+        let error = load(&options(), env(&[("HEADWATER_BROKERS", "a:9092")])).unwrap_err().to_string();
+        assert!(error.contains("environment variable HEADWATER_BROKERS: unknown configuration key brokers"), "{error}");
     }
 
     #[test]

@@ -1,0 +1,63 @@
+//! How long a request waits for metadata to change.
+//!
+//! Kafka's controller gives up a change that it has not begun when the request's timeout is over. Here a change that was
+//! handed over cannot be taken back, so the client is told that it may still happen. A timeout of zero or less is what
+//! older clients send who do not want to wait for every broker to know (librdkafka before 1.9, by default): Kafka 4.4's
+//! controller then mostly does nothing and says that the time is over; here such a request waits for
+//! [`CHANGE_WAIT_DEFAULT`].
+
+use std::future::Future;
+use std::time::Duration;
+
+use wire::ErrorCode;
+
+use crate::errors::ApiError;
+use crate::limits::CHANGE_WAIT_DEFAULT;
+
+/// The time is over, and nobody knows whether what was asked for will happen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("The metadata store has not confirmed this within {} ms; it may still happen.", .0.as_millis())]
+struct TimedOut(Duration);
+
+impl From<TimedOut> for ApiError {
+    fn from(error: TimedOut) -> Self {
+        ApiError::new(ErrorCode::RequestTimedOut, error.to_string())
+    }
+}
+
+/// Waits for `change` as long as the request says. `told` makes of its failure what the client is told.
+pub(crate) async fn within<T, E>(
+    timeout_ms: i32,
+    change: impl Future<Output = Result<T, E>>,
+    told: impl FnOnce(E) -> ApiError,
+) -> Result<T, ApiError> {
+    let wait = u64::try_from(timeout_ms).ok().filter(|ms| *ms > 0).map_or(CHANGE_WAIT_DEFAULT, Duration::from_millis);
+    wait_for(wait, change).await?.map_err(told)
+}
+
+/// Waits for `change` on behalf of a request that has no timeout.
+pub(crate) async fn for_a_while<T>(change: impl Future<Output = T>) -> Result<T, ApiError> {
+    wait_for(CHANGE_WAIT_DEFAULT, change).await
+}
+
+async fn wait_for<T>(wait: Duration, change: impl Future<Output = T>) -> Result<T, ApiError> {
+    tokio::time::timeout(wait, change).await.map_err(|_| TimedOut(wait).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_timeout_of_zero_or_less_waits_for_a_while() {
+        let slow = || tokio::time::sleep(Duration::from_secs(2)).map(Ok::<_, ApiError>);
+        assert_eq!(within(1_000, slow(), |error| error).await, Err(TimedOut(Duration::from_secs(1)).into()));
+        for timeout_ms in [3_000, 0, -1, i32::MIN] {
+            assert_eq!(within(timeout_ms, slow(), |error| error).await, Ok(()), "{timeout_ms}");
+        }
+        let never = std::future::pending::<Result<(), ApiError>>();
+        assert_eq!(within(0, never, |error| error).await, Err(TimedOut(CHANGE_WAIT_DEFAULT).into()));
+    }
+}

@@ -1,0 +1,153 @@
+//! What clients are told while the metadata store does not answer.
+
+use std::time::Duration;
+
+use base::Clock;
+use blob::faulty::FaultPlan;
+use wire::ErrorCode;
+use wire::messages::create_partitions_request::CreatePartitionsTopic;
+use wire::messages::create_topics_request::CreatableTopic;
+use wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use wire::messages::metadata_request::MetadataRequestTopic;
+use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use wire::messages::*;
+
+use crate::support::{Client, Live, batch, outage, start_on_faulty_store};
+
+/// Far above what an answer may take here, far below what Kafka's clients wait for one.
+const SOON: Duration = Duration::from_secs(10);
+
+fn create(name: &str, timeout_ms: i32) -> CreateTopicsRequest {
+    let topic =
+        CreatableTopic { name: name.into(), num_partitions: 1, replication_factor: 1, ..CreatableTopic::default() };
+    CreateTopicsRequest { topics: vec![topic], timeout_ms, ..CreateTopicsRequest::default() }
+}
+
+fn ask(names: &[&str]) -> MetadataRequest {
+    let topic = |name: &&str| MetadataRequestTopic { name: Some((*name).into()), ..Default::default() };
+    MetadataRequest {
+        topics: Some(names.iter().map(topic).collect()),
+        allow_auto_topic_creation: true,
+        ..Default::default()
+    }
+}
+
+async fn produce_one(client: &mut Client, topic: &str) {
+    let partition = PartitionProduceData { index: 0, records: Some(batch(&["v"])), ..Default::default() };
+    let topic = TopicProduceData { name: topic.into(), partition_data: vec![partition], ..Default::default() };
+    let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
+    let response = client.call(9, &request).await;
+    assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
+}
+
+/// Waits until the metadata is as it should become.
+async fn becomes(live: &Live, what: &str, test: impl Fn(&meta::Image) -> bool) {
+    let mut changes = live.meta.changes();
+    let wait = changes.wait_for(|_| test(&live.meta.image()));
+    assert!(tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok(), "never: {what}");
+}
+
+#[tokio::test]
+async fn a_change_is_given_up_when_the_request_says_so_and_may_still_happen() {
+    let (live, faults) = start_on_faulty_store(&[]).await;
+    let mut client = Client::connect(&live).await;
+    // What older clients send is fine as long as the store is.
+    for (name, timeout_ms) in [("t", 30_000), ("grown", 0), ("gone", -1)] {
+        assert_eq!(client.call(5, &create(name, timeout_ms)).await.topics[0].error_code, 0, "{timeout_ms}");
+    }
+    produce_one(&mut client, "t").await;
+    faults.set_plan(outage());
+    let (clock, timed_out) = (Clock::system(), ErrorCode::RequestTimedOut.code());
+    let began = clock.monotonic();
+
+    let created = client.call(5, &create("new", 300)).await.topics.remove(0);
+    assert_eq!(created.error_code, timed_out);
+    let said = created.error_message.unwrap();
+    assert!(said.contains("within 300 ms") && said.contains("may still happen"), "{}", &*said);
+    let grow = CreatePartitionsTopic { name: "grown".into(), count: 3, assignments: None, ..Default::default() };
+    let grow = CreatePartitionsRequest { topics: vec![grow], timeout_ms: 300, ..Default::default() };
+    assert_eq!(client.call(3, &grow).await.results[0].error_code, timed_out);
+    let delete = DeleteTopicsRequest { topic_names: vec!["gone".into()], timeout_ms: 300, ..Default::default() };
+    assert_eq!(client.call(5, &delete).await.responses[0].error_code, timed_out);
+    let below = DeleteRecordsPartition { partition_index: 0, offset: -1, ..Default::default() };
+    let trim = DeleteRecordsTopic { name: "t".into(), partitions: vec![below], ..Default::default() };
+    let trim = DeleteRecordsRequest { topics: vec![trim], timeout_ms: 300, ..Default::default() };
+    let trimmed = client.call(2, &trim).await.topics.remove(0).partitions.remove(0);
+    assert_eq!((trimmed.error_code, trimmed.low_watermark), (timed_out, -1));
+    assert!(clock.monotonic() - began < SOON);
+
+    faults.set_plan(FaultPlan::default());
+    becomes(&live, "all that was asked for has happened", |image| {
+        let partitions = |name| image.topic(name).map(|topic| topic.partitions.len());
+        (partitions("new"), partitions("grown"), partitions("gone")) == (Some(1), Some(3), None)
+    })
+    .await;
+    let trimmed = client.call(2, &trim).await.topics.remove(0).partitions.remove(0);
+    assert_eq!((trimmed.error_code, trimmed.low_watermark), (0, 1));
+}
+
+#[tokio::test]
+async fn metadata_of_topics_that_exist_does_not_wait_for_those_being_created() {
+    let (live, faults) = start_on_faulty_store(&[]).await;
+    let (mut client, mut other) = (Client::connect(&live).await, Client::connect(&live).await);
+    assert_eq!(client.call(9, &ask(&["t"])).await.topics[0].error_code, 0);
+    faults.set_plan(outage());
+    let clock = Clock::system();
+    for _ in 0..2 {
+        let began = clock.monotonic();
+        let (names, request) = (["t", "new"], ask(&["t", "new"]));
+        let (one, two) = tokio::join!(client.call(9, &request), other.call(9, &request));
+        assert!(clock.monotonic() - began < SOON);
+        for response in [one, two] {
+            let codes: Vec<_> = response.topics.iter().map(|t| (t.name.as_deref().unwrap(), t.error_code)).collect();
+            assert_eq!(codes, [(names[0], 0), (names[1], ErrorCode::UnknownTopicOrPartition.code())]);
+        }
+    }
+    faults.set_plan(FaultPlan::default());
+    becomes(&live, "the topic is there though nobody asks any more", |image| image.topic("new").is_some()).await;
+    assert_eq!(client.call(9, &ask(&["new"])).await.topics[0].error_code, 0);
+}
+
+#[tokio::test]
+async fn a_consumer_without_a_coordinator_is_told_to_ask_again() {
+    let (live, faults) = start_on_faulty_store(&[]).await;
+    let mut client = Client::connect(&live).await;
+    faults.set_plan(outage());
+    let clock = Clock::system();
+    let began = clock.monotonic();
+    let keys = (0..20).map(|group| format!("g{group}").as_str().into()).collect();
+    let request = FindCoordinatorRequest { coordinator_keys: keys, ..Default::default() };
+    let found = client.call(4, &request).await.coordinators;
+    assert!(found.iter().all(|found| found.error_code == ErrorCode::CoordinatorNotAvailable.code()));
+    assert!(clock.monotonic() - began < SOON);
+    faults.set_plan(FaultPlan::default());
+    becomes(&live, "its topic is there", |image| image.topic("__consumer_offsets").is_some()).await;
+    let found = client.call(4, &request).await.coordinators;
+    assert!(found.iter().all(|found| (found.error_code, found.node_id) == (0, 1)));
+}
+
+#[tokio::test]
+async fn a_producer_without_an_id_is_told_to_ask_again() {
+    let (live, faults) = start_on_faulty_store(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let request = InitProducerIdRequest { transactional_id: None, ..Default::default() };
+    faults.set_plan(outage());
+    let (clock, mut next) = (Clock::system(), live.meta.image().next_producer_id);
+    let began = clock.monotonic();
+    for _ in 0..3 {
+        // What Kafka's producers of every age take for "soon".
+        assert_eq!(client.call(4, &request).await.error_code, ErrorCode::CoordinatorLoadInProgress.code());
+    }
+    assert!(clock.monotonic() - began < SOON);
+    faults.set_plan(FaultPlan::default());
+    for _ in 0..30 {
+        let response = client.call(4, &request).await;
+        if response.error_code == 0 {
+            assert_eq!(response.producer_id, next, "all of them waited for one block");
+            next += meta::PRODUCER_IDS_BLOCK;
+            assert_eq!(live.meta.image().next_producer_id, next);
+            return;
+        }
+    }
+    panic!("no producer id after the outage");
+}

@@ -1,0 +1,88 @@
+//! Broker settings that are changed while the broker runs.
+
+use std::time::Duration;
+
+use wire::ErrorCode;
+use wire::messages::create_topics_request::CreatableTopic;
+use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use wire::messages::*;
+
+use crate::support::{Client, Live, start, start_on};
+
+/// Sets keys of one broker, or of all for an empty name; the error code.
+async fn set(client: &mut Client, broker: &str, pairs: &[(&str, &str)]) -> i16 {
+    let config = |&(name, value): &(&str, &str)| AlterableConfig {
+        name: name.into(),
+        value: Some(value.into()),
+        ..AlterableConfig::default()
+    };
+    let resource = AlterConfigsResource {
+        resource_type: 4,
+        resource_name: broker.into(),
+        configs: pairs.iter().map(config).collect(),
+        ..AlterConfigsResource::default()
+    };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    client.call(1, &request).await.responses[0].error_code
+}
+
+/// Whether a new connection is served.
+async fn is_served(live: &Live) -> bool {
+    let mut client = Client::connect(live).await;
+    client.send(0, &ApiVersionsRequest::default()).await;
+    let mut first = [0];
+    let answer = tokio::io::AsyncReadExt::read(&mut client.stream, &mut first);
+    matches!(tokio::time::timeout(Duration::from_millis(200), answer).await, Ok(Ok(1)))
+}
+
+async fn becomes(live: &Live, served: bool, why: &str) {
+    for _ in 0..100 {
+        if is_served(live).await == served {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("never: a new connection is {} {why}", if served { "served" } else { "not served" });
+}
+
+#[tokio::test]
+async fn limits_of_connections_take_effect_at_once_and_outlive_the_process() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    assert!(is_served(&live).await);
+    assert_eq!(set(&mut client, "", &[("max.connections.per.ip", "1")]).await, 0);
+    becomes(&live, false, "beyond max.connections.per.ip").await;
+    assert_eq!(set(&mut client, "1", &[("max.connections.per.ip.overrides", "127.0.0.1:5")]).await, 0);
+    becomes(&live, true, "within max.connections.per.ip.overrides").await;
+    assert_eq!(set(&mut client, "", &[("max.connections", "1")]).await, 0);
+    becomes(&live, false, "beyond max.connections").await;
+    let mut waiting = Client::connect(&live).await;
+    let asked = waiting.send(0, &ApiVersionsRequest::default()).await;
+    assert_eq!(set(&mut client, "", &[("max.connections", "9")]).await, 0);
+    assert_eq!(waiting.reply::<ApiVersionsRequest>(0, asked).await.error_code, 0, "who waited for a place is served");
+    drop(waiting);
+
+    assert_eq!(set(&mut client, "", &[("max.connections", "1")]).await, 0);
+    let live = start_on(live.site.clone(), &[]).await;
+    let mut only = Client::connect(&live).await;
+    only.call(0, &ApiVersionsRequest::default()).await;
+    assert!(!is_served(&live).await, "a limit set before the restart holds after it");
+}
+
+#[tokio::test]
+async fn settings_that_contradict_each_other_are_refused_where_they_are_made() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let (min, max) = ("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms");
+    let refused = ErrorCode::InvalidConfig.code();
+    assert_eq!(set(&mut client, "", &[(min, "10"), (max, "5")]).await, refused);
+    assert_eq!(set(&mut client, "", &[(max, "5")]).await, 0);
+    assert_eq!(set(&mut client, "", &[(min, "10")]).await, refused);
+    // Against what is set for all brokers too.
+    assert_eq!(set(&mut client, "1", &[(min, "10")]).await, refused);
+    assert_eq!(set(&mut client, "1", &[(min, "10"), (max, "20")]).await, 0);
+    assert_eq!(set(&mut client, "", &[("max.connections.per.ip", "0")]).await, refused);
+    let topic = CreatableTopic { name: "t".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let create = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    assert_eq!(client.call(5, &create).await.topics[0].error_code, 0, "topics can be created after all that");
+}
