@@ -1,11 +1,11 @@
 //! What happens when time passes: sessions, rebalance deadlines, and the retention of offsets.
 
-use std::collections::BTreeSet;
-
-use hashbrown::HashSet;
+use base::Uuid;
+use hashbrown::{HashMap, HashSet};
 use wire::Str;
 
 use super::classic::{ClassicGroup, GroupState};
+use super::records::GroupRecord;
 use super::stored::{CommittedOffset, StoredGroup};
 use super::timers::Timer;
 use super::{Groups, Out, group_of, records};
@@ -33,6 +33,8 @@ impl Groups {
                 }
                 Timer::Retention => {
                     self.expire_offsets(out);
+                    // Whoever should have removed them when their topics were deleted may have failed.
+                    self.forget_absent_topics(out);
                     self.timers.set(now_ms + self.config.offsets_retention_check_ms, Timer::Retention);
                 }
             }
@@ -68,29 +70,40 @@ impl Groups {
         }
     }
 
-    /// After a load: offsets of topics that were deleted while nobody coordinated the group go now.
+    /// Removes the offsets of topics that are not there any more, whenever they were deleted.
     pub(super) fn forget_absent_topics(&mut self, out: &mut Out<'_>) {
-        let topics: BTreeSet<&Str> = self.stored.groups().flat_map(|(_, stored)| stored.offsets.keys()).collect();
-        let absent: HashSet<Str> = topics.into_iter().filter(|topic| !(self.topic_exists)(topic)).cloned().collect();
-        if !absent.is_empty() {
-            self.topics_deleted(&absent, out);
-        }
+        let exists = self.topic_exists.clone();
+        self.forget_offsets(|topic, topic_id| !exists(topic, topic_id), out);
     }
 
-    /// Removes the offsets of deleted topics.
-    pub fn topics_deleted(&mut self, topics: &HashSet<Str>, out: &mut Out<'_>) {
+    /// Removes the offsets of deleted topics, by name and id. There may be a new topic of the same name by now, whose
+    /// offsets stay; those without an id go with the name. Kafka's `OffsetMetadataManager.onTopicsDeleted`.
+    pub fn topics_deleted(&mut self, topics: &HashMap<Str, Uuid>, out: &mut Out<'_>) {
+        let is_deleted = |topic: &str, topic_id: Uuid| {
+            topics.get(topic).is_some_and(|deleted| topic_id.is_nil() || topic_id == *deleted)
+        };
+        self.forget_offsets(is_deleted, out);
+    }
+
+    /// Removes offsets by their topic's name and id, as they will be once everything decided is replayed.
+    fn forget_offsets(&self, goes: impl Fn(&str, Uuid) -> bool, out: &mut Out<'_>) {
         let mut gone = HashSet::new();
         for (group, stored) in self.stored.groups() {
-            for (topic, partitions) in stored.offsets.iter().filter(|(topic, _)| topics.contains(*topic)) {
-                gone.extend(partitions.keys().map(|partition| (group.clone(), topic.clone(), *partition)));
+            for (topic, partitions) in &stored.offsets {
+                let going = partitions.iter().filter(|(_, offset)| goes(topic, offset.topic_id));
+                gone.extend(going.map(|(partition, _)| (group.clone(), topic.clone(), *partition)));
             }
         }
         for record in out.pending() {
-            if let Ok(records::GroupRecord::Offset { group, topic, partition, value: Some(_) }) =
-                records::decode(record)
-                && topics.contains(&topic)
-            {
-                gone.insert((group, topic, partition));
+            if let Ok(GroupRecord::Offset { group, topic, partition, value }) = records::decode(record) {
+                let goes = value.is_some_and(|offset| goes(&topic, offset.topic_id));
+                let key = (group, topic, partition);
+                if goes {
+                    gone.insert(key);
+                } else {
+                    // A newer offset, or none, stands in its place.
+                    gone.remove(&key);
+                }
             }
         }
         for (group, topic, partition) in gone {
