@@ -14,20 +14,16 @@ impl Groups {
     /// Does what is due.
     pub(super) fn expire_due(&mut self, out: &mut Out<'_>) {
         let now_ms = out.now.monotonic_ms;
-        while let Some((at_ms, timer)) = self.timers.pop_due(now_ms) {
+        while let Some(timer) = self.timers.pop_due(now_ms) {
             match timer {
-                Timer::Session { group, member } => self.session_timer(&group, &member, at_ms, out),
+                Timer::Session { group, member } => self.session_timer(&group, &member, out),
                 Timer::Join { group } => {
-                    if let Some((group, mut step)) = self.step(&group, out)
-                        && group.join_deadline_ms == Some(at_ms)
-                    {
+                    if let Some((group, mut step)) = self.step(&group, out) {
                         step.join_deadline(group);
                     }
                 }
                 Timer::Sync { group } => {
-                    if let Some((group, mut step)) = self.step(&group, out)
-                        && group.sync_deadline_ms == Some(at_ms)
-                    {
+                    if let Some((group, mut step)) = self.step(&group, out) {
                         step.sync_deadline(group);
                     }
                 }
@@ -41,13 +37,13 @@ impl Groups {
         }
     }
 
-    fn session_timer(&mut self, id: &Str, member: &Str, at_ms: u64, out: &mut Out<'_>) {
+    fn session_timer(&mut self, id: &Str, member: &Str, out: &mut Out<'_>) {
         let Some((group, mut step)) = self.step(id, out) else { return };
-        if !group.session_ended(member, at_ms, step.out.now.monotonic_ms, step.timers) {
+        if !group.session_ended(member, step.out.now.monotonic_ms, step.timers) {
             return;
         }
         tracing::info!(group = %id, %member, "member removed: its session ended");
-        let was_pending = group.pending.contains_key(member);
+        let was_pending = group.pending.contains(member);
         step.remove(group, member);
         if was_pending {
             step.complete_join_if_all_joined(group);
@@ -126,7 +122,7 @@ impl Groups {
         }
         for (id, has_metadata) in gone {
             tracing::info!(group = %id, "group removed: it has no members and no offsets");
-            self.live.remove(&id);
+            self.forget(&id);
             if has_metadata {
                 push_group_tombstone(&id, out);
             }

@@ -143,8 +143,15 @@ impl Groups {
             return;
         }
         if !out.pending().any(|record| group_of(record).is_some_and(|group| group == *id)) {
-            self.live.remove(id);
+            self.forget(id);
         }
+    }
+
+    /// Forgets a group without members.
+    fn forget(&mut self, id: &str) {
+        let Some(group) = self.live.remove(id) else { return };
+        // Clients that were given an id may still be about to join with it.
+        group.pending.iter().for_each(|member| self.timers.cancel(&group.session(member)));
     }
 }
 

@@ -169,8 +169,7 @@ mod tests {
             expire_timestamp: None,
             topic_id,
         };
-        let without_id =
-            CommittedOffset { leader_epoch: -1, metadata: "".into(), topic_id: Uuid::nil(), ..value.clone() };
+        let without_id = CommittedOffset { leader_epoch: -1, metadata: "".into(), topic_id: Uuid::nil(), ..value };
         let expiring =
             CommittedOffset { offset: 1, commit_timestamp: 2, expire_timestamp: Some(3), ..without_id.clone() };
         let metadata = GroupMetadataValue {

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::group::records;
+use crate::group::timers::Timer;
 use crate::limits::SNAPSHOT_RECORDS_MIN;
 use crate::runtime::memory::MemoryLogs;
 use crate::runtime::{ReplayError, Shards};
@@ -206,6 +207,21 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Whether a timer that is set is for something that is still there.
+fn has_owner(groups: &Groups, timer: &Timer) -> bool {
+    match timer {
+        Timer::Session { group, member } => {
+            let group = groups.group(group);
+            group.is_some_and(|group| group.members.contains_key(member) || group.pending.contains(member))
+        }
+        Timer::Join { group } => groups.group(group).is_some_and(|group| group.state == GroupState::PreparingRebalance),
+        Timer::Sync { group } => groups
+            .group(group)
+            .is_some_and(|group| matches!(group.state, GroupState::CompletingRebalance | GroupState::Stable)),
+        Timer::Retention => true,
+    }
+}
+
 /// Clients that do one thing after another, and know of their ids what they were told.
 struct Walk {
     fixture: Fixture,
@@ -294,9 +310,18 @@ impl Walk {
         for (id, _) in fixture.groups.stored().groups() {
             prop_assert!(fixture.groups.group(id).is_some(), "{} is stored and not there", id);
         }
+        let timers = &fixture.groups.timers;
+        prop_assert!(timers.iter().all(|timer| has_owner(&fixture.groups, timer)), "{:?}", timers);
         let Some(group) = fixture.groups.group(GROUP) else { return Ok(()) };
+        let is_set = |id: &Str| timers.iter().any(|timer| *timer == group.session(id));
+        prop_assert!(group.members.values().all(|member| member.is_excused() || is_set(&member.id)));
+        prop_assert!(group.pending.iter().all(is_set));
         prop_assert_eq!(group.awaiting_join(), group.members.values().filter(|m| m.joining.is_some()).count());
-        prop_assert_eq!(group.state == GroupState::Empty, group.members.is_empty() && group.join_deadline_ms.is_none());
+        let waits_for_joins = Timer::Join { group: group.id.clone() };
+        prop_assert_eq!(
+            group.state == GroupState::Empty,
+            group.members.is_empty() && !timers.iter().any(|timer| *timer == waits_for_joins)
+        );
         prop_assert_eq!(group.leader.is_some(), !group.members.is_empty());
         prop_assert!(group.leader.iter().all(|leader| group.members.contains_key(leader)));
         prop_assert!(group.pending_sync.iter().all(|id| group.members.contains_key(id)));
