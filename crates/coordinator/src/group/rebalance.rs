@@ -8,6 +8,7 @@ use super::Step;
 use super::classic::{ClassicGroup, GroupState, InitialDelay, answer, refused_join};
 use super::records;
 use super::timers::Timer;
+use crate::limits::STATIC_MEMBERS_WAIT_MS_MIN;
 
 impl Step<'_, '_> {
     fn now_ms(&self) -> u64 {
@@ -97,7 +98,7 @@ impl Step<'_, '_> {
         }
         if !group.members.is_empty() && !group.elect_joined_leader() {
             // Only static members are left, and none has come: wait for them, or for their sessions to end.
-            self.set_join_deadline(group, group.rebalance_timeout_ms());
+            self.set_join_deadline(group, group.rebalance_timeout_ms().max(STATIC_MEMBERS_WAIT_MS_MIN));
             return;
         }
         group.generation = group.generation.checked_add(1).unwrap_or(0);

@@ -1,6 +1,7 @@
 //! What begins a rebalance, how long it lasts, and who is in the generation that follows.
 
 use super::*;
+use crate::limits::STATIC_MEMBERS_WAIT_MS_MIN;
 
 #[test]
 fn an_empty_group_waits_a_moment_for_more_members() {
@@ -231,6 +232,19 @@ fn a_rebalance_without_members_left_ends_in_an_empty_group() {
     fixture.advance(0);
     assert_eq!(fixture.state(), GroupState::Empty);
     assert_eq!(fixture.group().generation, 2);
+}
+
+#[test]
+fn static_members_that_ask_for_no_wait_are_waited_for_all_the_same() {
+    let mut fixture = Fixture::new();
+    let impatient = Join::new().instance("a").rebalance_ms(0);
+    let ids = fixture.stable(&[impatient.clone(), Join::new().instance("b")]);
+    fixture.leave(&[(&ids[1], Some("b"))]).unwrap();
+    // The wait for joins is over at once, and again, and must not be so without end.
+    fixture.advance(STATIC_MEMBERS_WAIT_MS_MIN);
+    assert_eq!(fixture.state(), GroupState::PreparingRebalance);
+    let joined = fixture.join_now(&impatient.member(&ids[0]));
+    assert_eq!((joined.error_code, joined.generation_id, joined.members.len()), (0, 2, 1));
 }
 
 /// However often clients begin anew and however long they ask to be waited for.

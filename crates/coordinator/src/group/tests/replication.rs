@@ -247,6 +247,8 @@ impl Walk {
             Event::Join { slot, is_static } => {
                 let join = Join::new().version(if slot % 2 == 0 { 3 } else { 9 });
                 let join = if is_static { join.instance(["a", "b", "c", "d"][slot]) } else { join };
+                // One of them is in a hurry.
+                let join = if slot == 3 { join.rebalance_ms(0) } else { join };
                 let joining = self.fixture.join(&join);
                 self.joining.push((slot, joining));
             }
