@@ -43,5 +43,9 @@ pub const SNAPSHOT_RECORDS_FACTOR: u64 = 2;
 /// `group.new.member.join.timeout.ms`.
 pub const NEW_MEMBER_JOIN_TIMEOUT_MS: u64 = 5 * 60 * 1000;
 
+/// Static members none of which has joined again are waited for anew for at least this long, whatever they ask for: the wait
+/// has no end but their coming or the end of their sessions, and with none in between it would be begun without end.
+pub const STATIC_MEMBERS_WAIT_MS_MIN: u64 = 100;
+
 /// The longest sleep of the timer task, so that a clock that jumps is noticed.
 pub const TIMER_SLEEP_MAX: Duration = Duration::from_secs(60);

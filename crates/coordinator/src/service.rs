@@ -11,8 +11,8 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use base::{Clock, Entropy};
-use hashbrown::HashSet;
+use base::{Clock, Entropy, Uuid};
+use hashbrown::HashMap;
 use imbl::ordmap::DiffItem;
 use meta::MetaHandle;
 use parking_lot::Mutex;
@@ -84,7 +84,9 @@ impl GroupCoordinator {
         let (view, group_config) = (meta.clone(), config.clone());
         let shards = Shards::new(Arc::new(logs), clock, move |_| {
             let view = view.clone();
-            let exists = Arc::new(move |topic: &str| view.image().topic(topic).is_some());
+            let exists = Arc::new(move |name: &str, id: Uuid| {
+                view.image().topic(name).is_some_and(|topic| id.is_nil() || topic.id == id)
+            });
             Groups::new(group_config.clone(), entropy.clone(), exists)
         });
         let inner =
@@ -115,12 +117,6 @@ impl GroupCoordinator {
     pub async fn partition_for(&self, group: &str) -> Result<i32, ShardError> {
         let partitions = ensure(&self.0.meta, CONSUMER_OFFSETS, self.0.config.offsets_topic_partitions).await?;
         Ok(partition_for(group, partitions))
-    }
-
-    /// Removes the offsets of deleted topics, in all groups. The coordinator's own look at the metadata calls it.
-    pub async fn topics_deleted(&self, topics: &[&str]) {
-        let topics: HashSet<Str> = topics.iter().map(|topic| Str::from(*topic)).collect();
-        topics_deleted(&self.0.shards, &topics).await;
     }
 
     async fn shard(&self, group: &str) -> Result<GroupShard, ErrorCode> {
@@ -257,10 +253,10 @@ async fn follow(shards: Shards<Groups>, meta: MetaHandle) {
         changes.borrow_and_update();
         let after = meta.image();
         let deleted = before.topics.diff(&after.topics).filter_map(|change| match change {
-            DiffItem::Remove(_, topic) => Some(Str::from(&*topic.name)),
+            DiffItem::Remove(id, topic) => Some((Str::from(&*topic.name), *id)),
             DiffItem::Add(..) | DiffItem::Update { .. } => None,
         });
-        let deleted: HashSet<Str> = deleted.collect();
+        let deleted: HashMap<Str, Uuid> = deleted.collect();
         if !deleted.is_empty() {
             topics_deleted(&shards, &deleted).await;
         }
@@ -268,12 +264,13 @@ async fn follow(shards: Shards<Groups>, meta: MetaHandle) {
     }
 }
 
-async fn topics_deleted(shards: &Shards<Groups>, topics: &HashSet<Str>) {
+async fn topics_deleted(shards: &Shards<Groups>, topics: &HashMap<Str, Uuid>) {
     for shard in shards.all() {
         shard.settled().await;
         if let Err(error) = shard.write(|groups, out| groups.topics_deleted(topics, out)).await {
-            // The load that follows looks for offsets of topics that are gone.
-            tracing::debug!(shard = shard.index(), %error, "offsets of deleted topics are left to the next load");
+            // Until then their ids tell them apart from those of new topics of the same name.
+            let shard = shard.index();
+            tracing::debug!(shard, %error, "offsets of deleted topics are left to the next load or retention check");
         }
     }
 }

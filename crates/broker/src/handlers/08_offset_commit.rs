@@ -3,7 +3,7 @@
 //! | Version | What changes |
 //! |---|---|
 //! | 0 | neither generation nor member: meant ZooKeeper once, is stored like all others here |
-//! | 1 | generation and member; a commit time, which is ignored as in Kafka |
+//! | 1 | generation and member; a commit time of each offset, from which it ages (-1: now), as in Kafka 3.9 |
 //! | 2–4 | a retention of the request's own |
 //! | 6 | leader epochs (KIP-320) |
 //! | 7 | static members (KIP-345) |

@@ -17,15 +17,23 @@ use crate::support::{Client, Live, batch, start, start_on};
 
 const FAST: &[(&str, &str)] = &[("group.initial.rebalance.delay.ms", "0"), ("offsets.topic.num.partitions", "5")];
 
+/// Of every topic here: one for each version of OffsetCommit.
+const PARTITIONS: i32 = 11;
+
 async fn create_topic(client: &mut Client, name: &str) {
     let topic = create_topics_request::CreatableTopic {
         name: name.into(),
-        num_partitions: 4,
+        num_partitions: PARTITIONS,
         replication_factor: 1,
         ..Default::default()
     };
     let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
     assert_eq!(client.call(7, &request).await.topics[0].error_code, 0);
+}
+
+async fn delete_topic(client: &mut Client, name: &str) {
+    let request = DeleteTopicsRequest { topic_names: vec![name.into()], ..Default::default() };
+    assert_eq!(client.call(5, &request).await.responses[0].error_code, 0);
 }
 
 fn subscription(topic: &str) -> Bytes {
@@ -250,12 +258,28 @@ async fn every_version_of_every_group_request_is_served() {
         if version >= 10 {
             request.topics[0].topic_id = base::Uuid::from_u128(99);
             assert_eq!(committed(&mut client, version, &request).await, ErrorCode::UnknownTopicId.code());
+            request.topics[0].topic_id = topic_id;
         } else {
             request.topics[0].name = "absent".into();
             let error = committed(&mut client, version, &request).await;
             assert_eq!(error, ErrorCode::UnknownTopicOrPartition.code());
+            request.topics[0].name = "t".into();
         }
+        let there = request.topics[0].partitions[0].clone();
+        let absent =
+            [-1, PARTITIONS].map(|index| OffsetCommitRequestPartition { partition_index: index, ..there.clone() });
+        request.topics[0].partitions = [&absent[..1], &[there], &absent[1..]].concat();
+        let answered = client.call(version, &request).await.topics.remove(0).partitions;
+        let errors: Vec<_> = answered.iter().map(|p| (p.partition_index, ErrorCode::from_code(p.error_code))).collect();
+        let unknown = ErrorCode::UnknownTopicOrPartition;
+        let expected = [(-1, unknown), (i32::from(version), ErrorCode::None), (PARTITIONS, unknown)];
+        assert_eq!(errors, expected, "OffsetCommit v{version}");
     }
+    assert_eq!(
+        fetch_all(&mut client, "simple").await.len(),
+        PARTITIONS as usize,
+        "none of partitions that are not there"
+    );
     for version in OffsetFetchRequest::VERSIONS {
         let request = if version < 8 {
             let topic =
@@ -306,10 +330,12 @@ async fn every_version_of_every_group_request_is_served() {
         group_id: "simple".into(),
         topics: vec![OffsetDeleteRequestTopic {
             name: "t".into(),
-            partitions: vec![OffsetDeleteRequestPartition { partition_index: 3 }],
+            partitions: [3, PARTITIONS].map(|index| OffsetDeleteRequestPartition { partition_index: index }).to_vec(),
         }],
     };
-    assert_eq!(client.call(0, &delete_offset).await.topics[0].partitions[0].error_code, 0);
+    let deleted = client.call(0, &delete_offset).await.topics.remove(0).partitions;
+    let errors: Vec<_> = deleted.iter().map(|p| (p.partition_index, ErrorCode::from_code(p.error_code))).collect();
+    assert_eq!(errors, [(3, ErrorCode::None), (PARTITIONS, ErrorCode::UnknownTopicOrPartition)]);
     assert!(fetch_all(&mut client, "simple").await.iter().all(|(_, partition, ..)| *partition != 3));
     for version in DeleteGroupsRequest::VERSIONS {
         let group = format!("doomed{version}");
@@ -378,12 +404,64 @@ async fn offsets_go_with_their_topic() {
     let mut client = Client::connect(&live).await;
     create_topic(&mut client, "t").await;
     assert_eq!(committed(&mut client, 9, &commit("g", None, 0, 7)).await, 0);
-    let delete = DeleteTopicsRequest { topic_names: vec!["t".into()], ..Default::default() };
-    assert_eq!(client.call(5, &delete).await.responses[0].error_code, 0);
+    delete_topic(&mut client, "t").await;
     let gone = async {
         while !fetch_all(&mut client, "g").await.is_empty() {
             tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(30), gone).await.expect("the offset is gone");
+}
+
+/// What the consumers of an earlier topic had read is not skipped in a new one of the same name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_created_again_begins_without_offsets() {
+    let live = start(FAST).await;
+    let mut client = Client::connect(&live).await;
+    create_topic(&mut client, "t").await;
+    for offset in 7..27 {
+        assert_eq!(committed(&mut client, 9, &commit("g", None, 0, offset)).await, 0);
+        delete_topic(&mut client, "t").await;
+        create_topic(&mut client, "t").await;
+        // Whether or not the offset is removed by now.
+        assert_eq!(fetch_all(&mut client, "g").await, []);
+        let topic_id = live.meta.image().topic("t").unwrap().id;
+        let topics = vec![OffsetFetchRequestTopics {
+            name: "t".into(),
+            topic_id,
+            partition_indexes: vec![0],
+            ..Default::default()
+        }];
+        let asked = OffsetFetchRequestGroup { group_id: "g".into(), topics: Some(topics), ..Default::default() };
+        for version in 8..=10 {
+            let request = OffsetFetchRequest { groups: vec![asked.clone()], ..Default::default() };
+            let response = client.call(version, &request).await;
+            assert_eq!(response.groups[0].topics[0].partitions[0].committed_offset, -1, "OffsetFetch v{version}");
+        }
+    }
+    let offset = 3;
+    assert_eq!(committed(&mut client, 9, &commit("g", None, 0, offset)).await, 0);
+    let next = start_on(live.site.clone(), FAST).await;
+    let mut client = Client::connect(&next).await;
+    assert_eq!(fetch_all(&mut client, "g").await, [("t".to_owned(), 0, offset, format!("at {offset}"))]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_offset_that_was_committed_long_ago_is_old() {
+    let settings = [FAST, &[("offsets.retention.check.interval.ms", "50")]].concat();
+    let live = start(&settings).await;
+    let mut client = Client::connect(&live).await;
+    create_topic(&mut client, "t").await;
+    for (partition, commit_timestamp) in [(0, 1), (1, -1)] {
+        let mut request = commit("g", None, partition, 7);
+        request.topics[0].partitions[0].commit_timestamp = commit_timestamp;
+        assert_eq!(committed(&mut client, 1, &request).await, 0);
+    }
+    let expired = async {
+        while fetch_all(&mut client, "g").await.iter().any(|(_, partition, ..)| *partition == 0) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), expired).await.expect("the old offset is gone");
+    assert_eq!(fetch_all(&mut client, "g").await, [("t".to_owned(), 1, 7, "at 7".to_owned())]);
 }

@@ -70,7 +70,7 @@ impl Groups {
             push_tombstone(id, &topic, partition, out);
         }
         push_group_tombstone(id, out);
-        self.live.remove(id.as_str());
+        self.forget(id);
         Ok(())
     }
 }

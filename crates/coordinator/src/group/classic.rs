@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use tokio::sync::oneshot;
 use wire::messages::join_group_response::JoinGroupResponseMember;
 use wire::messages::{JoinGroupResponse, SyncGroupResponse};
@@ -66,8 +66,6 @@ pub struct Member {
     pub is_new: bool,
     /// When its session ends.
     deadline_ms: u64,
-    /// The deadline of its timer entry, which may be earlier: heartbeats then need no entry each.
-    armed_ms: Option<u64>,
 }
 
 impl Member {
@@ -85,7 +83,6 @@ impl Member {
             syncing: None,
             is_new: false,
             deadline_ms: 0,
-            armed_ms: None,
         }
     }
 
@@ -129,8 +126,8 @@ pub struct ClassicGroup {
     pub leader: Option<Str>,
     pub members: BTreeMap<Str, Member>,
     static_members: HashMap<Str, Str>,
-    /// Ids given out to clients that have not joined with them, and when they expire.
-    pub pending: HashMap<Str, u64>,
+    /// Ids given out to clients that have not joined with them.
+    pub pending: HashSet<Str>,
     /// Members of the generation that have not sent their sync request.
     pub pending_sync: BTreeSet<Str>,
     /// How many members have each protocol.
@@ -139,8 +136,6 @@ pub struct ClassicGroup {
     /// Topics that members subscribe to, where that can be told.
     pub subscribed: Option<BTreeSet<Str>>,
     pub initial_delay: Option<InitialDelay>,
-    pub join_deadline_ms: Option<u64>,
-    pub sync_deadline_ms: Option<u64>,
 }
 
 impl ClassicGroup {
@@ -156,14 +151,12 @@ impl ClassicGroup {
             leader: None,
             members: BTreeMap::new(),
             static_members: HashMap::new(),
-            pending: HashMap::new(),
+            pending: HashSet::new(),
             pending_sync: BTreeSet::new(),
             supported: HashMap::new(),
             awaiting_join: 0,
             subscribed: None,
             initial_delay: None,
-            join_deadline_ms: None,
-            sync_deadline_ms: None,
         }
     }
 
@@ -265,7 +258,8 @@ impl ClassicGroup {
     }
 
     /// Removes a member, pending or joined.
-    pub fn remove(&mut self, id: &str) -> Option<Member> {
+    pub fn remove(&mut self, id: &str, timers: &mut Timers) -> Option<Member> {
+        timers.cancel(&self.session(id));
         let removed = self.members.remove(id);
         if let Some(member) = &removed {
             self.count_protocols(&member.protocols, -1);
@@ -305,8 +299,9 @@ impl ClassicGroup {
     }
 
     /// Puts a static member that came back under a new id in the place of its old one, whose waiting requests are fenced.
-    pub fn replace_static(&mut self, instance: &Str, old: &str, new: &Str) {
+    pub fn replace_static(&mut self, instance: &Str, old: &str, new: &Str, timers: &mut Timers) {
         let Some(mut member) = self.members.remove(old) else { return };
+        timers.cancel(&self.session(old));
         self.awaiting_join -= usize::from(member.joining.is_some());
         let fenced = ErrorCode::FencedInstanceId.code();
         if let Some(waiter) = member.joining.take() {
@@ -316,7 +311,6 @@ impl ClassicGroup {
             answer(waiter, SyncGroupResponse { error_code: fenced, ..SyncGroupResponse::default() });
         }
         member.id = new.clone();
-        member.armed_ms = None;
         // It was known before: while it waits for the others its session does not end.
         member.is_new = false;
         if self.is_leader(old) {
@@ -446,31 +440,24 @@ impl ClassicGroup {
         }
     }
 
+    /// The timer of a member's session.
+    pub fn session(&self, member: &str) -> Timer {
+        Timer::Session { group: self.id.clone(), member: member.into() }
+    }
+
     /// A member's session lasts `timeout_ms` from now.
     pub fn extend_session(&mut self, id: &str, timeout_ms: u64, now_ms: u64, timers: &mut Timers) {
         let Some(member) = self.members.get_mut(id) else { return };
         member.deadline_ms = now_ms.saturating_add(timeout_ms);
-        if member.armed_ms.is_none_or(|armed| armed > member.deadline_ms) {
-            member.armed_ms = Some(member.deadline_ms);
-            let timer = Timer::Session { group: self.id.clone(), member: member.id.clone() };
-            timers.set(member.deadline_ms, timer);
-        }
+        let session = Timer::Session { group: self.id.clone(), member: member.id.clone() };
+        timers.set_no_later(member.deadline_ms, session);
     }
 
-    /// A session's timer entry came up: whether the session has ended. Sets the entry again if it has not.
-    pub fn session_ended(&mut self, id: &str, armed_ms: u64, now_ms: u64, timers: &mut Timers) -> bool {
-        if let Some(expires) = self.pending.get(id) {
-            return *expires == armed_ms;
-        }
-        let Some(member) = self.members.get_mut(id) else { return false };
-        if member.armed_ms != Some(armed_ms) {
-            return false;
-        }
-        member.armed_ms = None;
+    /// A session's timer came up: whether the session has ended. Sets the timer again if it has not.
+    pub fn session_ended(&self, id: &str, now_ms: u64, timers: &mut Timers) -> bool {
+        let Some(member) = self.members.get(id) else { return self.pending.contains(id) };
         if member.deadline_ms > now_ms {
-            member.armed_ms = Some(member.deadline_ms);
-            let timer = Timer::Session { group: self.id.clone(), member: member.id.clone() };
-            timers.set(member.deadline_ms, timer);
+            timers.set(member.deadline_ms, self.session(id));
             return false;
         }
         // Who is excused gets a session again with the answer it waits for.

@@ -1,11 +1,11 @@
 //! What happens when time passes: sessions, rebalance deadlines, and the retention of offsets.
 
-use std::collections::BTreeSet;
-
-use hashbrown::HashSet;
+use base::Uuid;
+use hashbrown::{HashMap, HashSet};
 use wire::Str;
 
 use super::classic::{ClassicGroup, GroupState};
+use super::records::GroupRecord;
 use super::stored::{CommittedOffset, StoredGroup};
 use super::timers::Timer;
 use super::{Groups, Out, group_of, records};
@@ -14,38 +14,36 @@ impl Groups {
     /// Does what is due.
     pub(super) fn expire_due(&mut self, out: &mut Out<'_>) {
         let now_ms = out.now.monotonic_ms;
-        while let Some((at_ms, timer)) = self.timers.pop_due(now_ms) {
+        while let Some(timer) = self.timers.pop_due(now_ms) {
             match timer {
-                Timer::Session { group, member } => self.session_timer(&group, &member, at_ms, out),
+                Timer::Session { group, member } => self.session_timer(&group, &member, out),
                 Timer::Join { group } => {
-                    if let Some((group, mut step)) = self.step(&group, out)
-                        && group.join_deadline_ms == Some(at_ms)
-                    {
+                    if let Some((group, mut step)) = self.step(&group, out) {
                         step.join_deadline(group);
                     }
                 }
                 Timer::Sync { group } => {
-                    if let Some((group, mut step)) = self.step(&group, out)
-                        && group.sync_deadline_ms == Some(at_ms)
-                    {
+                    if let Some((group, mut step)) = self.step(&group, out) {
                         step.sync_deadline(group);
                     }
                 }
                 Timer::Retention => {
                     self.expire_offsets(out);
+                    // Whoever should have removed them when their topics were deleted may have failed.
+                    self.forget_absent_topics(out);
                     self.timers.set(now_ms + self.config.offsets_retention_check_ms, Timer::Retention);
                 }
             }
         }
     }
 
-    fn session_timer(&mut self, id: &Str, member: &Str, at_ms: u64, out: &mut Out<'_>) {
+    fn session_timer(&mut self, id: &Str, member: &Str, out: &mut Out<'_>) {
         let Some((group, mut step)) = self.step(id, out) else { return };
-        if !group.session_ended(member, at_ms, step.out.now.monotonic_ms, step.timers) {
+        if !group.session_ended(member, step.out.now.monotonic_ms, step.timers) {
             return;
         }
         tracing::info!(group = %id, %member, "member removed: its session ended");
-        let was_pending = group.pending.contains_key(member);
+        let was_pending = group.pending.contains(member);
         step.remove(group, member);
         if was_pending {
             step.complete_join_if_all_joined(group);
@@ -68,29 +66,40 @@ impl Groups {
         }
     }
 
-    /// After a load: offsets of topics that were deleted while nobody coordinated the group go now.
+    /// Removes the offsets of topics that are not there any more, whenever they were deleted.
     pub(super) fn forget_absent_topics(&mut self, out: &mut Out<'_>) {
-        let topics: BTreeSet<&Str> = self.stored.groups().flat_map(|(_, stored)| stored.offsets.keys()).collect();
-        let absent: HashSet<Str> = topics.into_iter().filter(|topic| !(self.topic_exists)(topic)).cloned().collect();
-        if !absent.is_empty() {
-            self.topics_deleted(&absent, out);
-        }
+        let exists = self.topic_exists.clone();
+        self.forget_offsets(|topic, topic_id| !exists(topic, topic_id), out);
     }
 
-    /// Removes the offsets of deleted topics.
-    pub fn topics_deleted(&mut self, topics: &HashSet<Str>, out: &mut Out<'_>) {
+    /// Removes the offsets of deleted topics, by name and id. There may be a new topic of the same name by now, whose
+    /// offsets stay; those without an id go with the name. Kafka's `OffsetMetadataManager.onTopicsDeleted`.
+    pub fn topics_deleted(&mut self, topics: &HashMap<Str, Uuid>, out: &mut Out<'_>) {
+        let is_deleted = |topic: &str, topic_id: Uuid| {
+            topics.get(topic).is_some_and(|deleted| topic_id.is_nil() || topic_id == *deleted)
+        };
+        self.forget_offsets(is_deleted, out);
+    }
+
+    /// Removes offsets by their topic's name and id, as they will be once everything decided is replayed.
+    fn forget_offsets(&self, goes: impl Fn(&str, Uuid) -> bool, out: &mut Out<'_>) {
         let mut gone = HashSet::new();
         for (group, stored) in self.stored.groups() {
-            for (topic, partitions) in stored.offsets.iter().filter(|(topic, _)| topics.contains(*topic)) {
-                gone.extend(partitions.keys().map(|partition| (group.clone(), topic.clone(), *partition)));
+            for (topic, partitions) in &stored.offsets {
+                let going = partitions.iter().filter(|(_, offset)| goes(topic, offset.topic_id));
+                gone.extend(going.map(|(partition, _)| (group.clone(), topic.clone(), *partition)));
             }
         }
         for record in out.pending() {
-            if let Ok(records::GroupRecord::Offset { group, topic, partition, value: Some(_) }) =
-                records::decode(record)
-                && topics.contains(&topic)
-            {
-                gone.insert((group, topic, partition));
+            if let Ok(GroupRecord::Offset { group, topic, partition, value }) = records::decode(record) {
+                let goes = value.is_some_and(|offset| goes(&topic, offset.topic_id));
+                let key = (group, topic, partition);
+                if goes {
+                    gone.insert(key);
+                } else {
+                    // A newer offset, or none, stands in its place.
+                    gone.remove(&key);
+                }
             }
         }
         for (group, topic, partition) in gone {
@@ -113,7 +122,7 @@ impl Groups {
         }
         for (id, has_metadata) in gone {
             tracing::info!(group = %id, "group removed: it has no members and no offsets");
-            self.live.remove(&id);
+            self.forget(&id);
             if has_metadata {
                 push_group_tombstone(&id, out);
             }

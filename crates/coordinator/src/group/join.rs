@@ -6,7 +6,6 @@ use wire::{ErrorCode, Str};
 
 use super::classic::{ClassicGroup, GroupState, JoinWaiter, Member, Protocols, Timeouts, answer, refused_join};
 use super::records::{self, owned, owned_bytes};
-use super::timers::Timer;
 use super::{After, Client, Groups, Out, Step};
 use crate::limits::NEW_MEMBER_JOIN_TIMEOUT_MS;
 
@@ -63,7 +62,7 @@ impl Groups {
         let given = is_new.then(|| self.new_member_id(client, request));
         if let Some((group, mut step)) = self.step(id, out) {
             if !accepts(group, &request.member_id, step.config.members_max) {
-                group.remove(&request.member_id);
+                group.remove(&request.member_id, step.timers);
                 joining.refuse("", ErrorCode::GroupMaxSizeReached);
             } else if let Some(given) = given {
                 join_new(group, joining, &given, &mut step);
@@ -134,8 +133,8 @@ fn join_new(group: &mut ClassicGroup, joining: Joining<'_>, given: &Str, step: &
         },
         None if joining.client.version >= MEMBER_ID_REQUIRED_FROM => {
             let expires = step.out.now.monotonic_ms.saturating_add(joining.request.session_timeout_ms.max(0) as u64);
-            group.pending.insert(given.clone(), expires);
-            step.timers.set(expires, Timer::Session { group: group.id.clone(), member: given.clone() });
+            group.pending.insert(given.clone());
+            step.timers.set(expires, group.session(given));
             joining.refuse(given, ErrorCode::MemberIdRequired);
         }
         None => add(group, joining, given, step),
@@ -147,7 +146,7 @@ fn join_again(group: &mut ClassicGroup, joining: Joining<'_>, step: &mut Step<'_
     if !group.supports(&request.protocol_type, &joining.protocols) {
         return joining.refuse(&id, ErrorCode::InconsistentGroupProtocol);
     }
-    if group.pending.contains_key(&id) {
+    if group.pending.contains(&id) {
         if request.group_instance_id.is_some() {
             // Ids are given out to dynamic members only.
             return joining.refuse(&id, ErrorCode::InvalidRequest);
@@ -201,7 +200,7 @@ fn add(group: &mut ClassicGroup, joining: Joining<'_>, id: &Str, step: &mut Step
 fn replace_static(group: &mut ClassicGroup, joining: Joining<'_>, old: &Str, new: &Str, step: &mut Step<'_, '_>) {
     let leader_before = group.leader.clone().unwrap_or_default();
     let Some(instance) = joining.request.group_instance_id.as_ref().map(owned) else { return };
-    group.replace_static(&instance, old, new);
+    group.replace_static(&instance, old, new, step.timers);
     let skips_assignment = joining.client.version >= SKIP_ASSIGNMENT_FROM;
     let session_ms = joining.timeouts.session_ms.max(0) as u64;
     group.update(new, &joining.protocols, joining.timeouts, joining.waiter);

@@ -34,7 +34,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use base::Entropy;
+use base::{Entropy, Uuid};
 use hashbrown::HashMap;
 use wire::Str;
 
@@ -45,8 +45,11 @@ use records::GroupRecord;
 use stored::Stored;
 use timers::{Timer, Timers};
 
-/// Whether a topic exists.
-pub type TopicExists = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+/// Whether there is a topic of this name and, unless that is nil, this id.
+///
+/// What it says is never older than the offsets of the shard: a topic is created before an offset of it is committed, and a
+/// broker knows of all that was decided before it was given the shard. So a topic that is not there is not there any more.
+pub type TopicExists = Arc<dyn Fn(&str, Uuid) -> bool + Send + Sync>;
 
 /// Who sent a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -140,8 +143,15 @@ impl Groups {
             return;
         }
         if !out.pending().any(|record| group_of(record).is_some_and(|group| group == *id)) {
-            self.live.remove(id);
+            self.forget(id);
         }
+    }
+
+    /// Forgets a group without members.
+    fn forget(&mut self, id: &str) {
+        let Some(group) = self.live.remove(id) else { return };
+        // Clients that were given an id may still be about to join with it.
+        group.pending.iter().for_each(|member| self.timers.cancel(&group.session(member)));
     }
 }
 

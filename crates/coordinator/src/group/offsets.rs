@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use base::Uuid;
 use wire::{ErrorCode, Str};
 
 use super::classic::{ClassicGroup, GroupState};
@@ -33,6 +34,8 @@ pub struct Committer<'r> {
 pub struct NewOffset {
     /// Of which topic.
     pub topic: Str,
+    /// The topic's id.
+    pub topic_id: Uuid,
     /// Of which partition.
     pub partition: i32,
     /// The offset.
@@ -41,6 +44,8 @@ pub struct NewOffset {
     pub leader_epoch: i32,
     /// The consumer's own text.
     pub metadata: Option<Str>,
+    /// When it was committed, if the request says so (OffsetCommit v1). It ages from then.
+    pub commit_timestamp: Option<i64>,
 }
 
 impl Groups {
@@ -65,6 +70,7 @@ impl Groups {
             let id = owned(committer.group);
             self.live.insert(id.clone(), ClassicGroup::new(id));
         }
+        let topic_exists = self.topic_exists.clone();
         let outcome = match self.step(id, out) {
             Some((group, mut step)) => check_commit(group, committer).map(|()| {
                 if matches!(group.state, GroupState::Stable | GroupState::PreparingRebalance) {
@@ -74,6 +80,10 @@ impl Groups {
                 let expires = retention_ms.map(|retention| now.saturating_add(retention));
                 let metadata_max = step.config.offset_metadata_bytes_max;
                 let commit = |offset: &NewOffset| {
+                    // It may have been deleted since it was looked up, and whoever removes its offsets have been here.
+                    if !topic_exists(&offset.topic, offset.topic_id) {
+                        return Err(ErrorCode::UnknownTopicOrPartition);
+                    }
                     let metadata = offset.metadata.clone().unwrap_or_default();
                     // Kafka counts as Java does; there are never more units than bytes.
                     if metadata.len() > metadata_max && metadata.encode_utf16().count() > metadata_max {
@@ -83,8 +93,9 @@ impl Groups {
                         offset: offset.offset,
                         leader_epoch: offset.leader_epoch,
                         metadata,
-                        commit_timestamp: now,
+                        commit_timestamp: offset.commit_timestamp.unwrap_or(now),
                         expire_timestamp: expires,
+                        topic_id: offset.topic_id,
                     };
                     let record = records::offset(&group.id, &offset.topic, offset.partition, Some(&value));
                     let record = record.map_err(|_| ErrorCode::UnknownServerError)?;

@@ -8,6 +8,7 @@ use super::Step;
 use super::classic::{ClassicGroup, GroupState, InitialDelay, answer, refused_join};
 use super::records;
 use super::timers::Timer;
+use crate::limits::STATIC_MEMBERS_WAIT_MS_MIN;
 
 impl Step<'_, '_> {
     fn now_ms(&self) -> u64 {
@@ -29,7 +30,7 @@ impl Step<'_, '_> {
             self.refuse_syncs(group, ErrorCode::RebalanceInProgress);
         }
         group.pending_sync.clear();
-        group.sync_deadline_ms = None;
+        self.timers.cancel(&Timer::Sync { group: group.id.clone() });
         let first = group.state == GroupState::Empty;
         group.enter(GroupState::PreparingRebalance, self.out.now.wall.0);
         info!(group = %group.id, generation = group.generation, why, "group prepares to rebalance");
@@ -51,13 +52,11 @@ impl Step<'_, '_> {
 
     fn set_join_deadline(&mut self, group: &mut ClassicGroup, after_ms: u64) {
         let at_ms = self.now_ms().saturating_add(after_ms);
-        group.join_deadline_ms = Some(at_ms);
         self.timers.set(at_ms, Timer::Join { group: group.id.clone() });
     }
 
     /// The wait for joins is over.
     pub fn join_deadline(&mut self, group: &mut ClassicGroup) {
-        group.join_deadline_ms = None;
         if group.initial_delay.is_some() {
             self.initial_delay_over(group);
         } else if group.state == GroupState::PreparingRebalance {
@@ -90,16 +89,16 @@ impl Step<'_, '_> {
 
     /// Forms the next generation of who has joined; static members stay in it even if they have not.
     pub fn complete_join(&mut self, group: &mut ClassicGroup) {
-        group.join_deadline_ms = None;
+        self.timers.cancel(&Timer::Join { group: group.id.clone() });
         group.initial_delay = None;
         let missing = group.members.values().filter(|member| member.joining.is_none() && !member.is_static());
         for id in missing.map(|member| member.id.clone()).collect::<Vec<_>>() {
             debug!(group = %group.id, member = %id, "member removed: it did not join again in time");
-            group.remove(&id);
+            group.remove(&id, self.timers);
         }
         if !group.members.is_empty() && !group.elect_joined_leader() {
             // Only static members are left, and none has come: wait for them, or for their sessions to end.
-            self.set_join_deadline(group, group.rebalance_timeout_ms());
+            self.set_join_deadline(group, group.rebalance_timeout_ms().max(STATIC_MEMBERS_WAIT_MS_MIN));
             return;
         }
         group.generation = group.generation.checked_add(1).unwrap_or(0);
@@ -130,20 +129,18 @@ impl Step<'_, '_> {
             group.pending_sync.insert(id);
         }
         let at_ms = self.now_ms().saturating_add(group.rebalance_timeout_ms());
-        group.sync_deadline_ms = Some(at_ms);
         self.timers.set(at_ms, Timer::Sync { group: group.id.clone() });
     }
 
     /// The wait for sync requests is over: who has not sent one is out.
     pub fn sync_deadline(&mut self, group: &mut ClassicGroup) {
-        group.sync_deadline_ms = None;
         let waits = matches!(group.state, GroupState::CompletingRebalance | GroupState::Stable);
         if !waits || group.pending_sync.is_empty() {
             return;
         }
         for id in std::mem::take(&mut group.pending_sync) {
             debug!(group = %group.id, member = %id, "member removed: it did not sync in time");
-            group.remove(&id);
+            group.remove(&id, self.timers);
         }
         self.prepare(group, "members did not sync in time");
     }
@@ -158,7 +155,7 @@ impl Step<'_, '_> {
     pub fn remove(&mut self, group: &mut ClassicGroup, id: &str) {
         let error_code = ErrorCode::UnknownMemberId.code();
         group.answer_join(id, JoinGroupResponse { error_code, ..refused_join() });
-        if let Some(waiter) = group.remove(id).and_then(|member| member.syncing) {
+        if let Some(waiter) = group.remove(id, self.timers).and_then(|member| member.syncing) {
             answer(waiter, SyncGroupResponse { error_code, ..SyncGroupResponse::default() });
         }
     }

@@ -2,8 +2,11 @@
 //!
 //! | Record | Key | Value version written |
 //! |---|---|---|
-//! | a committed offset | `OffsetCommitKey` (type 1; type 0 is read too) | 3, or 1 with an expiry time of its own |
+//! | a committed offset | `OffsetCommitKey` (type 1; type 0 is read too) | 4, or 1 with an expiry time of its own |
 //! | a group's generation | `GroupMetadataKey` (type 2) | 3 |
+//!
+//! These are the versions that Kafka 4.4 writes. Version 1 has no place for the topic's id, so that an offset that expires by
+//! itself is told apart from one of an earlier topic only by its name, as in Kafka.
 //!
 //! A null value says that there is no such offset or group any more. Records of Kafka's newer group types are passed over.
 
@@ -22,9 +25,9 @@ const LEGACY_OFFSET_COMMIT: i16 = 0;
 const OFFSET_COMMIT: i16 = OffsetCommitKey::RECORD_TYPE;
 const GROUP_METADATA: i16 = GroupMetadataKey::RECORD_TYPE;
 
-/// Value version with a leader epoch.
-const OFFSET_VALUE_VERSION: i16 = 3;
-/// The only value version with an expiry time of its own; it has no leader epoch.
+/// Value version with a leader epoch and the topic's id.
+const OFFSET_VALUE_VERSION: i16 = 4;
+/// The only value version with an expiry time of its own; it has neither leader epoch nor topic id.
 const EXPIRING_OFFSET_VALUE_VERSION: i16 = 1;
 const GROUP_VALUE_VERSION: i16 = 3;
 
@@ -129,52 +132,47 @@ pub fn group(group: &Str, value: Option<&GroupMetadataValue>) -> Result<Record, 
 
 #[cfg(test)]
 mod tests {
+    use base::Uuid;
     use wire::records::group_metadata_value::MemberMetadata;
 
     use super::*;
 
-    fn hex(bytes: &Bytes) -> String {
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    /// What Kafka's own classes write: see the folder's README.
+    const KAFKA: &str = include_str!("../../tests/golden/kafka-4.4.0.txt");
+
+    fn from_hex(hex: &str) -> Bytes {
+        (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
     }
 
-    /// Bytes that Kafka's `GroupCoordinatorRecordHelpers` writes, field by field.
+    /// A record that Kafka wrote, by its name in the file.
+    fn kafka(name: &str) -> Record {
+        let mut fields = KAFKA.lines().map(|line| line.split(' ')).find(|fields| fields.clone().next() == Some(name));
+        let mut field = || fields.as_mut().and_then(Iterator::next).expect("the file has the record");
+        let (_, key, value) = (field(), field(), field());
+        Record { key: from_hex(key), value: (value != "-").then(|| from_hex(value)) }
+    }
+
     #[test]
-    fn a_committed_offset_has_kafkas_bytes() {
+    fn records_have_kafkas_bytes() {
+        let topic_id = Uuid::from_u128(0x0102_0304_0506_0708_090a_0b0c_0d0e_0f10);
+        let of = |value: Option<CommittedOffset>| GroupRecord::Offset {
+            group: "g".into(),
+            topic: "t".into(),
+            partition: 3,
+            value,
+        };
         let value = CommittedOffset {
             offset: 258,
             leader_epoch: 7,
             metadata: "m".into(),
             commit_timestamp: 1_000,
             expire_timestamp: None,
+            topic_id,
         };
-        let record = offset(&"g".into(), &"t".into(), 3, Some(&value)).unwrap();
-        // type 1 · "g" · "t" · partition 3
-        assert_eq!(hex(&record.key), concat!("0001", "000167", "000174", "00000003"));
-        // version 3 · offset · leader epoch · metadata · commit time
-        let expected = concat!("0003", "0000000000000102", "00000007", "00016d", "00000000000003e8");
-        assert_eq!(hex(record.value.as_ref().unwrap()), expected);
-        let again = GroupRecord::Offset { group: "g".into(), topic: "t".into(), partition: 3, value: Some(value) };
-        assert_eq!(decode(&record).unwrap(), again);
-    }
-
-    #[test]
-    fn an_offset_that_expires_by_itself_is_written_in_version_1() {
-        let value = CommittedOffset {
-            offset: 1,
-            leader_epoch: -1,
-            metadata: "".into(),
-            commit_timestamp: 2,
-            expire_timestamp: Some(3),
-        };
-        let record = offset(&"g".into(), &"t".into(), 0, Some(&value)).unwrap();
-        let expected = concat!("0001", "0000000000000001", "0000", "0000000000000002", "0000000000000003");
-        assert_eq!(hex(record.value.as_ref().unwrap()), expected);
-        assert!(matches!(decode(&record).unwrap(), GroupRecord::Offset { value: Some(read), .. } if read == value));
-    }
-
-    #[test]
-    fn group_metadata_has_kafkas_bytes() {
-        let value = GroupMetadataValue {
+        let without_id = CommittedOffset { leader_epoch: -1, metadata: "".into(), topic_id: Uuid::nil(), ..value };
+        let expiring =
+            CommittedOffset { offset: 1, commit_timestamp: 2, expire_timestamp: Some(3), ..without_id.clone() };
+        let metadata = GroupMetadataValue {
             protocol_type: "consumer".into(),
             generation: 5,
             protocol: Some("range".into()),
@@ -193,27 +191,40 @@ mod tests {
             }],
             ..Default::default()
         };
-        let record = group(&"g".into(), Some(&value)).unwrap();
-        assert_eq!(hex(&record.key), concat!("0002", "000167"));
-        let expected = concat!(
-            "0003",
-            "0008636f6e73756d6572", // protocol type
-            "00000005",             // generation
-            "000572616e6765",       // protocol
-            "0003612d31",           // leader
-            "0000000000000009",     // state time
-            "00000001",             // members
-            "0003612d31",           // member id
-            "ffff",                 // instance id
-            "000161",               // client id
-            "00042f3a3a31",         // client host
-            "0000ea60",             // rebalance timeout
-            "0000afc8",             // session timeout
-            "000000020102",         // subscription
-            "0000000103",           // assignment
-        );
-        assert_eq!(hex(record.value.as_ref().unwrap()), expected);
-        assert_eq!(decode(&record).unwrap(), GroupRecord::Group { group: "g".into(), value: Some(value) });
+        let cases = [
+            ("offset", of(Some(value))),
+            ("offset-without-id", of(Some(without_id))),
+            ("expiring-offset", of(Some(expiring))),
+            ("offset-tombstone", of(None)),
+            ("group", GroupRecord::Group { group: "g".into(), value: Some(metadata) }),
+            ("group-tombstone", GroupRecord::Group { group: "g".into(), value: None }),
+        ];
+        assert_eq!(cases.len(), KAFKA.lines().count());
+        for (name, says) in cases {
+            let written = match &says {
+                GroupRecord::Offset { group, topic, partition, value } => {
+                    offset(group, topic, *partition, value.as_ref())
+                }
+                GroupRecord::Group { group: id, value } => group(id, value.as_ref()),
+                GroupRecord::Other => unreachable!("no case has a stranger"),
+            };
+            assert_eq!(written.unwrap(), kafka(name), "{name}");
+            assert_eq!(decode(&kafka(name)).unwrap(), says, "{name}");
+        }
+    }
+
+    #[test]
+    fn an_offset_that_expires_by_itself_loses_its_topics_id() {
+        let value = CommittedOffset {
+            offset: 1,
+            leader_epoch: -1,
+            metadata: "".into(),
+            commit_timestamp: 2,
+            expire_timestamp: Some(3),
+            topic_id: Uuid::from_u128(4),
+        };
+        let record = offset(&"g".into(), &"t".into(), 3, Some(&value)).unwrap();
+        assert_eq!(record, kafka("expiring-offset"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use base::Uuid;
 use hashbrown::HashMap;
 use wire::Str;
 use wire::records::{GroupMetadataValue, OffsetCommitValue};
@@ -11,7 +12,7 @@ use wire::records::{GroupMetadataValue, OffsetCommitValue};
 use super::records::{self, GroupRecord, owned, owned_bytes};
 use crate::runtime::{Record, ReplayError};
 
-/// An offset that a group committed.
+/// An offset that a group committed. It is of the topic with `topic_id`, and not of a later one of the same name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommittedOffset {
     /// The next offset to consume.
@@ -24,9 +25,16 @@ pub struct CommittedOffset {
     pub commit_timestamp: i64,
     /// When it expires, if its request said so (OffsetCommit v2–v4).
     pub expire_timestamp: Option<i64>,
+    /// The topic; nil where the record does not tell: in value versions before 4.
+    pub topic_id: Uuid,
 }
 
 impl CommittedOffset {
+    /// Whether it may be of this topic. Kafka's `isMismatchedTopicId`, the other way round.
+    pub fn is_of(&self, topic_id: Uuid) -> bool {
+        self.topic_id.is_nil() || self.topic_id == topic_id
+    }
+
     pub(super) fn from_value(value: &OffsetCommitValue) -> Self {
         Self {
             offset: value.offset,
@@ -34,6 +42,7 @@ impl CommittedOffset {
             metadata: value.metadata.clone(),
             commit_timestamp: value.commit_timestamp,
             expire_timestamp: (value.expire_timestamp != -1).then_some(value.expire_timestamp),
+            topic_id: value.topic_id,
         }
     }
 
@@ -44,6 +53,7 @@ impl CommittedOffset {
             metadata: self.metadata.clone(),
             commit_timestamp: self.commit_timestamp,
             expire_timestamp: self.expire_timestamp.unwrap_or(-1),
+            topic_id: self.topic_id,
             ..Default::default()
         }
     }

@@ -12,9 +12,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use base::{Entropy, TimestampMs};
+use base::{Entropy, TimestampMs, Uuid};
 use bytes::Bytes;
-use hashbrown::HashSet;
+use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use wire::messages::join_group_request::JoinGroupRequestProtocol;
@@ -37,6 +37,9 @@ const GROUP: &str = "group";
 const SESSION_MS: i32 = 10_000;
 const REBALANCE_MS: i32 = 30_000;
 const INITIAL_DELAY_MS: u64 = 3_000;
+/// The id of every topic until it is created again.
+const FIRST_ID: Uuid = Uuid::from_u128(1);
+const SECOND_ID: Uuid = Uuid::from_u128(2);
 /// The time of day when every test begins.
 const WALL_MS: i64 = 1_700_000_000_000;
 
@@ -59,7 +62,7 @@ struct Fixture {
     groups: Groups,
     config: Arc<GroupConfig>,
     entropy: Entropy,
-    absent_topics: Arc<Mutex<HashSet<String>>>,
+    topics: Arc<Topics>,
     now: Moment,
     /// What was decided and is not durable.
     waiting: VecDeque<(Vec<Record>, Vec<After>)>,
@@ -76,12 +79,12 @@ impl Fixture {
 
     fn with(config: GroupConfig) -> Self {
         let (config, entropy) = (Arc::new(config), entropy());
-        let absent_topics = Arc::<Mutex<HashSet<String>>>::default();
+        let topics = Arc::<Topics>::default();
         let mut fixture = Self {
-            groups: machine(&config, &entropy, &absent_topics),
+            groups: machine(&config, &entropy, &topics),
             config,
             entropy,
-            absent_topics,
+            topics,
             now: Moment { monotonic_ms: 0, wall: TimestampMs(WALL_MS) },
             waiting: VecDeque::new(),
             held: false,
@@ -96,7 +99,7 @@ impl Fixture {
     fn restart(&mut self) {
         self.waiting.clear();
         self.held = false;
-        self.groups = machine(&self.config, &self.entropy, &self.absent_topics);
+        self.groups = machine(&self.config, &self.entropy, &self.topics);
         for record in &self.log {
             self.groups.replay(record).unwrap();
         }
@@ -241,7 +244,7 @@ impl Fixture {
 
     /// Commits one offset as whom the committer says.
     fn commit_as(&mut self, who: &Who<'_>, topic: &str, offset: i64) -> Result<(), ErrorCode> {
-        let offsets = [new_offset(topic, 0, offset)];
+        let offsets = [NewOffset { topic_id: self.topics.id(topic), ..new_offset(topic, 0, offset) }];
         self.commit_all(who, None, &offsets)?.remove(0)
     }
 
@@ -296,9 +299,37 @@ impl Fixture {
     }
 }
 
-fn machine(config: &Arc<GroupConfig>, entropy: &Entropy, absent: &Arc<Mutex<HashSet<String>>>) -> Groups {
-    let absent = absent.clone();
-    Groups::new(config.clone(), entropy.clone(), Arc::new(move |topic: &str| !absent.lock().contains(topic)))
+/// The topics that exist: all of them, until a test deletes one.
+#[derive(Debug, Default)]
+struct Topics {
+    absent: Mutex<HashSet<String>>,
+    /// The ids of those that were created again.
+    ids: Mutex<HashMap<String, Uuid>>,
+}
+
+impl Topics {
+    fn id(&self, name: &str) -> Uuid {
+        self.ids.lock().get(name).copied().unwrap_or(FIRST_ID)
+    }
+
+    fn exists(&self, name: &str, id: Uuid) -> bool {
+        !self.absent.lock().contains(name) && (id.is_nil() || id == self.id(name))
+    }
+
+    fn delete(&self, name: &str) {
+        self.absent.lock().insert(name.to_owned());
+    }
+
+    /// Deletes a topic and makes another one of its name.
+    fn recreate(&self, name: &str, id: Uuid) {
+        self.absent.lock().remove(name);
+        self.ids.lock().insert(name.to_owned(), id);
+    }
+}
+
+fn machine(config: &Arc<GroupConfig>, entropy: &Entropy, topics: &Arc<Topics>) -> Groups {
+    let topics = topics.clone();
+    Groups::new(config.clone(), entropy.clone(), Arc::new(move |name: &str, id| topics.exists(name, id)))
 }
 
 /// An answer that may have to wait.
@@ -419,7 +450,15 @@ impl<'r> Who<'r> {
 }
 
 fn new_offset(topic: &str, partition: i32, offset: i64) -> NewOffset {
-    NewOffset { topic: topic.into(), partition, offset, leader_epoch: -1, metadata: None }
+    NewOffset {
+        topic: topic.into(),
+        topic_id: FIRST_ID,
+        partition,
+        offset,
+        leader_epoch: -1,
+        metadata: None,
+        commit_timestamp: None,
+    }
 }
 
 /// What a consumer says of itself.

@@ -1,13 +1,14 @@
-//! What is due when. Entries are never removed: whoever set one again remembers the newest deadline, and an older entry
-//! finds that it is not the one.
+//! What is due when: one deadline at most for each thing that can be due. Whoever forgets a group or a member cancels what
+//! was set for it, so that there are never more deadlines than live groups and members account for: clients choose how far
+//! away theirs are, up to 24 days, and how often they set a new one.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 
+use hashbrown::HashMap;
 use wire::Str;
 
-/// What an entry is for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What a deadline is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Timer {
     /// A member's session, or the wait for a pending member to join.
     Session {
@@ -32,22 +33,84 @@ pub enum Timer {
 
 /// Deadlines, on the monotonic clock.
 #[derive(Debug, Default)]
-pub struct Timers(BinaryHeap<Reverse<(u64, Timer)>>);
+pub struct Timers {
+    by_time: BTreeSet<(u64, Timer)>,
+    by_timer: HashMap<Timer, u64>,
+}
 
 impl Timers {
-    /// Sets a deadline.
+    /// Sets a deadline, in place of the one before.
     pub fn set(&mut self, at_ms: u64, timer: Timer) {
-        self.0.push(Reverse((at_ms, timer)));
+        self.cancel(&timer);
+        self.by_time.insert((at_ms, timer.clone()));
+        self.by_timer.insert(timer, at_ms);
     }
 
-    /// Takes the next entry that is due, with its deadline.
-    pub fn pop_due(&mut self, now_ms: u64) -> Option<(u64, Timer)> {
-        let due = self.0.peek().is_some_and(|Reverse((at_ms, _))| *at_ms <= now_ms);
-        if due { self.0.pop().map(|Reverse(entry)| entry) } else { None }
+    /// Sees to it that the timer is due at this time or earlier. A deadline that keeps moving away is looked at again when
+    /// the one that is set comes up: heartbeats then cost one look-up each.
+    pub fn set_no_later(&mut self, at_ms: u64, timer: Timer) {
+        if self.by_timer.get(&timer).is_none_or(|set_ms| *set_ms > at_ms) {
+            self.set(at_ms, timer);
+        }
     }
 
-    /// The next deadline; it may be of an entry that is not the newest of its kind.
+    /// Takes a deadline back, if there is one.
+    pub fn cancel(&mut self, timer: &Timer) {
+        if let Some((timer, at_ms)) = self.by_timer.remove_entry(timer) {
+            self.by_time.remove(&(at_ms, timer));
+        }
+    }
+
+    /// Takes the next timer that is due.
+    pub fn pop_due(&mut self, now_ms: u64) -> Option<Timer> {
+        let (_, timer) = self.by_time.first().filter(|(at_ms, _)| *at_ms <= now_ms)?.clone();
+        self.cancel(&timer);
+        Some(timer)
+    }
+
+    /// The next deadline.
     pub fn next_ms(&self) -> Option<u64> {
-        self.0.peek().map(|Reverse((at_ms, _))| *at_ms)
+        self.by_time.first().map(|(at_ms, _)| *at_ms)
+    }
+
+    /// All that are set, in the order of their deadlines.
+    #[cfg(test)]
+    pub fn iter(&self) -> impl Iterator<Item = &Timer> {
+        self.by_time.iter().map(|(_, timer)| timer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn join(group: &str) -> Timer {
+        Timer::Join { group: group.into() }
+    }
+
+    #[test]
+    fn a_timer_has_one_deadline() {
+        let mut timers = Timers::default();
+        timers.set(10, join("a"));
+        timers.set(20, join("b"));
+        timers.set(30, join("a"));
+        assert_eq!((timers.next_ms(), timers.iter().count()), (Some(20), 2));
+        assert_eq!(timers.pop_due(19), None);
+        assert_eq!(timers.pop_due(30), Some(join("b")));
+        assert_eq!(timers.pop_due(30), Some(join("a")));
+        assert_eq!((timers.pop_due(30), timers.next_ms()), (None, None));
+        timers.set(40, join("a"));
+        timers.cancel(&join("a"));
+        timers.cancel(&join("a"));
+        assert_eq!(timers.next_ms(), None);
+    }
+
+    #[test]
+    fn a_deadline_that_moves_away_leaves_its_timer_where_it_is() {
+        let mut timers = Timers::default();
+        for (at_ms, set_ms) in [(20, 20), (30, 20), (10, 10)] {
+            timers.set_no_later(at_ms, join("a"));
+            assert_eq!((timers.next_ms(), timers.iter().count()), (Some(set_ms), 1));
+        }
     }
 }

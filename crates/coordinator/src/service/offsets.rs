@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use meta::Image;
+use meta::{Image, TopicImage};
 use wire::messages::offset_commit_request::OffsetCommitRequestTopic;
 use wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use wire::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
@@ -36,24 +36,31 @@ impl GroupCoordinator {
     pub async fn commit_offsets(&self, client: &ClientContext, request: &OffsetCommitRequest) -> OffsetCommitResponse {
         let image = self.0.meta.image();
         let by_id = client.version >= TOPIC_IDS_FROM;
-        let names: Vec<Result<Str, ErrorCode>> =
-            request.topics.iter().map(|topic| name_of(&image, topic, by_id)).collect();
+        let known: Vec<Result<&TopicImage, ErrorCode>> =
+            request.topics.iter().map(|topic| known_topic(&image, topic, by_id)).collect();
         let mut offsets = Vec::new();
-        for (topic, name) in request.topics.iter().zip(&names) {
-            let Ok(name) = name else { continue };
-            offsets.extend(topic.partitions.iter().map(|partition| NewOffset {
+        for (topic, known) in request.topics.iter().zip(&known) {
+            let Ok(known) = known else { continue };
+            let name = Str::from(&*known.name);
+            let there = topic.partitions.iter().filter(|partition| has_partition(known, partition.partition_index));
+            offsets.extend(there.map(|partition| NewOffset {
                 topic: name.clone(),
+                topic_id: known.id,
                 partition: partition.partition_index,
                 offset: partition.committed_offset,
                 leader_epoch: partition.committed_leader_epoch,
                 metadata: partition.committed_metadata.clone(),
+                commit_timestamp: (partition.commit_timestamp != -1).then_some(partition.commit_timestamp),
             }));
         }
         let mut outcomes = self.try_commit(client, request, &offsets).await.map(Vec::into_iter);
-        let topics = request.topics.iter().zip(&names).map(|(topic, name)| {
+        let topics = request.topics.iter().zip(&known).map(|(topic, known)| {
             let partitions = topic.partitions.iter().map(|partition| {
-                let outcome = match (name, &mut outcomes) {
+                let outcome = match (known, &mut outcomes) {
                     (Err(error), _) => Err(*error),
+                    (Ok(known), _) if !has_partition(known, partition.partition_index) => {
+                        Err(ErrorCode::UnknownTopicOrPartition)
+                    }
                     (Ok(_), Err(error)) => Err(*error),
                     (Ok(_), Ok(outcomes)) => outcomes.next().unwrap_or(Err(ErrorCode::UnknownServerError)),
                 };
@@ -164,12 +171,12 @@ impl GroupCoordinator {
     /// OffsetDelete.
     pub async fn delete_offsets(&self, request: &OffsetDeleteRequest) -> OffsetDeleteResponse {
         let image = self.0.meta.image();
-        let known = |topic: &str| image.topic(topic).is_some();
+        let known = |topic: &str, partition| image.topic(topic).is_some_and(|topic| has_partition(topic, partition));
         let asked: Vec<(Str, i32)> = request
             .topics
             .iter()
-            .filter(|topic| known(&topic.name))
             .flat_map(|topic| topic.partitions.iter().map(|partition| (topic.name.clone(), partition.partition_index)))
+            .filter(|(topic, partition)| known(topic, *partition))
             .collect();
         let mut outcomes = match self.try_delete_offsets(&request.group_id, &asked).await {
             Ok(outcomes) => outcomes.into_iter(),
@@ -179,7 +186,7 @@ impl GroupCoordinator {
         };
         let topics = request.topics.iter().map(|topic| {
             let partitions = topic.partitions.iter().map(|partition| {
-                let outcome = if known(&topic.name) {
+                let outcome = if known(&topic.name, partition.partition_index) {
                     outcomes.next().unwrap_or(Err(ErrorCode::UnknownServerError))
                 } else {
                     Err(ErrorCode::UnknownTopicOrPartition)
@@ -202,12 +209,21 @@ impl GroupCoordinator {
     }
 }
 
-fn name_of(image: &Arc<Image>, topic: &OffsetCommitRequestTopic, by_id: bool) -> Result<Str, ErrorCode> {
-    if by_id {
-        let known = image.topic_by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)?;
-        return Ok(Str::from(&*known.name));
-    }
-    image.topic(&topic.name).map(|_| topic.name.clone()).ok_or(ErrorCode::UnknownTopicOrPartition)
+fn known_topic<'i>(
+    image: &'i Image,
+    topic: &OffsetCommitRequestTopic,
+    by_id: bool,
+) -> Result<&'i TopicImage, ErrorCode> {
+    let known = if by_id {
+        image.topic_by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
+    } else {
+        image.topic(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)
+    };
+    known.map(Arc::as_ref)
+}
+
+fn has_partition(topic: &TopicImage, index: i32) -> bool {
+    usize::try_from(index).is_ok_and(|index| index < topic.partitions.len())
 }
 
 fn found(partition_index: i32, offset: Option<&CommittedOffset>) -> OffsetFetchResponsePartitions {
@@ -220,11 +236,22 @@ fn found(partition_index: i32, offset: Option<&CommittedOffset>) -> OffsetFetchR
     }
 }
 
+/// The offset, unless there is a topic of its name that it is not of: what an earlier topic's consumers had read must not
+/// be skipped in the new one. Kafka looks at ids only where the request has them; but a client that asks by name cannot
+/// tell the offsets apart either.
+fn of_topic(known: Option<&TopicImage>, offset: &CommittedOffset) -> bool {
+    known.is_none_or(|known| offset.is_of(known.id))
+}
+
 /// The offsets of one topic that was asked for.
 fn asked(image: &Image, by_id: bool, topic: &OffsetFetchRequestTopics, offsets: &Offsets) -> OffsetFetchResponseTopics {
-    let name = if by_id { image.topic_by_id(topic.topic_id).map(|topic| &*topic.name) } else { Some(&*topic.name) };
+    let known = if by_id { image.topic_by_id(topic.topic_id) } else { image.topic(&topic.name) }.map(Arc::as_ref);
+    let name = if by_id { known.map(|known| &*known.name) } else { Some(&*topic.name) };
     let partitions = topic.partition_indexes.iter().map(|index| match name {
-        Some(name) => found(*index, offsets.get(name).and_then(|partitions| partitions.get(index))),
+        Some(name) => {
+            let offset = offsets.get(name).and_then(|partitions| partitions.get(index));
+            found(*index, offset.filter(|offset| of_topic(known, offset)))
+        }
         None => OffsetFetchResponsePartitions { error_code: ErrorCode::UnknownTopicId.code(), ..found(*index, None) },
     });
     OffsetFetchResponseTopics {
@@ -238,14 +265,16 @@ fn asked(image: &Image, by_id: bool, topic: &OffsetFetchRequestTopics, offsets: 
 /// All offsets of a group. Where topics have ids, those of a topic that is being deleted have none to be named by.
 fn all(image: &Image, by_id: bool, offsets: &Offsets) -> Vec<OffsetFetchResponseTopics> {
     let topics = offsets.iter().filter_map(|(name, partitions): (&Str, &BTreeMap<i32, CommittedOffset>)| {
-        let topic_id = image.topic(name).map(|topic| topic.id);
-        if by_id && topic_id.is_none() {
+        let known = image.topic(name).map(Arc::as_ref);
+        let partitions = partitions.iter().filter(|(_, offset)| of_topic(known, offset));
+        let partitions: Vec<_> = partitions.map(|(index, offset)| found(*index, Some(offset))).collect();
+        if partitions.is_empty() || (by_id && known.is_none()) {
             return None;
         }
         Some(OffsetFetchResponseTopics {
             name: name.clone(),
-            topic_id: topic_id.unwrap_or_default(),
-            partitions: partitions.iter().map(|(index, offset)| found(*index, Some(offset))).collect(),
+            topic_id: known.map(|known| known.id).unwrap_or_default(),
+            partitions,
             ..OffsetFetchResponseTopics::default()
         })
     });
@@ -287,5 +316,69 @@ fn one_group(version: i16, request: &OffsetFetchRequestGroup, group: OffsetFetch
         topics: topics.into_iter().map(topic).collect(),
         error_code: group.error_code,
         ..OffsetFetchResponse::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::Uuid;
+
+    use super::*;
+
+    const FIRST_ID: Uuid = Uuid::from_u128(1);
+    const SECOND_ID: Uuid = Uuid::from_u128(2);
+
+    /// Metadata with one topic.
+    fn image(name: &str, id: Uuid) -> Image {
+        let mut image = Image::default();
+        image.topics.insert(id, Arc::new(TopicImage { id, name: name.into(), partitions: Vec::new() }));
+        image.topics_by_name.insert(name.into(), id);
+        image
+    }
+
+    /// Partition 0 of a topic with an offset of each of these ids.
+    fn committed(topic: &str, ids: &[Uuid]) -> Offsets {
+        let offset = |topic_id| CommittedOffset {
+            offset: 7,
+            leader_epoch: -1,
+            metadata: Str::default(),
+            commit_timestamp: 0,
+            expire_timestamp: None,
+            topic_id,
+        };
+        Offsets::from([(topic.into(), (0..).zip(ids.iter().map(|id| offset(*id))).collect())])
+    }
+
+    fn fetch_one(image: &Image, by_id: bool, offsets: &Offsets) -> Vec<(i64, ErrorCode)> {
+        let topic = OffsetFetchRequestTopics {
+            name: if by_id { Str::default() } else { "t".into() },
+            topic_id: if by_id { SECOND_ID } else { Uuid::nil() },
+            partition_indexes: vec![0, 1, 2],
+            ..OffsetFetchRequestTopics::default()
+        };
+        let answer = asked(image, by_id, &topic, offsets).partitions;
+        answer.iter().map(|found| (found.committed_offset, ErrorCode::from_code(found.error_code))).collect()
+    }
+
+    #[test]
+    fn the_offset_of_an_earlier_topic_of_the_name_is_no_offset() {
+        let image = image("t", SECOND_ID);
+        let offsets = committed("t", &[FIRST_ID, SECOND_ID, Uuid::nil()]);
+        for by_id in [false, true] {
+            let expected = [NO_OFFSET, 7, 7].map(|offset| (offset, ErrorCode::None));
+            assert_eq!(fetch_one(&image, by_id, &offsets), expected);
+            let all = super::all(&image, by_id, &offsets);
+            assert_eq!((all.len(), all[0].topic_id), (1, SECOND_ID));
+            assert_eq!(all[0].partitions.iter().map(|found| found.partition_index).collect::<Vec<_>>(), [1, 2]);
+            assert_eq!(super::all(&image, by_id, &committed("t", &[FIRST_ID])), []);
+        }
+    }
+
+    #[test]
+    fn the_offset_of_a_deleted_topic_is_there_by_name_until_it_is_removed() {
+        let (image, offsets) = (image("other", FIRST_ID), committed("t", &[FIRST_ID]));
+        assert_eq!(fetch_one(&image, false, &offsets)[0], (7, ErrorCode::None));
+        assert_eq!(fetch_one(&image, true, &offsets)[0], (NO_OFFSET, ErrorCode::UnknownTopicId));
+        assert_eq!((all(&image, false, &offsets).len(), all(&image, true, &offsets).len()), (1, 0));
     }
 }

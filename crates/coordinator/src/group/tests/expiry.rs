@@ -139,8 +139,20 @@ fn nothing_expires_during_a_rebalance() {
     let mut leader = fixture.join(&again);
     fixture.advance(RETENTION_MS + 2 * CHECK_MS);
     assert!(leader.waits());
-    assert!(fixture.group().pending.contains_key(&joining));
+    assert!(fixture.group().pending.contains(&joining));
     assert!(fixture.committed("former").is_some());
+}
+
+#[test]
+fn an_offset_ages_from_the_commit_time_of_its_request() {
+    let mut fixture = fixture();
+    let earlier = Some(WALL_MS - RETENTION_MS as i64 / 2);
+    let offsets = [NewOffset { commit_timestamp: earlier, ..new_offset("earlier", 0, 1) }, new_offset("now", 0, 1)];
+    fixture.commit_all(&Who::default(), None, &offsets).unwrap();
+    fixture.advance(RETENTION_MS / 2 - 1);
+    assert!(fixture.committed("earlier").is_some());
+    fixture.advance(1);
+    assert!(fixture.committed("earlier").is_none() && fixture.committed("now").is_some());
 }
 
 #[test]
@@ -195,9 +207,13 @@ fn the_offsets_of_deleted_topics_go_with_them() {
     for topic in ["topic", "other"] {
         fixture.commit_as(&Who::member(&ids[0], 1), topic, 1).unwrap();
     }
-    let deleted = HashSet::from([Str::from("topic"), Str::from("stranger")]);
-    fixture.decide(|groups, out| groups.topics_deleted(&deleted, out));
+    delete_topics(&mut fixture, &[("topic", FIRST_ID), ("stranger", FIRST_ID)]);
     assert!(fixture.committed("topic").is_none() && fixture.committed("other").is_some());
+}
+
+fn delete_topics(fixture: &mut Fixture, topics: &[(&str, Uuid)]) {
+    let deleted = topics.iter().map(|(name, id)| (Str::from(*name), *id)).collect();
+    fixture.decide(|groups, out| groups.topics_deleted(&deleted, out));
 }
 
 #[test]
@@ -206,8 +222,65 @@ fn the_offsets_of_topics_that_were_deleted_meanwhile_go_at_the_load() {
     for topic in ["topic", "other"] {
         fixture.commit_simple(topic, 1).unwrap();
     }
-    fixture.absent_topics.lock().insert("topic".to_owned());
+    fixture.topics.delete("topic");
     fixture.restart();
     assert!(fixture.committed("topic").is_none() && fixture.committed("other").is_some());
+    assert_eq!(fixture.replayed(), *fixture.groups.stored());
+}
+
+#[test]
+fn the_offsets_of_a_topic_that_was_created_again_meanwhile_go_at_the_load() {
+    let mut fixture = fixture();
+    for topic in ["topic", "other"] {
+        fixture.commit_simple(topic, 1).unwrap();
+    }
+    fixture.topics.recreate("topic", SECOND_ID);
+    fixture.hold();
+    delete_topics(&mut fixture, &[("topic", FIRST_ID)]);
+    // What the deletion decided is lost with the broker.
+    fixture.restart();
+    assert!(fixture.committed("topic").is_none() && fixture.committed("other").is_some());
+    assert_eq!(fixture.replayed(), *fixture.groups.stored());
+    // The new topic's own offsets stay.
+    fixture.commit_simple("topic", 2).unwrap();
+    fixture.restart();
+    assert_eq!(fixture.committed("topic").unwrap().offset, 2);
+}
+
+#[test]
+fn the_offsets_of_a_new_topic_outlive_the_deletion_of_the_one_before() {
+    let mut fixture = fixture();
+    fixture.commit_simple("topic", 1).unwrap();
+    fixture.topics.recreate("topic", SECOND_ID);
+    fixture.commit_simple("topic", 2).unwrap();
+    delete_topics(&mut fixture, &[("topic", FIRST_ID)]);
+    assert_eq!(fixture.committed("topic").unwrap().offset, 2);
+    delete_topics(&mut fixture, &[("topic", SECOND_ID)]);
+    assert!(fixture.committed("topic").is_none());
+}
+
+#[test]
+fn an_offset_without_a_topic_id_goes_with_the_name() {
+    let mut fixture = fixture();
+    let offset = NewOffset { topic_id: Uuid::nil(), ..new_offset("topic", 0, 1) };
+    fixture.commit_all(&Who::default(), None, &[offset]).unwrap();
+    fixture.topics.recreate("topic", SECOND_ID);
+    fixture.restart();
+    assert!(fixture.committed("topic").is_some(), "it may be the new topic's");
+    delete_topics(&mut fixture, &[("topic", FIRST_ID)]);
+    assert!(fixture.committed("topic").is_none());
+}
+
+#[test]
+fn offsets_that_a_deletion_did_not_reach_go_at_the_next_check() {
+    let mut fixture = fixture();
+    let ids = fixture.stable(&[Join::new()]);
+    for topic in ["topic", "other"] {
+        fixture.commit_as(&Who::member(&ids[0], 1), topic, 1).unwrap();
+    }
+    fixture.topics.recreate("topic", SECOND_ID);
+    fixture.topics.delete("other");
+    advance_with(&mut fixture, &ids, CHECK_MS);
+    assert!(fixture.committed("topic").is_none() && fixture.committed("other").is_none());
     assert_eq!(fixture.replayed(), *fixture.groups.stored());
 }

@@ -14,6 +14,7 @@ fn a_member_commits_in_its_generation() {
         metadata: "text".into(),
         commit_timestamp: fixture.now.wall.0,
         expire_timestamp: None,
+        topic_id: FIRST_ID,
     };
     assert_eq!(fixture.committed("topic"), Some(&expected));
 }
@@ -127,6 +128,19 @@ fn a_group_of_which_nothing_was_committed_is_not_made() {
     let outcomes = fixture.commit_all(&Who::default(), None, &[offset]);
     assert_eq!(outcomes, Ok(vec![Err(ErrorCode::OffsetMetadataTooLarge)]));
     assert!(fixture.groups.group(GROUP).is_none());
+}
+
+#[test]
+fn a_commit_that_comes_after_its_topics_end_is_refused() {
+    let mut fixture = Fixture::new();
+    fixture.topics.recreate("again", SECOND_ID);
+    fixture.commit_simple("again", 2).unwrap();
+    fixture.topics.delete("gone");
+    let late = [new_offset("gone", 0, 1), new_offset("again", 0, 1), new_offset("there", 0, 1)];
+    let unknown = Err(ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(fixture.commit_all(&Who::default(), None, &late), Ok(vec![unknown, unknown, Ok(())]));
+    assert!(fixture.committed("gone").is_none());
+    assert_eq!(fixture.committed("again").unwrap().offset, 2);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What begins a rebalance, how long it lasts, and who is in the generation that follows.
 
 use super::*;
+use crate::limits::STATIC_MEMBERS_WAIT_MS_MIN;
 
 #[test]
 fn an_empty_group_waits_a_moment_for_more_members() {
@@ -231,6 +232,57 @@ fn a_rebalance_without_members_left_ends_in_an_empty_group() {
     fixture.advance(0);
     assert_eq!(fixture.state(), GroupState::Empty);
     assert_eq!(fixture.group().generation, 2);
+}
+
+#[test]
+fn static_members_that_ask_for_no_wait_are_waited_for_all_the_same() {
+    let mut fixture = Fixture::new();
+    let impatient = Join::new().instance("a").rebalance_ms(0);
+    let ids = fixture.stable(&[impatient.clone(), Join::new().instance("b")]);
+    fixture.leave(&[(&ids[1], Some("b"))]).unwrap();
+    // The wait for joins is over at once, and again, and must not be so without end.
+    fixture.advance(STATIC_MEMBERS_WAIT_MS_MIN);
+    assert_eq!(fixture.state(), GroupState::PreparingRebalance);
+    let joined = fixture.join_now(&impatient.member(&ids[0]));
+    assert_eq!((joined.error_code, joined.generation_id, joined.members.len()), (0, 2, 1));
+}
+
+/// However often clients begin anew and however long they ask to be waited for.
+#[test]
+fn a_group_has_as_many_deadlines_as_it_has_things_to_wait_for() {
+    let mut fixture = Fixture::new();
+    let patient = Join::new().rebalance_ms(i32::MAX).session_ms(i32::MAX);
+    let ids = fixture.stable(std::slice::from_ref(&patient));
+    let timers = |fixture: &Fixture| fixture.groups.timers.iter().count();
+    // Retention, the member's session, and the wait for its sync.
+    assert_eq!(timers(&fixture), 3);
+    for _ in 0..100 {
+        // A leader that joins again begins a generation.
+        assert_join(&fixture.join_now(&patient.clone().member(&ids[0])), ErrorCode::None);
+        fixture.settle(&ids);
+        // A stranger makes the group wait for its member, and leaves.
+        let stranger = fixture.join(&patient);
+        assert_eq!(timers(&fixture), 4, "two sessions, and the wait for joins in place of that for syncs");
+        let strange_id = fixture.group().members.keys().find(|id| **id != ids[0]).unwrap().clone();
+        assert_eq!(fixture.leave(&[(&strange_id, None)]), Ok(vec![ErrorCode::None]));
+        assert_join(&stranger.get(), ErrorCode::UnknownMemberId);
+        assert_join(&fixture.join_now(&patient.clone().member(&ids[0])), ErrorCode::None);
+        fixture.settle(&ids);
+        // Another one only asks for an id.
+        let given = fixture.join_now(&patient.clone().version(4)).member_id;
+        assert_eq!(timers(&fixture), 4);
+        assert_eq!(fixture.leave(&[(&given, None)]), Ok(vec![ErrorCode::None]));
+        // Its end, too, begins a rebalance.
+        assert_join(&fixture.join_now(&patient.clone().member(&ids[0])), ErrorCode::None);
+        fixture.settle(&ids);
+        assert_eq!(timers(&fixture), 3);
+    }
+    // A group that goes takes the ids with it that it gave out.
+    fixture.leave(&[(&ids[0], None)]).unwrap();
+    fixture.join_now(&patient.clone().version(4));
+    assert_eq!(timers(&fixture), 2);
+    fixture.decide(|groups, out| groups.delete(&GROUP.into(), out)).unwrap();
+    assert_eq!(timers(&fixture), 1);
 }
 
 impl Fixture {

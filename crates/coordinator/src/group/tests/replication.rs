@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::group::records;
+use crate::group::timers::Timer;
 use crate::limits::SNAPSHOT_RECORDS_MIN;
 use crate::runtime::memory::MemoryLogs;
 use crate::runtime::{ReplayError, Shards};
@@ -98,13 +99,15 @@ fn from_hex(hex: &str) -> Bytes {
 
 #[test]
 fn offsets_of_all_versions_are_read() {
-    // version · offset · [leader epoch] · metadata · commit time · [expiry]
+    // version · offset · [leader epoch] · metadata · commit time · [expiry] · [tags: topic id]
     let cases = [
         ("0000 0000000000000005 00016d 0000000000000007", -1, None),
         ("0001 0000000000000005 00016d 0000000000000007 0000000000000009", -1, Some(9)),
         ("0001 0000000000000005 00016d 0000000000000007 ffffffffffffffff", -1, None),
         ("0002 0000000000000005 00016d 0000000000000007", -1, None),
         ("0003 0000000000000005 00000004 00016d 0000000000000007", 4, None),
+        ("0004 0000000000000005 00000004 026d 0000000000000007 00", 4, None),
+        ("0004 0000000000000005 00000004 026d 0000000000000007 01 00 10 00000000000000000000000000000001", 4, None),
     ];
     for kind in ["0000", "0001"] {
         for (value, leader_epoch, expire_timestamp) in cases {
@@ -119,6 +122,7 @@ fn offsets_of_all_versions_are_read() {
                 metadata: "m".into(),
                 commit_timestamp: 7,
                 expire_timestamp,
+                topic_id: if value.ends_with('1') { FIRST_ID } else { Uuid::nil() },
             };
             // Whatever is expired by now is so at the first check, not at the load.
             assert_eq!(fixture.committed("topic"), Some(&expected), "{value}");
@@ -203,6 +207,21 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
+/// Whether a timer that is set is for something that is still there.
+fn has_owner(groups: &Groups, timer: &Timer) -> bool {
+    match timer {
+        Timer::Session { group, member } => {
+            let group = groups.group(group);
+            group.is_some_and(|group| group.members.contains_key(member) || group.pending.contains(member))
+        }
+        Timer::Join { group } => groups.group(group).is_some_and(|group| group.state == GroupState::PreparingRebalance),
+        Timer::Sync { group } => groups
+            .group(group)
+            .is_some_and(|group| matches!(group.state, GroupState::CompletingRebalance | GroupState::Stable)),
+        Timer::Retention => true,
+    }
+}
+
 /// Clients that do one thing after another, and know of their ids what they were told.
 struct Walk {
     fixture: Fixture,
@@ -228,6 +247,8 @@ impl Walk {
             Event::Join { slot, is_static } => {
                 let join = Join::new().version(if slot % 2 == 0 { 3 } else { 9 });
                 let join = if is_static { join.instance(["a", "b", "c", "d"][slot]) } else { join };
+                // One of them is in a hurry.
+                let join = if slot == 3 { join.rebalance_ms(0) } else { join };
                 let joining = self.fixture.join(&join);
                 self.joining.push((slot, joining));
             }
@@ -254,7 +275,7 @@ impl Walk {
                 drop(self.fixture.decide(|groups, out| groups.delete_offsets(&GROUP.into(), &asked, out)));
             }
             Event::DeleteTopic { topic } => {
-                let deleted = HashSet::from([Str::from(TOPICS[topic])]);
+                let deleted = HashMap::from([(Str::from(TOPICS[topic]), FIRST_ID)]);
                 self.fixture.decide(|groups, out| groups.topics_deleted(&deleted, out));
             }
             Event::DeleteGroup => drop(self.fixture.decide(|groups, out| groups.delete(&GROUP.into(), out))),
@@ -291,9 +312,18 @@ impl Walk {
         for (id, _) in fixture.groups.stored().groups() {
             prop_assert!(fixture.groups.group(id).is_some(), "{} is stored and not there", id);
         }
+        let timers = &fixture.groups.timers;
+        prop_assert!(timers.iter().all(|timer| has_owner(&fixture.groups, timer)), "{:?}", timers);
         let Some(group) = fixture.groups.group(GROUP) else { return Ok(()) };
+        let is_set = |id: &Str| timers.iter().any(|timer| *timer == group.session(id));
+        prop_assert!(group.members.values().all(|member| member.is_excused() || is_set(&member.id)));
+        prop_assert!(group.pending.iter().all(is_set));
         prop_assert_eq!(group.awaiting_join(), group.members.values().filter(|m| m.joining.is_some()).count());
-        prop_assert_eq!(group.state == GroupState::Empty, group.members.is_empty() && group.join_deadline_ms.is_none());
+        let waits_for_joins = Timer::Join { group: group.id.clone() };
+        prop_assert_eq!(
+            group.state == GroupState::Empty,
+            group.members.is_empty() && !timers.iter().any(|timer| *timer == waits_for_joins)
+        );
         prop_assert_eq!(group.leader.is_some(), !group.members.is_empty());
         prop_assert!(group.leader.iter().all(|leader| group.members.contains_key(leader)));
         prop_assert!(group.pending_sync.iter().all(|id| group.members.contains_key(id)));
@@ -329,16 +359,66 @@ proptest! {
 
 /// Shards of groups on a disk in memory.
 fn shards(logs: &Arc<MemoryLogs>) -> Shards<Groups> {
+    shards_of(logs, &Arc::default())
+}
+
+fn shards_of(logs: &Arc<MemoryLogs>, topics: &Arc<Topics>) -> Shards<Groups> {
     let time = base::clock::ManualTime::starting_at(WALL_MS);
-    let config = Arc::new(GroupConfig::default());
-    let make = move |_| machine(&config, &entropy(), &Arc::default());
+    let (config, topics) = (Arc::new(GroupConfig::default()), topics.clone());
+    let make = move |_| machine(&config, &entropy(), &topics);
     Shards::new(logs.clone(), base::Clock::from_source(time), make)
 }
 
 fn commit(groups: &mut Groups, topic: &str, offset: i64, out: &mut Out<'_>) {
+    commit_one(groups, new_offset(topic, 0, offset), out);
+}
+
+fn commit_one(groups: &mut Groups, offset: NewOffset, out: &mut Out<'_>) {
     let (group, member) = (Str::from(GROUP), Str::default());
     let committer = Committer { version: 8, group: &group, generation: -1, member: &member, instance: None };
-    groups.commit(&committer, None, &[new_offset(topic, 0, offset)], out).unwrap()[0].unwrap();
+    groups.commit(&committer, None, &[offset], out).unwrap()[0].unwrap();
+}
+
+/// The deletion of a topic is met by the commits that were on their way: those into the topic itself go with it, and those
+/// into a new topic of the same name stay.
+#[tokio::test]
+async fn a_deletion_meets_the_commits_that_are_on_their_way() {
+    for (before, on_its_way, left) in [
+        (Some(FIRST_ID), Some(SECOND_ID), Some(SECOND_ID)),
+        (None, Some(FIRST_ID), None),
+        (Some(FIRST_ID), None, None),
+        (Some(SECOND_ID), None, Some(SECOND_ID)),
+    ] {
+        let logs = Arc::new(MemoryLogs::default());
+        let disk = logs.disk(0);
+        let topics = Arc::<Topics>::default();
+        let shard = shards_of(&logs, &topics).get(0).await.unwrap();
+        let new_offset = |topic_id| {
+            topics.recreate("topic", topic_id);
+            NewOffset { topic_id, ..new_offset("topic", 0, 7) }
+        };
+        if let Some(topic_id) = before {
+            shard.write(|groups, out| commit_one(groups, new_offset(topic_id), out)).await.unwrap();
+        }
+        disk.hold();
+        let committing = async {
+            if let Some(topic_id) = on_its_way {
+                shard.write(|groups, out| commit_one(groups, new_offset(topic_id), out)).await.unwrap();
+            }
+        };
+        let deleted = HashMap::from([(Str::from("topic"), FIRST_ID)]);
+        let deleting = shard.write(|groups, out| groups.topics_deleted(&deleted, out));
+        let releasing = async {
+            tokio::task::yield_now().await;
+            disk.release();
+        };
+        let ((), deletion, ()) = tokio::join!(committing, deleting, releasing);
+        assert_eq!(deletion, Ok(()));
+        let offset = |groups: &Groups| groups.committed(GROUP).map(|offsets| offsets["topic"][&0].topic_id);
+        assert_eq!(shard.read(offset), Ok(left), "{before:?}, then {on_its_way:?}");
+        let again = shards_of(&logs, &topics).get(0).await.unwrap();
+        assert_eq!(again.read(offset), Ok(left));
+    }
 }
 
 #[tokio::test]
