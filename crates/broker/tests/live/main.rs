@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod admin;
+mod broker_settings;
 mod data;
 mod groups;
-mod hostile;
 mod support;
