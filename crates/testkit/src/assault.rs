@@ -132,7 +132,7 @@ impl<'a> Assault<'a> {
     fn kill_a_start(&mut self, strike: &mut Strike) -> Result<()> {
         let before = self.bucket.look()?.entry;
         self.broker.launch()?;
-        if self.round % 2 == 0 {
+        if self.round.is_multiple_of(2) {
             self.watch(|| Ok(self.bucket.has_entry(before + 1))).context("waiting for a start to take office")?;
             std::thread::sleep(self.random(self.recovery));
         } else {

@@ -73,9 +73,17 @@ impl Headwater {
     /// # Errors
     /// When it exits or is not ready in time; the message carries the end of its log.
     pub fn start(options: HeadwaterOptions, log: &Path) -> Result<Self> {
-        let mut broker = Self { options, port: free_port()?, http: free_port()?, log: log.to_owned(), process: None };
+        let mut broker = Self::prepare(options, log)?;
         broker.up()?;
         Ok(broker)
+    }
+
+    /// Makes everything ready for [`Headwater::up`] and starts nothing.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub fn prepare(options: HeadwaterOptions, log: &Path) -> Result<Self> {
+        Ok(Self { options, port: free_port()?, http: free_port()?, log: log.to_owned(), process: None })
     }
 
     /// The address for clients.
@@ -117,7 +125,7 @@ impl Headwater {
         self.process.take().context("the broker is down")?.terminate(timeout)
     }
 
-    /// Starts it again after [`Headwater::kill`] or [`Headwater::stop`].
+    /// Starts it, for the first time or again after [`Headwater::kill`] or [`Headwater::stop`].
     ///
     /// # Errors
     /// As [`Headwater::start`].

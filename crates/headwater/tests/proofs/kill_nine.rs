@@ -21,7 +21,7 @@ struct Load {
     pause_max: Duration,
 }
 
-fn fifty_kills(directory: &Path, broker: HeadwaterOptions, bucket: &Path, load: Load) {
+fn fifty_kills(directory: &Path, broker: HeadwaterOptions, bucket: &Path, load: &Load) {
     let clients = Clients::installed_parts(&["go"]).unwrap();
     let bucket = Bucket::new(bucket, &broker.wal);
     let mut broker = start(broker.with("log.cache.bytes", &LOG_CACHE_BYTES.to_string()), directory);
@@ -46,7 +46,7 @@ fn fifty_kills(directory: &Path, broker: HeadwaterOptions, bucket: &Path, load: 
 fn fifty_kills_on_a_local_directory_lose_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let load = Load { rate: 4000, pause_max: Duration::from_millis(900) };
-    fifty_kills(directory.path(), local(directory.path()), &directory.path().join("store"), load);
+    fifty_kills(directory.path(), local(directory.path()), &directory.path().join("store"), &load);
 }
 
 #[test]
@@ -56,5 +56,5 @@ fn fifty_kills_on_a_faulty_s3_server_lose_nothing() {
     let s3 = S3::start(directory.path(), faults);
     // A start takes a second here: the load between two kills goes on for longer than it is asked to.
     let load = Load { rate: 2000, pause_max: Duration::from_millis(450) };
-    fifty_kills(directory.path(), s3.options(directory.path()), &s3.bucket(directory.path()), load);
+    fifty_kills(directory.path(), s3.options(directory.path()), &s3.bucket(directory.path()), &load);
 }
