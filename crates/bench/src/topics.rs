@@ -22,8 +22,8 @@ const PARTITIONS: i32 = 10_000;
 const REQUEST_PARTITIONS: usize = 500;
 /// The version of ListOffsets that both brokers serve without more than partitions and times.
 const LIST_OFFSETS_VERSION: i16 = 5;
-/// How long a broker is left alone before it is weighed.
-const IDLE: Duration = Duration::from_secs(3);
+/// How long a broker is left alone before it is weighed: allocators give back what they do not use within ten seconds.
+const IDLE: Duration = Duration::from_secs(10);
 /// How often a partition is asked until its broker leads it.
 const TRIES: usize = 200;
 
