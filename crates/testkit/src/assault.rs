@@ -23,15 +23,15 @@ enum Aim {
 }
 
 /// One after the other, round after round.
-const AIMS: [Aim; 5] = [Aim::Any, Aim::Upload, Aim::Start, Aim::Commit, Aim::Start];
+const AIMS: [Aim; 6] = [Aim::Any, Aim::Upload, Aim::Start, Aim::Commit, Aim::Start, Aim::Commit];
 /// How long a moment may be waited for.
 const MOMENT_MAX: Duration = Duration::from_secs(30);
-/// A kill falls so long after an upload's beginning, at most: about what the upload, its commit and the trim take.
-const UPLOAD_SPREAD: Duration = Duration::from_millis(10);
+/// A kill falls so long after an upload's beginning, at most: about what it takes.
+const UPLOAD_SPREAD: Duration = Duration::from_millis(4);
 /// And so long after a commit, at most.
-const COMMIT_SPREAD: Duration = Duration::from_millis(1);
+const COMMIT_SPREAD: Duration = Duration::from_micros(500);
 /// How often a bucket is looked at while a moment is waited for.
-const LOOK_INTERVAL: Duration = Duration::from_micros(200);
+const LOOK_INTERVAL: Duration = Duration::from_micros(100);
 
 /// What one strike, a kill or several and a start that was left alone, met.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,6 +65,8 @@ pub struct Assault<'a> {
     bucket: Bucket,
     entropy: Entropy,
     round: usize,
+    /// Starts that were to be killed.
+    starts: u32,
     /// What the last start took that was left alone.
     start: Duration,
     /// What of it came after the broker had taken office.
@@ -81,7 +83,7 @@ impl<'a> Assault<'a> {
     pub fn new(broker: &'a mut Headwater, bucket: Bucket) -> Result<Self> {
         let (start, recovery) = (Duration::from_millis(100), Duration::from_millis(50));
         let served = bucket.look()?;
-        Ok(Self { broker, bucket, entropy: Entropy::system(), round: 0, start, recovery, served })
+        Ok(Self { broker, bucket, entropy: Entropy::system(), round: 0, starts: 0, start, recovery, served })
     }
 
     /// Kills the broker and brings it back.
@@ -115,8 +117,8 @@ impl<'a> Assault<'a> {
         match aim {
             Aim::Any | Aim::Start => {}
             Aim::Upload => {
-                let before = self.bucket.prefixes()?;
-                self.watch(|| Ok(self.bucket.prefixes()? > before))?;
+                let before = self.bucket.prefixes()?.len();
+                self.watch(|| Ok(self.bucket.prefixes()?.len() > before))?;
                 std::thread::sleep(self.random(UPLOAD_SPREAD));
             }
             Aim::Commit => {
@@ -132,7 +134,8 @@ impl<'a> Assault<'a> {
     fn kill_a_start(&mut self, strike: &mut Strike) -> Result<()> {
         let before = self.bucket.look()?.entry;
         self.broker.launch()?;
-        if self.round.is_multiple_of(2) {
+        self.starts += 1;
+        if self.starts.is_multiple_of(2) {
             self.watch(|| Ok(self.bucket.has_entry(before + 1))).context("waiting for a start to take office")?;
             std::thread::sleep(self.random(self.recovery));
         } else {

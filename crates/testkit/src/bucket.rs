@@ -5,7 +5,7 @@
 //!
 //! | There is | The broker died |
 //! |---|---|
-//! | a half-written file, or a new object that no commit names | between a cut and its commit |
+//! | a new prefix without an object, a half-written file, or a new object that no commit names | between a cut and its commit |
 //! | a commit behind the trim page of the log that it empties | between a commit and its trim |
 
 use std::collections::BTreeSet;
@@ -23,6 +23,8 @@ const ENTRIES: &str = "meta/log";
 const ENTRY_HEADER_BYTES: usize = 52;
 /// Where a store in a directory keeps what it has not finished.
 const SCRATCH: &str = ".headwater/tmp";
+/// Objects are spread over prefixes of so many hex digits.
+const PREFIX_DIGITS: usize = 4;
 /// Less is no upload of a cut.
 const HALF_WRITTEN_BYTES_MIN: u64 = 64 * 1024;
 /// Trim pages are the second and third page of a log's header.
@@ -42,6 +44,9 @@ pub struct Glance {
     pub entry: u64,
     /// Objects with records: `<broker>-<epoch>-<sequence>`.
     objects: BTreeSet<String>,
+    /// The prefixes over which objects are spread, and those of them that have none.
+    prefixes: BTreeSet<String>,
+    bare: BTreeSet<String>,
     half_written: bool,
 }
 
@@ -67,17 +72,22 @@ impl Bucket {
     /// # Errors
     /// When a directory cannot be read.
     pub fn look(&self) -> Result<Glance> {
-        let mut objects = BTreeSet::new();
-        for spread in names(&self.root)? {
-            objects.extend(names(&self.root.join(spread).join("obj"))?);
+        let mut glance = Glance::default();
+        for prefix in self.prefixes()? {
+            let found = names(&self.root.join(&prefix).join("obj"))?;
+            if found.is_empty() {
+                glance.bare.insert(prefix.clone());
+            }
+            glance.prefixes.insert(prefix);
+            glance.objects.extend(found);
         }
         let entries = names(&self.root.join(ENTRIES))?;
-        let entry = entries.iter().filter_map(|name| name.parse().ok()).max().unwrap_or(0);
+        glance.entry = entries.iter().filter_map(|name| name.parse().ok()).max().unwrap_or(0);
         let scratch = self.root.join(SCRATCH);
-        let half_written = names(&scratch)?
+        glance.half_written = names(&scratch)?
             .iter()
             .any(|name| fs::metadata(scratch.join(name)).is_ok_and(|file| file.len() >= HALF_WRITTEN_BYTES_MIN));
-        Ok(Glance { entry, objects, half_written })
+        Ok(glance)
     }
 
     /// Reads from the metadata log and from the write-ahead log what happened between two glances, now being the
@@ -99,17 +109,19 @@ impl Bucket {
         let new: BTreeSet<_> = now.objects.difference(&before.objects).cloned().collect();
         Ok(Happened {
             committed: new.intersection(&committed).count(),
-            is_uncommitted: now.half_written || !new.is_subset(&committed),
+            is_uncommitted: now.half_written || !new.is_subset(&committed) || !now.bare.is_subset(&before.prefixes),
             is_untrimmed,
         })
     }
 
-    /// How many prefixes there are. An upload nearly always begins with a new one: objects are spread over many.
+    /// The prefixes that there are. An upload nearly always begins with a new one: objects are spread over many.
     ///
     /// # Errors
     /// When the directory cannot be read.
-    pub fn prefixes(&self) -> Result<usize> {
-        Ok(names(&self.root)?.len())
+    pub fn prefixes(&self) -> Result<Vec<String>> {
+        let is_prefix =
+            |name: &String| name.len() == PREFIX_DIGITS && name.bytes().all(|digit| digit.is_ascii_hexdigit());
+        Ok(names(&self.root)?.into_iter().filter(is_prefix).collect())
     }
 
     /// Whether the metadata log has an entry of this number.
