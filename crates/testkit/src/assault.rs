@@ -103,11 +103,11 @@ impl<'a> Assault<'a> {
         }
         let (before, next) = (clock.monotonic(), self.bucket.look()?.entry + 1);
         self.broker.launch()?;
-        self.watch(|| Ok(self.bucket.has_entry(next)))?;
-        let office = clock.monotonic();
+        let office = self.watch(|| Ok(self.bucket.has_entry(next))).map(|()| clock.monotonic());
+        // Says more of a start that did not get so far.
         self.broker.await_ready()?;
         strike.away = clock.monotonic();
-        (self.start, self.recovery) = (strike.away - before, strike.away - office);
+        (self.start, self.recovery) = (strike.away - before, strike.away - office?);
         self.served = self.bucket.look()?;
         Ok(strike)
     }

@@ -125,7 +125,7 @@ impl fmt::Display for KillNineReport {
     }
 }
 
-/// Rounds of which one kill falls at any moment; before the others the group must have got on with the broker's help.
+/// One kill of so many falls whatever has happened since the last; before the others load and group must have got on.
 const UNCONDITIONAL_EVERY: u32 = 3;
 
 /// Runs the proof. `strike` kills the broker with SIGKILL and returns when it serves again behind the same address; the
@@ -162,7 +162,7 @@ pub fn run(
     };
     for round in 0..options.rounds {
         std::thread::sleep(options.pause.start + Duration::from_millis(entropy.next_u64() % pause_ms));
-        // The first load must be under way, or the kill would hit an idle broker.
+        // Not the first: it would hit an idle broker.
         if round % UNCONDITIONAL_EVERY != 1 {
             progress(&served, round)?;
             report.progressed += 1;
