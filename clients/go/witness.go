@@ -49,6 +49,13 @@ func (l *journal) line(format string, values ...any) {
 	}
 }
 
+// A broker is back within a fraction of a second, and both witnesses with it. By default a client asks for metadata, which a
+// lost connection makes it need, no more often than every 5 s, and idles through the lives of several brokers.
+var (
+	retryBackoff   = kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond })
+	metadataMinAge = kgo.MetadataMinAge(50 * time.Millisecond)
+)
+
 // loadValue is the value of a partition's seq-th record: its name, then a filling made from seq, so that the
 // checker can rebuild every byte.
 func loadValue(run string, partition int32, seq int64, bytes int) []byte {
@@ -92,7 +99,7 @@ func load(j *job) (string, error) {
 		kgo.DefaultProduceTopic(j.text("topic", "")),
 		kgo.StopProducerOnDataLossDetected(),
 		kgo.MaxBufferedRecords(5000),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
+		retryBackoff, metadataMinAge,
 		kgo.RetryTimeout(timeout),
 		kgo.UnknownTopicRetries(-1),
 		kgo.RecordRetries(1<<30),
@@ -164,7 +171,7 @@ func tail(j *job) (string, error) {
 	client, err := kgo.NewClient(j.seeds(), kgo.ConsumerGroup(j.text("group", "")), kgo.ConsumeTopics(j.topics()...),
 		kgo.DisableAutoCommit(), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		kgo.FetchMaxWait(100*time.Millisecond), kgo.SessionTimeout(10*time.Second), kgo.HeartbeatInterval(500*time.Millisecond),
-		kgo.RetryBackoffFn(func(int) time.Duration { return 50 * time.Millisecond }),
+		retryBackoff, metadataMinAge,
 		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, gained map[string][]int32) {
 			for topic, partitions := range gained {
 				for _, p := range partitions {

@@ -122,7 +122,7 @@ fn measure(
         runtime.block_on(latency::run(&system, name, 5, latency::Spread::EveryRecord, options.seconds, report))?;
     }
     if options.wants("topics") {
-        runtime.block_on(topics::run(&system, report))?;
+        runtime.block_on(topics::rate(&system, report))?;
     }
     // From here on brokers are restarted, and a JVM is cold again.
     if options.wants("read") {
@@ -130,6 +130,17 @@ fn measure(
     }
     if options.wants("start") {
         system.restart_under_load(runtime, report)?;
+    }
+    drop(system);
+    // What is weighed is weighed in processes that have done nothing else.
+    if options.wants("topics") {
+        let system = System::start(kind, &options.binary, scratch, report)?;
+        runtime.block_on(topics::weight(&system, report))?;
+    }
+    // Kafka keeps files and maps open for every partition: so many are more than a process gets by default.
+    if options.wants("topics") && kind == Kind::Headwater {
+        let system = System::start(kind, &options.binary, scratch, report)?;
+        runtime.block_on(topics::wide(&system, report))?;
     }
     Ok(())
 }

@@ -7,7 +7,7 @@
 
 use anyhow::{Context, Result, bail};
 use testkit::killnine::{self, KillNineOptions};
-use testkit::{Clients, KafkaBroker, KafkaVersion};
+use testkit::{Clients, KafkaBroker, KafkaVersion, Strike};
 
 fn main() -> Result<()> {
     let mut words = std::env::args().skip(1);
@@ -18,7 +18,8 @@ fn main() -> Result<()> {
     let mut options = KillNineOptions::fifty(&directory.path().join("journals"));
     options.rounds = words.next().map_or(Ok(3), |rounds| rounds.parse())?;
     let mut broker = KafkaBroker::start(&clients, version, &directory.path().join("kafka"), &[])?;
-    let report = killnine::run(&clients, &broker.bootstrap(), &options, || broker.kill_and_restart())?;
+    let report =
+        killnine::run(&clients, &broker.bootstrap(), &options, || Strike::timed(|| broker.kill_and_restart()))?;
     println!("{report}");
     if let Err(error) = report.verdict() {
         println!("files are kept in {}", directory.keep().display());

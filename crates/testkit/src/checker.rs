@@ -168,7 +168,9 @@ pub fn load_value(run: &str, partition: u32, seq: u64, bytes: usize) -> Vec<u8> 
     let mut value = format!("{run}/{partition}/{seq}/").into_bytes();
     let filling = format!("{seq}-").into_bytes();
     let missing = bytes.saturating_sub(value.len());
-    value.extend(filling.iter().copied().cycle().take(missing));
+    let whole = value.len() + missing;
+    value.extend(filling.repeat(missing.div_ceil(filling.len())));
+    value.truncate(whole);
     value
 }
 

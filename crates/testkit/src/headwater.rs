@@ -73,9 +73,17 @@ impl Headwater {
     /// # Errors
     /// When it exits or is not ready in time; the message carries the end of its log.
     pub fn start(options: HeadwaterOptions, log: &Path) -> Result<Self> {
-        let mut broker = Self { options, port: free_port()?, http: free_port()?, log: log.to_owned(), process: None };
+        let mut broker = Self::prepare(options, log)?;
         broker.up()?;
         Ok(broker)
+    }
+
+    /// Makes everything ready for [`Headwater::up`] and starts nothing.
+    ///
+    /// # Errors
+    /// When no port can be had.
+    pub fn prepare(options: HeadwaterOptions, log: &Path) -> Result<Self> {
+        Ok(Self { options, port: free_port()?, http: free_port()?, log: log.to_owned(), process: None })
     }
 
     /// The address for clients.
@@ -117,17 +125,49 @@ impl Headwater {
         self.process.take().context("the broker is down")?.terminate(timeout)
     }
 
-    /// Starts it again after [`Headwater::kill`] or [`Headwater::stop`].
+    /// Starts it, for the first time or again after [`Headwater::kill`] or [`Headwater::stop`].
     ///
     /// # Errors
     /// As [`Headwater::start`].
     pub fn up(&mut self) -> Result<()> {
+        self.launch()?;
+        self.await_ready()
+    }
+
+    /// Waits until `/readyz` says yes.
+    ///
+    /// # Errors
+    /// As [`Headwater::start`].
+    pub fn await_ready(&mut self) -> Result<()> {
+        let (http, timeout) = (self.http, self.options.start_timeout);
+        let ready = self.process()?.wait_ready(timeout, |_| Ok(get(http, "/readyz").is_ok()));
+        if ready.is_err() {
+            self.process = None;
+        }
+        ready
+    }
+
+    /// Starts its process and does not wait for anything.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn launch(&mut self) -> Result<()> {
         let mut command = self.command();
-        let mut process = Process::spawn("headwater", &mut command, &self.log)?;
-        let http = self.http;
-        process.wait_ready(self.options.start_timeout, |_| Ok(get(http, "/readyz").is_ok()))?;
-        self.process = Some(process);
+        self.process = Some(Process::spawn("headwater", &mut command, &self.log)?);
         Ok(())
+    }
+
+    /// Kills it with SIGKILL, which it must have lived to see, and says whether it had been ready.
+    ///
+    /// # Errors
+    /// When it is down, had ended by itself or cannot be reaped.
+    pub fn strike(&mut self) -> Result<bool> {
+        let mut process = self.process.take().context("the broker is down")?;
+        if let Some(status) = process.exited()? {
+            bail!("the broker ended by itself ({status}):\n{}", process.log_end());
+        }
+        process.kill()?;
+        Ok(process.output()?.contains(" is ready: "))
     }
 
     /// Kills it with SIGKILL and starts it again.

@@ -92,14 +92,16 @@ impl KafkaBroker {
         directory: &Path,
         properties: &[(&str, &str)],
     ) -> Result<Self> {
-        Self::start_with(clients, version, directory, properties, Jvm::Small)
+        let mut broker = Self::prepare(clients, version, directory, properties, Jvm::Small)?;
+        broker.up()?;
+        Ok(broker)
     }
 
-    /// As [`KafkaBroker::start`], with a choice of Java machine.
+    /// As [`KafkaBroker::start`], with a choice of Java machine, and leaves starting to [`KafkaBroker::up`].
     ///
     /// # Errors
-    /// As [`KafkaBroker::start`].
-    pub fn start_with(
+    /// When it cannot be formatted.
+    pub fn prepare(
         clients: &Clients,
         version: KafkaVersion,
         directory: &Path,
@@ -141,10 +143,7 @@ impl KafkaBroker {
             .output()
             .context("starting Kafka's StorageTool")?;
         ensure!(formatted.status.success(), "StorageTool: {}", String::from_utf8_lossy(&formatted.stderr));
-        let mut broker =
-            Self { clients: clients.clone(), version, directory: directory.to_owned(), port, jvm, process: None };
-        broker.up()?;
-        Ok(broker)
+        Ok(Self { clients: clients.clone(), version, directory: directory.to_owned(), port, jvm, process: None })
     }
 
     /// The address for clients.
@@ -174,7 +173,11 @@ impl KafkaBroker {
         self.up()
     }
 
-    fn up(&mut self) -> Result<()> {
+    /// Starts the broker's process and waits until it answers.
+    ///
+    /// # Errors
+    /// When it does not come up; the message carries the end of its log.
+    pub fn up(&mut self) -> Result<()> {
         const HEAP_MIB: u32 = 512;
         let libraries = &[self.version.libraries()];
         let mut command = match self.jvm {

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use base::{Clock, Entropy};
+use base::Entropy;
 
+use crate::assault::Strike;
 use crate::checker::{GroupHistory, History};
 use crate::client::{Client, ClientKind, Codec, Consume, Driver, ReadMode, Until};
 use crate::install::Clients;
-use crate::process::Process;
+use crate::witness::{self, Milestone};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -48,7 +49,7 @@ impl KillNineOptions {
             rounds: 50,
             pause: Duration::from_millis(150)..Duration::from_millis(900),
             rate: 4000,
-            value_bytes: 300,
+            value_bytes: 1500,
             partitions: 4,
             codec: Codec::None,
             idempotent: true,
@@ -71,8 +72,11 @@ pub struct KillNineReport {
     pub read: usize,
     /// Commits confirmed.
     pub commits: usize,
-    /// The longest time between a kill and a broker that answers again.
-    pub slowest_restart: Duration,
+    /// Brokers of which the load had acknowledgements and the group read and committed what was new, each the one that
+    /// served between two kills.
+    pub progressed: u32,
+    /// What each round's kills met.
+    pub strikes: Vec<Strike>,
     /// What was wrong.
     pub violations: Vec<String>,
 }
@@ -84,35 +88,56 @@ impl KillNineReport {
     /// When something was wrong.
     pub fn verdict(&self) -> Result<()> {
         ensure!(self.acked > 0 && self.commits > 0, "nothing was acknowledged or committed: {self}");
+        ensure!(self.progressed * 2 > self.rounds, "most brokers did not get on with load and group: {self}");
         if self.violations.is_empty() { Ok(()) } else { Err(anyhow!("{self}\n{}", self.violations.join("\n"))) }
     }
 }
 
 impl fmt::Display for KillNineReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
+        let count = |met: fn(&Strike) -> bool| self.strikes.iter().filter(|strike| met(strike)).count();
+        let away = || self.strikes.iter().map(|strike| strike.away);
+        let (slowest, all) = (away().max().unwrap_or_default(), away().sum::<Duration>());
+        writeln!(
             f,
-            "{} kills, {} records acknowledged, {} read back, {} commits, slowest restart {:.2} s, {} violations",
+            "{} kills, {} records acknowledged, {} read back, {} commits, {} brokers made progress, restarts took {:.0} s, \
+             the slowest {:.2} s, {} violations",
             self.rounds,
             self.acked,
             self.read,
             self.commits,
-            self.slowest_restart.as_secs_f64(),
+            self.progressed,
+            all.as_secs_f64(),
+            slowest.as_secs_f64(),
             self.violations.len()
+        )?;
+        write!(
+            f,
+            "{} objects of cuts were committed in {} rounds; {} kills came between a cut and its commit, {} between a \
+             commit and its trim; {} starts were killed, {} of them in recovery",
+            self.strikes.iter().map(|strike| strike.met.committed).sum::<usize>(),
+            count(|strike| strike.met.committed > 0),
+            count(|strike| strike.met.is_uncommitted),
+            count(|strike| strike.met.is_untrimmed),
+            self.strikes.iter().map(|strike| strike.starts).sum::<u32>(),
+            self.strikes.iter().map(|strike| strike.recoveries).sum::<u32>(),
         )
     }
 }
 
-/// Runs the proof. `kill_and_restart` kills the broker with SIGKILL and returns when it serves again behind the same
-/// address; the topic must not exist yet.
+/// One kill of so many falls whatever has happened since the last; before the others load and group must have got on.
+const UNCONDITIONAL_EVERY: u32 = 3;
+
+/// Runs the proof. `strike` kills the broker with SIGKILL and returns when it serves again behind the same address; the
+/// topic must not exist yet.
 ///
 /// # Errors
-/// When the harness itself fails; violations are in the report.
+/// When the harness itself fails or a broker does not bring load and group forward; violations are in the report.
 pub fn run(
     clients: &Clients,
     bootstrap: &str,
     options: &KillNineOptions,
-    mut kill_and_restart: impl FnMut() -> Result<()>,
+    mut strike: impl FnMut() -> Result<Strike>,
 ) -> Result<KillNineReport> {
     crate::process::fresh_dir(&options.directory)?;
     let mut admin = Driver::start(clients, ClientKind::Go, &options.directory)?;
@@ -120,25 +145,30 @@ pub fn run(
     let words = ["create-topics", "--bootstrap", bootstrap, "--topics", &options.topic, "--partitions", &partitions];
     admin.run(&words, options.patience)?;
 
-    let (clock, entropy) = (Clock::system(), Entropy::system());
+    let entropy = Entropy::system();
     let group = format!("{}-group", options.topic);
-    let mut load = witness(clients, bootstrap, options, "load", &group)?;
-    let mut tail = witness(clients, bootstrap, options, "tail", &group)?;
+    let mut load = witness::start(clients, bootstrap, options, "load", &group)?;
+    let mut tail = witness::start(clients, bootstrap, options, "tail", &group)?;
     let mut report = KillNineReport::default();
     let pause_ms = (options.pause.end - options.pause.start).as_millis().max(1) as u64;
     let mut floor = BTreeMap::new();
+    let mut served = Milestone::default();
+    let progress = |served: &Milestone, round: u32| {
+        crate::process::wait_until(options.patience, || served.is_passed(&options.directory)).with_context(|| {
+            format!(
+                "round {round}: waiting for the load to have records acknowledged and the group to read and commit them"
+            )
+        })
+    };
     for round in 0..options.rounds {
-        let pause = options.pause.start + Duration::from_millis(entropy.next_u64() % pause_ms);
-        // The first load must be under way, or the kill would hit an idle broker.
-        if round == 0 {
-            let acked = options.directory.join("acked.log");
-            crate::process::wait_until(options.patience, || Ok(acked.metadata().is_ok_and(|file| file.len() > 0)))
-                .with_context(|| format!("waiting for a first acknowledgement; load says:\n{}", load.log_end()))?;
+        std::thread::sleep(options.pause.start + Duration::from_millis(entropy.next_u64() % pause_ms));
+        // Not the first: it would hit an idle broker.
+        if round % UNCONDITIONAL_EVERY != 1 {
+            progress(&served, round)?;
+            report.progressed += 1;
         }
-        std::thread::sleep(pause);
-        let start = clock.monotonic();
-        kill_and_restart().with_context(|| format!("round {round}"))?;
-        report.slowest_restart = report.slowest_restart.max(clock.monotonic() - start);
+        report.strikes.push(strike().with_context(|| format!("round {round}"))?);
+        served = Milestone::now(&options.directory)?;
         report.rounds += 1;
         for (name, process) in [("load", &mut load), ("tail", &mut tail)] {
             if let Some(status) = process.exited()? {
@@ -153,6 +183,7 @@ pub fn run(
         let answer = admin.run(&["committed", "--bootstrap", bootstrap, "--group", &group], options.patience)?;
         report.violations.extend(went_back(&answer, &mut floor, round)?);
     }
+    progress(&served, options.rounds)?;
     for (name, process) in [("load", &mut load), ("tail", &mut tail)] {
         process.close_stdin();
         let status = process.wait(options.patience + Duration::from_secs(10))?;
@@ -194,26 +225,6 @@ fn judge(
     report.violations.extend(history.violations(options.idempotent));
     report.violations.extend(group.violations());
     Ok(report)
-}
-
-/// Starts a witness, `load` or `tail`, which ends when its standard input does.
-fn witness(clients: &Clients, bootstrap: &str, options: &KillNineOptions, name: &str, group: &str) -> Result<Process> {
-    let mut command = crate::client::driver_command(clients, ClientKind::Go)?;
-    command.args([name, "--bootstrap", bootstrap, "--dir"]).arg(&options.directory);
-    command.args(["--timeout", &options.patience.as_secs().to_string()]);
-    if name == "load" {
-        command.args(["--topic", &options.topic, "--run", &options.topic, "--codec", options.codec.name()]);
-        command.args(["--partitions", &options.partitions.to_string(), "--rate", &options.rate.to_string()]);
-        command.args([
-            "--value-bytes",
-            &options.value_bytes.to_string(),
-            "--idempotent",
-            &options.idempotent.to_string(),
-        ]);
-    } else {
-        command.args(["--topics", &options.topic, "--group", group]);
-    }
-    Process::spawn(name, &mut command, &options.directory.join(format!("{name}.txt")))
 }
 
 /// Compares `offsets=topic:partition:offset,…` with the lowest that may be answered, and raises that.

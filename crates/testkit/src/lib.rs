@@ -7,6 +7,8 @@
 //!
 //! Everything here blocks: each client is a process of its own, and the harness has nothing else to do while it waits.
 
+pub mod assault;
+pub mod bucket;
 pub mod checker;
 pub mod client;
 pub mod compare;
@@ -18,7 +20,10 @@ pub mod killnine;
 pub mod matrix;
 pub mod process;
 pub mod tools;
+mod witness;
 
+pub use assault::{Assault, Strike};
+pub use bucket::Bucket;
 pub use checker::History;
 pub use client::{Client, ClientKind, Codec, Consume, Produce, ReadMode, Until};
 pub use corpus::Corpus;

@@ -68,6 +68,7 @@ pub fn run_kafka_tools(clients: &Clients, bootstrap: &str, prefix: &str, directo
         &["Completed updating"],
     )?;
     bench.lacks(configs, &[&["--describe"], &entity[..]].concat(), "max.message.bytes=123456")?;
+    broker_settings(&mut bench, configs, &topic)?;
 
     let lines: Vec<String> = (0..100).map(|i| format!("key-{i}:a line typed at the console, number {i}")).collect();
     let keyed = ["--topic", &topic, "--property", "parse.key=true", "--property", "key.separator=:"];
@@ -110,6 +111,33 @@ pub fn run_kafka_tools(clients: &Clients, bootstrap: &str, prefix: &str, directo
     wait_until(TOOL_TIMEOUT, || Ok(!bench.run(&topics, &["--list"], None)?.lines().any(|line| line == topic)))
         .context("the deleted topic is still listed")?;
     Ok(bench.steps)
+}
+
+/// Settings of all brokers together and of the one there is, with the id 1, and what becomes of them for a topic.
+fn broker_settings(bench: &mut Bench<'_>, configs: &str, topic: &str) -> Result<()> {
+    let alter = |change: [&'static str; 2], entity: &[&'static str]| {
+        [&["--alter"], &change[..], &["--entity-type", "brokers"], entity].concat()
+    };
+    let describe = |entity: &[&'static str]| [&["--describe", "--entity-type", "brokers"], entity].concat();
+    let (all, one) = (&["--entity-default"][..], &["--entity-name", "1"][..]);
+    let of_topic = ["--describe", "--all", "--entity-type", "topics", "--entity-name", topic];
+
+    let (set_all, set_one) = ("message.max.bytes=654321", "message.max.bytes=765432");
+    bench.says(configs, &alter(["--add-config", set_all], all), &["Completed updating default config for brokers"])?;
+    bench.says(configs, &describe(all), &[set_all, "DYNAMIC_DEFAULT_BROKER_CONFIG"])?;
+    bench.says(configs, &of_topic, &["max.message.bytes=654321"])?;
+    bench.says(configs, &alter(["--add-config", set_one], one), &["Completed updating config for broker 1"])?;
+    bench.says(configs, &describe(one), &[set_one, "DYNAMIC_BROKER_CONFIG"])?;
+    bench.says(configs, &of_topic, &["max.message.bytes=765432"])?;
+    let fixed = alter(["--add-config", "node.id=2"], one);
+    bench.fails(configs, &fixed, "Cannot update these configs dynamically")?;
+    let wrong = alter(["--add-config", "message.max.bytes=much"], one);
+    bench.fails(configs, &wrong, "Invalid")?;
+    for (entity, set) in [(one, set_one), (all, set_all)] {
+        bench.says(configs, &alter(["--delete-config", "message.max.bytes"], entity), &["Completed updating"])?;
+        bench.lacks(configs, &describe(entity), set)?;
+    }
+    Ok(())
 }
 
 /// Sums the third column of `topic:partition:offset` lines.

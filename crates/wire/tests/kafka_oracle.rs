@@ -8,6 +8,7 @@
 
 mod common;
 
+use std::collections::BTreeSet;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -20,7 +21,8 @@ use wire::registry::{Kind, MESSAGES};
 const ROUNDS: u64 = 12;
 const VERSIONS_OF: u8 = 0;
 const RECODE: u8 = 1;
-const RANDOM_MESSAGE: u8 = 2;
+const RANDOM_BY_SCHEMA: u8 = 2;
+const RANDOM_BY_CLASS: u8 = 3;
 
 /// Builds the program once for all tests of this file; fails the test if that does not work.
 fn oracle_dir() -> &'static PathBuf {
@@ -97,8 +99,8 @@ impl Drop for Oracle {
     }
 }
 
-/// Messages with a nullable struct whose `SCHEMAS`, from which the oracle makes random messages, put its marker otherwise
-/// than the release's own reader and writer. Those still judge what we write.
+/// Messages with a nullable struct whose `SCHEMAS` put its marker otherwise than the release's own reader and writer. The
+/// oracle makes random ones by their classes instead.
 const MARKER_MISPLACED: &[(&str, &str)] = &[
     ("kafka-3.9", "ConsumerGroupHeartbeatResponse"),
     ("kafka-3.9", "DescribeTopicPartitionsRequest"),
@@ -106,9 +108,17 @@ const MARKER_MISPLACED: &[(&str, &str)] = &[
     ("kafka-4.4", "ConsumerGroupMemberMetadataValue"),
 ];
 
-fn compare(release: &str) -> Vec<(usize, i16)> {
+/// Who made a message that was compared: we, or Kafka.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Maker {
+    Ours,
+    Kafka,
+}
+
+/// Compares all that a release has: every (message, version) for each maker of messages.
+fn compare(release: &str) -> BTreeSet<(usize, i16, Maker)> {
     let mut oracle = Oracle::start(release);
-    let (mut compared, mut failures) = (Vec::new(), Vec::new());
+    let (mut compared, mut failures) = (BTreeSet::new(), Vec::new());
     for (index, (entry, random)) in MESSAGES.iter().zip(RANDOM).enumerate() {
         if matches!(entry.kind, Kind::Metadata(_)) {
             continue;
@@ -127,14 +137,13 @@ fn compare(release: &str) -> Vec<(usize, i16)> {
                 let what = format!("{release}: {} version {version} seed {seed}", entry.name);
                 let ours = random(&mut Source::new(seed ^ 0x5eed), version).unwrap().bytes;
                 match oracle.ask(RECODE, entry.name, version, &ours) {
-                    Ok(theirs) if theirs == ours => {}
+                    Ok(theirs) if theirs == ours => drop(compared.insert((index, version, Maker::Ours))),
                     Ok(theirs) => failures.push(format!("{what}: from us\n  ours {ours:?}\n  theirs {theirs:?}")),
                     Err(reason) => failures.push(format!("{what}: Kafka cannot read ours: {reason}")),
                 }
-                if MARKER_MISPLACED.contains(&(release, entry.name)) {
-                    continue;
-                }
-                let theirs = match oracle.ask(RANDOM_MESSAGE, entry.name, version, &seed.to_be_bytes()) {
+                let misplaced = MARKER_MISPLACED.contains(&(release, entry.name));
+                let make = if misplaced { RANDOM_BY_CLASS } else { RANDOM_BY_SCHEMA };
+                let theirs = match oracle.ask(make, entry.name, version, &seed.to_be_bytes()) {
                     Ok(theirs) => theirs,
                     Err(reason) => {
                         failures.push(format!("{what}: Kafka cannot make one: {reason}"));
@@ -142,11 +151,12 @@ fn compare(release: &str) -> Vec<(usize, i16)> {
                     }
                 };
                 match (entry.recode)(theirs.clone(), version).map(|again| again.encoded) {
-                    Ok(Ok(ours)) if ours.clone().into_bytes() == theirs => {}
+                    Ok(Ok(ours)) if ours.clone().into_bytes() == theirs => {
+                        compared.insert((index, version, Maker::Kafka));
+                    }
                     other => failures.push(format!("{what}: from Kafka\n  theirs {theirs:?}\n  {other:?}")),
                 }
             }
-            compared.push((index, version));
         }
     }
     assert!(
@@ -167,7 +177,10 @@ fn every_version_agrees_with_kafka_3_9_or_4_4() {
             continue;
         }
         for version in entry.versions.clone() {
-            assert!(compared.contains(&(index, version)), "{} version {version} was compared with nothing", entry.name);
+            for maker in [Maker::Ours, Maker::Kafka] {
+                let met = compared.contains(&(index, version, maker));
+                assert!(met, "{} version {version}: none made by {maker:?} was compared", entry.name);
+            }
         }
     }
 }

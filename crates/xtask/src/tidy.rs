@@ -147,20 +147,28 @@ fn is_allowed(expression: &str, allowed: &BTreeSet<&str>) -> bool {
     plain.split(" AND ").all(|part| part.split(" OR ").any(|one| allowed.contains(one.trim().trim_end_matches('+'))))
 }
 
-#[test]
-fn dependencies_come_from_the_registry_with_licences_that_deny_toml_allows() {
-    let deny: toml::Table = fs::read_to_string(root().join("deny.toml")).unwrap().parse().unwrap();
-    let allowed: BTreeSet<&str> =
-        deny["licenses"]["allow"].as_array().unwrap().iter().filter_map(toml::Value::as_str).collect();
+fn deny_toml() -> toml::Table {
+    fs::read_to_string(root().join("deny.toml")).unwrap().parse().unwrap()
+}
+
+/// Every package that any feature brings in, and who depends on it.
+fn metadata() -> serde_json::Value {
     let output = std::process::Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version", "1", "--locked"])
+        .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
         .current_dir(root())
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn dependencies_come_from_the_registry_with_licences_that_deny_toml_allows() {
+    let deny = deny_toml();
+    let allowed: BTreeSet<&str> =
+        deny["licenses"]["allow"].as_array().unwrap().iter().filter_map(toml::Value::as_str).collect();
     let mut wrong = Vec::new();
-    for package in metadata["packages"].as_array().unwrap() {
+    for package in metadata()["packages"].as_array().unwrap() {
         let (name, licence) = (package["name"].as_str().unwrap(), package["license"].as_str().unwrap_or("none"));
         match package["source"].as_str() {
             Some(source) if !source.starts_with("registry+") => wrong.push(format!("{name} comes from {source}")),
@@ -169,4 +177,84 @@ fn dependencies_come_from_the_registry_with_licences_that_deny_toml_allows() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// What goes against the bans of `deny.toml`: a banned crate that is there, unless only its wrappers depend on it; a
+/// dependency of ours, other than a path, on any version.
+fn banned(deny: &toml::Table, metadata: &serde_json::Value) -> Vec<String> {
+    let bans = deny["bans"].as_table().unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let names: BTreeMap<String, String> = packages.iter().map(|p| (text(&p["id"]), text(&p["name"]))).collect();
+    let mut wrong = Vec::new();
+    for ban in bans["deny"].as_array().unwrap() {
+        let ban = ban.as_table().unwrap();
+        let (name, reason) = (ban["crate"].as_str().unwrap(), ban["reason"].as_str().unwrap());
+        let wrappers = ban.get("wrappers").and_then(toml::Value::as_array);
+        for id in names.iter().filter(|(_, found)| *found == name).map(|(id, _)| id) {
+            let users = metadata["resolve"]["nodes"].as_array().unwrap().iter().filter(|node| {
+                node["deps"].as_array().unwrap().iter().any(|dependency| dependency["pkg"].as_str() == Some(id))
+            });
+            let users: BTreeSet<&str> = users.map(|node| names[node["id"].as_str().unwrap()].as_str()).collect();
+            match wrappers {
+                None => wrong.push(format!("{name} is there, by {users:?}: {reason}")),
+                Some(wrappers) => {
+                    let others = users.iter().filter(|user| !wrappers.iter().any(|w| w.as_str() == Some(user)));
+                    wrong.extend(others.map(|user| format!("{user} depends on {name}: {reason}")));
+                }
+            }
+        }
+    }
+    for package in packages.iter().filter(|package| package["source"].is_null()) {
+        let any = package["dependencies"].as_array().unwrap().iter().filter(|d| d["req"] == "*" && d["path"].is_null());
+        wrong.extend(any.map(|dependency| format!("{} takes any {}", package["name"], dependency["name"])));
+    }
+    wrong
+}
+
+#[test]
+fn no_dependency_is_one_that_deny_toml_bans() {
+    let deny = deny_toml();
+    let bans = deny["bans"].as_table().unwrap();
+    let known = ["multiple-versions", "wildcards", "allow-wildcard-paths", "deny"];
+    let unknown: Vec<_> = bans.keys().filter(|key| !known.contains(&key.as_str())).collect();
+    assert!(unknown.is_empty(), "nothing here enforces {unknown:?}");
+    let as_enforced = (bans["multiple-versions"].as_str(), bans["wildcards"].as_str());
+    assert_eq!(as_enforced, (Some("allow"), Some("deny")), "what is enforced here is something else");
+    let known = ["crate", "wrappers", "reason"];
+    let entries = bans["deny"].as_array().unwrap().iter().map(|ban| ban.as_table().unwrap());
+    assert!(
+        entries.flat_map(toml::Table::keys).all(|key| known.contains(&key.as_str())),
+        "only {known:?} are enforced"
+    );
+    let wrong = banned(&deny, &metadata());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn a_banned_crate_is_found_wherever_it_comes_from() {
+    let bans = r#"
+        [bans]
+        deny = [
+          { crate = "bad", reason = "never" },
+          { crate = "odd", wrappers = ["bench"], reason = "to measure" },
+        ]
+    "#;
+    let package =
+        |name: &str| serde_json::json!({ "id": name, "name": name, "source": "registry", "dependencies": [] });
+    let found = |edges: &[(&str, &str)], dependency: serde_json::Value| {
+        let mut packages: Vec<_> = edges.iter().flat_map(|(user, used)| [package(user), package(used)]).collect();
+        packages.push(serde_json::json!({ "id": "own", "name": "own", "source": null, "dependencies": [dependency] }));
+        let node = |(user, used): &(&str, &str)| serde_json::json!({ "id": user, "deps": [{ "pkg": used }] });
+        let nodes: Vec<_> = edges.iter().map(node).collect();
+        let metadata = serde_json::json!({ "packages": packages, "resolve": { "nodes": nodes } });
+        banned(&bans.parse().unwrap(), &metadata).len()
+    };
+    let pinned = || serde_json::json!({ "name": "good", "req": "^1", "path": null });
+    assert_eq!(found(&[("own", "good"), ("good", "fine")], pinned()), 0);
+    assert_eq!(found(&[("own", "good"), ("good", "bad")], pinned()), 1, "through another");
+    assert_eq!(found(&[("bench", "odd")], pinned()), 0, "its wrapper may");
+    assert_eq!(found(&[("bench", "odd"), ("own", "odd")], pinned()), 1, "nobody else may");
+    assert_eq!(found(&[], serde_json::json!({ "name": "good", "req": "*", "path": null })), 1, "any version");
+    assert_eq!(found(&[], serde_json::json!({ "name": "base", "req": "*", "path": "crates/base" })), 0, "a path");
 }

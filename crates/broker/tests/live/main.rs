@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod admin;
+mod broker_settings;
 mod data;
 mod groups;
-mod hostile;
 mod outage;
 mod settings;
 mod support;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use s3server::Faults;
-use testkit::Clients;
 use testkit::killnine::{self, KillNineOptions};
+use testkit::{Clients, Strike};
 
 use crate::support::{S3, STOP, forget_local_state, start};
 
@@ -22,10 +22,12 @@ fn a_drained_broker_leaves_everything_in_the_bucket() {
     options.topic = "moved".to_owned();
     options.pause = Duration::from_millis(500)..Duration::from_millis(1500);
     let report = killnine::run(&clients, &broker.bootstrap(), &options, || {
-        let status = broker.stop(STOP)?;
-        assert!(status.success(), "the drain ended with {status}");
-        forget_local_state(&mut broker, directory.path());
-        broker.up()
+        Strike::timed(|| {
+            let status = broker.stop(STOP)?;
+            assert!(status.success(), "the drain ended with {status}");
+            forget_local_state(&mut broker, directory.path());
+            broker.up()
+        })
     })
     .unwrap();
     println!("{report}");

@@ -1,6 +1,6 @@
 //! What the proofs share: a broker on a local directory, and one on an S3 server that misbehaves.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use s3server::{Faults, Gate};
@@ -12,6 +12,7 @@ pub const BINARY: &str = env!("CARGO_BIN_EXE_headwater");
 /// What a drain may take, faults included.
 pub const STOP: Duration = Duration::from_secs(60);
 const BUCKET: &str = "bucket";
+const PREFIX: &str = "proof";
 const ACCESS_KEY: &str = "proof";
 const SECRET_KEY: &str = "proof-secret";
 
@@ -54,10 +55,15 @@ impl S3 {
         Self { address, _runtime: runtime }
     }
 
+    /// Where the keys of a broker in [`S3::options`] are files.
+    pub fn bucket(&self, directory: &Path) -> PathBuf {
+        directory.join("s3").join(BUCKET).join(PREFIX)
+    }
+
     /// A broker that keeps its data in the bucket and its log below `directory`.
     pub fn options(&self, directory: &Path) -> HeadwaterOptions {
         let mut options = local(directory);
-        options.store = format!("s3://{BUCKET}/proof?endpoint=http://{}", self.address);
+        options.store = format!("s3://{BUCKET}/{PREFIX}?endpoint=http://{}", self.address);
         for (name, value) in [
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),

@@ -21,7 +21,8 @@ import org.apache.kafka.common.protocol.types.Schema;
  *
  * op 0  versions of a message: none if this release lacks it, else lowest and highest (two i16)
  * op 1  decode the argument and encode it again; the result is what was encoded
- * op 2  make a message from the seed in the argument (i64); the result is its bytes
+ * op 2  make a message from the seed in the argument (i64) by the schema of the class; the result is its bytes
+ * op 3  the same by the setters of the class
  * </pre>
  */
 public final class Oracle {
@@ -64,6 +65,7 @@ public final class Oracle {
             case 0 -> type == null ? new byte[0] : versions(type);
             case 1 -> recode(type, version, argument);
             case 2 -> random(type, version, ByteBuffer.wrap(argument).getLong());
+            case 3 -> new RandomMessage(new Random(ByteBuffer.wrap(argument).getLong())).bytes(type, version);
             default -> throw new IllegalArgumentException("op " + op);
         };
     }
@@ -97,6 +99,10 @@ public final class Oracle {
         if (buffer.hasRemaining()) {
             throw new IllegalStateException(buffer.remaining() + " bytes left over");
         }
+        return encode(message, version);
+    }
+
+    static byte[] encode(Message message, short version) {
         var cache = new ObjectSerializationCache();
         var encoded = ByteBuffer.allocate(message.size(cache, version));
         message.write(new ByteBufferAccessor(encoded), cache, version);

@@ -14,7 +14,7 @@ import org.apache.kafka.common.protocol.types.Type;
 
 /** Random values by Kafka's own description of a message in one version. */
 final class RandomStruct {
-    private static final String[] TEXTS = {"", "a", "topic-7", "é試🦀"};
+    static final String[] TEXTS = {"", "a", "topic-7", "é試🦀"};
     private final Random random;
 
     RandomStruct(Random random) {

@@ -1,20 +1,20 @@
-//! Hostile input: mutated frames at a live broker. `HEADWATER_HOSTILE_FRAMES` sets another number of them.
+//! Frames to begin from: every request that is served, in every version, with its arrays filled.
 
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
-
-use base::Entropy;
+use base::Clock;
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use records::convert::down_convert;
+use records::{BatchBuilder, Compression};
 use wire::messages::*;
 use wire::{Message, Request, Str};
 
-use crate::support::{Client, batch, encode, start};
+use crate::support::encode;
 
-/// Frames of the whole run.
-const FRAMES: u64 = 1_000_000;
+/// What the smallest seeds for their size unfold to.
+const UNFOLDED_BYTES: usize = 1 << 20;
+/// The least that records may be: a message of magic 0 with neither key nor value.
+const RECORDS_BYTES_MIN: usize = 26;
+const CODECS: [Compression; 5] =
+    [Compression::None, Compression::Gzip, Compression::Snappy, Compression::Lz4, Compression::Zstd];
 
 /// A request in every version.
 fn all<Q: Request + Default>(seeds: &mut Vec<Bytes>, fill: impl Fn(&mut Q, i16)) {
@@ -26,7 +26,7 @@ fn all<Q: Request + Default>(seeds: &mut Vec<Bytes>, fill: impl Fn(&mut Q, i16))
 }
 
 /// Every request that is served, in every version, with its arrays filled.
-fn seeds() -> Vec<Bytes> {
+pub fn seeds() -> Vec<Bytes> {
     let mut seeds = Vec::new();
     all::<ListOffsetsRequest>(&mut seeds, |q, _| {
         let partitions = vec![Default::default(); 2];
@@ -151,15 +151,7 @@ fn seeds() -> Vec<Bytes> {
         };
         seeds.push(encode(version, 1, &FetchRequest { topics: vec![topic], ..Default::default() }));
     }
-    for version in ProduceRequest::VERSIONS {
-        let data = produce_request::PartitionProduceData { records: Some(batch(&["x", "y"])), ..Default::default() };
-        let topic = produce_request::TopicProduceData {
-            name: if version < 13 { "t".into() } else { Default::default() },
-            partition_data: vec![data],
-            ..Default::default()
-        };
-        seeds.push(encode(version, 1, &ProduceRequest { acks: 1, topic_data: vec![topic], ..Default::default() }));
-    }
+    produce_seeds(&mut seeds);
     seeds
 }
 
@@ -231,154 +223,80 @@ fn group_seeds(seeds: &mut Vec<Bytes>) {
     });
 }
 
-/// Flips, overwrites, cuts or grows a frame; the size in front stays true most of the time, or hardly anything would
-/// get past it.
-fn mutate(seed: &[u8], mut random: u64) -> Vec<u8> {
-    let mut next = |bound: usize| {
-        // SplitMix64.
-        random = random.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = (random ^ (random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
-    };
-    let mut frame = seed.to_vec();
-    for _ in 0..=next(2) {
-        if frame.len() <= 12 {
-            frame.resize(13, 0);
-        }
-        // The key and version mostly stay, so that bodies are reached.
-        let from = if next(20) == 0 { 4 } else { 12 };
-        let at = from + next(frame.len() - from);
-        match next(5) {
-            0 => frame[at] ^= 1 << next(8),
-            1 => frame[at] = [0, 1, 0x7f, 0x80, 0xff][next(5)],
-            2 => frame.truncate(at),
-            3 => frame.insert(at, next(256) as u8),
-            _ => {
-                let value = [i32::MAX, i32::MIN, -1, 0x7fff, 1 << 24][next(5)].to_be_bytes();
-                for (byte, value) in frame.iter_mut().skip(at).zip(value) {
-                    *byte = value;
-                }
-            }
+/// Records of every codec in every version of Produce, in the format that it takes: magic 0, 1 or 2.
+fn produce_seeds(seeds: &mut Vec<Bytes>) {
+    for version in ProduceRequest::VERSIONS {
+        let mut sets: Vec<Bytes> =
+            CODECS.iter().filter_map(|codec| set(magic(version), *codec, &[b"x", b"y"])).collect();
+        // What weighs little and unfolds to much.
+        sets.extend(set(magic(version), Compression::Gzip, &[&[0; UNFOLDED_BYTES]]));
+        for records in sets {
+            let data = produce_request::PartitionProduceData { records: Some(records), ..Default::default() };
+            let topic = produce_request::TopicProduceData {
+                name: if version < 13 { "t".into() } else { Default::default() },
+                partition_data: vec![data],
+                ..Default::default()
+            };
+            seeds.push(encode(version, 1, &ProduceRequest { acks: 1, topic_data: vec![topic], ..Default::default() }));
         }
     }
-    if next(50) > 0 {
-        let size = (frame.len() as u32).saturating_sub(4);
-        frame[..4].copy_from_slice(&size.to_be_bytes());
+}
+
+/// The format of records that a version of Produce brings.
+fn magic(version: i16) -> i8 {
+    match version {
+        0 | 1 => 0,
+        2 => 1,
+        _ => 2,
     }
-    frame
 }
 
-/// Connections that send at the same time.
-const SENDERS: u64 = 64;
-/// How long a frame may take to be answered. A parked fetch may take longer than anyone wants to wait.
-const ANSWER_WITHIN: Duration = Duration::from_millis(100);
-
-/// What a bombardment met.
-#[derive(Debug, Default)]
-pub struct Met {
-    /// Frames that the broker answered.
-    answered: u64,
-    /// Frames over which it closed the connection.
-    closed: u64,
-    /// Frames that it let wait for more, or that ask for no answer.
-    silent: u64,
-}
-
-/// Sends `frames` mutated frames, each after the broker has answered the one before or closed over it.
-pub async fn bombard(address: SocketAddr, frames: u64) -> Met {
-    let senders: Vec<_> =
-        (0..SENDERS).map(|_| base::task::spawn("sender", send(address, frames.div_ceil(SENDERS)))).collect();
-    let mut met = Met::default();
-    for sender in senders {
-        let one = sender.await.expect("a sender does not panic");
-        met.answered += one.answered;
-        met.closed += one.closed;
-        met.silent += one.silent;
+/// Records in a format, unless it cannot hold the codec.
+fn set(magic: i8, codec: Compression, values: &[&[u8]]) -> Option<Bytes> {
+    let mut builder = BatchBuilder::new(codec);
+    let now = Clock::system().now().0;
+    for value in values {
+        builder.append(now, Some(b"k"), Some(value), &[]).unwrap();
     }
-    met
+    let batch = builder.build().unwrap();
+    if magic == 2 { Some(batch) } else { down_convert(&batch, magic, 0, 2 * UNFOLDED_BYTES).ok() }
 }
 
-async fn send(address: SocketAddr, frames: u64) -> Met {
-    let (seeds, entropy) = (seeds(), Entropy::system());
-    let (mut met, mut open) = (Met::default(), None);
-    let mut sink = vec![0; 64 * 1024];
-    for _ in 0..frames {
-        let mut stream = match open.take() {
-            Some(stream) => stream,
-            None => TcpStream::connect(address).await.expect("the broker still listens"),
-        };
-        let random = entropy.next_u64();
-        let frame = mutate(&seeds[(random % seeds.len() as u64) as usize], random);
-        if stream.write_all(&frame).await.is_err() {
-            met.closed += 1;
+/// Corrects the checksum of the records in a Produce request that was mutated, as far as they can be found: without it
+/// nothing of what is inside them is ever looked at.
+pub fn reseal(frame: &mut [u8]) {
+    // They begin with a small offset, a length that the frame holds, and, some bytes later, their magic.
+    for at in 0..(frame.len() + 1).saturating_sub(RECORDS_BYTES_MIN) {
+        let records = &frame[at..];
+        if records[..7] != [0; 7] {
             continue;
         }
-        match tokio::time::timeout(ANSWER_WITHIN, stream.read(&mut sink)).await {
-            Ok(Ok(count @ 1..)) => {
-                met.answered += 1;
-                // The rest of a long answer is not worth waiting for.
-                open = (count < sink.len()).then_some(stream);
-            }
-            Ok(_) => met.closed += 1,
-            Err(_) => met.silent += 1,
+        let length = u32::from_be_bytes([records[8], records[9], records[10], records[11]]) as usize;
+        let Some(end) = length.checked_add(12).filter(|end| *end > 21 && *end <= records.len()) else { continue };
+        if records[16] == 2 {
+            let crc = base::checksum::crc32c(&records[21..end]);
+            frame[at + 17..at + 21].copy_from_slice(&crc.to_be_bytes());
+            return;
+        }
+        if records[16] < 2 {
+            let crc = crc32fast::hash(&records[16..end]);
+            frame[at + 12..at + 16].copy_from_slice(&crc.to_be_bytes());
+            return;
         }
     }
-    met
 }
 
-/// Resident memory of this process, in KiB.
-fn resident_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.trim().trim_end_matches(" kB").parse().unwrap_or(0)
-}
-
-const GROWTH_KIB_MAX: u64 = 192 * 1024;
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn mutated_frames_neither_stop_the_broker_nor_fill_its_memory() {
-    static PANICS: AtomicUsize = AtomicUsize::new(0);
-    let usual = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        PANICS.fetch_add(1, Ordering::SeqCst);
-        usual(panic);
-    }));
-    let frames = std::env::var("HEADWATER_HOSTILE_FRAMES").ok().and_then(|n| n.parse().ok()).unwrap_or(FRAMES);
-    let live = start(&[("auto.create.topics.enable", "false"), ("group.initial.rebalance.delay.ms", "0")]).await;
-    let topic = create_topics_request::CreatableTopic {
-        name: "t".into(),
-        num_partitions: 2,
-        replication_factor: 1,
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-    assert_eq!(Client::connect(&live).await.call(7, &request).await.topics[0].error_code, 0);
-    bombard(live.address, 2_000).await;
-    let before = resident_kib();
-    let met = bombard(live.address, frames).await;
-    assert_eq!(PANICS.load(Ordering::SeqCst), 0, "something panicked");
-    let grown = resident_kib().saturating_sub(before);
-    assert!(grown < GROWTH_KIB_MAX, "memory grew by {grown} KiB");
-    let reached = met.answered > frames / 10 && met.closed > frames / 10;
-    assert!(reached, "too few frames were answered, or too few refused, to mean anything: {met:?}");
-    let mut client = Client::connect(&live).await;
-    let request = ApiVersionsRequest {
-        client_software_name: "after".into(),
-        client_software_version: "1".into(),
-        ..Default::default()
-    };
-    assert_eq!(client.call(3, &request).await.error_code, 0, "the broker answers as before");
-    let released = async {
-        loop {
-            let page = live.metrics.render();
-            let used = |name: &str| page.lines().find(|l| l.starts_with(name)).is_some_and(|l| !l.ends_with(" 0"));
-            if !used("headwater_request_memory_bytes ") && !used("headwater_reply_memory_bytes ") {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
+#[test]
+fn a_checksum_is_corrected_in_every_format_and_codec() {
+    for magic in 0..=2 {
+        for codec in CODECS {
+            let Some(whole) = set(magic, codec, &[b"x", b"y"]) else { continue };
+            let whole = [&[0xff; 20], &whole[..]].concat();
+            let mut frame = whole.clone();
+            let crc = 20 + if magic == 2 { 17 } else { 12 };
+            frame[crc..crc + 4].fill(0xee);
+            reseal(&mut frame);
+            assert_eq!(frame, whole, "magic {magic}, {codec:?}");
         }
-    };
-    tokio::time::timeout(Duration::from_secs(20), released).await.expect("all memory is given back");
-    assert!(live.metrics.render().contains("reason=\"malformed\""), "some frames were refused");
+    }
 }
