@@ -240,7 +240,7 @@ fn partition_options(config: &BrokerConfig) -> partition::Options {
         Some("header") => records::ValidationLevel::HeaderAndCrc,
         _ => records::ValidationLevel::Full,
     };
-    partition::Options { producer_id_expiration_ms: config.int("producer.id.expiration.ms"), validation }
+    partition::Options { validation }
 }
 
 /// The write-ahead logs of former processes, in this broker's place and elsewhere.

@@ -124,7 +124,7 @@ impl Partition {
             TimestampType::LogAppendTime => max_timestamp,
             TimestampType::CreateTime => TimestampMs(-1),
         };
-        let expiration_ms = self.shared.options.producer_id_expiration_ms;
+        let expiration_ms = self.shared.producer_id_expiration_ms();
 
         let mut state = self.state.lock();
         self.check_open()?;

@@ -64,7 +64,7 @@ impl Partition {
             }
             next = fetched.range.end;
         }
-        producers.expire(now, self.shared.options.producer_id_expiration_ms, self.opened_end);
+        producers.expire(now, self.shared.producer_id_expiration_ms(), self.opened_end);
         Ok(producers)
     }
 }

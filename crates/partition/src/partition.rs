@@ -3,7 +3,7 @@
 //! What a partition does stands in its own file each: [`crate::append`], [`crate::read`], [`crate::lookup`],
 //! [`crate::delete`] and [`crate::load`].
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use base::{Clock, Offset, StreamEpoch, StreamId};
@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use stream::engine::OpenStreamError;
 use stream::{CheckpointSource, Engine, Stream};
 
+use crate::config::BrokerSettings;
 use crate::directory::Placement;
 use crate::epochs::{EpochEnd, EpochHistory, check_current};
 use crate::error::{PartitionError, ReadError};
@@ -24,20 +25,43 @@ pub(crate) struct Shared {
     pub engine: Engine,
     pub clock: Clock,
     pub options: Options,
+    /// `producer.id.expiration.ms`: how long a silent producer is remembered. It changes while the broker runs.
+    producer_id_expiration_ms: AtomicI64,
 }
+
+impl Shared {
+    pub(crate) fn new(engine: Engine, clock: Clock, options: Options, settings: &BrokerSettings) -> Self {
+        let shared =
+            Self { engine, clock, options, producer_id_expiration_ms: AtomicI64::new(PRODUCER_ID_EXPIRATION_MS) };
+        shared.take(settings);
+        shared
+    }
+
+    /// The broker's settings are these now.
+    pub(crate) fn take(&self, settings: &BrokerSettings) {
+        let expiration = settings.get(PRODUCER_ID_EXPIRATION_KEY).and_then(|value| value.trim().parse().ok());
+        self.producer_id_expiration_ms.store(expiration.unwrap_or(PRODUCER_ID_EXPIRATION_MS), Ordering::Relaxed);
+    }
+
+    pub(crate) fn producer_id_expiration_ms(&self) -> i64 {
+        self.producer_id_expiration_ms.load(Ordering::Relaxed)
+    }
+}
+
+const PRODUCER_ID_EXPIRATION_KEY: &str = "producer.id.expiration.ms";
+/// Its default, as in Kafka.
+const PRODUCER_ID_EXPIRATION_MS: i64 = 86_400_000;
 
 /// Settings of a broker that partitions honour.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `producer.id.expiration.ms`: how long a silent producer is remembered.
-    pub producer_id_expiration_ms: i64,
     /// How deep produced batches are looked into.
     pub validation: records::ValidationLevel,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { producer_id_expiration_ms: 86_400_000, validation: records::ValidationLevel::Full }
+        Self { validation: records::ValidationLevel::Full }
     }
 }
 
@@ -210,7 +234,7 @@ impl CheckpointSource for Partition {
             self.load_wanted.store(true, Ordering::Release);
             return None;
         };
-        producers.expire(self.shared.clock.now(), self.shared.options.producer_id_expiration_ms, end);
+        producers.expire(self.shared.clock.now(), self.shared.producer_id_expiration_ms(), end);
         producers.checkpoint(end)
     }
 }

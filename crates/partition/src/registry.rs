@@ -32,7 +32,7 @@ struct Open {
 impl Partitions {
     /// No partition is open yet.
     pub fn new(engine: Engine, directory: Arc<dyn Directory>, clock: Clock, options: Options) -> Self {
-        let shared = Arc::new(Shared { engine, clock, options });
+        let shared = Arc::new(Shared::new(engine, clock, options, &directory.broker_settings()));
         Self(Arc::new(Inner { shared, directory, open: RwLock::default() }))
     }
 
@@ -116,6 +116,7 @@ impl Partitions {
                 }
             }
             Change::BrokerSettings => {
+                self.0.shared.take(&self.0.directory.broker_settings());
                 let topics: Vec<_> = self.0.open.read().topics.values().cloned().collect();
                 for topic in topics {
                     topic.set_config(self.resolve(topic.id()));

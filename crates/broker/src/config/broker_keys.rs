@@ -93,7 +93,7 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
     key("fetch.max.bytes", Int, Some("57671680"), AtLeast(1024), "The most one fetch returns, whatever the client asks for."),
     key("max.incremental.fetch.session.cache.slots", Int, Some("1000"), AtLeast(0), "Fetch sessions kept (KIP-227)."),
     key("produce.validation", String, Some("full"), OneOf(&["full", "header"]), "How deep produced batches are looked into: full checks every record as Kafka does; header checks CRC and batch header only, for producers that are trusted. Headwater only."),
-    key("producer.id.expiration.ms", Int, Some("86400000"), AtLeast(1), "How long an idle idempotent producer is remembered."),
+    dynamic(key("producer.id.expiration.ms", Int, Some("86400000"), AtLeast(1), "How long an idle idempotent producer is remembered.")),
     // Groups.
     key("group.initial.rebalance.delay.ms", Int, Some("3000"), AtLeast(0), "How long an empty group waits for more members before its first rebalance."),
     key("group.max.session.timeout.ms", Int, Some("1800000"), AtLeast(1), "The longest session timeout a member may ask for."),

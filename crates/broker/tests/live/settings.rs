@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use records::{BatchBuilder, Compression};
 use wire::ErrorCode;
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
+use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::*;
 
 use crate::support::{Client, Live, start, start_on};
@@ -67,6 +69,38 @@ async fn limits_of_connections_take_effect_at_once_and_outlive_the_process() {
     let mut only = Client::connect(&live).await;
     only.call(0, &ApiVersionsRequest::default()).await;
     assert!(!is_served(&live).await, "a limit set before the restart holds after it");
+}
+
+#[tokio::test]
+async fn how_long_a_producer_is_remembered_takes_effect_at_once() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let topic = CreatableTopic { name: "t".into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    client.call(5, &CreateTopicsRequest { topics: vec![topic], ..Default::default() }).await;
+    let produce = async |client: &mut Client, producer, sequence| {
+        let now = base::Clock::system().now().0;
+        let mut builder = BatchBuilder::new(Compression::None).producer(producer, 0, sequence);
+        builder.append(now, None, Some(b"v"), &[]).unwrap();
+        let records = Some(builder.build().unwrap());
+        let partition = PartitionProduceData { index: 0, records, ..Default::default() };
+        let topic = TopicProduceData { name: "t".into(), partition_data: vec![partition], ..Default::default() };
+        let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
+        client.call(9, &request).await.responses[0].partition_responses[0].error_code
+    };
+    assert_eq!(produce(&mut client, 1, 0).await, 0);
+    // A producer whose last batch may still be in flight is kept; this one's append shows that it is not.
+    assert_eq!(produce(&mut client, 2, 0).await, 0);
+    let gap = ErrorCode::OutOfOrderSequenceNumber.code();
+    assert_eq!(produce(&mut client, 1, 5).await, gap);
+    assert_eq!(set(&mut client, "", &[("producer.id.expiration.ms", "1")]).await, 0);
+    for _ in 0..100 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        match produce(&mut client, 1, 5).await {
+            0 => return,
+            code => assert_eq!(code, gap),
+        }
+    }
+    panic!("the producer is never forgotten");
 }
 
 #[tokio::test]
