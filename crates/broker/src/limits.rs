@@ -80,6 +80,9 @@ pub const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// Different complaints about malformed input that are logged in full; later ones only count.
 pub const COMPLAINTS_MAX: usize = 256;
 
+/// Topics created by one CreateTopics, which answers with all of their settings; Kafka's `MAX_PARTITIONS_PER_BATCH`.
+pub const CREATED_TOPICS_MAX: usize = 10_000;
+
 /// Topics auto-created for one Metadata request.
 pub const AUTO_CREATED_TOPICS_MAX: usize = 1_000;
 

@@ -155,23 +155,21 @@ fn parent_of(path: &Path) -> PathBuf {
 /// # Errors
 /// Whatever the file system says.
 pub fn create_dir_all_synced(directory: &Path) -> io::Result<()> {
-    match fs::create_dir(directory) {
-        Ok(()) => {}
-        // Whoever made it may have died before the sync.
-        Err(_) if directory.is_dir() => {
-            // Where it cannot be looked at, whoever prepared the directory answers for its name.
-            return File::open(above(directory)).map_or(Ok(()), |above| above.sync_all());
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            match directory.parent() {
-                Some(above) if !above.as_os_str().is_empty() => create_dir_all_synced(above)?,
-                _ => return Err(error),
-            }
-            return create_dir_all_synced(directory);
-        }
-        Err(error) => return Err(error),
+    let mut made = fs::create_dir(directory);
+    let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+    if let (Err(error), Some(parent)) = (&made, parent)
+        && error.kind() == io::ErrorKind::NotFound
+    {
+        create_dir_all_synced(parent)?;
+        made = fs::create_dir(directory);
     }
-    File::open(above(directory))?.sync_all()
+    match made {
+        Ok(()) => File::open(above(directory))?.sync_all(),
+        // Whoever made it may have died before the sync. Where that cannot be done, whoever prepared the directory
+        // answers for its name.
+        Err(_) if directory.is_dir() => File::open(above(directory)).map_or(Ok(()), |above| above.sync_all()),
+        Err(error) => Err(error),
+    }
 }
 
 fn above(directory: &Path) -> &Path {

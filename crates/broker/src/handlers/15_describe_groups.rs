@@ -3,6 +3,8 @@
 //! v3 adds authorized operations (all, while there is no access control), v4 instance ids, v6 GROUP_ID_NOT_FOUND with a
 //! message for a group that older versions are shown as Dead.
 
+use std::collections::HashSet;
+
 use wire::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 
 use crate::call::Call;
@@ -11,7 +13,10 @@ use crate::core::Core;
 /// READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS and ALTER_CONFIGS, as Kafka's bit set.
 const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
-pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+pub(crate) async fn handle(core: &Core, call: &Call, mut request: DescribeGroupsRequest) -> DescribeGroupsResponse {
+    let mut seen = HashSet::new();
+    // Each is told once: a small request could otherwise ask for any amount.
+    request.groups.retain(|group| seen.insert(group.clone()));
     let mut response = core.groups.describe_groups(&call.group_client(), &request).await;
     if call.version >= 3 && request.include_authorized_operations {
         let described = response.groups.iter_mut().filter(|group| group.error_code == 0);

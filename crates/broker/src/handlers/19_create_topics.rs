@@ -20,6 +20,7 @@ use crate::config::effective as broker_value;
 use crate::core::Core;
 use crate::deadline::within;
 use crate::errors::ApiError;
+use crate::limits::CREATED_TOPICS_MAX;
 use crate::topics::{check_name, collision, reserved};
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
@@ -40,6 +41,10 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: CreateTopicsReques
             continue;
         }
         match plan(core, &image, topic) {
+            Ok(_) if planned.len() >= CREATED_TOPICS_MAX => {
+                let why = format!("A request may create {CREATED_TOPICS_MAX} topics at most.");
+                results.push(refused(topic.name.clone(), &ApiError::new(ErrorCode::PolicyViolation, why)));
+            }
             Ok(new) => {
                 planned.push((results.len(), new));
                 results.push(CreatableTopicResult { name: topic.name.clone(), ..CreatableTopicResult::default() });
