@@ -478,6 +478,21 @@ mod tests {
     }
 
     #[test]
+    fn all_sessions_together_hold_a_bounded_number_of_partitions() {
+        let sessions = sessions(10);
+        let many: Vec<i32> = (0..SESSION_PARTITIONS_MAX as i32).collect();
+        let first = open(&sessions, &many, NOW);
+        let second = open(&sessions, &many[1..], NOW);
+        assert!(first != 0 && second != 0);
+        let third = open(&sessions, &[0], NOW);
+        assert_ne!(third, 0, "the last partition that there is room for");
+        assert_eq!(open(&sessions, &[0], NOW), 0, "one too many is served without a session");
+        let grown = sessions.begin(request(third, 1, &[1], &[]), NOW).unwrap();
+        assert_eq!(asked(&grown), [0, 1]);
+        assert_eq!(sessions.len(), 2, "nor may one grow");
+    }
+
+    #[test]
     fn the_epoch_wraps_to_one() {
         assert_eq!(epoch_after(1), 2);
         assert_eq!(epoch_after(i32::MAX), 1);
