@@ -74,14 +74,14 @@ impl Service for Dispatch {
 
     fn admit(&self, head: [u8; 2], size: usize) -> Result<Cost, usize> {
         if i16::from_be_bytes(head) == ApiKey::Produce.code() {
-            return Ok(Cost { bytes: size as u64, holds_up: true });
+            return Ok(Cost { bytes: size as u64, waits: true });
         }
         if size > OTHER_FRAME_BYTES_MAX {
             return Err(OTHER_FRAME_BYTES_MAX);
         }
         // Its arrays decode to several times its bytes; those of small requests do not matter.
         let decoded = size.saturating_sub(OTHER_FRAME_BYTES_SMALL) * OTHER_FRAME_CHARGE_FACTOR;
-        Ok(Cost { bytes: (size + decoded) as u64, holds_up: false })
+        Ok(Cost { bytes: (size + decoded) as u64, waits: false })
     }
 
     fn frame_bytes_max(&self, peer: &Peer) -> usize {

@@ -247,7 +247,7 @@ impl<S: Service> Connection<S> {
                         Stop::refuse("bad_frame_size", detail)
                     })?;
                     // Requests that are answered one by one come through whatever others send, and groups stay alive.
-                    let waits = cost.holds_up || !self.pipeline.is_empty();
+                    let waits = cost.waits || !self.pipeline.is_empty();
                     none.insert(self.shared.memory.begin(cost.bytes.max(REQUEST_CHARGE_BYTES_MIN as u64), waits))
                 }
             };

@@ -50,7 +50,7 @@ pub(crate) struct Cost {
     /// Memory.
     pub(crate) bytes: u64,
     /// Whether it waits when memory is used up, however small it is.
-    pub(crate) holds_up: bool,
+    pub(crate) waits: bool,
 }
 
 /// What answers requests.

@@ -83,7 +83,7 @@ impl Service for Echo {
     }
 
     fn admit(&self, head: [u8; 2], size: usize) -> Result<Cost, usize> {
-        let cost = Cost { bytes: size as u64, holds_up: head[0] != b'e' };
+        let cost = Cost { bytes: size as u64, waits: head[0] != b'e' };
         if head == *b"sm" && size > 1_000 { Err(1_000) } else { Ok(cost) }
     }
 }

@@ -346,3 +346,20 @@ async fn the_cluster_is_described_in_pages_and_producers_get_ids_of_their_own() 
     let none = ListPartitionReassignmentsRequest::default();
     assert!(client.call(0, &none).await.topics.is_empty());
 }
+
+/// What is asked twice is told once, or a small request could ask for any amount.
+#[tokio::test]
+async fn what_is_described_twice_is_told_once() {
+    use wire::messages::describe_configs_request::DescribeConfigsResource;
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let broker = DescribeConfigsResource { resource_type: 4, resource_name: "".into(), ..Default::default() };
+    let other = DescribeConfigsResource { resource_name: "9".into(), ..broker.clone() };
+    let resources = vec![broker.clone(), other, broker];
+    let response = client.call(4, &DescribeConfigsRequest { resources, ..Default::default() }).await;
+    let names: Vec<&str> = response.results.iter().map(|result| &*result.resource_name).collect();
+    assert_eq!(names, ["", "9"]);
+    let groups = ["a", "b", "a"].map(Into::into).to_vec();
+    let response = client.call(5, &DescribeGroupsRequest { groups, ..Default::default() }).await;
+    assert_eq!(response.groups.iter().map(|group| &*group.group_id).collect::<Vec<_>>(), ["a", "b"]);
+}
