@@ -4,6 +4,7 @@
 //! for all. What counts is the ratio of the medians. The generators are our own: closed-loop with a bounded number of
 //! requests in flight for throughput, open-loop for latency, where a message's clock starts when it was *due*.
 
+mod acks;
 mod client;
 mod codec;
 mod latency;
@@ -26,7 +27,8 @@ use system::{Kind, System};
 /// Measures Headwater, Apache Kafka and the machine
 #[derive(Parser, Debug, Clone)]
 pub struct Options {
-    /// Only these rows: limits, codec, produce, small, rdkafka, latency, unbatched, read, topics, start, idle
+    /// Only these rows: limits, codec, produce, small, rdkafka, latency, unbatched, producers, hot, read, topics, start,
+    /// idle
     #[arg(long, value_delimiter = ',')]
     rows: Vec<String>,
     /// Seconds of each measurement
@@ -41,6 +43,9 @@ pub struct Options {
     /// The broker's program
     #[arg(long, default_value = "target/release/headwater")]
     binary: PathBuf,
+    /// An earlier broker's program to take turns with, for a ratio between the two
+    #[arg(long)]
+    baseline: Option<PathBuf>,
     /// Where brokers keep their files; a directory of the temporary directory without it
     #[arg(long)]
     directory: Option<PathBuf>,
@@ -49,6 +54,13 @@ pub struct Options {
 impl Options {
     fn wants(&self, row: &str) -> bool {
         self.rows.is_empty() || self.rows.iter().any(|r| r == row)
+    }
+
+    fn program(&self, kind: Kind) -> &std::path::Path {
+        match (&self.baseline, kind) {
+            (Some(baseline), Kind::Baseline) => baseline,
+            _ => &self.binary,
+        }
     }
 }
 
@@ -75,11 +87,14 @@ fn main() -> Result<()> {
 
 /// A B B A, and so on.
 fn turns(options: &Options) -> Vec<Kind> {
-    let kinds: &[Kind] =
-        if options.alone { &[Kind::Headwater] } else { &[Kind::Headwater, Kind::Kafka, Kind::KafkaSynced] };
+    let mut kinds = vec![Kind::Headwater];
+    kinds.extend(options.baseline.is_some().then_some(Kind::Baseline));
+    if !options.alone {
+        kinds.extend([Kind::Kafka, Kind::KafkaSynced]);
+    }
     let mut order = Vec::new();
     for turn in 0..options.turns.div_ceil(kinds.len().min(2)) {
-        let mut round = kinds.to_vec();
+        let mut round = kinds.clone();
         if turn % 2 == 1 {
             round.reverse();
         }
@@ -95,7 +110,7 @@ fn measure(
     scratch: &std::path::Path,
     report: &mut Report,
 ) -> Result<()> {
-    let mut system = System::start(kind, &options.binary, scratch, report)?;
+    let mut system = System::start(kind, options.program(kind), scratch, report)?;
     if options.wants("idle") {
         report.add("idle memory, MiB", kind, system.resident_mib()?);
     }
@@ -121,6 +136,12 @@ fn measure(
         let name = "end to end, 5 MB/s, one record a request";
         runtime.block_on(latency::run(&system, name, 5, latency::Spread::EveryRecord, options.seconds, report))?;
     }
+    if options.wants("producers") {
+        runtime.block_on(acks::producers(&system, options.seconds, report))?;
+    }
+    if options.wants("hot") {
+        runtime.block_on(acks::hot(&system, options.seconds, report))?;
+    }
     if options.wants("topics") {
         runtime.block_on(topics::rate(&system, report))?;
     }
@@ -134,12 +155,12 @@ fn measure(
     drop(system);
     // What is weighed is weighed in processes that have done nothing else.
     if options.wants("topics") {
-        let system = System::start(kind, &options.binary, scratch, report)?;
+        let system = System::start(kind, options.program(kind), scratch, report)?;
         runtime.block_on(topics::weight(&system, report))?;
     }
     // Kafka keeps files and maps open for every partition: so many are more than a process gets by default.
-    if options.wants("topics") && kind == Kind::Headwater {
-        let system = System::start(kind, &options.binary, scratch, report)?;
+    if options.wants("topics") && matches!(kind, Kind::Headwater | Kind::Baseline) {
+        let system = System::start(kind, options.program(kind), scratch, report)?;
         runtime.block_on(topics::wide(&system, report))?;
     }
     Ok(())

@@ -29,24 +29,27 @@ impl Report {
         println!("{line}");
     }
 
-    /// The table: median [least–greatest] of each system, and the ratio of Headwater's median to Kafka's.
+    /// The table: median [least–greatest] of each system, and the ratios of Headwater's median to the others'.
     pub fn print(&self) {
-        self.say("\n| Row | Headwater | Kafka | Kafka, synced | Headwater ÷ Kafka |\n|---|---|---|---|---|");
+        self.say("\n| Row | Headwater | Baseline | Kafka | Kafka, synced | ÷ baseline | ÷ Kafka |\n|---|---|---|---|---|---|---|");
         for (row, systems) in &self.rows {
             let cell = |kind| systems.get(&kind).map_or_else(|| "–".to_owned(), |values| shown(values));
-            let ratio = match (systems.get(&Kind::Headwater), systems.get(&Kind::Kafka)) {
+            let ratio = |to| match (systems.get(&Kind::Headwater), systems.get(&to)) {
                 (Some(ours), Some(theirs)) if median(theirs) > 0.0 => format!("{:.2}", median(ours) / median(theirs)),
                 _ => "–".to_owned(),
             };
             self.say(&format!(
-                "| {row} | {} | {} | {} | {ratio} |",
+                "| {row} | {} | {} | {} | {} | {} | {} |",
                 cell(Kind::Headwater),
+                cell(Kind::Baseline),
                 cell(Kind::Kafka),
-                cell(Kind::KafkaSynced)
+                cell(Kind::KafkaSynced),
+                ratio(Kind::Baseline),
+                ratio(Kind::Kafka)
             ));
         }
         for (name, value) in &self.facts {
-            self.say(&format!("| {name} | {value:.2} | | | |"));
+            self.say(&format!("| {name} | {value:.2} | | | | | |"));
         }
     }
 }

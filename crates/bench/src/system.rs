@@ -16,6 +16,8 @@ use crate::report::Report;
 pub enum Kind {
     /// Ours.
     Headwater,
+    /// An earlier build of ours.
+    Baseline,
     /// Apache Kafka 4.4 with its defaults.
     Kafka,
     /// Apache Kafka 4.4 that flushes every append, which is what Headwater promises.
@@ -27,6 +29,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Headwater => "headwater",
+            Self::Baseline => "baseline",
             Self::Kafka => "kafka",
             Self::KafkaSynced => "kafka-synced",
         }
@@ -53,7 +56,7 @@ impl System {
     pub fn start(kind: Kind, binary: &Path, scratch: &Path, report: &mut Report) -> Result<Self> {
         let directory = tempfile::tempdir_in(scratch)?;
         let mut broker = match kind {
-            Kind::Headwater => {
+            Kind::Headwater | Kind::Baseline => {
                 let binary: PathBuf = std::path::absolute(binary)?;
                 let options = HeadwaterOptions::local(&binary, directory.path());
                 Broker::Headwater(Box::new(Headwater::prepare(options, &directory.path().join("broker.log"))?))
