@@ -36,7 +36,7 @@ use std::sync::Arc;
 
 use base::{Entropy, Uuid};
 use hashbrown::HashMap;
-use wire::Str;
+use wire::{EncodeError, Str};
 
 use crate::GroupConfig;
 use crate::runtime::{Machine, Output, Record, ReplayError};
@@ -210,7 +210,7 @@ impl Machine for Groups {
         self.stored.record_count()
     }
 
-    fn snapshot(&self, each: &mut dyn FnMut(Record)) {
-        self.stored.snapshot(each);
+    fn snapshot(&self, each: &mut dyn FnMut(Record)) -> Result<(), EncodeError> {
+        self.stored.snapshot(each)
     }
 }

@@ -96,6 +96,7 @@ impl Groups {
                         commit_timestamp: offset.commit_timestamp.unwrap_or(now),
                         expire_timestamp: expires,
                         topic_id: offset.topic_id,
+                        unknown_tagged_fields: Vec::new(),
                     };
                     let record = records::offset(&group.id, &offset.topic, offset.partition, Some(&value));
                     let record = record.map_err(|_| ErrorCode::UnknownServerError)?;

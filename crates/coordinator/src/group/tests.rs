@@ -2,6 +2,7 @@ mod admin;
 mod expiry;
 mod join;
 mod membership;
+mod newer;
 mod offsets;
 mod rebalance;
 mod replication;

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{Notify, oneshot, watch};
 
+use wire::EncodeError;
 use super::load::Loaded;
 use super::marker::{Edge, Marker, is_marker};
 use super::{Log, LogId, Machine, Moment, Output, Record, writer};
@@ -448,10 +449,16 @@ impl<M: Machine> Active<M> {
         if self.snapshot.is_some() || self.since_snapshot < worth {
             return;
         }
-        let records = self.state_after_queue();
+        self.since_snapshot = 0;
+        let records = match self.state_after_queue() {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::error!(%error, "no snapshot: the coordinator's state cannot be written again; its log grows");
+                return;
+            }
+        };
         let (snapshot, count) = (self.replayed.kafka(), records.len() as i64);
         let marker = |edge| vec![Marker { edge, snapshot, records: count }.encode()];
-        self.since_snapshot = 0;
         self.snapshot = Some(None);
         self.writes.push_back(Write::new(Kind::SnapshotBegin, marker(Edge::Begin)));
         let first_part = self.writes.len();
@@ -461,7 +468,7 @@ impl<M: Machine> Active<M> {
     }
 
     /// The replicated state as it will be once everything in the queue is replayed.
-    fn state_after_queue(&self) -> Vec<Record> {
+    fn state_after_queue(&self) -> Result<Vec<Record>, EncodeError> {
         let mut overlay: HashMap<&Bytes, &Record> = HashMap::new();
         for record in self.writes.iter().flat_map(|write| &write.records) {
             overlay.insert(&record.key, record);
@@ -476,9 +483,9 @@ impl<M: Machine> Active<M> {
             } else {
                 records.push(record);
             }
-        });
+        })?;
         let rest = overlay.values().filter(|record| record.value.is_some() && !seen.contains(&record.key));
         records.extend(rest.map(|record| (*record).clone()));
-        records
+        Ok(records)
     }
 }
