@@ -30,7 +30,7 @@ use crate::GroupConfig;
 use crate::group::classic::refused_join;
 use crate::group::{Client, Groups};
 use crate::runtime::{Shard, ShardError, Shards};
-use crate::topic::{CONSUMER_OFFSETS, TopicLogs, ensure, partition_count, partition_for};
+use crate::topic::{CONSUMER_OFFSETS, TopicLogs, partition_count, partition_for};
 
 /// Who sent a request, and in which version.
 pub type ClientContext = Client;
@@ -69,7 +69,6 @@ impl From<ShardError> for ErrorCode {
     fn from(error: ShardError) -> Self {
         match error {
             ShardError::NotCoordinator => Self::NotCoordinator,
-            ShardError::NotAvailable => Self::CoordinatorNotAvailable,
             ShardError::Loading | ShardError::Overloaded => Self::CoordinatorLoadInProgress,
         }
     }
@@ -110,12 +109,13 @@ impl GroupCoordinator {
         self.0.shards.stop();
     }
 
-    /// The partition of `__consumer_offsets` that has the group; makes the topic if it is not there yet.
+    /// The partition of `__consumer_offsets` that has the group.
     ///
     /// # Errors
-    /// [`ShardError::NotAvailable`] when the topic cannot be made.
-    pub async fn partition_for(&self, group: &str) -> Result<i32, ShardError> {
-        let partitions = ensure(&self.0.meta, CONSUMER_OFFSETS, self.0.config.offsets_topic_partitions).await?;
+    /// [`ShardError::NotCoordinator`] while there is no such topic. It is made for those who ask where the coordinator is;
+    /// whoever has not asked is sent to do so, as by Kafka.
+    pub fn partition_for(&self, group: &str) -> Result<i32, ShardError> {
+        let partitions = partition_count(&self.0.meta, CONSUMER_OFFSETS).ok_or(ShardError::NotCoordinator)?;
         Ok(partition_for(group, partitions))
     }
 
@@ -127,7 +127,7 @@ impl GroupCoordinator {
         if self.0.meta.is_fenced() {
             return Err(ErrorCode::NotCoordinator);
         }
-        let index = self.partition_for(group).await?;
+        let index = self.partition_for(group)?;
         Ok(self.0.shards.get(index).await?)
     }
 

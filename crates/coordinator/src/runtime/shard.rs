@@ -31,9 +31,6 @@ pub enum ShardError {
     /// This broker does not coordinate it, or not any more.
     #[error("this broker is not the coordinator")]
     NotCoordinator,
-    /// The internal topic does not exist and could not be made.
-    #[error("the coordinator is not available")]
-    NotAvailable,
     /// Too much waits to be written.
     #[error("the coordinator has too many writes waiting")]
     Overloaded,
