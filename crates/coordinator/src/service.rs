@@ -28,6 +28,7 @@ use wire::{ErrorCode, Str};
 
 use crate::GroupConfig;
 use crate::group::classic::refused_join;
+use crate::group::memory::GroupsMemory;
 use crate::group::{Client, Groups};
 use crate::runtime::{Shard, ShardError, Shards};
 use crate::topic::{CONSUMER_OFFSETS, TopicLogs, partition_count, partition_for};
@@ -80,13 +81,13 @@ impl GroupCoordinator {
         let GroupCoordinatorDeps { meta, partitions, config, clock, entropy } = deps;
         let config = Arc::new(config);
         let logs = TopicLogs { topic: CONSUMER_OFFSETS, partitions: partitions.clone(), meta: meta.clone() };
-        let (view, group_config) = (meta.clone(), config.clone());
+        let (view, group_config, memory) = (meta.clone(), config.clone(), GroupsMemory::default());
         let shards = Shards::new(Arc::new(logs), clock, move |_| {
             let view = view.clone();
             let exists = Arc::new(move |name: &str, id: Uuid| {
                 view.image().topic(name).is_some_and(|topic| id.is_nil() || topic.id == id)
             });
-            Groups::new(group_config.clone(), entropy.clone(), exists)
+            Groups::new(group_config.clone(), entropy.clone(), exists, memory.clone())
         });
         let inner =
             Inner { meta, partitions, config, shards, stopped: AtomicBool::new(false), tasks: Mutex::default() };
@@ -179,8 +180,8 @@ impl GroupCoordinator {
         check_group_id(&request.group_id)?;
         let shard = self.shard(&request.group_id).await?;
         match shard.write(|groups, out| groups.heartbeat(request, out)).await {
-            // Members must not leave because their group is being loaded.
-            Err(ShardError::Loading) => Ok(()),
+            // Members must not leave because their group is being loaded, or much waits to be written.
+            Err(ShardError::Loading | ShardError::Overloaded) => Ok(()),
             outcome => outcome?,
         }
     }

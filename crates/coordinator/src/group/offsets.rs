@@ -68,7 +68,7 @@ impl Groups {
                 return Err(if old { ErrorCode::IllegalGeneration } else { ErrorCode::GroupIdNotFound });
             }
             let id = owned(committer.group);
-            self.live.insert(id.clone(), ClassicGroup::new(id));
+            self.live.insert(id.clone(), ClassicGroup::new(id, &self.memory));
         }
         let topic_exists = self.topic_exists.clone();
         let outcome = match self.step(id, out) {

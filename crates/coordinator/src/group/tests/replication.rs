@@ -215,7 +215,7 @@ fn has_owner(groups: &Groups, timer: &Timer) -> bool {
     match timer {
         Timer::Session { group, member } => {
             let group = groups.group(group);
-            group.is_some_and(|group| group.members.contains_key(member) || group.pending.contains(member))
+            group.is_some_and(|group| group.members.contains_key(member) || group.pending.contains_key(member))
         }
         Timer::Join { group } => groups.group(group).is_some_and(|group| group.state == GroupState::PreparingRebalance),
         Timer::Sync { group } => groups
@@ -317,10 +317,14 @@ impl Walk {
         }
         let timers = &fixture.groups.timers;
         prop_assert!(timers.iter().all(|timer| has_owner(&fixture.groups, timer)), "{:?}", timers);
-        let Some(group) = fixture.groups.group(GROUP) else { return Ok(()) };
+        let Some(group) = fixture.groups.group(GROUP) else {
+            prop_assert_eq!(fixture.memory.used(), 0);
+            return Ok(());
+        };
+        prop_assert_eq!(fixture.memory.used() == 0, group.members.is_empty() && group.pending.is_empty());
         let is_set = |id: &Str| timers.iter().any(|timer| *timer == group.session(id));
         prop_assert!(group.members.values().all(|member| member.is_excused() || is_set(&member.id)));
-        prop_assert!(group.pending.iter().all(is_set));
+        prop_assert!(group.pending.keys().all(is_set));
         prop_assert_eq!(group.awaiting_join(), group.members.values().filter(|m| m.joining.is_some()).count());
         let waits_for_joins = Timer::Join { group: group.id.clone() };
         prop_assert_eq!(
@@ -368,7 +372,7 @@ fn shards(logs: &Arc<MemoryLogs>) -> Shards<Groups> {
 fn shards_of(logs: &Arc<MemoryLogs>, topics: &Arc<Topics>) -> Shards<Groups> {
     let time = base::clock::ManualTime::starting_at(WALL_MS);
     let (config, topics) = (Arc::new(GroupConfig::default()), topics.clone());
-    let make = move |_| machine(&config, &entropy(), &topics);
+    let make = move |_| machine(&config, &entropy(), &topics, &GroupsMemory::default());
     Shards::new(logs.clone(), base::Clock::from_source(time), make)
 }
 
