@@ -29,9 +29,9 @@ pub const REQUEST_CHARGE_BYTES_MIN: usize = 1024;
 /// partitions) stay far below.
 pub const OTHER_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// What the answer to a request takes while it is made, for each byte that the request decodes to: a group's description
-/// has 190 bytes for a name of 32. A fetch charges its answer by itself.
-pub const ANSWER_FACTOR: usize = 6;
+/// What answering a request takes at most, for each byte that it decodes to: a group's description has 190 bytes for a name
+/// of 32, what was seen already is looked up, and the answer is written. A fetch charges its answer by itself.
+pub const ANSWER_FACTOR: usize = 10;
 
 /// Answers to requests that decode to no more than this are not charged.
 pub const ANSWER_SMALL_BYTES: usize = 128 * 1024;

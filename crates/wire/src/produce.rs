@@ -21,6 +21,9 @@ use crate::{Codec, DecodeError, Message, Reader, Str};
 /// one request come to more than [`crate::decoded_bytes_max`]; no such client has so many.
 const PART_BYTES: usize = 512;
 
+/// Topics and partitions of a request whatever their size.
+const PARTS_UNCHARGED: usize = 16;
+
 /// Versions from this one on name topics by id.
 const TOPIC_IDS_FROM: i16 = 13;
 
@@ -77,7 +80,8 @@ impl ProduceView {
             .ok_or(DecodeError::UnexpectedNull { field })?;
         let (mut topics, mut partitions) = (SmallVec::new(), SmallVec::new());
         for _ in 0..count {
-            topics.push(topic(reader, version, flexible, &mut partitions)?);
+            let read = topic(reader, version, flexible, topics.len(), &mut partitions)?;
+            topics.push(read);
         }
         if flexible {
             reader.skip_tags()?;
@@ -107,13 +111,20 @@ impl ProduceView {
     }
 }
 
+/// Accounts for a topic or partition that follows on so many.
+fn charge_part(reader: &mut Reader, before: usize, field: &'static str) -> Result<(), DecodeError> {
+    if before < PARTS_UNCHARGED { Ok(()) } else { reader.charge(PART_BYTES, field) }
+}
+
+/// Reads a topic that follows on `before` others.
 fn topic(
     reader: &mut Reader,
     version: i16,
     flexible: bool,
+    before: usize,
     partitions: &mut SmallVec<[ProducePartition; 2]>,
 ) -> Result<ProduceTopic, DecodeError> {
-    reader.charge(PART_BYTES, "ProduceRequest.topic_data")?;
+    charge_part(reader, before + partitions.len(), "ProduceRequest.topic_data")?;
     let (name, topic_id) = if version >= TOPIC_IDS_FROM {
         (Str::default(), reader.uuid()?)
     } else {
@@ -125,7 +136,7 @@ fn topic(
         .ok_or(DecodeError::UnexpectedNull { field })?;
     let first = partitions.len();
     for _ in 0..count {
-        reader.charge(PART_BYTES, field)?;
+        charge_part(reader, before + 1 + partitions.len(), field)?;
         let index = reader.i32()?;
         let records = reader.nullable_bytes_range(flexible, "PartitionProduceData.records")?;
         if flexible {

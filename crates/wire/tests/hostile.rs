@@ -230,6 +230,10 @@ fn the_densest_requests_of_clients_are_taken() {
             };
             DescribeConfigsRequest { resources: names.iter().map(resource).collect(), ..Default::default() }
         });
+        if count > 4_000 {
+            // The others are not as dense.
+            continue;
+        }
         is_taken(&what, |_| {
             let topic = |name: &Str| describe_log_dirs_request::DescribableLogDirTopic {
                 topic: name.clone(),

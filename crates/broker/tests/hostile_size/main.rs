@@ -21,8 +21,9 @@ use crate::support::{Client, Live, start};
 const OTHER_FRAME_BYTES_MAX: usize = 8 << 20;
 /// The most that the broker may take for each byte of a frame, the frame itself included.
 const FACTOR: usize = 8;
-/// The same where a long answer is made: all that a request of such density is charged for.
-const ANSWERED_FACTOR: usize = 40;
+/// The same where a million of things are answered, each named by 8 bytes that decode to 32: what such a request is charged
+/// for, ten times what it decodes to besides.
+const ANSWERED_FACTOR: usize = 1 + 11 * 4;
 /// What it may take besides: buffers of the connection, the allocator's spare pages.
 const SLACK_BYTES: usize = 32 << 20;
 /// Far above what the worst frame takes on a slow machine.
@@ -36,6 +37,8 @@ struct Hostile {
     head: Vec<u8>,
     count: usize,
     unit: Vec<u8>,
+    /// Whether the last seven bytes of each unit are its number.
+    numbered: bool,
 }
 
 /// The header in front of a request; in flexible versions without tagged fields.
@@ -87,9 +90,18 @@ fn tags(what: &'static str, api: ApiKey, version: i16) -> Hostile {
     writer.i16(version);
     writer.i32(7);
     writer.i16(-1);
-    let count = (size - 64) / 2;
+    // No byte is left for a body: the number takes four of them.
+    let count = (size - writer.len() - 4) / 2;
     writer.varint(count as u32);
-    Hostile { what, factor: FACTOR, size, head: writer.finish().into_bytes().to_vec(), count, unit: vec![0, 0] }
+    Hostile {
+        what,
+        factor: FACTOR,
+        size,
+        head: writer.finish().into_bytes().to_vec(),
+        count,
+        unit: vec![0, 0],
+        numbered: false,
+    }
 }
 
 fn all() -> Vec<Hostile> {
@@ -127,9 +139,11 @@ fn all() -> Vec<Hostile> {
         array("topics to describe", (ApiKey::DescribeTopicPartitions, 0), none, true, &[1, 0]),
         array("topics to delete", (ApiKey::DeleteTopics, 4), none, true, &[1]),
         array("topics that are asked for again and again", (ApiKey::Metadata, 1), none, false, b"\0\x05again"),
+        array("groups that are not there", (ApiKey::DescribeGroups, 5), none, true, b"\x06absen"),
         Hostile {
+            numbered: true,
             factor: ANSWERED_FACTOR,
-            ..array("groups that are not there", (ApiKey::DescribeGroups, 5), none, true, b"\x06absent"[..6].into())
+            ..array("groups none of which is there", (ApiKey::DescribeGroups, 5), none, true, b"\x080000000")
         },
     ]
 }
@@ -139,24 +153,30 @@ async fn send(live: &Live, hostile: &Hostile) -> usize {
     let mut stream = TcpStream::connect(live.address).await.unwrap();
     let (mut read, mut write) = stream.split();
     let sending = async {
-        let units = hostile.unit.repeat((256 << 10) / hostile.unit.len());
-        let zeros = vec![0; 256 << 10];
-        let repeated = hostile.count * hostile.unit.len();
-        let parts = [(&units, repeated), (&zeros, hostile.size - hostile.head.len() - repeated)];
+        let length = hostile.unit.len();
+        let at_once = (256 << 10) / length;
+        let mut chunk = hostile.unit.repeat(at_once);
         let size = (hostile.size as u32).to_be_bytes();
         if write.write_all(&size).await.is_err() || write.write_all(&hostile.head).await.is_err() {
             return;
         }
-        for (chunk, mut left) in parts {
-            while left > 0 {
-                let part = &chunk[..left.min(chunk.len())];
-                // The broker may close before it has all.
-                if write.write_all(part).await.is_err() {
-                    return;
+        let mut sent = 0;
+        while sent < hostile.count {
+            let units = at_once.min(hostile.count - sent);
+            if hostile.numbered {
+                for (unit, number) in chunk.chunks_exact_mut(length).zip(sent..) {
+                    unit[length - 7..].copy_from_slice(format!("{number:07}").as_bytes());
                 }
-                left -= part.len();
             }
+            // The broker may close before it has all.
+            if write.write_all(&chunk[..units * length]).await.is_err() {
+                return;
+            }
+            sent += units;
         }
+        let zeros = vec![0; hostile.size - hostile.head.len() - hostile.count * length];
+        // As above.
+        let _ = write.write_all(&zeros).await;
     };
     let receiving = async {
         let mut sink = vec![0; 256 << 10];

@@ -306,6 +306,7 @@ async fn writes_that_wait_are_bounded_by_their_bytes_and_the_shard_goes_on() {
             std::task::Poll::Ready(outcome) => break outcome,
             std::task::Poll::Pending => waiting.push(write),
         }
+        assert!(waiting.len() < 2_000, "writes wait without end");
         settle().await;
     };
     assert_eq!(refused, Err(ShardError::Overloaded));
