@@ -249,7 +249,6 @@ fn group_config(config: &BrokerConfig) -> GroupConfig {
         offset_metadata_bytes_max: config.count("offset.metadata.max.bytes"),
         offsets_retention_ms: config.int("offsets.retention.minutes").saturating_mul(60_000),
         offsets_retention_check_ms: config.count("offsets.retention.check.interval.ms") as u64,
-        offsets_topic_partitions: config.count("offsets.topic.num.partitions"),
     }
 }
 

@@ -7,14 +7,16 @@ use wire::header::{HeaderError, decode_request_header, encode_response_header};
 use wire::{ApiKey, DecodeError, EncodeError, ErrorCode, Message, Reader, Str, Writer};
 
 use crate::api;
+use crate::limits::{ANSWER_FACTOR, ANSWER_SMALL_BYTES};
 use crate::net::peer::Peer;
+use crate::net::room::Held;
 use crate::net::service::{CloseReason, Reply};
 
 /// Room for the small values of most responses.
 const REPLY_BYTES_EXPECTED: usize = 256;
 
 /// A request's header and what surrounds it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Call {
     pub(crate) api: ApiKey,
     pub(crate) version: i16,
@@ -23,6 +25,7 @@ pub(crate) struct Call {
     /// Bytes of the whole request, which every slice of it keeps in memory.
     pub(crate) frame_bytes: usize,
     pub(crate) peer: Arc<Peer>,
+    held: Held,
 }
 
 /// Why a request gets no reply.
@@ -64,7 +67,6 @@ impl From<Refusal> for Reply {
 }
 
 /// What a header says.
-#[derive(Debug)]
 pub(crate) enum Head {
     /// A request that is served.
     Call(Call),
@@ -74,7 +76,7 @@ pub(crate) enum Head {
 
 impl Call {
     /// Reads the header; the body is left in `reader`.
-    pub(crate) fn read(reader: &mut Reader, peer: &Arc<Peer>) -> Result<Head, Refusal> {
+    pub(crate) fn read(reader: &mut Reader, peer: &Arc<Peer>, held: &Held) -> Result<Head, Refusal> {
         let frame_bytes = reader.remaining();
         let newer = newer_api_versions(&mut reader.clone()).map_err(HeaderError::from)?;
         if let Some(correlation_id) = newer {
@@ -86,12 +88,20 @@ impl Call {
             return Err(Refusal::Unsupported { api, version });
         }
         let (correlation_id, client_id) = (header.correlation_id, header.client_id);
-        Ok(Head::Call(Self { api, version, correlation_id, client_id, frame_bytes, peer: peer.clone() }))
+        let (peer, held) = (peer.clone(), held.clone());
+        Ok(Head::Call(Self { api, version, correlation_id, client_id, frame_bytes, peer, held }))
     }
 
-    /// Reads the body.
+    /// Reads the body; from here on the request is charged for what it takes.
     pub(crate) fn decode<M: Message>(&self, reader: &mut Reader) -> Result<M, Refusal> {
-        M::decode(reader, self.version).map_err(|error| self.malformed(error))
+        let decoded = M::decode(reader, self.version).map_err(|error| self.malformed(error))?;
+        self.settle(reader.decoded_bytes());
+        Ok(decoded)
+    }
+
+    /// The request takes so many bytes besides its frame.
+    pub(crate) fn settle(&self, decoded_bytes: usize) {
+        self.held.settle(request_bytes(Some(self.api), self.frame_bytes, decoded_bytes));
     }
 
     /// What becomes of a request that cannot be read.
@@ -134,6 +144,16 @@ impl Call {
     pub(crate) fn client_host(&self) -> String {
         format!("/{}", self.peer.remote.ip().to_canonical())
     }
+}
+
+/// What a request takes in memory until it is answered: its frame, what it decodes to, and its answer where that is large
+/// and not charged by who makes it.
+pub(crate) fn request_bytes(api: Option<ApiKey>, frame_bytes: usize, decoded_bytes: usize) -> u64 {
+    let answer = match api {
+        Some(ApiKey::Produce | ApiKey::Fetch) => 0,
+        _ => ANSWER_FACTOR * decoded_bytes.saturating_sub(ANSWER_SMALL_BYTES),
+    };
+    (frame_bytes + decoded_bytes + answer) as u64
 }
 
 /// The correlation id of an ApiVersions request newer than ours. Nothing behind it can be relied on.

@@ -8,13 +8,12 @@ use bytes::{Buf, Bytes};
 use wire::{ApiKey, ErrorCode, Reader, Request, Writer};
 
 use crate::api;
-use crate::call::{Call, Head, Refusal};
+use crate::call::{Call, Head, Refusal, request_bytes};
 use crate::core::Core;
 use crate::handlers as h;
-use crate::limits::{
-    OTHER_FRAME_BYTES_MAX, OTHER_FRAME_BYTES_SMALL, OTHER_FRAME_CHARGE_FACTOR, REPLY_CHARGE_BYTES_MIN,
-};
+use crate::limits::{OTHER_FRAME_BYTES_MAX, REPLY_CHARGE_BYTES_MIN};
 use crate::net::peer::{Peer, unless_draining};
+use crate::net::room::Held;
 use crate::net::service::{CloseReason, Cost, Later, Order, Reply, Service};
 
 /// The broker as connections see it.
@@ -33,9 +32,9 @@ impl Service for Dispatch {
     }
 
     #[allow(clippy::async_yields_async, reason = "an append has two stages")]
-    fn append(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes) -> Later<Later<Reply>> {
+    fn append(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes, held: &Held) -> Later<Later<Reply>> {
         let mut reader = Reader::new(frame);
-        match Call::read(&mut reader, peer) {
+        match Call::read(&mut reader, peer, held) {
             Ok(Head::Call(call)) => {
                 let core = self.core.clone();
                 let started = core.clock.monotonic();
@@ -56,9 +55,9 @@ impl Service for Dispatch {
         }
     }
 
-    fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes) -> Later<Reply> {
+    fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes, held: &Held) -> Later<Reply> {
         let mut reader = Reader::new(frame);
-        let call = match Call::read(&mut reader, peer) {
+        let call = match Call::read(&mut reader, peer, held) {
             Ok(Head::Call(call)) => call,
             Ok(Head::NewerApiVersions { correlation_id }) => return ready(newer_api_versions(correlation_id)),
             Err(refusal) => return ready(refusal.into()),
@@ -79,9 +78,8 @@ impl Service for Dispatch {
         if size > OTHER_FRAME_BYTES_MAX {
             return Err(OTHER_FRAME_BYTES_MAX);
         }
-        // Its arrays decode to several times its bytes; those of small requests do not matter.
-        let decoded = size.saturating_sub(OTHER_FRAME_BYTES_SMALL) * OTHER_FRAME_CHARGE_FACTOR;
-        Ok(Cost { bytes: (size + decoded) as u64, waits: false })
+        let api = ApiKey::try_from(i16::from_be_bytes(head)).ok();
+        Ok(Cost { bytes: request_bytes(api, size, wire::decoded_bytes_max(size)), waits: false })
     }
 
     fn frame_bytes_max(&self, peer: &Peer) -> usize {

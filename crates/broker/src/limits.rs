@@ -29,11 +29,16 @@ pub const REQUEST_CHARGE_BYTES_MIN: usize = 1024;
 /// partitions) stay far below.
 pub const OTHER_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// A request that is not a Produce is charged for what it decodes to beyond this size, ...
-pub const OTHER_FRAME_BYTES_SMALL: usize = 64 * 1024;
+/// What answering a request takes at most, for each byte that it decodes to: a group's description has 190 bytes for a name
+/// of 32, what was seen already is looked up, and the answer is written. A fetch charges its answer by itself.
+pub const ANSWER_FACTOR: usize = 10;
 
-/// ... at so many times its bytes, as `wire` bounds them.
-pub const OTHER_FRAME_CHARGE_FACTOR: usize = 8;
+/// Answers to requests that decode to no more than this are not charged.
+pub const ANSWER_SMALL_BYTES: usize = 128 * 1024;
+
+/// A request that is not a Produce, and that can decode to no more than this, is let in when request memory is used up:
+/// heartbeats and commits, so that groups stay alive whatever others send.
+pub const REQUEST_LET_IN_BYTES_MAX: u64 = 256 * 1024;
 
 /// Replies queued for one connection, in bytes, before its further requests wait. One reply may exceed it.
 pub const REPLY_QUEUE_BYTES_MAX: usize = 1024 * 1024;

@@ -17,8 +17,6 @@ pub struct GroupConfig {
     pub offsets_retention_ms: i64,
     /// `offsets.retention.check.interval.ms`.
     pub offsets_retention_check_ms: u64,
-    /// `offsets.topic.num.partitions`, for when the topic is created.
-    pub offsets_topic_partitions: usize,
 }
 
 impl Default for GroupConfig {
@@ -32,7 +30,6 @@ impl Default for GroupConfig {
             offset_metadata_bytes_max: 4_096,
             offsets_retention_ms: 10_080 * 60_000,
             offsets_retention_check_ms: 600_000,
-            offsets_topic_partitions: 50,
         }
     }
 }

@@ -17,6 +17,28 @@ pub const BATCHES_IN_FLIGHT_MAX: usize = 8;
 /// Writes of one shard that are not durable yet; further requests are refused, and clients ask again.
 pub const WRITES_WAITING_MAX: usize = 100_000;
 
+/// The same in bytes of their records. One decision may exceed it.
+pub const WRITES_WAITING_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// The same for all shards of a topic together.
+pub const ALL_WRITES_WAITING_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// What the members of one group may take in memory; one more is refused as in a group of `group.max.size` members. The
+/// stored generation, with one of each member's protocols, has to fit a record of `max.message.bytes`, which is far less.
+pub const GROUP_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// What the members of all groups may take in memory; who wants to join then is told to ask again.
+pub const GROUPS_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// What the ids may take in memory that were given out to clients which have not joined with them yet.
+pub const PENDING_MEMBERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// What a member, or an id that was given out, is charged at least: its places in maps and timers.
+pub const MEMBER_BYTES_MIN: usize = 1024;
+
+/// What each of a member's protocols is charged at least.
+pub const PROTOCOL_BYTES_MIN: usize = 128;
+
 /// Bytes read at a time when a shard is loaded.
 pub const LOAD_READ_BYTES: usize = 1024 * 1024;
 

@@ -28,9 +28,10 @@ use wire::{ErrorCode, Str};
 
 use crate::GroupConfig;
 use crate::group::classic::refused_join;
+use crate::group::memory::GroupsMemory;
 use crate::group::{Client, Groups};
 use crate::runtime::{Shard, ShardError, Shards};
-use crate::topic::{CONSUMER_OFFSETS, TopicLogs, ensure, partition_count, partition_for};
+use crate::topic::{CONSUMER_OFFSETS, TopicLogs, partition_count, partition_for};
 
 /// Who sent a request, and in which version.
 pub type ClientContext = Client;
@@ -69,7 +70,6 @@ impl From<ShardError> for ErrorCode {
     fn from(error: ShardError) -> Self {
         match error {
             ShardError::NotCoordinator => Self::NotCoordinator,
-            ShardError::NotAvailable => Self::CoordinatorNotAvailable,
             ShardError::Loading | ShardError::Overloaded => Self::CoordinatorLoadInProgress,
         }
     }
@@ -81,13 +81,13 @@ impl GroupCoordinator {
         let GroupCoordinatorDeps { meta, partitions, config, clock, entropy } = deps;
         let config = Arc::new(config);
         let logs = TopicLogs { topic: CONSUMER_OFFSETS, partitions: partitions.clone(), meta: meta.clone() };
-        let (view, group_config) = (meta.clone(), config.clone());
+        let (view, group_config, memory) = (meta.clone(), config.clone(), GroupsMemory::default());
         let shards = Shards::new(Arc::new(logs), clock, move |_| {
             let view = view.clone();
             let exists = Arc::new(move |name: &str, id: Uuid| {
                 view.image().topic(name).is_some_and(|topic| id.is_nil() || topic.id == id)
             });
-            Groups::new(group_config.clone(), entropy.clone(), exists)
+            Groups::new(group_config.clone(), entropy.clone(), exists, memory.clone())
         });
         let inner =
             Inner { meta, partitions, config, shards, stopped: AtomicBool::new(false), tasks: Mutex::default() };
@@ -110,12 +110,13 @@ impl GroupCoordinator {
         self.0.shards.stop();
     }
 
-    /// The partition of `__consumer_offsets` that has the group; makes the topic if it is not there yet.
+    /// The partition of `__consumer_offsets` that has the group.
     ///
     /// # Errors
-    /// [`ShardError::NotAvailable`] when the topic cannot be made.
-    pub async fn partition_for(&self, group: &str) -> Result<i32, ShardError> {
-        let partitions = ensure(&self.0.meta, CONSUMER_OFFSETS, self.0.config.offsets_topic_partitions).await?;
+    /// [`ShardError::NotCoordinator`] while there is no such topic. It is made for those who ask where the coordinator is;
+    /// whoever has not asked is sent to do so, as by Kafka.
+    pub fn partition_for(&self, group: &str) -> Result<i32, ShardError> {
+        let partitions = partition_count(&self.0.meta, CONSUMER_OFFSETS).ok_or(ShardError::NotCoordinator)?;
         Ok(partition_for(group, partitions))
     }
 
@@ -127,7 +128,7 @@ impl GroupCoordinator {
         if self.0.meta.is_fenced() {
             return Err(ErrorCode::NotCoordinator);
         }
-        let index = self.partition_for(group).await?;
+        let index = self.partition_for(group)?;
         Ok(self.0.shards.get(index).await?)
     }
 
@@ -179,8 +180,8 @@ impl GroupCoordinator {
         check_group_id(&request.group_id)?;
         let shard = self.shard(&request.group_id).await?;
         match shard.write(|groups, out| groups.heartbeat(request, out)).await {
-            // Members must not leave because their group is being loaded.
-            Err(ShardError::Loading) => Ok(()),
+            // Members must not leave because their group is being loaded, or much waits to be written.
+            Err(ShardError::Loading | ShardError::Overloaded) => Ok(()),
             outcome => outcome?,
         }
     }

@@ -1,11 +1,11 @@
-//! The internal topic: made when it is first needed, and its partitions as logs.
+//! The internal topic's partitions as logs, and which of them has a key.
 
 use std::sync::Arc;
 
-use meta::{MetaHandle, NewTopic, TopicError};
+use meta::MetaHandle;
 use partition::{PartitionError, Partitions};
 
-use crate::runtime::{Log, LogId, OpenLog, PartitionLog, ShardError};
+use crate::runtime::{Log, LogId, OpenLog, PartitionLog};
 
 /// Offsets and group metadata.
 pub const CONSUMER_OFFSETS: &str = "__consumer_offsets";
@@ -32,24 +32,6 @@ impl OpenLog for TopicLogs {
 /// How many partitions a topic has; `None` if there is no such topic.
 pub(crate) fn partition_count(meta: &MetaHandle, topic: &str) -> Option<i32> {
     meta.image().topic(topic).and_then(|topic| i32::try_from(topic.partitions.len()).ok())
-}
-
-/// Makes an internal topic unless it is there; how many partitions it has.
-pub(crate) async fn ensure(meta: &MetaHandle, topic: &str, partitions: usize) -> Result<i32, ShardError> {
-    if let Some(count) = partition_count(meta, topic) {
-        return Ok(count);
-    }
-    let configs = vec![("cleanup.policy".to_owned(), "compact".to_owned())];
-    let new = NewTopic { name: topic.to_owned(), partitions, configs };
-    match meta.create_topics(vec![new], false).await.map(|mut results| results.pop()) {
-        Ok(Some(Ok(created))) => tracing::info!(topic, id = %created.id, partitions, "internal topic created"),
-        // Another request was faster.
-        Ok(Some(Err(TopicError::Exists(_)))) => {}
-        Ok(Some(Err(error))) => tracing::warn!(topic, %error, "internal topic not created"),
-        Ok(None) => tracing::warn!(topic, "metadata gave no result for the internal topic"),
-        Err(error) => tracing::warn!(topic, %error, "internal topic not created"),
-    }
-    partition_count(meta, topic).ok_or(ShardError::NotAvailable)
 }
 
 /// Kafka's `Utils.abs(groupId.hashCode()) % partitions`: Java's hash over UTF-16 units.

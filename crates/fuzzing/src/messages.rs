@@ -6,7 +6,7 @@ use bytes::Bytes;
 use wire::messages::ProduceRequest;
 use wire::produce::ProduceView;
 use wire::registry::{Entry, MESSAGES};
-use wire::{Message, Reader};
+use wire::{DecodeError, Message, Reader};
 
 fn chosen(input: &Bytes) -> Option<(&'static Entry, i16, Bytes)> {
     let head = input.first_chunk::<3>()?;
@@ -32,7 +32,10 @@ pub fn run(input: &Bytes) {
     if entry.name == ProduceRequest::NAME {
         let generated = ProduceRequest::from_bytes(body.clone(), version).map(|request| request.topic_data.len());
         let view = ProduceView::decode(&mut Reader::new(body), version).map(|view| view.topics().len());
-        assert_eq!(view, generated, "version {version}");
+        // The view accounts for the answer, too.
+        if !matches!(view, Err(DecodeError::TooMuchMemory { .. })) {
+            assert_eq!(view, generated, "version {version}");
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use wire::header::RequestHeader;
 use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use wire::messages::offset_fetch_request::OffsetFetchRequestTopic;
-use wire::messages::{ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest};
+use wire::messages::{FindCoordinatorRequest, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest};
 use wire::{Message, Reader, Request, Writer};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_headwater");
@@ -176,6 +176,19 @@ impl Asker {
         (partition.error_code == 0).then_some(partition.offset)
     }
 
+    /// Asks for the coordinator of the group `g`, as every client does at first.
+    fn find_coordinator(&mut self) {
+        let request = FindCoordinatorRequest { key: "g".into(), ..FindCoordinatorRequest::default() };
+        for _ in 0..100 {
+            if self.call(2, &request).unwrap().error_code == 0 {
+                return;
+            }
+            // Its topic is being made.
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("nobody coordinates the group");
+    }
+
     /// Commits an offset there for the group `g`, as a consumer without members does.
     fn commit(&mut self, offset: i64) {
         let partition = OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
@@ -220,6 +233,7 @@ fn a_replaced_broker_tells_no_latest_and_no_committed_offset() {
         done(&first, &["topic", "create", "kept", "-p", "1"], "");
         done(&first, &["produce", "kept"], &lines(0..10));
         let mut asker = Asker::open(&first);
+        asker.find_coordinator();
         asker.commit(10);
         assert_eq!(ask(&mut asker), Some(10));
         let second_dir = dir.path().join("second");

@@ -74,7 +74,7 @@ pub enum FormatError {
         /// The number inside.
         found: u64,
     },
-    /// A record cannot be read.
+    /// A record cannot be read, or not all of it.
     #[error("record {index}: {reason}")]
     Record {
         /// Which, from 0.
@@ -197,7 +197,14 @@ fn open(magic: [u8; 4], bytes: &Bytes, at: MetaSequence) -> Result<(Header, Vec<
     let mut records = Vec::new();
     for index in 0..count {
         let record = MetadataRecord::decode(&mut reader);
-        records.push(record.map_err(|e| FormatError::Record { index, reason: e.to_string() })?);
+        let record = record.map_err(|e| FormatError::Record { index, reason: e.to_string() })?;
+        // The image has no place for it, and a snapshot would lose it: as with a kind that is unknown, stop.
+        if reader.met_unknown_tags() {
+            let reason =
+                format!("{} has a field that this release does not know; a newer release wrote it", record.name());
+            return Err(FormatError::Record { index, reason });
+        }
+        records.push(record);
     }
     if reader.remaining() != 0 {
         return Err(FormatError::Length);

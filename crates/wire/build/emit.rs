@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use crate::model::{self, ident, is_nullable};
-use crate::schema::{Field, Message, Struct, Type, Versions};
+use crate::schema::{Field, Kind, Message, Struct, Type, Versions};
 
 type Out = Result<String, String>;
 
@@ -33,6 +33,14 @@ fn has_tags(message: &Message) -> bool {
     !message.flexible.is_empty()
 }
 
+/// Whether the structs keep tagged fields that this release does not know. Those of stored records are carried, or a
+/// rewrite would lose what a newer release wrote; those of requests are passed over: nobody looks at them, and each would
+/// take twenty times its bytes.
+pub fn keeps_unknown_tags(message: &Message) -> bool {
+    let request = matches!(message.kind, Kind::Request(_)) || message.name == "RequestHeader";
+    has_tags(message) && !request
+}
+
 fn definition(message: &Message, item: &Struct) -> Out {
     let mut out = format!("#[derive(Clone, Debug, PartialEq)]\npub struct {} {{\n", item.name);
     for field in &item.fields {
@@ -42,7 +50,7 @@ fn definition(message: &Message, item: &Struct) -> Out {
         }
         let _ = writeln!(out, ".\npub {}: {},", ident(field), model::field_type(field));
     }
-    if has_tags(message) {
+    if keeps_unknown_tags(message) {
         out += "/// Tagged fields that this release does not know.\npub unknown_tagged_fields: Vec<RawTaggedField>,\n";
     }
     out += "}\n";
@@ -55,7 +63,7 @@ fn default_impl(message: &Message, item: &Struct) -> Out {
         let value = model::default_value(field)?.unwrap_or_else(|| "Default::default()".to_owned());
         let _ = writeln!(out, "{}: {value},", ident(field));
     }
-    if has_tags(message) {
+    if keeps_unknown_tags(message) {
         out += "unknown_tagged_fields: Vec::new(),\n";
     }
     out += "}\n}\n}\n";
@@ -139,8 +147,10 @@ fn read_body(message: &Message, item: &Struct, versions: Versions) -> String {
     }
     let tagged: Vec<&Field> = item.fields.iter().filter(|f| !f.tagged.intersect(versions).is_empty()).collect();
     let flexible = condition(message.flexible, versions);
+    let keeps = keeps_unknown_tags(message);
     if tagged.is_empty() {
-        return out + &guarded(flexible, "out.unknown_tagged_fields = reader.unknown_tags()?;");
+        let all = if keeps { "out.unknown_tagged_fields = reader.unknown_tags()?;" } else { "reader.skip_tags()?;" };
+        return out + &guarded(flexible, all);
     }
     let mut arms = String::new();
     for field in tagged {
@@ -153,9 +163,13 @@ fn read_body(message: &Message, item: &Struct, versions: Versions) -> String {
         let _ =
             writeln!(arms, "{tag}{guard} => out.{} = reader.tagged(size, {path}, |reader| {value})?,", ident(field));
     }
+    let unknown = match keeps {
+        true => "reader.unknown_tag(tag, size, &mut out.unknown_tagged_fields)?",
+        false => "reader.skip(size)?",
+    };
     let section = format!(
         "for _ in 0..reader.tag_count()? {{\nlet (tag, size) = reader.tag()?;\nmatch tag {{\n{arms}\
-         _ => reader.unknown_tag(tag, size, &mut out.unknown_tagged_fields)?,\n}}\n}}"
+         _ => {unknown},\n}}\n}}"
     );
     out + &guarded(flexible, &section)
 }
@@ -227,10 +241,12 @@ fn write_body(message: &Message, item: &Struct, versions: Versions) -> Out {
     }
     let mut tagged: Vec<&Field> = item.fields.iter().filter(|f| !f.tagged.intersect(versions).is_empty()).collect();
     tagged.sort_by_key(|f| f.tag);
+    let keeps = keeps_unknown_tags(message);
+    let unknown = if keeps { "&self.unknown_tagged_fields" } else { "&[]" };
     let section = if tagged.is_empty() {
-        "writer.unknown_tags(&self.unknown_tagged_fields)?;".to_owned()
+        format!("writer.unknown_tags({unknown})?;")
     } else {
-        let mut section = "let mut tags = TagSection::new(&self.unknown_tagged_fields);\n".to_owned();
+        let mut section = format!("let mut tags = TagSection::new({unknown});\n");
         for field in tagged {
             let default = model::default_test(field, &format!("self.{}", ident(field)))?;
             let write = write_field(item, field, field.tagged, "w");
@@ -244,6 +260,7 @@ fn write_body(message: &Message, item: &Struct, versions: Versions) -> Out {
     };
     match condition(message.flexible, versions).as_deref() {
         None => out += &format!("{section}\n"),
+        flexible if !keeps => out += &guarded(flexible.map(str::to_owned), &section),
         Some("false") => out += "Writer::no_unknown_tags(&self.unknown_tagged_fields)?;\n",
         Some(condition) => {
             let _ = writeln!(

@@ -5,7 +5,7 @@
 
 use std::fmt::Write;
 
-use crate::emit::condition;
+use crate::emit::{condition, keeps_unknown_tags};
 use crate::emit_tables::path;
 use crate::model::{self, ident, is_nullable};
 use crate::schema::{Field, Message, Type};
@@ -44,7 +44,7 @@ fn generator(message: &Message, name: &str, parent: &str) -> Result<String, Stri
             Some(c) => writeln!(body, "if {c} {{ {statement} }}"),
         };
     }
-    if !message.flexible.is_empty() {
+    if keeps_unknown_tags(message) {
         let lowest = item.fields.iter().filter_map(|f| f.tag).max().map_or(0, |tag| tag + 1);
         let statement = format!("out.unknown_tagged_fields = s.tags({lowest});");
         let _ = match condition(message.flexible, versions).as_deref() {

@@ -24,8 +24,8 @@ pub enum DecodeError {
         /// Bytes that are there.
         remaining: usize,
     },
-    /// Arrays of small elements would take far more memory than the message has bytes.
-    #[error("{field}: the message's arrays take more memory than a message of {bytes} bytes may")]
+    /// Arrays of small elements, or tagged fields, would take far more memory than the message has bytes.
+    #[error("{field}: the message decodes to more memory than one of {bytes} bytes may")]
     TooMuchMemory {
         /// The field at which it became too much.
         field: &'static str,

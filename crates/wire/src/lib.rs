@@ -31,6 +31,6 @@ pub use api_key::{ApiKey, UnknownApiKey};
 pub use codec::{Codec, Message, Request};
 pub use error::{DecodeError, EncodeError};
 pub use error_code::{ErrorCode, UnknownErrorCode};
-pub use reader::{RawTaggedField, Reader, STRING_BYTES_MAX};
+pub use reader::{RawTaggedField, Reader, STRING_BYTES_MAX, decoded_bytes_max};
 pub use text::Str;
 pub use writer::{Frame, SHARE_BYTES_MIN, TagSection, Writer};

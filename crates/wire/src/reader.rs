@@ -1,7 +1,8 @@
 //! [`Reader`]: takes values off a received buffer.
 //!
 //! Invariants: nothing is copied (strings and byte strings are slices of the buffer); no input makes it panic; a length
-//! is believed only as far as the bytes left can hold it, so that memory follows the input and never a number in it.
+//! is believed only as far as the bytes left can hold it; what is decoded takes no more memory than
+//! [`decoded_bytes_max`] says, so that memory follows the input and never a number in it.
 
 use std::ops::Range;
 
@@ -14,13 +15,34 @@ use crate::text::Str;
 /// A string's greatest length in bytes, in every version, as in Kafka.
 pub const STRING_BYTES_MAX: usize = i16::MAX as usize;
 
-/// Array memory reserved at once on the word of a length, in bytes. Beyond it an array grows as its elements arrive.
-const ARRAY_RESERVE_BYTES_MAX: usize = 16 * 1024;
+/// Memory that a message may decode to beside its own bytes, which strings and byte strings are slices of: so many times
+/// its bytes, ...
+const DECODED_FACTOR: usize = 8;
 
-/// Memory that the arrays of a message may take: this much, and so many times its bytes. A few bytes of an array can
-/// stand for a large struct; no client's message comes near it.
-const ARRAY_BYTES_MIN: usize = 16 << 20;
-const ARRAY_BYTES_FACTOR: usize = 8;
+/// ... more for a small one, ...
+const DECODED_SMALL_FACTOR: usize = 32;
+
+/// ... by no more than this, which is what the shortest names come to: 3 bytes for a topic of one letter stand for a
+/// struct of 48. As no name occurs twice and there are no more than 65 letters, all names of up to three letters together
+/// take 2.3 MB beyond the factor, and longer ones stay below it.
+const DECODED_SMALL_BYTES_MAX: usize = 4 << 20;
+
+/// What the smallest message may decode to.
+const DECODED_BYTES_MIN: usize = 1024;
+
+/// Memory comes in steps of this many bytes at least.
+const ALLOCATION_BYTES_MIN: usize = 16;
+
+/// The most memory that a message of `bytes` bytes decodes to, beside these bytes. A message that needs more is refused
+/// before it takes it.
+pub const fn decoded_bytes_max(bytes: usize) -> usize {
+    let extra = bytes.saturating_mul(DECODED_SMALL_FACTOR - DECODED_FACTOR);
+    let extra = if extra < DECODED_SMALL_BYTES_MAX { extra } else { DECODED_SMALL_BYTES_MAX };
+    bytes.saturating_mul(DECODED_FACTOR).saturating_add(extra).saturating_add(DECODED_BYTES_MIN)
+}
+
+/// What errors call them.
+const UNKNOWN_TAGS: &str = "tagged fields";
 
 /// A tagged field that the schema of the version does not know, kept as it came.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -36,15 +58,16 @@ pub struct RawTaggedField {
 pub struct Reader {
     data: Bytes,
     position: usize,
-    /// What is left of the memory for arrays.
-    array_bytes: usize,
+    /// Memory taken by what was decoded so far, within [`decoded_bytes_max`].
+    decoded_bytes: usize,
+    /// Whether a tagged field was kept that the schema does not know.
+    met_unknown_tags: bool,
 }
 
 impl Reader {
     /// Reads `data` from its start.
     pub fn new(data: Bytes) -> Self {
-        let array_bytes = ARRAY_BYTES_MIN + data.len().saturating_mul(ARRAY_BYTES_FACTOR);
-        Self { data, position: 0, array_bytes }
+        Self { data, position: 0, decoded_bytes: 0, met_unknown_tags: false }
     }
 
     /// Bytes not read yet.
@@ -56,6 +79,16 @@ impl Reader {
     /// Bytes read so far.
     pub fn position(&self) -> usize {
         self.position
+    }
+
+    /// Whether anything read so far had tagged fields that the schema does not know, where these are kept.
+    pub fn met_unknown_tags(&self) -> bool {
+        self.met_unknown_tags
+    }
+
+    /// Memory that was taken for what was decoded, beside the buffer: arrays and kept tagged fields.
+    pub fn decoded_bytes(&self) -> usize {
+        self.decoded_bytes
     }
 
     /// The whole buffer, shared.
@@ -240,11 +273,19 @@ impl Reader {
         self.length(length, element_bytes_min, field)
     }
 
-    /// Takes the memory of `count` elements off what the message's arrays may have.
+    /// Accounts for the memory of `count` elements, before it is taken.
     pub(crate) fn charge_array<T>(&mut self, count: usize, field: &'static str) -> Result<(), DecodeError> {
-        let bytes = count.saturating_mul(size_of::<T>());
-        self.array_bytes =
-            self.array_bytes.checked_sub(bytes).ok_or(DecodeError::TooMuchMemory { field, bytes: self.data.len() })?;
+        self.charge(count.saturating_mul(size_of::<T>()), field)
+    }
+
+    /// Accounts for `bytes` of memory, before they are taken.
+    pub(crate) fn charge(&mut self, bytes: usize, field: &'static str) -> Result<(), DecodeError> {
+        let whole = bytes.checked_next_multiple_of(ALLOCATION_BYTES_MIN).unwrap_or(usize::MAX);
+        let decoded = self.decoded_bytes.saturating_add(whole);
+        if decoded > decoded_bytes_max(self.data.len()) {
+            return Err(DecodeError::TooMuchMemory { field, bytes: self.data.len() });
+        }
+        self.decoded_bytes = decoded;
         Ok(())
     }
 
@@ -260,8 +301,8 @@ impl Reader {
             return Ok(None);
         };
         self.charge_array::<T>(count, field)?;
-        let at_once = ARRAY_RESERVE_BYTES_MAX.max(self.remaining()) / size_of::<T>().max(1);
-        let mut elements = Vec::with_capacity(count.min(at_once));
+        // All at once: growing in steps would take up to three times as much.
+        let mut elements = Vec::with_capacity(count);
         for _ in 0..count {
             elements.push(element(self)?);
         }
@@ -286,7 +327,7 @@ impl Reader {
         // A tag and a size take a byte each.
         if count as usize > self.remaining() / 2 {
             return Err(DecodeError::LengthTooLarge {
-                field: "tagged fields",
+                field: UNKNOWN_TAGS,
                 length: i64::from(count),
                 remaining: self.remaining(),
             });
@@ -320,6 +361,13 @@ impl Reader {
 
     /// Keeps a tagged field that the schema does not know.
     pub fn unknown_tag(&mut self, tag: u32, size: usize, into: &mut Vec<RawTaggedField>) -> Result<(), DecodeError> {
+        if into.len() == into.capacity() {
+            let capacity = into.capacity().saturating_mul(2).max(1);
+            // All of the new memory: while the fields move, the old is there as well.
+            self.charge_array::<RawTaggedField>(capacity, UNKNOWN_TAGS)?;
+            into.reserve_exact(capacity - into.len());
+        }
+        self.met_unknown_tags = true;
         into.push(RawTaggedField { tag, data: self.take(size)? });
         Ok(())
     }
@@ -336,10 +384,13 @@ impl Reader {
 
     /// Tagged fields where the schema knows none.
     pub fn unknown_tags(&mut self) -> Result<Vec<RawTaggedField>, DecodeError> {
-        let mut fields = Vec::new();
-        for _ in 0..self.tag_count()? {
+        let count = self.tag_count()? as usize;
+        self.met_unknown_tags |= count > 0;
+        self.charge_array::<RawTaggedField>(count, UNKNOWN_TAGS)?;
+        let mut fields = Vec::with_capacity(count);
+        for _ in 0..count {
             let (tag, size) = self.tag()?;
-            self.unknown_tag(tag, size, &mut fields)?;
+            fields.push(RawTaggedField { tag, data: self.take(size)? });
         }
         Ok(fields)
     }

@@ -10,14 +10,18 @@ use common::{RANDOM, Source};
 use wire::messages::MetadataRequest;
 use wire::produce::ProduceView;
 use wire::registry::MESSAGES;
-use wire::{DecodeError, Message, Reader};
+use wire::{DecodeError, Message, Reader, Str, decoded_bytes_max};
 
 const MUTATIONS: u64 = 60;
 
-/// Memory a decoder may hold at once for each byte of input: the largest struct against the fewest bytes that encode
-/// it, doubled because vectors grow by doubling, and a constant for the first reservation of each nested array.
-const BYTES_PER_INPUT_BYTE_MAX: usize = 200;
-const CONSTANT_BYTES_MAX: usize = 128 * 1024;
+/// The largest frame that a broker takes by default.
+const FRAME_BYTES: usize = wire::frame::FRAME_BYTES_MAX;
+
+/// What a decoder may hold beyond [`decoded_bytes_max`]: the count of references to the input, and an error's text.
+const CONSTANT_BYTES_MAX: usize = 256;
+
+/// What an encoder may hold for each byte that was decoded: segments and the text of small values, grown by doubling.
+const ENCODER_FACTOR: usize = 8;
 
 struct Counting;
 
@@ -88,30 +92,236 @@ fn no_decoder_panics_or_takes_more_memory_than_its_input_justifies() {
                     0 => (0..source.below(300)).map(|_| source.next() as u8).collect(),
                     _ => mutate(&mut source, &random(&mut Source::new(round), version).unwrap().bytes),
                 };
-                let allowed = CONSTANT_BYTES_MAX + BYTES_PER_INPUT_BYTE_MAX * input.len();
-                let peak = peak_of(|| drop((entry.recode)(input.clone(), version)));
+                let allowed = CONSTANT_BYTES_MAX + decoded_bytes_max(input.len());
+                let peak = peak_of(|| drop((entry.decode)(input.clone(), version)));
                 assert!(peak <= allowed, "{} {version}: {peak} bytes for {input:?}", entry.name);
+                let allowed = allowed + ENCODER_FACTOR * (input.len() + 1024);
+                let peak = peak_of(|| drop((entry.recode)(input.clone(), version)));
+                assert!(peak <= allowed, "{} {version}: {peak} bytes for {input:?} and back", entry.name);
             }
         }
     }
 }
 
-/// Long runs of the same byte make the largest arrays of the smallest elements.
+/// Long runs of the same byte make the largest arrays of the smallest elements, and as many tagged fields as there can be.
+fn runs(length: usize) -> impl Iterator<Item = Bytes> {
+    [0u8, 1, 2].into_iter().flat_map(move |byte| {
+        let count = length / 16;
+        let compact =
+            [(count & 0x7f) as u8 | 0x80, (count >> 7 & 0x7f) as u8 | 0x80, (count >> 14 & 0x7f) as u8 | 0x80]
+                .into_iter()
+                .chain([(count >> 21) as u8]);
+        let heads = [(count as u32).to_be_bytes().to_vec(), compact.collect()];
+        heads.into_iter().map(move |head| {
+            let mut input = vec![byte; length];
+            input[..4].copy_from_slice(&head);
+            Bytes::from(input)
+        })
+    })
+}
+
 #[test]
 fn long_runs_of_small_elements_stay_within_the_factor() {
-    for entry in MESSAGES {
-        for version in entry.versions.clone() {
-            for byte in [0u8, 1, 2] {
-                for length in [[0x00, 0x00, 0x40, 0x00], [0x81, 0x80, 0x01, 0x00]] {
-                    let mut input = length.to_vec();
-                    input.extend(vec![byte; 100_000]);
-                    let allowed = CONSTANT_BYTES_MAX + BYTES_PER_INPUT_BYTE_MAX * input.len();
-                    let input = Bytes::from(input);
-                    let peak = peak_of(|| drop((entry.decode)(input, version)));
-                    assert!(peak <= allowed, "{} {version}: {peak} bytes for runs of {byte}", entry.name);
-                }
+    for input in runs(100_000) {
+        for entry in MESSAGES {
+            for version in entry.versions.clone() {
+                let allowed = CONSTANT_BYTES_MAX + decoded_bytes_max(input.len());
+                let peak = peak_of(|| drop((entry.decode)(input.clone(), version)));
+                assert!(peak <= allowed, "{} {version}: {peak} bytes for runs of {}", entry.name, input[4]);
             }
         }
+    }
+}
+
+/// A message of so many bytes that begins with `head`, and whose tagged fields take all the rest, two bytes each.
+fn only_tags(head: &[u8], length: usize) -> Bytes {
+    let count = (length - head.len() - 5) / 2;
+    let varint = [0, 7, 14, 21, 28].map(|shift| (count >> shift) as u8 & 0x7f | if shift < 28 { 0x80 } else { 0 });
+    let mut input = vec![0; length];
+    input[..head.len()].copy_from_slice(head);
+    input[head.len()..head.len() + 5].copy_from_slice(&varint);
+    input.into()
+}
+
+#[test]
+fn a_full_frame_of_tagged_fields_of_a_request_takes_no_memory() {
+    // API key, version, correlation id, no client id.
+    let header = only_tags(&[0, 3, 0, 13, 0, 0, 0, 1, 0xff, 0xff], FRAME_BYTES);
+    let peak = peak_of(|| drop(wire::header::RequestHeader::from_bytes(header.clone(), 2).unwrap()));
+    assert!(peak < 1024, "{peak} bytes for a header");
+    // No topics, two flags.
+    let body = only_tags(&[0, 0, 0], 1 << 20);
+    let peak = peak_of(|| drop(MetadataRequest::from_bytes(body.clone(), 13).unwrap()));
+    assert!(peak < 1024, "{peak} bytes for a body");
+    // Where they are kept, they are refused before they take what the frame does not justify.
+    let mut outcome = None;
+    let peak = peak_of(|| outcome = Some(wire::header::ResponseHeader::from_bytes(only_tags(&[0; 4], FRAME_BYTES), 1)));
+    assert!(matches!(outcome, Some(Err(DecodeError::TooMuchMemory { .. }))), "{outcome:?}");
+    assert!(peak < FRAME_BYTES + 1024, "{peak} bytes for a response's header");
+}
+
+#[test]
+fn a_full_frame_takes_eight_times_its_bytes_at_most() {
+    let requests = ["MetadataRequest", "ProduceRequest"];
+    for input in runs(FRAME_BYTES) {
+        for entry in MESSAGES.iter().filter(|entry| requests.contains(&entry.name)) {
+            for version in [*entry.versions.start(), *entry.versions.end()] {
+                let peak = peak_of(|| drop((entry.decode)(input.clone(), version)));
+                assert!(peak <= 8 * FRAME_BYTES + (5 << 20), "{} {version}: {peak} bytes", entry.name);
+            }
+        }
+    }
+}
+
+/// Names of one to three letters, each once.
+fn shortest_names(most: usize) -> Vec<Str> {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    let mut names: Vec<Vec<u8>> = LETTERS.iter().map(|letter| vec![*letter]).collect();
+    let mut from = 0;
+    while names.len() < most && names[from].len() < 4 {
+        let longer = LETTERS.iter().map(|letter| [&names[from][..], &[*letter]].concat()).collect::<Vec<_>>();
+        names.extend(longer);
+        from += 1;
+    }
+    names.truncate(most);
+    names.into_iter().map(|name| Str::from_utf8(name.into()).unwrap()).collect()
+}
+
+/// Encodes a request in the oldest, the first compact and the newest version, and reads it again.
+fn is_taken<Q: Message>(what: &str, request: impl Fn(i16) -> Q) {
+    // Between the two nothing is denser.
+    let first_flexible = Q::VERSIONS.find(|version| Q::is_flexible(*version)).unwrap_or(*Q::VERSIONS.end());
+    for version in [*Q::VERSIONS.start(), first_flexible, *Q::VERSIONS.end()] {
+        let bytes = request(version).to_frame(version).unwrap().into_bytes();
+        let length = bytes.len();
+        let decoded = Q::from_bytes(bytes, version);
+        assert!(decoded.is_ok(), "{what} in version {version}, {length} bytes: {:?}", decoded.err());
+    }
+}
+
+/// The requests whose structs are largest against their bytes, with the shortest names that clients can send: from a
+/// single one to all names of up to three letters; longer ones are less dense.
+#[test]
+fn the_densest_requests_of_clients_are_taken() {
+    use wire::messages::*;
+    for count in [1, 65, 4_000, 278_915] {
+        let names = shortest_names(count);
+        let what = format!("{count} names");
+        is_taken(&what, |_| {
+            let topic =
+                |name: &Str| metadata_request::MetadataRequestTopic { name: Some(name.clone()), ..Default::default() };
+            MetadataRequest { topics: Some(names.iter().map(topic).collect()), ..Default::default() }
+        });
+        is_taken(&what, |_| DescribeGroupsRequest { groups: names.clone(), ..Default::default() });
+        is_taken(&what, |_| DeleteGroupsRequest { groups_names: names.clone(), ..Default::default() });
+        is_taken(&what, |_| {
+            let topic = |name: &Str| describe_topic_partitions_request::TopicRequest {
+                name: name.clone(),
+                ..Default::default()
+            };
+            DescribeTopicPartitionsRequest { topics: names.iter().map(topic).collect(), ..Default::default() }
+        });
+        is_taken(&what, |version| {
+            let resource = |name: &Str| describe_configs_request::DescribeConfigsResource {
+                resource_type: 2,
+                resource_name: name.clone(),
+                configuration_keys: if version == 0 { Some(Vec::new()) } else { None },
+                ..Default::default()
+            };
+            DescribeConfigsRequest { resources: names.iter().map(resource).collect(), ..Default::default() }
+        });
+        if count > 4_000 {
+            // The others are not as dense.
+            continue;
+        }
+        is_taken(&what, |_| {
+            let topic = |name: &Str| describe_log_dirs_request::DescribableLogDirTopic {
+                topic: name.clone(),
+                partitions: vec![0],
+                ..Default::default()
+            };
+            DescribeLogDirsRequest { topics: Some(names.iter().map(topic).collect()), ..Default::default() }
+        });
+        is_taken(&what, |version| {
+            let topic = |name: &Str| fetch_request::FetchTopic {
+                topic: if version < 13 { name.clone() } else { Str::default() },
+                topic_id: if version < 13 { base::Uuid::nil() } else { base::Uuid::from_u128(1) },
+                partitions: vec![Default::default()],
+                ..Default::default()
+            };
+            FetchRequest { topics: names.iter().map(topic).collect(), ..Default::default() }
+        });
+        is_taken(&what, |version| {
+            let topic = |name: &Str| fetch_request::ForgottenTopic {
+                topic: if version < 13 { name.clone() } else { Str::default() },
+                topic_id: if version < 13 { base::Uuid::nil() } else { base::Uuid::from_u128(1) },
+                partitions: vec![0],
+                ..Default::default()
+            };
+            let forgotten = if version < 7 { Vec::new() } else { names.iter().map(topic).collect() };
+            FetchRequest { forgotten_topics_data: forgotten, ..Default::default() }
+        });
+        is_taken(&what, |_| {
+            let topic = |name: &Str| list_offsets_request::ListOffsetsTopic {
+                name: name.clone(),
+                partitions: vec![Default::default()],
+                ..Default::default()
+            };
+            ListOffsetsRequest { topics: names.iter().map(topic).collect(), ..Default::default() }
+        });
+        is_taken(&what, |version| {
+            let topic = |name: &Str| offset_commit_request::OffsetCommitRequestTopic {
+                name: if version < 10 { name.clone() } else { Str::default() },
+                topic_id: if version < 10 { base::Uuid::nil() } else { base::Uuid::from_u128(1) },
+                partitions: vec![Default::default()],
+                ..Default::default()
+            };
+            OffsetCommitRequest { topics: names.iter().map(topic).collect(), ..Default::default() }
+        });
+        is_taken(&what, |_| {
+            let topic = |name: &Str| offset_delete_request::OffsetDeleteRequestTopic {
+                name: name.clone(),
+                partitions: vec![Default::default()],
+            };
+            OffsetDeleteRequest { topics: names.iter().map(topic).collect(), ..Default::default() }
+        });
+        is_taken(&what, |_| {
+            let topic = |name: &Str| create_topics_request::CreatableTopic { name: name.clone(), ..Default::default() };
+            CreateTopicsRequest { topics: names.iter().map(topic).collect(), ..Default::default() }
+        });
+        is_taken(&what, |_| {
+            let topic = |name: &Str| create_partitions_request::CreatePartitionsTopic {
+                name: name.clone(),
+                assignments: None,
+                ..Default::default()
+            };
+            CreatePartitionsRequest { topics: names.iter().map(topic).collect(), ..Default::default() }
+        });
+        is_taken(&what, |_| {
+            let topic = |name: &Str| offset_for_leader_epoch_request::OffsetForLeaderTopic {
+                topic: name.clone(),
+                partitions: vec![Default::default()],
+                ..Default::default()
+            };
+            OffsetForLeaderEpochRequest { topics: names.iter().map(topic).collect(), ..Default::default() }
+        });
+        is_taken(&what, |_| {
+            let topic = |name: &Str| delete_records_request::DeleteRecordsTopic {
+                name: name.clone(),
+                partitions: vec![Default::default()],
+                ..Default::default()
+            };
+            DeleteRecordsRequest { topics: names.iter().map(topic).collect(), ..Default::default() }
+        });
+        is_taken(&what, |version| {
+            let topic =
+                |name: &Str| delete_topics_request::DeleteTopicState { name: Some(name.clone()), ..Default::default() };
+            if version < 6 {
+                DeleteTopicsRequest { topic_names: names.clone(), ..Default::default() }
+            } else {
+                DeleteTopicsRequest { topics: names.iter().map(topic).collect(), ..Default::default() }
+            }
+        });
     }
 }
 
@@ -167,6 +377,8 @@ fn produce_view_refuses_what_the_generated_code_refuses() {
                         }
                     }
                 }
+                // It accounts for the answer, too, which matters with many topics only.
+                (_, Err(DecodeError::TooMuchMemory { .. })) if input.len() > 4096 => {}
                 (Err(generated), Err(view)) => assert_eq!(view, generated, "version {version}: {input:?}"),
                 (generated, view) => panic!("version {version}: {generated:?} and {view:?} for {input:?}"),
             }

@@ -52,6 +52,7 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
         Ok(request) => request,
         Err(error) => return ready(call.malformed(error).into()),
     };
+    call.settle(request.memory_bytes());
     // The records hold the frame's memory from here on.
     drop(reader);
     let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));

@@ -28,11 +28,11 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: FindCoordinatorReq
     if call.version >= MANY_KEYS_FROM {
         let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
         for key in request.coordinator_keys {
-            coordinators.push(find(core, call, request.key_type, key).await);
+            coordinators.push(find(core, call, request.key_type, key));
         }
         return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };
     }
-    let found = find(core, call, request.key_type, request.key).await;
+    let found = find(core, call, request.key_type, request.key);
     FindCoordinatorResponse {
         error_code: found.error_code,
         error_message: found.error_message,
@@ -43,8 +43,8 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: FindCoordinatorReq
     }
 }
 
-async fn find(core: &Core, call: &Call, key_type: i8, key: Str) -> Coordinator {
-    match locate(core, key_type, &key).await {
+fn find(core: &Core, call: &Call, key_type: i8, key: Str) -> Coordinator {
+    match locate(core, key_type, &key) {
         Ok(()) => {
             let (host, port) = endpoints::advertised(&core.config, &call.peer);
             Coordinator { key, node_id: core.id().0, host: host.into(), port, ..Coordinator::default() }
@@ -61,14 +61,14 @@ async fn find(core: &Core, call: &Call, key_type: i8, key: Str) -> Coordinator {
 }
 
 /// Whether this broker coordinates the key. While there is one broker it coordinates every group.
-async fn locate(core: &Core, key_type: i8, key: &str) -> Result<(), ApiError> {
+fn locate(core: &Core, key_type: i8, key: &str) -> Result<(), ApiError> {
     let refuse = |why: &str| Err(ApiError::new(ErrorCode::InvalidRequest, why));
     match key_type {
         GROUP if core.image().topic(OFFSETS_TOPIC).is_none() => {
             let why = "__consumer_offsets is being created; ask again";
             Err(ApiError::new(ErrorCode::CoordinatorNotAvailable, why))
         }
-        GROUP => match core.groups.partition_for(key).await {
+        GROUP => match core.groups.partition_for(key) {
             Ok(_) => Ok(()),
             Err(error) => Err(ApiError::new(ErrorCode::from(error), error.to_string())),
         },

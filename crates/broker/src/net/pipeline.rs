@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 
 use super::peer::Peer;
-use super::room::Room;
+use super::room::{Held, Room};
 use super::service::{Later, Order, Reply, Service};
 use crate::limits::{PIPELINE_BYTES_MAX, REQUEST_CHARGE_BYTES_MIN};
 
@@ -33,8 +33,8 @@ struct Entry {
     order: Order,
     stage: Stage,
     bytes: usize,
-    /// Accounts for the frame until its reply is made.
-    _room: Room,
+    /// Accounts for the request until its reply is made.
+    held: Held,
 }
 
 /// The queue.
@@ -65,7 +65,7 @@ impl<S: Service> Pipeline<S> {
         let bytes = frame.len().max(REQUEST_CHARGE_BYTES_MIN);
         self.bytes += bytes;
         let order = self.service.order(&frame);
-        self.queue.push_back(Entry { order, stage: Stage::Waiting(frame), bytes, _room: room });
+        self.queue.push_back(Entry { order, stage: Stage::Waiting(frame), bytes, held: Held::new(room) });
     }
 
     /// Begins what may begin, then yields the next reply in order if it is there.
@@ -93,13 +93,13 @@ impl<S: Service> Pipeline<S> {
             && head.order != Order::Append
             && let Stage::Waiting(frame) = &mut head.stage
         {
-            head.stage = Stage::Running(self.service.answer(&self.peer, std::mem::take(frame)));
+            head.stage = Stage::Running(self.service.answer(&self.peer, std::mem::take(frame), &head.held));
         }
         while let Some(entry) = self.queue.get_mut(self.settled) {
             match (&mut entry.stage, entry.order) {
                 (Stage::Running(_), Order::Append) | (_, Order::Poll) => self.settled += 1,
                 (Stage::Waiting(frame), Order::Append) => {
-                    entry.stage = Stage::Appending(self.service.append(&self.peer, std::mem::take(frame)));
+                    entry.stage = Stage::Appending(self.service.append(&self.peer, std::mem::take(frame), &entry.held));
                 }
                 (Stage::Appending(appended), _) => match appended.as_mut().poll(cx) {
                     Poll::Ready(reply) => entry.stage = Stage::Running(reply),

@@ -4,15 +4,18 @@
 //! nothing: a frame is charged in steps that double as its bytes come, so that nobody holds more than twice what was
 //! sent. Frames that wait for a step hold what they have, and could wait for each other for ever: one at a time may
 //! therefore overdraw the memory and go on to its end.
+//!
+//! A frame is charged for the most that it can decode to, and gives back what it did not take once it is decoded.
 
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use base::memory::{Budget, Charge};
+use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::service::Later;
-use crate::limits::FRAME_CHARGE_STEP_MIN;
+use crate::limits::{FRAME_CHARGE_STEP_MIN, REQUEST_CHARGE_BYTES_MIN, REQUEST_LET_IN_BYTES_MAX};
 
 /// The request memory of a broker.
 #[derive(Clone, Debug)]
@@ -31,7 +34,7 @@ impl RequestMemory {
     pub(crate) fn begin(&self, total: u64, waits: bool) -> Room {
         let plenty = self.budget.used() < self.budget.limit() / 2;
         let charge = plenty.then(|| self.budget.try_charge(total)).flatten();
-        let at_first = if waits { 0 } else { total.min(FRAME_CHARGE_STEP_MIN) };
+        let at_first = if waits { 0 } else { total.min(REQUEST_LET_IN_BYTES_MAX) };
         let charge = charge.unwrap_or_else(|| self.budget.force_charge(at_first));
         Room { total, granted: charge.bytes(), charge, overdraft: None, waiting: None }
     }
@@ -128,6 +131,26 @@ impl Room {
     }
 }
 
+/// The request memory of a whole frame, until its request is answered.
+#[derive(Clone)]
+pub(crate) struct Held(Arc<Mutex<Room>>);
+
+impl Held {
+    pub(crate) fn new(room: Room) -> Self {
+        Self(Arc::new(Mutex::new(room)))
+    }
+
+    /// The request is decoded and takes so many bytes, its frame included: no more than it was charged for, unless that
+    /// was not known before.
+    pub(crate) fn settle(&self, bytes: u64) {
+        let bytes = bytes.max(REQUEST_CHARGE_BYTES_MIN as u64);
+        let mut room = self.0.lock();
+        if room.charge.bytes() != bytes {
+            room.charge.resize(bytes);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,5 +201,21 @@ mod tests {
         let _overdrawn = memory.overdraft.clone().try_acquire_owned().unwrap();
         assert!(poll(&mut memory.begin(KIB, false), &memory, KIB, true));
         assert!(!poll(&mut memory.begin(KIB, true), &memory, KIB, true));
+    }
+
+    #[test]
+    fn what_a_request_did_not_take_is_given_back_when_it_is_decoded() {
+        let budget = Budget::new(1024 * KIB);
+        let memory = RequestMemory::new(budget.clone());
+        let mut room = memory.begin(100 * KIB, false);
+        assert!(poll(&mut room, &memory, 10 * KIB, true));
+        let held = Held::new(room);
+        assert_eq!(budget.used(), 100 * KIB);
+        held.settle(12 * KIB);
+        assert_eq!(budget.used(), 12 * KIB);
+        held.settle(1);
+        assert_eq!(budget.used(), REQUEST_CHARGE_BYTES_MIN as u64);
+        drop(held);
+        assert_eq!(budget.used(), 0);
     }
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use wire::Frame;
 
 use super::peer::Peer;
+use super::room::Held;
 
 /// Work that a connection drives to its end.
 pub(crate) type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -59,11 +60,11 @@ pub(crate) trait Service: Send + Sync + 'static {
     fn order(&self, frame: &[u8]) -> Order;
 
     /// Begins an [`Order::Append`] request: the outer future ends when the append has its place in the log, the inner
-    /// one when the reply may be sent.
-    fn append(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes) -> Later<Later<Reply>>;
+    /// one when the reply may be sent. `held` is what the frame was charged, to be settled when it is decoded.
+    fn append(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes, held: &Held) -> Later<Later<Reply>>;
 
     /// Begins any other request.
-    fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes) -> Later<Reply>;
+    fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes, held: &Held) -> Later<Reply>;
 
     /// The largest frame `peer` may send.
     fn frame_bytes_max(&self, peer: &Peer) -> usize;

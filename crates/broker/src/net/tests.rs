@@ -18,7 +18,7 @@ use super::complaints::Complaints;
 use super::listener::{Acceptor, SocketOptions, bind};
 use super::peer::{Peer, unless_draining};
 use super::quota::{ConnectionLimits, Quota};
-use super::room::RequestMemory;
+use super::room::{Held, RequestMemory};
 use super::service::{CloseReason, Cost, Later, Order, Reply, Service};
 
 /// `a…` appends and waits for `durable`; `p…` polls until `arrived` or the drain; `x…` closes; others echo.
@@ -51,7 +51,7 @@ impl Service for Echo {
     }
 
     #[allow(clippy::async_yields_async, reason = "an append has two stages")]
-    fn append(self: &Arc<Self>, _: &Arc<Peer>, frame: Bytes) -> Later<Later<Reply>> {
+    fn append(self: &Arc<Self>, _: &Arc<Peer>, frame: Bytes, _: &Held) -> Later<Later<Reply>> {
         let service = self.clone();
         Box::pin(async move {
             service.note("append", &frame);
@@ -63,7 +63,7 @@ impl Service for Echo {
         })
     }
 
-    fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes) -> Later<Reply> {
+    fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes, _: &Held) -> Later<Reply> {
         let (service, peer) = (self.clone(), peer.clone());
         Box::pin(async move {
             service.note("answer", &frame);

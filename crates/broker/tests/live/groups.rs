@@ -20,6 +20,15 @@ const FAST: &[(&str, &str)] = &[("group.initial.rebalance.delay.ms", "0"), ("off
 /// Of every topic here: one for each version of OffsetCommit.
 const PARTITIONS: i32 = 11;
 
+/// A broker that was asked for the coordinator of a group, as every client asks at first.
+async fn started(settings: &[(&str, &str)]) -> Live {
+    let live = start(settings).await;
+    let request = FindCoordinatorRequest { key: "g".into(), ..Default::default() };
+    let found = Client::connect(&live).await.call(3, &request).await;
+    assert_eq!(found.error_code, 0, "{found:?}");
+    live
+}
+
 async fn create_topic(client: &mut Client, name: &str) {
     let topic = create_topics_request::CreatableTopic {
         name: name.into(),
@@ -157,7 +166,7 @@ async fn two_members(live: &Live, group: &str) -> [(Client, JoinGroupResponse); 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_consumers_share_a_group_and_their_offsets_survive_a_crash() {
-    let live = start(FAST).await;
+    let live = started(FAST).await;
     let mut admin = Client::connect(&live).await;
     create_topic(&mut admin, "t").await;
     let [(mut leader, led), (mut follower, followed)] = two_members(&live, "g").await;
@@ -198,7 +207,7 @@ async fn two_consumers_share_a_group_and_their_offsets_survive_a_crash() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_version_of_every_group_request_is_served() {
-    let live = start(FAST).await;
+    let live = started(FAST).await;
     let mut client = Client::connect(&live).await;
     create_topic(&mut client, "t").await;
     let topic_id = live.meta.image().topic("t").unwrap().id;
@@ -350,7 +359,7 @@ async fn every_version_of_every_group_request_is_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn other_coordinators_are_refused_with_a_message() {
-    let live = start(FAST).await;
+    let live = started(FAST).await;
     let mut client = Client::connect(&live).await;
     for key_type in [1, 2, 9] {
         let request =
@@ -369,7 +378,7 @@ async fn other_coordinators_are_refused_with_a_message() {
 /// What a client could write there would be taken for offsets and members.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_broker_writes_the_offsets_topic() {
-    let live = start(FAST).await;
+    let live = started(FAST).await;
     let mut client = Client::connect(&live).await;
     create_topic(&mut client, "t").await;
     assert_eq!(committed(&mut client, 9, &commit("g", None, 0, 7)).await, 0);
@@ -400,7 +409,7 @@ async fn only_the_broker_writes_the_offsets_topic() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_go_with_their_topic() {
-    let live = start(FAST).await;
+    let live = started(FAST).await;
     let mut client = Client::connect(&live).await;
     create_topic(&mut client, "t").await;
     assert_eq!(committed(&mut client, 9, &commit("g", None, 0, 7)).await, 0);
@@ -416,7 +425,7 @@ async fn offsets_go_with_their_topic() {
 /// What the consumers of an earlier topic had read is not skipped in a new one of the same name.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_topic_that_is_created_again_begins_without_offsets() {
-    let live = start(FAST).await;
+    let live = started(FAST).await;
     let mut client = Client::connect(&live).await;
     create_topic(&mut client, "t").await;
     for offset in 7..27 {
@@ -449,7 +458,7 @@ async fn a_topic_that_is_created_again_begins_without_offsets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offset_that_was_committed_long_ago_is_old() {
     let settings = [FAST, &[("offsets.retention.check.interval.ms", "50")]].concat();
-    let live = start(&settings).await;
+    let live = started(&settings).await;
     let mut client = Client::connect(&live).await;
     create_topic(&mut client, "t").await;
     for (partition, commit_timestamp) in [(0, 1), (1, -1)] {

@@ -126,6 +126,52 @@ async fn a_consumer_without_a_coordinator_is_told_to_ask_again() {
     assert!(found.iter().all(|found| (found.error_code, found.node_id) == (0, 1)));
 }
 
+/// They do not wait for a topic that may not come for long, nor make it: as by Kafka they are sent to look.
+#[tokio::test]
+async fn requests_of_groups_that_nobody_looked_for_are_answered_at_once() {
+    let (live, faults) = start_on_faulty_store(&[]).await;
+    let mut client = Client::connect(&live).await;
+    assert_eq!(client.call(7, &create("t", 10_000)).await.topics[0].error_code, 0);
+    faults.set_plan(outage());
+    let clock = Clock::system();
+    let began = clock.monotonic();
+    let (group, member) = ("g", "m");
+    let join = JoinGroupRequest {
+        group_id: group.into(),
+        session_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![Default::default()],
+        ..Default::default()
+    };
+    let sync = SyncGroupRequest { group_id: group.into(), member_id: member.into(), ..Default::default() };
+    let heartbeat = HeartbeatRequest { group_id: group.into(), member_id: member.into(), ..Default::default() };
+    let leave = LeaveGroupRequest { group_id: group.into(), member_id: member.into(), ..Default::default() };
+    let topic = offset_commit_request::OffsetCommitRequestTopic {
+        name: "t".into(),
+        partitions: vec![Default::default()],
+        ..Default::default()
+    };
+    let commit = OffsetCommitRequest { group_id: group.into(), topics: vec![topic], ..Default::default() };
+    let fetch = OffsetFetchRequest { group_id: group.into(), topics: None, ..Default::default() };
+    let describe = DescribeGroupsRequest { groups: vec![group.into()], ..Default::default() };
+    let delete = DeleteGroupsRequest { groups_names: vec![group.into()], ..Default::default() };
+    let told = [
+        client.call(2, &join).await.error_code,
+        client.call(2, &sync).await.error_code,
+        client.call(2, &heartbeat).await.error_code,
+        client.call(2, &leave).await.error_code,
+        client.call(2, &commit).await.topics[0].partitions[0].error_code,
+        client.call(2, &fetch).await.error_code,
+        client.call(2, &describe).await.groups[0].error_code,
+        client.call(1, &delete).await.results[0].error_code,
+    ];
+    assert_eq!(told, [ErrorCode::NotCoordinator.code(); 8]);
+    assert!(clock.monotonic() - began < SOON);
+    faults.set_plan(FaultPlan::default());
+    assert_eq!(client.call(2, &heartbeat).await.error_code, ErrorCode::NotCoordinator.code());
+    assert!(live.meta.image().topic("__consumer_offsets").is_none(), "nobody asked for the coordinator");
+}
+
 #[tokio::test]
 async fn a_producer_without_an_id_is_told_to_ask_again() {
     let (live, faults) = start_on_faulty_store(&[]).await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use hashbrown::{HashMap, HashSet};
+use hashbrown::HashMap;
 use tokio::sync::oneshot;
 use wire::messages::join_group_response::JoinGroupResponseMember;
 use wire::messages::{JoinGroupResponse, SyncGroupResponse};
@@ -11,6 +11,7 @@ use wire::records::group_metadata_value::MemberMetadata;
 use wire::records::{ConsumerProtocolSubscription, GroupMetadataValue};
 use wire::{ErrorCode, Message, Reader, Str};
 
+use super::memory::{GroupMemory, GroupsMemory, MemberMemory, member_bytes};
 use super::timers::{Timer, Timers};
 
 /// The protocol type of consumers.
@@ -62,6 +63,7 @@ pub struct Member {
     pub assignment: Bytes,
     pub joining: Option<JoinWaiter>,
     pub syncing: Option<SyncWaiter>,
+    memory: MemberMemory,
     /// Joined for the first time and has not heard its id yet.
     pub is_new: bool,
     /// When its session ends.
@@ -69,7 +71,14 @@ pub struct Member {
 }
 
 impl Member {
-    pub fn new(id: Str, instance_id: Option<Str>, client_id: Str, client_host: Str) -> Self {
+    pub fn new(
+        id: Str,
+        instance_id: Option<Str>,
+        client_id: Str,
+        client_host: Str,
+        protocols: Protocols,
+        memory: MemberMemory,
+    ) -> Self {
         Self {
             id,
             instance_id,
@@ -77,13 +86,26 @@ impl Member {
             client_host,
             rebalance_timeout_ms: 0,
             session_timeout_ms: 0,
-            protocols: Vec::new(),
+            protocols,
             assignment: Bytes::new(),
             joining: None,
             syncing: None,
+            memory,
             is_new: false,
             deadline_ms: 0,
         }
+    }
+
+    /// What it takes in memory with these protocols and this assignment.
+    fn bytes(&self, protocols: &Protocols, assignment: &Bytes) -> u64 {
+        let client = [self.client_id.as_str(), &self.client_host];
+        member_bytes(&self.id, self.instance_id.as_ref(), client, protocols, assignment)
+    }
+
+    /// Takes over its assignment from the stored generation.
+    pub fn assign(&mut self, assignment: &Bytes) {
+        self.memory.resize(self.bytes(&self.protocols, assignment));
+        self.assignment = assignment.clone();
     }
 
     /// The metadata for a protocol; empty for one that it does not have.
@@ -116,6 +138,7 @@ pub struct InitialDelay {
 #[derive(Debug)]
 pub struct ClassicGroup {
     pub id: Str,
+    pub memory: GroupMemory,
     pub state: GroupState,
     /// When it came into this state, time of day; `None` when no record tells.
     pub state_timestamp: Option<i64>,
@@ -127,7 +150,7 @@ pub struct ClassicGroup {
     pub members: BTreeMap<Str, Member>,
     static_members: HashMap<Str, Str>,
     /// Ids given out to clients that have not joined with them.
-    pub pending: HashSet<Str>,
+    pub pending: HashMap<Str, MemberMemory>,
     /// Members of the generation that have not sent their sync request.
     pub pending_sync: BTreeSet<Str>,
     /// How many members have each protocol.
@@ -140,9 +163,10 @@ pub struct ClassicGroup {
 
 impl ClassicGroup {
     /// A group without members.
-    pub fn new(id: Str) -> Self {
+    pub fn new(id: Str, memory: &GroupsMemory) -> Self {
         Self {
             id,
+            memory: memory.of_group(),
             state: GroupState::Empty,
             state_timestamp: None,
             generation: 0,
@@ -151,7 +175,7 @@ impl ClassicGroup {
             leader: None,
             members: BTreeMap::new(),
             static_members: HashMap::new(),
-            pending: HashSet::new(),
+            pending: HashMap::new(),
             pending_sync: BTreeSet::new(),
             supported: HashMap::new(),
             awaiting_join: 0,
@@ -161,7 +185,7 @@ impl ClassicGroup {
     }
 
     /// A group as its last stored generation says.
-    pub fn from_value(id: Str, value: &GroupMetadataValue) -> Self {
+    pub fn from_value(id: Str, value: &GroupMetadataValue, memory: &GroupsMemory) -> Self {
         let text = |text: &Str| (!text.is_empty()).then(|| text.clone());
         let mut group = Self {
             state: if value.members.is_empty() { GroupState::Empty } else { GroupState::Stable },
@@ -170,7 +194,7 @@ impl ClassicGroup {
             protocol_type: text(&value.protocol_type),
             protocol: value.protocol.clone(),
             leader: value.leader.clone(),
-            ..Self::new(id)
+            ..Self::new(id, memory)
         };
         for stored in &value.members {
             let mut member = Member::new(
@@ -178,12 +202,13 @@ impl ClassicGroup {
                 stored.group_instance_id.clone(),
                 stored.client_id.clone(),
                 stored.client_host.clone(),
+                vec![(value.protocol.clone().unwrap_or_default(), stored.subscription.clone())],
+                group.memory.loaded(0),
             );
             member.session_timeout_ms = stored.session_timeout;
             member.rebalance_timeout_ms =
                 if stored.rebalance_timeout == -1 { stored.session_timeout } else { stored.rebalance_timeout };
-            member.protocols = vec![(value.protocol.clone().unwrap_or_default(), stored.subscription.clone())];
-            member.assignment = stored.assignment.clone();
+            member.assign(&stored.assignment);
             group.insert(member);
         }
         group.subscribed = group.compute_subscribed();
@@ -284,6 +309,16 @@ impl ClassicGroup {
                 self.supported.remove(name);
             }
         }
+    }
+
+    /// Makes room for what a member says that joins again.
+    ///
+    /// # Errors
+    /// What it is told if there is none.
+    pub fn make_room(&mut self, id: &str, protocols: &Protocols) -> Result<(), ErrorCode> {
+        let Some(member) = self.members.get_mut(id) else { return Ok(()) };
+        let bytes = member.bytes(protocols, &member.assignment);
+        member.memory.try_resize(bytes)
     }
 
     /// Takes over what a join request says, and who waits for its answer.
@@ -455,7 +490,7 @@ impl ClassicGroup {
 
     /// A session's timer came up: whether the session has ended. Sets the timer again if it has not.
     pub fn session_ended(&self, id: &str, now_ms: u64, timers: &mut Timers) -> bool {
-        let Some(member) = self.members.get(id) else { return self.pending.contains(id) };
+        let Some(member) = self.members.get(id) else { return self.pending.contains_key(id) };
         if member.deadline_ms > now_ms {
             timers.set(member.deadline_ms, self.session(id));
             return false;

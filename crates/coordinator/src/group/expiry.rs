@@ -43,7 +43,7 @@ impl Groups {
             return;
         }
         tracing::info!(group = %id, %member, "member removed: its session ended");
-        let was_pending = group.pending.contains(member);
+        let was_pending = group.pending.contains_key(member);
         step.remove(group, member);
         if was_pending {
             step.complete_join_if_all_joined(group);

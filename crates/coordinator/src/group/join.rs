@@ -1,10 +1,12 @@
 //! JoinGroup: members come, and wait for the others.
 
+use bytes::Bytes;
 use tokio::sync::oneshot;
 use wire::messages::{JoinGroupRequest, JoinGroupResponse};
 use wire::{ErrorCode, Str};
 
 use super::classic::{ClassicGroup, GroupState, JoinWaiter, Member, Protocols, Timeouts, answer, refused_join};
+use super::memory::{member_bytes, pending_bytes};
 use super::records::{self, owned, owned_bytes};
 use super::{After, Client, Groups, Out, Step};
 use crate::limits::NEW_MEMBER_JOIN_TIMEOUT_MS;
@@ -57,7 +59,7 @@ impl Groups {
                 return answered;
             }
             let id = owned(&request.group_id);
-            self.live.insert(id.clone(), ClassicGroup::new(id));
+            self.live.insert(id.clone(), ClassicGroup::new(id, &self.memory));
         }
         let given = is_new.then(|| self.new_member_id(client, request));
         if let Some((group, mut step)) = self.step(id, out) {
@@ -133,7 +135,10 @@ fn join_new(group: &mut ClassicGroup, joining: Joining<'_>, given: &Str, step: &
         },
         None if joining.client.version >= MEMBER_ID_REQUIRED_FROM => {
             let expires = step.out.now.monotonic_ms.saturating_add(joining.request.session_timeout_ms.max(0) as u64);
-            group.pending.insert(given.clone());
+            match group.memory.pending(pending_bytes(given)) {
+                Ok(memory) => group.pending.insert(given.clone(), memory),
+                Err(error) => return joining.refuse("", error),
+            };
             step.timers.set(expires, group.session(given));
             joining.refuse(given, ErrorCode::MemberIdRequired);
         }
@@ -146,7 +151,7 @@ fn join_again(group: &mut ClassicGroup, joining: Joining<'_>, step: &mut Step<'_
     if !group.supports(&request.protocol_type, &joining.protocols) {
         return joining.refuse(&id, ErrorCode::InconsistentGroupProtocol);
     }
-    if group.pending.contains(&id) {
+    if group.pending.contains_key(&id) {
         if request.group_instance_id.is_some() {
             // Ids are given out to dynamic members only.
             return joining.refuse(&id, ErrorCode::InvalidRequest);
@@ -170,18 +175,32 @@ fn join_again(group: &mut ClassicGroup, joining: Joining<'_>, step: &mut Step<'_
 }
 
 fn update(group: &mut ClassicGroup, joining: Joining<'_>, id: &Str, step: &mut Step<'_, '_>) {
+    if let Err(error) = group.make_room(id, &joining.protocols) {
+        return joining.refuse(id, error);
+    }
     group.update(id, &joining.protocols, joining.timeouts, joining.waiter);
     step.rebalance(group, "a member joined again");
 }
 
 fn add(group: &mut ClassicGroup, joining: Joining<'_>, id: &Str, step: &mut Step<'_, '_>) {
     let request = joining.request;
-    let instance = request.group_instance_id.as_ref().map(owned);
-    let mut member =
-        Member::new(id.clone(), instance, joining.client.id.as_str().into(), joining.client.host.as_str().into());
+    let client = [joining.client.id.as_str(), &joining.client.host];
+    let instance = request.group_instance_id.as_ref();
+    let bytes = member_bytes(id, instance, client, &joining.protocols, &Bytes::new());
+    let memory = match group.memory.member(bytes) {
+        Ok(memory) => memory,
+        Err(error) => {
+            // Kafka forgets an id that finds its group full; one that is told to ask again asks with it.
+            if error == ErrorCode::GroupMaxSizeReached {
+                group.remove(id, step.timers);
+            }
+            return joining.refuse("", error);
+        }
+    };
+    let instance = instance.map(owned);
+    let mut member = Member::new(id.clone(), instance, client[0].into(), client[1].into(), joining.protocols, memory);
     member.rebalance_timeout_ms = joining.timeouts.rebalance_ms;
     member.session_timeout_ms = joining.timeouts.session_ms;
-    member.protocols = joining.protocols;
     member.joining = Some(joining.waiter);
     member.is_new = true;
     if let Some(delay) = &mut group.initial_delay {
@@ -200,6 +219,9 @@ fn add(group: &mut ClassicGroup, joining: Joining<'_>, id: &Str, step: &mut Step
 fn replace_static(group: &mut ClassicGroup, joining: Joining<'_>, old: &Str, new: &Str, step: &mut Step<'_, '_>) {
     let leader_before = group.leader.clone().unwrap_or_default();
     let Some(instance) = joining.request.group_instance_id.as_ref().map(owned) else { return };
+    if let Err(error) = group.make_room(old, &joining.protocols) {
+        return joining.refuse("", error);
+    }
     group.replace_static(&instance, old, new, step.timers);
     let skips_assignment = joining.client.version >= SKIP_ASSIGNMENT_FROM;
     let session_ms = joining.timeouts.session_ms.max(0) as u64;

@@ -69,7 +69,7 @@ fn leave(group: &mut ClassicGroup, member: &MemberIdentity, step: &mut Step<'_, 
     } else {
         owned(&member.member_id)
     };
-    if !group.pending.contains(&id) {
+    if !group.pending.contains_key(&id) {
         let instance = member.group_instance_id.as_ref().filter(|_| !member.member_id.is_empty());
         group.check_member(&id, instance)?;
     }

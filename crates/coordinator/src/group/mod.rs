@@ -22,6 +22,7 @@ pub mod classic;
 pub mod expiry;
 pub mod join;
 pub mod membership;
+pub mod memory;
 pub mod offsets;
 mod rebalance;
 pub mod records;
@@ -36,11 +37,12 @@ use std::sync::Arc;
 
 use base::{Entropy, Uuid};
 use hashbrown::HashMap;
-use wire::Str;
+use wire::{EncodeError, Str};
 
 use crate::GroupConfig;
 use crate::runtime::{Machine, Output, Record, ReplayError};
 use classic::ClassicGroup;
+use memory::GroupsMemory;
 use records::GroupRecord;
 use stored::Stored;
 use timers::{Timer, Timers};
@@ -93,6 +95,7 @@ pub struct Groups {
     config: Arc<GroupConfig>,
     entropy: Entropy,
     topic_exists: TopicExists,
+    memory: GroupsMemory,
     stored: Stored,
     live: HashMap<Str, ClassicGroup>,
     timers: Timers,
@@ -107,11 +110,12 @@ struct Step<'s, 'a> {
 
 impl Groups {
     /// No groups.
-    pub fn new(config: Arc<GroupConfig>, entropy: Entropy, topic_exists: TopicExists) -> Self {
+    pub fn new(config: Arc<GroupConfig>, entropy: Entropy, topic_exists: TopicExists, memory: GroupsMemory) -> Self {
         Self {
             config,
             entropy,
             topic_exists,
+            memory,
             stored: Stored::default(),
             live: HashMap::new(),
             timers: Timers::default(),
@@ -151,7 +155,7 @@ impl Groups {
     fn forget(&mut self, id: &str) {
         let Some(group) = self.live.remove(id) else { return };
         // Clients that were given an id may still be about to join with it.
-        group.pending.iter().for_each(|member| self.timers.cancel(&group.session(member)));
+        group.pending.keys().for_each(|member| self.timers.cancel(&group.session(member)));
     }
 }
 
@@ -177,9 +181,9 @@ impl Machine for Groups {
             .groups()
             .map(|(id, stored)| {
                 let group = match &stored.metadata {
-                    Some(value) => ClassicGroup::from_value(id.clone(), value),
+                    Some(value) => ClassicGroup::from_value(id.clone(), value, &self.memory),
                     // Only offsets: a group without members that never had a protocol.
-                    None => ClassicGroup::new(id.clone()),
+                    None => ClassicGroup::new(id.clone(), &self.memory),
                 };
                 (id.clone(), group)
             })
@@ -210,7 +214,7 @@ impl Machine for Groups {
         self.stored.record_count()
     }
 
-    fn snapshot(&self, each: &mut dyn FnMut(Record)) {
-        self.stored.snapshot(each);
+    fn snapshot(&self, each: &mut dyn FnMut(Record)) -> Result<(), EncodeError> {
+        self.stored.snapshot(each)
     }
 }

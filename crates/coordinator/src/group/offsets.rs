@@ -68,7 +68,7 @@ impl Groups {
                 return Err(if old { ErrorCode::IllegalGeneration } else { ErrorCode::GroupIdNotFound });
             }
             let id = owned(committer.group);
-            self.live.insert(id.clone(), ClassicGroup::new(id));
+            self.live.insert(id.clone(), ClassicGroup::new(id, &self.memory));
         }
         let topic_exists = self.topic_exists.clone();
         let outcome = match self.step(id, out) {
@@ -96,6 +96,7 @@ impl Groups {
                         commit_timestamp: offset.commit_timestamp.unwrap_or(now),
                         expire_timestamp: expires,
                         topic_id: offset.topic_id,
+                        unknown_tagged_fields: Vec::new(),
                     };
                     let record = records::offset(&group.id, &offset.topic, offset.partition, Some(&value));
                     let record = record.map_err(|_| ErrorCode::UnknownServerError)?;

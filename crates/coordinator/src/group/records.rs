@@ -8,7 +8,10 @@
 //! These are the versions that Kafka 4.4 writes. Version 1 has no place for the topic's id, so that an offset that expires by
 //! itself is told apart from one of an earlier topic only by its name, as in Kafka.
 //!
-//! A null value says that there is no such offset or group any more. Records of Kafka's newer group types are passed over.
+//! A group's generation with tagged fields that this release does not know is written in version 4, which has them (KIP-915).
+//!
+//! A null value says that there is no such offset or group any more. Records of other kinds, those of Kafka's newer group
+//! types and of newer releases, are carried as they are.
 
 use bytes::Bytes;
 use wire::records::{
@@ -30,6 +33,8 @@ const OFFSET_VALUE_VERSION: i16 = 4;
 /// The only value version with an expiry time of its own; it has neither leader epoch nor topic id.
 const EXPIRING_OFFSET_VALUE_VERSION: i16 = 1;
 const GROUP_VALUE_VERSION: i16 = 3;
+/// The value version with tagged fields.
+const TAGGED_GROUP_VALUE_VERSION: i16 = 4;
 
 /// What a record says.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,7 +57,7 @@ pub enum GroupRecord {
         /// `None`: gone.
         value: Option<GroupMetadataValue>,
     },
-    /// Not ours.
+    /// Of a kind that this release does not know.
     Other,
 }
 
@@ -126,7 +131,12 @@ pub fn offset(
 /// The record of a group's generation, or of its end.
 pub fn group(group: &Str, value: Option<&GroupMetadataValue>) -> Result<Record, EncodeError> {
     let key = GroupMetadataKey { group: group.clone() };
-    let value = value.map(|value| encode_versioned(value, GROUP_VALUE_VERSION)).transpose()?;
+    let value = value.map(|value| {
+        let tagged = !value.unknown_tagged_fields.is_empty()
+            || value.members.iter().any(|member| !member.unknown_tagged_fields.is_empty());
+        encode_versioned(value, if tagged { TAGGED_GROUP_VALUE_VERSION } else { GROUP_VALUE_VERSION })
+    });
+    let value = value.transpose()?;
     Ok(Record { key: encode_key(&key)?, value })
 }
 
@@ -168,8 +178,10 @@ mod tests {
             commit_timestamp: 1_000,
             expire_timestamp: None,
             topic_id,
+            unknown_tagged_fields: Vec::new(),
         };
-        let without_id = CommittedOffset { leader_epoch: -1, metadata: "".into(), topic_id: Uuid::nil(), ..value };
+        let without_id =
+            CommittedOffset { leader_epoch: -1, metadata: "".into(), topic_id: Uuid::nil(), ..value.clone() };
         let expiring =
             CommittedOffset { offset: 1, commit_timestamp: 2, expire_timestamp: Some(3), ..without_id.clone() };
         let metadata = GroupMetadataValue {
@@ -222,6 +234,7 @@ mod tests {
             commit_timestamp: 2,
             expire_timestamp: Some(3),
             topic_id: Uuid::from_u128(4),
+            unknown_tagged_fields: Vec::new(),
         };
         let record = offset(&"g".into(), &"t".into(), 3, Some(&value)).unwrap();
         assert_eq!(record, kafka("expiring-offset"));

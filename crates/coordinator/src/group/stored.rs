@@ -1,13 +1,17 @@
 //! The replicated state of a shard: committed offsets and the last stored generation of each group. It changes in
 //! [`Stored::replay`] and nowhere else.
+//!
+//! What a newer release wrote is carried, or a snapshot would lose it and the log would then be trimmed: records of unknown
+//! kinds as they are, by their keys, and tagged fields of known records that this release does not know.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::Uuid;
+use bytes::Bytes;
 use hashbrown::HashMap;
-use wire::Str;
 use wire::records::{GroupMetadataValue, OffsetCommitValue};
+use wire::{EncodeError, RawTaggedField, Str};
 
 use super::records::{self, GroupRecord, owned, owned_bytes};
 use crate::runtime::{Record, ReplayError};
@@ -27,6 +31,8 @@ pub struct CommittedOffset {
     pub expire_timestamp: Option<i64>,
     /// The topic; nil where the record does not tell: in value versions before 4.
     pub topic_id: Uuid,
+    /// What a newer release says of it besides.
+    pub unknown_tagged_fields: Vec<RawTaggedField>,
 }
 
 impl CommittedOffset {
@@ -43,7 +49,16 @@ impl CommittedOffset {
             commit_timestamp: value.commit_timestamp,
             expire_timestamp: (value.expire_timestamp != -1).then_some(value.expire_timestamp),
             topic_id: value.topic_id,
+            unknown_tagged_fields: value.unknown_tagged_fields.clone(),
         }
+    }
+
+    /// The same, in memory of its own.
+    fn owned(self) -> Self {
+        let mut offset = self;
+        offset.metadata = owned(&offset.metadata);
+        own_tags(&mut offset.unknown_tagged_fields);
+        offset
     }
 
     pub(super) fn to_value(&self) -> OffsetCommitValue {
@@ -54,7 +69,7 @@ impl CommittedOffset {
             commit_timestamp: self.commit_timestamp,
             expire_timestamp: self.expire_timestamp.unwrap_or(-1),
             topic_id: self.topic_id,
-            ..Default::default()
+            unknown_tagged_fields: self.unknown_tagged_fields.clone(),
         }
     }
 }
@@ -75,7 +90,9 @@ pub struct StoredGroup {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stored {
     groups: HashMap<Str, StoredGroup>,
-    /// Offsets and generations, to know what a snapshot costs.
+    /// Records of kinds that this release does not know, by key.
+    carried: HashMap<Bytes, Bytes>,
+    /// Offsets, generations and carried records, to know what a snapshot costs.
     records: u64,
 }
 
@@ -84,7 +101,7 @@ impl Stored {
     pub fn replay(&mut self, record: &Record) -> Result<(), ReplayError> {
         match records::decode(record)? {
             GroupRecord::Offset { group, topic, partition, value: Some(value) } => {
-                let value = CommittedOffset { metadata: owned(&value.metadata), ..value };
+                let value = value.owned();
                 let offsets = &mut self.group_mut(&group).offsets;
                 let of_topic = match offsets.get_mut(topic.as_str()) {
                     Some(of_topic) => of_topic,
@@ -112,7 +129,13 @@ impl Stored {
                 self.records -= u64::from(stored.metadata.take().is_some());
                 self.forget_if_empty(&group);
             }
-            GroupRecord::Other => {}
+            GroupRecord::Other => match &record.value {
+                Some(value) => {
+                    let before = self.carried.insert(owned_bytes(&record.key), owned_bytes(value));
+                    self.records += u64::from(before.is_none());
+                }
+                None => self.records -= u64::from(self.carried.remove(&record.key).is_some()),
+            },
         }
         Ok(())
     }
@@ -144,28 +167,36 @@ impl Stored {
     }
 
     /// The state as records, a group's generation before its offsets.
-    pub fn snapshot(&self, each: &mut dyn FnMut(Record)) {
-        // What was decoded encodes: every field came from a record of the same layout.
-        let mut give = |record: Result<Record, wire::EncodeError>| match record {
-            Ok(record) => each(record),
-            Err(error) => tracing::error!(%error, "a stored record cannot be written again"),
-        };
+    ///
+    /// # Errors
+    /// [`EncodeError`] when a record cannot be written again; what was given until then is not the state.
+    pub fn snapshot(&self, each: &mut dyn FnMut(Record)) -> Result<(), EncodeError> {
         for (group, stored) in &self.groups {
             if let Some(metadata) = &stored.metadata {
-                give(records::group(group, Some(metadata)));
+                each(records::group(group, Some(metadata))?);
             }
             for (topic, partitions) in &stored.offsets {
                 for (partition, value) in partitions {
-                    give(records::offset(group, topic, *partition, Some(value)));
+                    each(records::offset(group, topic, *partition, Some(value))?);
                 }
             }
         }
+        for (key, value) in &self.carried {
+            each(Record { key: key.clone(), value: Some(value.clone()) });
+        }
+        Ok(())
     }
+}
+
+fn own_tags(fields: &mut Vec<RawTaggedField>) {
+    fields.iter_mut().for_each(|field| field.data = owned_bytes(&field.data));
+    fields.shrink_to_fit();
 }
 
 fn owned_metadata(value: &GroupMetadataValue) -> GroupMetadataValue {
     let mut value = value.clone();
     let text = |text: &mut Str| *text = owned(text);
+    own_tags(&mut value.unknown_tagged_fields);
     text(&mut value.protocol_type);
     value.protocol.iter_mut().for_each(text);
     value.leader.iter_mut().for_each(text);
@@ -176,6 +207,7 @@ fn owned_metadata(value: &GroupMetadataValue) -> GroupMetadataValue {
         text(&mut member.client_host);
         member.subscription = owned_bytes(&member.subscription);
         member.assignment = owned_bytes(&member.assignment);
+        own_tags(&mut member.unknown_tagged_fields);
     }
     value
 }

@@ -106,7 +106,7 @@ fn store_assignment(group: &mut ClassicGroup, request: &SyncGroupRequest, step: 
 fn propagate(group: &mut ClassicGroup, stored: &GroupMetadataValue, step: &mut Step<'_, '_>) {
     for member in &stored.members {
         if let Some(live) = group.members.get_mut(&member.member_id) {
-            live.assignment = member.assignment.clone();
+            live.assign(&member.assignment);
         }
     }
     group.enter(GroupState::Stable, step.out.now.wall.0);

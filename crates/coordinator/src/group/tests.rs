@@ -2,6 +2,8 @@ mod admin;
 mod expiry;
 mod join;
 mod membership;
+mod memory;
+mod newer;
 mod offsets;
 mod rebalance;
 mod replication;
@@ -27,6 +29,7 @@ use wire::records::{ConsumerProtocolSubscription, encode_versioned};
 use wire::{ErrorCode, Str};
 
 use super::classic::{ClassicGroup, GroupState};
+use super::memory::GroupsMemory;
 use super::offsets::{Committer, NewOffset};
 use super::stored::{CommittedOffset, Stored};
 use super::{After, Client, Groups, Out};
@@ -63,6 +66,7 @@ struct Fixture {
     config: Arc<GroupConfig>,
     entropy: Entropy,
     topics: Arc<Topics>,
+    memory: GroupsMemory,
     now: Moment,
     /// What was decided and is not durable.
     waiting: VecDeque<(Vec<Record>, Vec<After>)>,
@@ -78,10 +82,15 @@ impl Fixture {
     }
 
     fn with(config: GroupConfig) -> Self {
+        Self::with_memory(config, GroupsMemory::default())
+    }
+
+    fn with_memory(config: GroupConfig, memory: GroupsMemory) -> Self {
         let (config, entropy) = (Arc::new(config), entropy());
         let topics = Arc::<Topics>::default();
         let mut fixture = Self {
-            groups: machine(&config, &entropy, &topics),
+            groups: machine(&config, &entropy, &topics, &memory),
+            memory,
             config,
             entropy,
             topics,
@@ -99,7 +108,7 @@ impl Fixture {
     fn restart(&mut self) {
         self.waiting.clear();
         self.held = false;
-        self.groups = machine(&self.config, &self.entropy, &self.topics);
+        self.groups = machine(&self.config, &self.entropy, &self.topics, &self.memory);
         for record in &self.log {
             self.groups.replay(record).unwrap();
         }
@@ -327,9 +336,10 @@ impl Topics {
     }
 }
 
-fn machine(config: &Arc<GroupConfig>, entropy: &Entropy, topics: &Arc<Topics>) -> Groups {
+fn machine(config: &Arc<GroupConfig>, entropy: &Entropy, topics: &Arc<Topics>, memory: &GroupsMemory) -> Groups {
     let topics = topics.clone();
-    Groups::new(config.clone(), entropy.clone(), Arc::new(move |name: &str, id| topics.exists(name, id)))
+    let exists = Arc::new(move |name: &str, id| topics.exists(name, id));
+    Groups::new(config.clone(), entropy.clone(), exists, memory.clone())
 }
 
 /// An answer that may have to wait.

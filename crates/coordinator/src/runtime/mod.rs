@@ -54,6 +54,7 @@ use std::collections::VecDeque;
 
 use base::TimestampMs;
 use thiserror::Error;
+use wire::EncodeError;
 
 pub use log::{Log, LogError, LogId, OpenLog, PartitionLog};
 pub use record::Record;
@@ -126,7 +127,7 @@ pub trait Machine: Send + 'static {
     /// What is left to do when a decision's records are durable.
     type After: Send + std::fmt::Debug;
 
-    /// Takes in a durable record. Records of unknown kinds are passed over.
+    /// Takes in a durable record. Records of unknown kinds are carried: a snapshot has them.
     ///
     /// # Errors
     /// [`ReplayError`].
@@ -147,6 +148,9 @@ pub trait Machine: Send + 'static {
     /// How many records [`Machine::snapshot`] gives.
     fn snapshot_records(&self) -> u64;
 
-    /// Gives the replicated state as records, one for each key.
-    fn snapshot(&self, each: &mut dyn FnMut(Record));
+    /// Gives the replicated state as records, one for each key, those of unknown kinds included: the log before is trimmed.
+    ///
+    /// # Errors
+    /// [`EncodeError`] when the state cannot be given whole; there is no snapshot then.
+    fn snapshot(&self, each: &mut dyn FnMut(Record)) -> Result<(), EncodeError>;
 }

@@ -4,18 +4,21 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base::memory::{Budget, Charge};
 use base::{Clock, Offset};
 use bytes::Bytes;
 use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{Notify, oneshot, watch};
+use wire::EncodeError;
 
 use super::load::Loaded;
 use super::marker::{Edge, Marker, is_marker};
 use super::{Log, LogId, Machine, Moment, Output, Record, writer};
 use crate::limits::{
-    BATCH_BYTES_MAX, BATCH_OVERHEAD_BYTES, SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN, WRITES_WAITING_MAX,
+    BATCH_BYTES_MAX, BATCH_OVERHEAD_BYTES, SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN, WRITES_WAITING_BYTES_MAX,
+    WRITES_WAITING_MAX,
 };
 
 /// "No deadline" in an atomic.
@@ -30,9 +33,6 @@ pub enum ShardError {
     /// This broker does not coordinate it, or not any more.
     #[error("this broker is not the coordinator")]
     NotCoordinator,
-    /// The internal topic does not exist and could not be made.
-    #[error("the coordinator is not available")]
-    NotAvailable,
     /// Too much waits to be written.
     #[error("the coordinator has too many writes waiting")]
     Overloaded,
@@ -56,6 +56,7 @@ pub struct Shard<M: Machine> {
     pub(super) turn: Turn,
     pub(super) clock: Clock,
     state: Mutex<State<M>>,
+    memory: WriteMemory,
     /// Tells the writer that more waits.
     pub(super) more: Notify,
     /// When the machine is next due.
@@ -83,6 +84,7 @@ struct Active<M: Machine> {
     replayed: Offset,
     /// Records since the last snapshot began.
     since_snapshot: u64,
+    memory: WriteMemory,
     /// Whether a snapshot is in the queue, and the offset where it begins once that is known.
     snapshot: Option<Option<Offset>>,
 }
@@ -95,6 +97,35 @@ pub(super) struct Write<A> {
     kind: Kind,
     after: Vec<A>,
     done: Option<oneshot::Sender<()>>,
+    /// What it holds of the memory for writes that wait.
+    _charge: Waiting,
+}
+
+/// Bytes of records that wait to be written: counted for the shard and for all shards, until they are dropped.
+#[derive(Clone, Debug)]
+pub(super) struct WriteMemory {
+    shard: Budget,
+    all: Budget,
+}
+
+type Waiting = [Charge; 2];
+
+impl WriteMemory {
+    /// That of one shard of many.
+    pub fn new(all: &Budget) -> Self {
+        Self { shard: Budget::new(WRITES_WAITING_BYTES_MAX), all: all.clone() }
+    }
+
+    fn is_used_up(&self) -> bool {
+        [&self.shard, &self.all].iter().any(|budget| budget.used() >= budget.limit())
+    }
+
+    /// Decided is decided: what is there is charged, and the next request is refused. A snapshot is one per shard, made
+    /// from what is in memory already, and must keep nobody out while it is written.
+    fn charge(&self, kind: Kind, bytes: usize) -> Waiting {
+        let bytes = if kind == Kind::Decision { bytes as u64 } else { 0 };
+        [self.shard.force_charge(bytes), self.all.force_charge(bytes)]
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,9 +137,9 @@ enum Kind {
 }
 
 impl<A> Write<A> {
-    fn new(kind: Kind, records: Vec<Record>) -> Self {
+    fn new(kind: Kind, records: Vec<Record>, memory: &WriteMemory) -> Self {
         let bytes = records.iter().map(Record::bytes).sum();
-        Self { records, bytes, kind, after: Vec::new(), done: None }
+        Self { records, bytes, kind, after: Vec::new(), done: None, _charge: memory.charge(kind, bytes) }
     }
 
     pub fn records(&self) -> &[Record] {
@@ -152,6 +183,7 @@ impl<M: Machine> Shard<M> {
         turn: Turn,
         clock: Clock,
         timer: Arc<Notify>,
+        memory: WriteMemory,
     ) -> Arc<Self> {
         Arc::new(Self {
             index,
@@ -160,6 +192,7 @@ impl<M: Machine> Shard<M> {
             turn,
             clock,
             state: Mutex::new(State::Loading),
+            memory,
             more: Notify::new(),
             deadline_ms: AtomicU64::new(NEVER),
             timer,
@@ -247,7 +280,8 @@ impl<M: Machine> Shard<M> {
             State::Loading => return Err(ShardError::Loading),
             State::Closed => return Err(ShardError::NotCoordinator),
         };
-        if purpose == Purpose::Request && active.writes.len() >= WRITES_WAITING_MAX {
+        let full = active.writes.len() >= WRITES_WAITING_MAX || active.memory.is_used_up();
+        if purpose == Purpose::Request && full {
             return Err(ShardError::Overloaded);
         }
         let max = self.batch_bytes_max();
@@ -257,7 +291,7 @@ impl<M: Machine> Shard<M> {
         let waits = !records.is_empty() || (purpose == Purpose::Barrier && !active.writes.is_empty());
         let done = waits.then(|| {
             let (done, waiting) = oneshot::channel();
-            active.queue(records, after, Some(done), max);
+            active.queue(Kind::Decision, records, after, Some(done), max);
             waiting
         });
         self.after_change(active);
@@ -301,10 +335,11 @@ impl<M: Machine> Shard<M> {
             writing: false,
             replayed: loaded.end,
             since_snapshot: loaded.records_since_snapshot,
+            memory: self.memory.clone(),
             snapshot: None,
         });
         if !records.is_empty() {
-            active.queue(records, after, None, max);
+            active.queue(Kind::Decision, records, after, None, max);
         }
         active.maybe_snapshot(max);
         self.after_change(&mut active);
@@ -391,7 +426,7 @@ impl<M: Machine> Shard<M> {
                 write.after.into_iter().for_each(|after| active.machine.durable(after, &mut out));
                 let Output { records, after, .. } = out;
                 if !records.is_empty() {
-                    active.queue(records, after, None, max);
+                    active.queue(Kind::Decision, records, after, None, max);
                 }
             }
             done.extend(write.done);
@@ -409,19 +444,26 @@ impl<M: Machine> Shard<M> {
 
 impl<M: Machine> Active<M> {
     /// Queues a decision, in pieces that fit a batch each; the last one carries what follows from it.
-    fn queue(&mut self, records: Vec<Record>, after: Vec<M::After>, done: Option<oneshot::Sender<()>>, max: usize) {
+    fn queue(
+        &mut self,
+        kind: Kind,
+        records: Vec<Record>,
+        after: Vec<M::After>,
+        done: Option<oneshot::Sender<()>>,
+        max: usize,
+    ) {
         let max = max.min(BATCH_BYTES_MAX);
         let mut piece = Vec::new();
         let mut bytes = 0;
         for record in records {
             if bytes + record.bytes() > max && !piece.is_empty() {
-                self.writes.push_back(Write::new(Kind::Decision, std::mem::take(&mut piece)));
+                self.writes.push_back(Write::new(kind, std::mem::take(&mut piece), &self.memory));
                 bytes = 0;
             }
             bytes += record.bytes();
             piece.push(record);
         }
-        self.writes.push_back(Write { after, done, ..Write::new(Kind::Decision, piece) });
+        self.writes.push_back(Write { after, done, ..Write::new(kind, piece, &self.memory) });
     }
 
     /// Replays a write. Returns where the log may start when it ends a snapshot.
@@ -448,20 +490,24 @@ impl<M: Machine> Active<M> {
         if self.snapshot.is_some() || self.since_snapshot < worth {
             return;
         }
-        let records = self.state_after_queue();
+        self.since_snapshot = 0;
+        let records = match self.state_after_queue() {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::error!(%error, "no snapshot: the coordinator's state cannot be written again; its log grows");
+                return;
+            }
+        };
         let (snapshot, count) = (self.replayed.kafka(), records.len() as i64);
         let marker = |edge| vec![Marker { edge, snapshot, records: count }.encode()];
-        self.since_snapshot = 0;
         self.snapshot = Some(None);
-        self.writes.push_back(Write::new(Kind::SnapshotBegin, marker(Edge::Begin)));
-        let first_part = self.writes.len();
-        self.queue(records, Vec::new(), None, max);
-        self.writes.iter_mut().skip(first_part).for_each(|write| write.kind = Kind::SnapshotPart);
-        self.writes.push_back(Write::new(Kind::SnapshotEnd, marker(Edge::End)));
+        self.writes.push_back(Write::new(Kind::SnapshotBegin, marker(Edge::Begin), &self.memory));
+        self.queue(Kind::SnapshotPart, records, Vec::new(), None, max);
+        self.writes.push_back(Write::new(Kind::SnapshotEnd, marker(Edge::End), &self.memory));
     }
 
     /// The replicated state as it will be once everything in the queue is replayed.
-    fn state_after_queue(&self) -> Vec<Record> {
+    fn state_after_queue(&self) -> Result<Vec<Record>, EncodeError> {
         let mut overlay: HashMap<&Bytes, &Record> = HashMap::new();
         for record in self.writes.iter().flat_map(|write| &write.records) {
             overlay.insert(&record.key, record);
@@ -476,9 +522,9 @@ impl<M: Machine> Active<M> {
             } else {
                 records.push(record);
             }
-        });
+        })?;
         let rest = overlay.values().filter(|record| record.value.is_some() && !seen.contains(&record.key));
         records.extend(rest.map(|record| (*record).clone()));
-        records
+        Ok(records)
     }
 }

@@ -5,14 +5,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base::Clock;
+use base::memory::Budget;
 use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
 use super::load::load;
-use super::shard::{NEVER, Shard, ShardError, Turn, moment};
+use super::shard::{NEVER, Shard, ShardError, Turn, WriteMemory, moment};
 use super::{Machine, OpenLog, writer};
-use crate::limits::{LOAD_CONCURRENCY, LOAD_RETRY, LOAD_WAIT_MAX, TIMER_SLEEP_MAX};
+use crate::limits::{ALL_WRITES_WAITING_BYTES_MAX, LOAD_CONCURRENCY, LOAD_RETRY, LOAD_WAIT_MAX, TIMER_SLEEP_MAX};
 
 /// Makes the empty machine of a shard.
 type Make<M> = Box<dyn Fn(i32) -> M + Send + Sync>;
@@ -37,6 +38,8 @@ struct Inner<M: Machine> {
     /// By shard; see [`Turn`].
     turns: Mutex<HashMap<i32, Turn>>,
     timer: Arc<Notify>,
+    /// Bytes that wait to be written in all shards.
+    writes: Budget,
     stopped: AtomicBool,
 }
 
@@ -52,6 +55,7 @@ impl<M: Machine> Shards<M> {
             loads: Semaphore::new(LOAD_CONCURRENCY),
             turns: Mutex::default(),
             timer: Arc::new(Notify::new()),
+            writes: Budget::new(ALL_WRITES_WAITING_BYTES_MAX),
             stopped: AtomicBool::new(false),
         }))
     }
@@ -109,8 +113,9 @@ impl<M: Machine> Shards<M> {
             return Err(ShardError::Loading);
         }
         let log = self.0.logs.open(index).map_err(|_| ShardError::NotCoordinator)?;
+        let memory = WriteMemory::new(&self.0.writes);
         let turn = self.0.turns.lock().entry(index).or_default().clone();
-        let shard = Shard::new(index, id, log, turn, self.0.clock.clone(), self.0.timer.clone());
+        let shard = Shard::new(index, id, log, turn, self.0.clock.clone(), self.0.timer.clone(), memory);
         shards.insert(index, shard.clone());
         drop(shards);
         base::task::spawn("coordinator-load", self.clone().load(shard.clone()));

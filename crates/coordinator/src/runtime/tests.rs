@@ -13,6 +13,7 @@ use base::Clock;
 use base::clock::ManualTime;
 use bytes::Bytes;
 use parking_lot::Mutex;
+use wire::EncodeError;
 
 use super::memory::{Disk, MemoryLogs};
 use super::{Machine, OpenLog, Output, Record, ReplayError, Shard, ShardError, Shards};
@@ -130,8 +131,14 @@ impl Machine for Counters {
         self.stored.len() as u64
     }
 
-    fn snapshot(&self, each: &mut dyn FnMut(Record)) {
-        self.stored.iter().for_each(|(name, value)| each(record(name, *value)));
+    fn snapshot(&self, each: &mut dyn FnMut(Record)) -> Result<(), EncodeError> {
+        for (name, value) in &self.stored {
+            if name == "unwritable" {
+                return Err(EncodeError::WrongCount { field: "a counter" });
+            }
+            each(record(name, *value));
+        }
+        Ok(())
     }
 }
 

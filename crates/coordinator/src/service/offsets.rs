@@ -345,6 +345,7 @@ mod tests {
             commit_timestamp: 0,
             expire_timestamp: None,
             topic_id,
+            unknown_tagged_fields: Vec::new(),
         };
         Offsets::from([(topic.into(), (0..).zip(ids.iter().map(|id| offset(*id))).collect())])
     }

@@ -15,11 +15,10 @@ fn a_join_is_checked_before_its_group_is_looked_for() {
     assert_eq!(join("", min), Err(ErrorCode::InvalidGroupId));
 }
 
-/// Kafka's clients look for the coordinator again after the first and the third, and only wait after the second.
+/// Kafka's clients look for the coordinator again after the first, and only wait after the others.
 #[test]
 fn clients_are_told_what_to_do_about_a_shard_that_cannot_serve() {
     assert_eq!(ErrorCode::from(ShardError::NotCoordinator), ErrorCode::NotCoordinator);
     assert_eq!(ErrorCode::from(ShardError::Loading), ErrorCode::CoordinatorLoadInProgress);
-    assert_eq!(ErrorCode::from(ShardError::NotAvailable), ErrorCode::CoordinatorNotAvailable);
     assert_eq!(ErrorCode::from(ShardError::Overloaded), ErrorCode::CoordinatorLoadInProgress);
 }

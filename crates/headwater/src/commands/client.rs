@@ -116,7 +116,7 @@ impl Connection {
             bail!("reply {correlation} came for request {}", self.correlation);
         }
         if R::response_header_version(version) > 0 {
-            reader.unknown_tags()?;
+            reader.skip_tags()?;
         }
         Ok(R::Response::decode(&mut reader, version)?)
     }

@@ -206,3 +206,43 @@ async fn entries_of_former_processes_count_towards_the_next_snapshot() {
     }
     assert!(made, "no snapshot in {} entries", entries_in(&bucket).await.len());
 }
+
+/// An entry of the controller in office with one record, as a newer release may write it.
+async fn append_newer(bucket: &Bucket, record: &[u8]) -> MetaSequence {
+    let image = from_bucket(bucket).await;
+    let header = Header {
+        kind: EntryKind::Batch,
+        sequence: image.next_sequence,
+        epoch: image.controller_epoch,
+        nonce: image.controller_nonce,
+    };
+    let records = EncodedRecords { bytes: record.to_vec(), count: 1 };
+    let log = Log { store: bucket.plain.clone() };
+    assert_eq!(log.append(header.sequence, &encode_entry(&header, &records)).await, Appended::Won);
+    header.sequence
+}
+
+#[tokio::test]
+async fn who_meets_a_record_of_a_newer_release_stops_and_neither_claims_nor_snapshots() {
+    use wire::RawTaggedField;
+    use wire::meta::{FeatureRecord, MetadataRecord};
+    let unknown_tagged_fields = vec![RawTaggedField { tag: 3, data: Bytes::from_static(b"more to say") }];
+    let feature = FeatureRecord { name: "f".into(), level: 1, unknown_tagged_fields };
+    let field = EncodedRecords::of(&[MetadataRecord::from(feature)]).unwrap().bytes;
+    // Type 9,999 in version 0; a feature in version 77.
+    let cases: [(&[u8], &str); 3] =
+        [(&[0x8f, 0x4e, 0, 0], "9999"), (&[3, 77], "version 77"), (&field, "field that this release does not know")];
+    for (record, says) in cases {
+        let bucket = bucket();
+        let (handle, _) = serve(&bucket.store, options(1)).await;
+        create(&handle, "t").await;
+        drop(handle);
+        let at = append_newer(&bucket, record).await;
+        let objects = async || bucket.plain.list_all(Purpose::Metadata, "meta/").await.unwrap();
+        let before = objects().await.len();
+        let every = MetaOptions { snapshots: SnapshotPolicy { entries: 1, bytes: 1 }, ..options(1) };
+        let error = Meta::start(bucket.store.clone(), every).await.unwrap_err().to_string();
+        assert!(error.contains(says) && error.contains(&names::entry(at)), "{error}");
+        assert_eq!(objects().await.len(), before, "nothing was written");
+    }
+}

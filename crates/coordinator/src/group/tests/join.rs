@@ -70,7 +70,7 @@ fn a_given_id_that_is_not_used_in_time_is_forgotten() {
     let mut fixture = Fixture::new();
     let given = fixture.join_now(&Join::new().version(4)).member_id;
     fixture.advance(SESSION_MS as u64 - 1);
-    assert!(fixture.group().pending.contains(&given));
+    assert!(fixture.group().pending.contains_key(&given));
     fixture.advance(1);
     assert!(fixture.groups.group(GROUP).is_none(), "nothing is left of the group");
     let late = fixture.join_now(&Join::new().version(4).member(&given));

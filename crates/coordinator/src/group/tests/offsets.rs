@@ -15,6 +15,7 @@ fn a_member_commits_in_its_generation() {
         commit_timestamp: fixture.now.wall.0,
         expire_timestamp: None,
         topic_id: FIRST_ID,
+        unknown_tagged_fields: Vec::new(),
     };
     assert_eq!(fixture.committed("topic"), Some(&expected));
 }

@@ -1,6 +1,6 @@
 //! Decisions, their batches, and their answers.
 
-use crate::limits::{BATCH_BYTES_MAX, BATCHES_IN_FLIGHT_MAX, WRITES_WAITING_MAX};
+use crate::limits::{BATCH_BYTES_MAX, BATCHES_IN_FLIGHT_MAX, WRITES_WAITING_BYTES_MAX, WRITES_WAITING_MAX};
 use crate::runtime::memory::Fate;
 
 use super::*;
@@ -288,4 +288,33 @@ async fn a_shard_at_rest_has_no_writer() {
     assert_eq!(Arc::strong_count(&shard), at_rest);
     // And the next write finds one again.
     assert_eq!(broker.add("a").await, Ok(2));
+}
+
+#[tokio::test]
+async fn writes_that_wait_are_bounded_by_their_bytes_and_the_shard_goes_on() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let mut waiting = Vec::new();
+    let refused = loop {
+        let shard = shard.clone();
+        let mut write = Box::pin(async move {
+            // As much as one batch holds of one record.
+            shard.write(|_, out| out.records.push(record(&"n".repeat(100_000), 1))).await
+        });
+        match futures::poll!(write.as_mut()) {
+            std::task::Poll::Ready(outcome) => break outcome,
+            std::task::Poll::Pending => waiting.push(write),
+        }
+        assert!(waiting.len() < 2_000, "writes wait without end");
+        settle().await;
+    };
+    assert_eq!(refused, Err(ShardError::Overloaded));
+    let bytes = waiting.len() as u64 * 100_000;
+    assert!(bytes > WRITES_WAITING_BYTES_MAX / 2 && bytes <= WRITES_WAITING_BYTES_MAX + 100_000, "{bytes} bytes wait");
+    broker.disk.release();
+    for write in waiting {
+        write.await.unwrap();
+    }
+    assert_eq!(broker.add("a").await, Ok(1));
 }

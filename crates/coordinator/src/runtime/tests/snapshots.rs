@@ -231,3 +231,19 @@ async fn the_end_of_another_snapshot_does_not_complete_one() {
     settle().await;
     assert_eq!(broker.disk.start(), 0);
 }
+
+#[tokio::test]
+async fn a_state_that_cannot_be_written_whole_is_not_trimmed() {
+    let broker = Broker::new();
+    assert_eq!(broker.add("unwritable").await, Ok(1));
+    add_many(&broker, "b", 2 * ENOUGH).await.unwrap();
+    assert_eq!(broker.add("b").await, Ok(2 * ENOUGH as u64 + 1));
+    settle().await;
+    assert!(markers(&broker.disk).is_empty());
+    assert_eq!(broker.disk.start(), 0);
+    let shard = broker.shard().await;
+    shard.write(|counters, out| counters.remove("unwritable", out)).await.unwrap();
+    add_many(&broker, "b", ENOUGH).await.unwrap();
+    settle().await;
+    assert_eq!(markers(&broker.disk).len(), 2, "a snapshot follows once it can be written");
+}

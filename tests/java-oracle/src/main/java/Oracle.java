@@ -21,7 +21,8 @@ import org.apache.kafka.common.protocol.types.Schema;
  *
  * op 0  versions of a message: none if this release lacks it, else lowest and highest (two i16)
  * op 1  decode the argument and encode it again; the result is what was encoded
- * op 2  make a message from the seed in the argument (i64) by the schema of the class; the result is its bytes
+ * op 2  make a message from the seed in the argument (i64) by the schema of the class; the result is its bytes. One more
+ *       byte says whether it has tagged fields that the schema does not know; all else is the same with and without
  * op 3  the same by the setters of the class
  * </pre>
  */
@@ -64,8 +65,9 @@ public final class Oracle {
         return switch (op) {
             case 0 -> type == null ? new byte[0] : versions(type);
             case 1 -> recode(type, version, argument);
-            case 2 -> random(type, version, ByteBuffer.wrap(argument).getLong());
-            case 3 -> new RandomMessage(new Random(ByteBuffer.wrap(argument).getLong())).bytes(type, version);
+            case 2 -> random(type, version, new Random(ByteBuffer.wrap(argument).getLong()), argument[8] != 0);
+            case 3 -> new RandomMessage(new Random(ByteBuffer.wrap(argument).getLong()), argument[8] != 0)
+                .bytes(type, version);
             default -> throw new IllegalArgumentException("op " + op);
         };
     }
@@ -112,9 +114,9 @@ public final class Oracle {
         return encoded.array();
     }
 
-    private static byte[] random(Class<?> type, short version, long seed) throws Exception {
+    private static byte[] random(Class<?> type, short version, Random random, boolean unknownTags) throws Exception {
         var schemas = (Schema[]) type.getField("SCHEMAS").get(null);
-        var bytes = new RandomStruct(new Random(seed)).bytes(schemas[version]);
+        var bytes = new RandomStruct(random, unknownTags).bytes(schemas[version]);
         // Once through the generated class: what it writes is the canonical form.
         return recode(type, version, bytes);
     }

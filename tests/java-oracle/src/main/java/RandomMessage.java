@@ -19,9 +19,11 @@ import org.apache.kafka.common.protocol.types.RawTaggedField;
 final class RandomMessage {
     private static final int TRIES = 10_000;
     private final Random random;
+    private final boolean unknownTags;
 
-    RandomMessage(Random random) {
+    RandomMessage(Random random, boolean unknownTags) {
         this.random = random;
+        this.unknownTags = unknownTags;
     }
 
     byte[] bytes(Class<?> type, short version) throws Exception {
@@ -29,7 +31,10 @@ final class RandomMessage {
         for (int i = 0; i < TRIES; i++) {
             var message = (Message) message(type);
             if (random.nextInt(4) == 0) {
-                message.unknownTaggedFields().add(new RawTaggedField(300 + random.nextInt(300), blob()));
+                var unknown = new RawTaggedField(300 + random.nextInt(300), blob());
+                if (unknownTags) {
+                    message.unknownTaggedFields().add(unknown);
+                }
             }
             try {
                 return Oracle.encode(message, version);

@@ -16,9 +16,11 @@ import org.apache.kafka.common.protocol.types.Type;
 final class RandomStruct {
     static final String[] TEXTS = {"", "a", "topic-7", "é試🦀"};
     private final Random random;
+    private final boolean unknownTags;
 
-    RandomStruct(Random random) {
+    RandomStruct(Random random, boolean unknownTags) {
         this.random = random;
+        this.unknownTags = unknownTags;
     }
 
     byte[] bytes(Schema schema) {
@@ -121,7 +123,10 @@ final class RandomStruct {
         }
         if (random.nextInt(4) == 0) {
             int tag = next + random.nextInt(300);
-            values.put(tag, new RawTaggedField(tag, blob()));
+            var unknown = new RawTaggedField(tag, blob());
+            if (unknownTags) {
+                values.put(tag, unknown);
+            }
         }
         return values;
     }

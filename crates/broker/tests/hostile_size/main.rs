@@ -1,0 +1,247 @@
+//! Hostile input at full size: the largest frames that the broker takes, filled with the smallest elements there are. The
+//! broker has this process to itself, so that the process's memory is its; the sender makes its bytes as it goes.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
+#[allow(dead_code, reason = "not every test uses everything")]
+#[path = "../live/support.rs"]
+mod support;
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use wire::frame::FRAME_BYTES_MAX;
+use wire::messages::*;
+use wire::{ApiKey, Writer};
+
+use crate::support::{Client, Live, start};
+
+/// The largest request that is not a Produce, as `limits.rs` of the broker says.
+const OTHER_FRAME_BYTES_MAX: usize = 8 << 20;
+/// The most that the broker may take for each byte of a frame, the frame itself included.
+const FACTOR: usize = 8;
+/// The same where a million of things are answered, each named by 8 bytes that decode to 32: what such a request is charged
+/// for, ten times what it decodes to besides.
+const ANSWERED_FACTOR: usize = 1 + 11 * 4;
+/// What it may take besides: buffers of the connection, the allocator's spare pages.
+const SLACK_BYTES: usize = 32 << 20;
+/// Far above what the worst frame takes on a slow machine.
+const ANSWER_WITHIN: Duration = Duration::from_secs(120);
+
+/// A frame: what it begins with, what follows again and again, and zeros up to its size.
+struct Hostile {
+    what: &'static str,
+    factor: usize,
+    size: usize,
+    head: Vec<u8>,
+    count: usize,
+    unit: Vec<u8>,
+    /// Whether the last seven bytes of each unit are its number.
+    numbered: bool,
+}
+
+/// The header in front of a request; in flexible versions without tagged fields.
+fn header(api: ApiKey, version: i16) -> Writer {
+    let mut writer = Writer::new();
+    writer.i16(api.code());
+    writer.i16(version);
+    writer.i32(7);
+    writer.i16(-1);
+    if api.request_header_version(version) == 2 {
+        writer.varint(0);
+    }
+    writer
+}
+
+/// A request that ends in an array: as many elements as there is room for.
+fn array(
+    what: &'static str,
+    (api, version): (ApiKey, i16),
+    before: impl FnOnce(&mut Writer),
+    flexible: bool,
+    unit: &[u8],
+) -> Hostile {
+    let size = if api == ApiKey::Produce { FRAME_BYTES_MAX } else { OTHER_FRAME_BYTES_MAX };
+    let mut writer = header(api, version);
+    before(&mut writer);
+    let room = size - writer.len() - 64;
+    let count = (room / unit.len()) as u32;
+    if flexible {
+        writer.varint(count + 1)
+    } else {
+        writer.i32(count.cast_signed())
+    }
+    Hostile {
+        what,
+        factor: FACTOR,
+        size,
+        head: writer.finish().into_bytes().to_vec(),
+        count: count as usize,
+        unit: unit.to_vec(),
+    }
+}
+
+/// A request whose header has nothing but tagged fields.
+fn tags(what: &'static str, api: ApiKey, version: i16) -> Hostile {
+    let size = if api == ApiKey::Produce { FRAME_BYTES_MAX } else { OTHER_FRAME_BYTES_MAX };
+    let mut writer = Writer::new();
+    writer.i16(api.code());
+    writer.i16(version);
+    writer.i32(7);
+    writer.i16(-1);
+    // No byte is left for a body: the number takes four of them.
+    let count = (size - writer.len() - 4) / 2;
+    writer.varint(count as u32);
+    Hostile {
+        what,
+        factor: FACTOR,
+        size,
+        head: writer.finish().into_bytes().to_vec(),
+        count,
+        unit: vec![0, 0],
+        numbered: false,
+    }
+}
+
+fn all() -> Vec<Hostile> {
+    // Acks 1, no time.
+    let produce = |w: &mut Writer| {
+        w.i16(1);
+        w.i32(0);
+    };
+    let transactional = |w: &mut Writer| {
+        w.varint(0);
+        produce(w);
+    };
+    let one_topic = |w: &mut Writer| {
+        produce(w);
+        w.i32(1);
+        w.string(false, "t").unwrap();
+    };
+    // Partition 7, which is not there, with as few bytes that are no records as are taken for some.
+    let dense = [&[0, 0, 0, 7, 0, 0, 0, 56][..], &[0; 56]].concat();
+    let none = |_: &mut Writer| {};
+    vec![
+        tags("tagged fields in the header of a Produce", ApiKey::Produce, 13),
+        tags("tagged fields in the header of a Metadata", ApiKey::Metadata, 13),
+        array("compact topics without partitions", (ApiKey::Produce, 9), transactional, true, &[1, 1, 0]),
+        array("topics without partitions", (ApiKey::Produce, 0), produce, false, &[0; 6]),
+        array("partitions without records", (ApiKey::Produce, 2), one_topic, false, &[0, 0, 0, 0, 255, 255, 255, 255]),
+        array("partitions that are not there", (ApiKey::Produce, 2), one_topic, false, &dense),
+        array("topics without a name", (ApiKey::Metadata, 9), none, true, &[1, 0]),
+        array("topics of one letter", (ApiKey::Metadata, 1), none, false, &[0, 1, b'x']),
+        array("groups without a name", (ApiKey::DescribeGroups, 5), none, true, &[1]),
+        array("groups to delete", (ApiKey::DeleteGroups, 2), none, true, &[1]),
+        array("keys without a name", (ApiKey::FindCoordinator, 4), |w| w.i8(0), true, &[1]),
+        array("resources", (ApiKey::DescribeConfigs, 4), none, true, &[2, 1, 0, 0]),
+        array("groups that ask for offsets", (ApiKey::OffsetFetch, 8), none, true, &[1, 0, 0]),
+        array("topics to describe", (ApiKey::DescribeTopicPartitions, 0), none, true, &[1, 0]),
+        array("topics to delete", (ApiKey::DeleteTopics, 4), none, true, &[1]),
+        array("topics that are asked for again and again", (ApiKey::Metadata, 1), none, false, b"\0\x05again"),
+        array("groups that are not there", (ApiKey::DescribeGroups, 5), none, true, b"\x06absen"),
+        Hostile {
+            numbered: true,
+            factor: ANSWERED_FACTOR,
+            ..array("groups none of which is there", (ApiKey::DescribeGroups, 5), none, true, b"\x080000000")
+        },
+    ]
+}
+
+/// Sends a frame, and reads what comes until the broker has answered or closed.
+async fn send(live: &Live, hostile: &Hostile) -> usize {
+    let mut stream = TcpStream::connect(live.address).await.unwrap();
+    let (mut read, mut write) = stream.split();
+    let sending = async {
+        let length = hostile.unit.len();
+        let at_once = (256 << 10) / length;
+        let mut chunk = hostile.unit.repeat(at_once);
+        let size = (hostile.size as u32).to_be_bytes();
+        if write.write_all(&size).await.is_err() || write.write_all(&hostile.head).await.is_err() {
+            return;
+        }
+        let mut sent = 0;
+        while sent < hostile.count {
+            let units = at_once.min(hostile.count - sent);
+            if hostile.numbered {
+                for (unit, number) in chunk.chunks_exact_mut(length).zip(sent..) {
+                    unit[length - 7..].copy_from_slice(format!("{number:07}").as_bytes());
+                }
+            }
+            // The broker may close before it has all.
+            if write.write_all(&chunk[..units * length]).await.is_err() {
+                return;
+            }
+            sent += units;
+        }
+        let zeros = vec![0; hostile.size - hostile.head.len() - hostile.count * length];
+        // As above.
+        let _ = write.write_all(&zeros).await;
+    };
+    let receiving = async {
+        let mut sink = vec![0; 256 << 10];
+        let (mut received, mut expected) = (0, usize::MAX);
+        while received < expected {
+            match read.read(&mut sink).await {
+                Ok(count @ 1..) => {
+                    if received == 0 && count >= 4 {
+                        expected = 4 + u32::from_be_bytes([sink[0], sink[1], sink[2], sink[3]]) as usize;
+                    }
+                    received += count;
+                }
+                _ => break,
+            }
+        }
+        received
+    };
+    tokio::time::timeout(ANSWER_WITHIN, async { tokio::join!(sending, receiving).1 })
+        .await
+        .expect("an answer or an end")
+}
+
+/// A line of this process's memory: `VmRSS` is what is resident now, `VmHWM` the most that ever was.
+fn memory_bytes(line: &str) -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let found = status.lines().find_map(|l| l.strip_prefix(line)?.strip_prefix(':')).unwrap();
+    found.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * 1024
+}
+
+/// Forgets the most that ever was resident. Where that is forbidden, more than was is measured, never less.
+fn forget_peak() {
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_frames_of_the_smallest_elements_take_eight_times_their_bytes_at_most() {
+    let live = start(&[("auto.create.topics.enable", "false")]).await;
+    let topic = create_topics_request::CreatableTopic {
+        name: "t".into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    assert_eq!(Client::connect(&live).await.call(7, &request).await.topics[0].error_code, 0);
+    let mut too_much = Vec::new();
+    let before = memory_bytes("VmRSS");
+    // What the allocator keeps of one frame is counted for the next, so the smaller ones come first.
+    let mut frames = all();
+    frames.sort_by_key(|hostile| hostile.size);
+    for hostile in frames {
+        forget_peak();
+        let answered = send(&live, &hostile).await;
+        let grown = memory_bytes("VmHWM").saturating_sub(before);
+        let allowed = hostile.factor * hostile.size + SLACK_BYTES;
+        println!("{}: {} MiB, answer of {answered} bytes", hostile.what, grown >> 20);
+        if grown > allowed {
+            too_much.push(format!("{}: {} MiB, allowed {}", hostile.what, grown >> 20, allowed >> 20));
+        }
+    }
+    assert!(too_much.is_empty(), "{too_much:#?}");
+    let request = ApiVersionsRequest {
+        client_software_name: "after".into(),
+        client_software_version: "1".into(),
+        ..Default::default()
+    };
+    assert_eq!(Client::connect(&live).await.call(3, &request).await.error_code, 0, "the broker answers as before");
+}

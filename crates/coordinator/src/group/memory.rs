@@ -1,0 +1,134 @@
+//! What members take in memory (I-10): every member, and every id that was given out, is charged to its group and to the
+//! groups of all shards together, and gives it back when it goes.
+//!
+//! A group that is full answers as one that has too many members; when all together are, a joining client is told to ask
+//! again, as while a coordinator loads. Who is in already stays in: an assignment, and what a load finds, is charged
+//! whether there is room or not; both are bounded by the records that they stand in.
+
+use base::memory::{Budget, Charge};
+use bytes::Bytes;
+use wire::{ErrorCode, Str};
+
+use crate::limits::{
+    GROUP_BYTES_MAX, GROUPS_BYTES_MAX, MEMBER_BYTES_MIN, PENDING_MEMBERS_BYTES_MAX, PROTOCOL_BYTES_MIN,
+};
+
+/// The memory of all groups of a broker. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct GroupsMemory {
+    group_bytes_max: u64,
+    members: Budget,
+    /// Apart: whoever asks for ids without end keeps nobody out who has one.
+    pending: Budget,
+}
+
+impl Default for GroupsMemory {
+    fn default() -> Self {
+        Self::new(GROUP_BYTES_MAX, GROUPS_BYTES_MAX, PENDING_MEMBERS_BYTES_MAX)
+    }
+}
+
+impl GroupsMemory {
+    /// So much for one group, for all of them, and for the members of all that have not joined yet.
+    pub fn new(group_bytes_max: u64, bytes_max: u64, pending_bytes_max: u64) -> Self {
+        Self { group_bytes_max, members: Budget::new(bytes_max), pending: Budget::new(pending_bytes_max) }
+    }
+
+    /// The memory of a group that has no members yet.
+    pub fn of_group(&self) -> GroupMemory {
+        GroupMemory { group: Budget::new(self.group_bytes_max), all: self.clone() }
+    }
+
+    #[cfg(test)]
+    pub fn used(&self) -> u64 {
+        self.members.used() + self.pending.used()
+    }
+}
+
+/// The memory of one group.
+#[derive(Debug)]
+pub struct GroupMemory {
+    group: Budget,
+    all: GroupsMemory,
+}
+
+impl GroupMemory {
+    /// Room for a member.
+    ///
+    /// # Errors
+    /// What the client is told when there is none.
+    pub fn member(&self, bytes: u64) -> Result<MemberMemory, ErrorCode> {
+        self.take(&self.all.members, bytes)
+    }
+
+    /// Room for a member's id that is given out.
+    ///
+    /// # Errors
+    /// What the client is told when there is none.
+    pub fn pending(&self, bytes: u64) -> Result<MemberMemory, ErrorCode> {
+        self.take(&self.all.pending, bytes)
+    }
+
+    fn take(&self, all: &Budget, bytes: u64) -> Result<MemberMemory, ErrorCode> {
+        let of_group = self.group.try_charge(bytes).ok_or(ErrorCode::GroupMaxSizeReached)?;
+        let of_all = all.try_charge(bytes).ok_or(ErrorCode::CoordinatorLoadInProgress)?;
+        Ok(MemberMemory { of_group, of_all })
+    }
+
+    /// Room for a member that a load found.
+    pub fn loaded(&self, bytes: u64) -> MemberMemory {
+        MemberMemory { of_group: self.group.force_charge(bytes), of_all: self.all.members.force_charge(bytes) }
+    }
+}
+
+/// What one member holds; given back on drop.
+#[derive(Debug)]
+pub struct MemberMemory {
+    of_group: Charge,
+    of_all: Charge,
+}
+
+impl MemberMemory {
+    /// Makes it `bytes`, unless there is no room for so much.
+    ///
+    /// # Errors
+    /// What the client is told then.
+    pub fn try_resize(&mut self, bytes: u64) -> Result<(), ErrorCode> {
+        let more = bytes.saturating_sub(self.of_group.bytes());
+        if more > 0 && !self.of_group.try_grow(more) {
+            return Err(ErrorCode::GroupMaxSizeReached);
+        }
+        if more > 0 && !self.of_all.try_grow(more) {
+            self.of_group.resize(self.of_all.bytes());
+            return Err(ErrorCode::CoordinatorLoadInProgress);
+        }
+        self.resize(bytes);
+        Ok(())
+    }
+
+    /// Makes it `bytes`, even past the limits.
+    pub fn resize(&mut self, bytes: u64) {
+        self.of_group.resize(bytes);
+        self.of_all.resize(bytes);
+    }
+}
+
+/// What is kept of a member. Its id is in maps and timers, too, and the metadata of one of its protocols and the
+/// assignment are in the stored generation as well.
+pub fn member_bytes(
+    id: &str,
+    instance_id: Option<&Str>,
+    client: [&str; 2],
+    protocols: &[(Str, Bytes)],
+    assignment: &Bytes,
+) -> u64 {
+    let protocol = |(name, metadata): &(Str, Bytes)| PROTOCOL_BYTES_MIN + name.len() + 2 * metadata.len();
+    let texts = 3 * id.len() + 3 * instance_id.map_or(0, |id| id.len()) + 2 * (client[0].len() + client[1].len());
+    let rest = protocols.iter().map(protocol).sum::<usize>() + 2 * assignment.len();
+    (MEMBER_BYTES_MIN + texts + rest) as u64
+}
+
+/// What is kept of an id that was given out.
+pub fn pending_bytes(id: &str) -> u64 {
+    (MEMBER_BYTES_MIN + 2 * id.len()) as u64
+}

@@ -1,0 +1,95 @@
+//! What groups may take in memory.
+
+use super::*;
+
+const ROOM: u64 = 1 << 30;
+
+/// Three members of ten thousand bytes, counted twice, fit.
+fn fixture(group_bytes_max: u64, bytes_max: u64, pending_bytes_max: u64) -> Fixture {
+    Fixture::with_memory(GroupConfig::default(), GroupsMemory::new(group_bytes_max, bytes_max, pending_bytes_max))
+}
+
+fn heavy() -> Join {
+    Join { protocols: vec![("range", Bytes::from(vec![0; 10_000]))], ..Join::new() }
+}
+
+#[test]
+fn a_group_whose_members_take_too_much_refuses_more_as_one_that_has_too_many() {
+    let mut fixture = fixture(70_000, ROOM, ROOM);
+    let waiting: Vec<_> = (0..3).map(|_| fixture.join(&heavy())).collect();
+    assert_join(&fixture.join_now(&heavy()), ErrorCode::GroupMaxSizeReached);
+    // Of other groups there is nothing to say, nor of members that need less.
+    let small = fixture.join(&Join::new());
+    fixture.advance(2 * INITIAL_DELAY_MS);
+    for answer in waiting.into_iter().chain([small]) {
+        assert_join(&answer.get(), ErrorCode::None);
+    }
+    assert_eq!(fixture.group().members.len(), 4);
+}
+
+#[test]
+fn who_joins_while_all_groups_take_too_much_is_told_to_ask_again() {
+    let mut fixture = fixture(ROOM, 70_000, ROOM);
+    let ids = fixture.stable(&[heavy(), heavy(), heavy()]);
+    assert_join(&fixture.join_now(&heavy()), ErrorCode::CoordinatorLoadInProgress);
+    assert_eq!(fixture.heartbeat(&ids[1], 1), Ok(()), "the group goes on");
+    fixture.leave(&[(&ids[2], None)]).unwrap();
+    assert!(fixture.join(&heavy()).waits(), "there is room again");
+}
+
+#[test]
+fn a_member_cannot_grow_beyond_the_room_there_is() {
+    let mut fixture = fixture(70_000, ROOM, ROOM);
+    let ids = fixture.stable(&[heavy(), heavy()]);
+    let heavier = Join { protocols: vec![("range", Bytes::from(vec![1; 30_000]))], ..Join::new() };
+    let refused = fixture.join_now(&heavier.clone().member(&ids[0]));
+    assert_join(&refused, ErrorCode::GroupMaxSizeReached);
+    assert_eq!((refused.member_id.clone(), fixture.state()), (ids[0].clone(), GroupState::Stable));
+    let heavier = Join { protocols: vec![("range", Bytes::from(vec![1; 20_000]))], ..heavier };
+    assert!(fixture.join(&heavier.member(&ids[0])).waits());
+    assert_eq!(fixture.state(), GroupState::PreparingRebalance);
+}
+
+#[test]
+fn a_static_member_that_comes_back_larger_than_there_is_room_keeps_its_place() {
+    let mut fixture = fixture(40_000, ROOM, ROOM);
+    let ids = fixture.stable(&[heavy().instance("a")]);
+    let heavier = Join { protocols: vec![("range", Bytes::from(vec![1; 30_000]))], ..Join::new() };
+    assert_join(&fixture.join_now(&heavier.instance("a")), ErrorCode::GroupMaxSizeReached);
+    assert!(fixture.is_member(&ids[0]));
+}
+
+#[test]
+fn ids_are_given_out_while_there_is_room_for_them() {
+    let mut fixture = fixture(ROOM, ROOM, 100_000);
+    let asks = Join::new().version(4);
+    let mut given = Vec::new();
+    let last = loop {
+        let answer = fixture.join_now(&asks);
+        if answer.error_code != ErrorCode::MemberIdRequired.code() {
+            break answer;
+        }
+        given.push(answer.member_id);
+        assert!(given.len() < 100, "ids are given out without end");
+    };
+    assert_join(&last, ErrorCode::CoordinatorLoadInProgress);
+    assert!(given.len() > 50);
+    assert_eq!(fixture.group().pending.len(), given.len());
+    // Whoever has one joins with it, and makes room for another.
+    assert!(fixture.join(&asks.clone().member(&given[0])).waits());
+    assert_join(&fixture.join_now(&asks), ErrorCode::MemberIdRequired);
+}
+
+#[test]
+fn what_members_held_is_given_back_when_they_go() {
+    let mut fixture = fixture(ROOM, ROOM, ROOM);
+    let ids = fixture.stable(&[heavy(), heavy().instance("a")]);
+    assert_join(&fixture.join_now(&Join::new().version(4)), ErrorCode::MemberIdRequired);
+    assert!(fixture.memory.used() > 40_000);
+    // A load finds what there was, and holds it instead; ids are forgotten.
+    let before = fixture.memory.used();
+    fixture.restart();
+    assert!(fixture.memory.used() > 40_000 && fixture.memory.used() < before, "{}", fixture.memory.used());
+    fixture.leave(&[(&ids[0], None), (&ids[1], None)]).unwrap();
+    assert_eq!(fixture.memory.used(), 0);
+}
