@@ -30,7 +30,7 @@ use crate::GroupConfig;
 use crate::group::classic::refused_join;
 use crate::group::{Client, Groups};
 use crate::runtime::{Shard, ShardError, Shards};
-use crate::topic::{CONSUMER_OFFSETS, TopicLogs, ensure, partition_count, partition_for};
+use crate::topic::{CONSUMER_OFFSETS, Spread, TopicLogs, ensure, partition_for};
 
 /// Who sent a request, and in which version.
 pub type ClientContext = Client;
@@ -58,6 +58,7 @@ struct Inner {
     partitions: Partitions,
     config: Arc<GroupConfig>,
     shards: Shards<Groups>,
+    spread: Spread,
     stopped: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -89,14 +90,15 @@ impl GroupCoordinator {
             });
             Groups::new(group_config.clone(), entropy.clone(), exists)
         });
-        let inner =
-            Inner { meta, partitions, config, shards, stopped: AtomicBool::new(false), tasks: Mutex::default() };
+        let spread = Spread::new(CONSUMER_OFFSETS, &meta);
+        let (stopped, tasks) = (AtomicBool::new(false), Mutex::default());
+        let inner = Inner { meta, partitions, config, shards, spread, stopped, tasks };
         let this = Self(Arc::new(inner));
         let timer = base::task::spawn("group-timer", run_timer(this.0.shards.clone()));
         let follower = base::task::spawn("group-metadata-follower", follow(this.0.shards.clone(), this.0.meta.clone()));
         this.0.tasks.lock().extend([timer, follower]);
         // So that sessions of members that did not survive end, and first requests find their shard loaded.
-        for index in 0..partition_count(&this.0.meta, CONSUMER_OFFSETS).unwrap_or(0) {
+        for index in 0..this.0.spread.count(&this.0.meta).unwrap_or(0) {
             // A shard that is not here is another broker's.
             let _ = this.0.shards.open(index);
         }
@@ -115,7 +117,8 @@ impl GroupCoordinator {
     /// # Errors
     /// [`ShardError::NotAvailable`] when the topic cannot be made.
     pub async fn partition_for(&self, group: &str) -> Result<i32, ShardError> {
-        let partitions = ensure(&self.0.meta, CONSUMER_OFFSETS, self.0.config.offsets_topic_partitions).await?;
+        ensure(&self.0.meta, CONSUMER_OFFSETS, self.0.config.offsets_topic_partitions).await?;
+        let partitions = self.0.spread.count(&self.0.meta).ok_or(ShardError::NotAvailable)?;
         Ok(partition_for(group, partitions))
     }
 
