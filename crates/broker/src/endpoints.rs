@@ -9,12 +9,12 @@
 //! So `0.0.0.0` is never advertised, and one broker without any setting works from the host, from a container and from
 //! another machine alike.
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Endpoint};
 use crate::net::peer::Peer;
 
 /// This broker's address for `peer`.
 pub(crate) fn advertised(config: &BrokerConfig, peer: &Peer) -> (String, i32) {
-    let of_listener = |list: &[crate::config::Endpoint]| list.iter().find(|e| *e.name == *peer.listener).cloned();
+    let of_listener = |list: &[Endpoint]| list.iter().find(|e| *e.name == *peer.listener).cloned();
     if let Some(endpoint) = of_listener(&config.advertised) {
         return (endpoint.host, endpoint.port.into());
     }
@@ -23,6 +23,25 @@ pub(crate) fn advertised(config: &BrokerConfig, peer: &Peer) -> (String, i32) {
         Some(endpoint) if !endpoint.is_wildcard() => (endpoint.host, port),
         _ => (peer.local.ip().to_canonical().to_string(), port),
     }
+}
+
+/// What `peer` would see as `advertised.listeners`: every listener, at the address that it is told or would be told there.
+pub(crate) fn advertised_listeners(config: &BrokerConfig, peer: &Peer) -> String {
+    if !config.advertised.is_empty() {
+        return joined(&config.advertised);
+    }
+    let (host, port) = advertised(config, peer);
+    let told = config.listeners.iter().map(|listener| match u16::try_from(port) {
+        Ok(port) if *listener.name == *peer.listener => Endpoint { host: host.clone(), port, ..listener.clone() },
+        _ if listener.is_wildcard() => Endpoint { host: host.clone(), ..listener.clone() },
+        _ => listener.clone(),
+    });
+    joined(&told.collect::<Vec<_>>())
+}
+
+/// Listeners as keys list them.
+pub(crate) fn joined(listeners: &[Endpoint]) -> String {
+    listeners.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]

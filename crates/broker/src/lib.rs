@@ -19,12 +19,14 @@ mod directory;
 mod dispatch;
 mod endpoints;
 mod errors;
+mod fenced;
 mod fetch;
 mod first_use;
 mod handlers;
 mod limits;
 mod net;
 mod producer_ids;
+mod replies;
 mod topics;
 
 pub use broker::{Broker, BrokerDeps, BrokerHandle, ListenError, Listeners};

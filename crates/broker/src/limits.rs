@@ -100,6 +100,12 @@ pub const FIRST_USE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How long a change of metadata is waited for on behalf of a client that sets no timeout.
 pub const CHANGE_WAIT_DEFAULT: Duration = Duration::from_secs(30);
 
+/// How long a producer with acks all waits for its records to be durable if it sets no time limit, ...
+pub const PRODUCE_WAIT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// ... and what it waits at least.
+pub const PRODUCE_WAIT_MIN: Duration = Duration::from_secs(1);
+
 /// How long a producer waits for its id before it is told to ask again.
 pub const PRODUCER_ID_WAIT_MAX: Duration = Duration::from_secs(1);
 

@@ -31,7 +31,7 @@ use crate::group::classic::refused_join;
 use crate::group::memory::GroupsMemory;
 use crate::group::{Client, Groups};
 use crate::runtime::{Shard, ShardError, Shards};
-use crate::topic::{CONSUMER_OFFSETS, TopicLogs, partition_count, partition_for};
+use crate::topic::{CONSUMER_OFFSETS, Spread, TopicLogs, partition_for};
 
 /// Who sent a request, and in which version.
 pub type ClientContext = Client;
@@ -59,6 +59,7 @@ struct Inner {
     partitions: Partitions,
     config: Arc<GroupConfig>,
     shards: Shards<Groups>,
+    spread: Spread,
     stopped: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -89,14 +90,15 @@ impl GroupCoordinator {
             });
             Groups::new(group_config.clone(), entropy.clone(), exists, memory.clone())
         });
-        let inner =
-            Inner { meta, partitions, config, shards, stopped: AtomicBool::new(false), tasks: Mutex::default() };
+        let spread = Spread::new(CONSUMER_OFFSETS, &meta);
+        let (stopped, tasks) = (AtomicBool::new(false), Mutex::default());
+        let inner = Inner { meta, partitions, config, shards, spread, stopped, tasks };
         let this = Self(Arc::new(inner));
         let timer = base::task::spawn("group-timer", run_timer(this.0.shards.clone()));
         let follower = base::task::spawn("group-metadata-follower", follow(this.0.shards.clone(), this.0.meta.clone()));
         this.0.tasks.lock().extend([timer, follower]);
         // So that sessions of members that did not survive end, and first requests find their shard loaded.
-        for index in 0..partition_count(&this.0.meta, CONSUMER_OFFSETS).unwrap_or(0) {
+        for index in 0..this.0.spread.count(&this.0.meta).unwrap_or(0) {
             // A shard that is not here is another broker's.
             let _ = this.0.shards.open(index);
         }
@@ -116,7 +118,7 @@ impl GroupCoordinator {
     /// [`ShardError::NotCoordinator`] while there is no such topic. It is made for those who ask where the coordinator is;
     /// whoever has not asked is sent to do so, as by Kafka.
     pub fn partition_for(&self, group: &str) -> Result<i32, ShardError> {
-        let partitions = partition_count(&self.0.meta, CONSUMER_OFFSETS).ok_or(ShardError::NotCoordinator)?;
+        let partitions = self.0.spread.count(&self.0.meta).ok_or(ShardError::NotCoordinator)?;
         Ok(partition_for(group, partitions))
     }
 

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use base::Uuid;
 use meta::MetaHandle;
+use parking_lot::Mutex;
 use partition::{PartitionError, Partitions};
 
 use crate::runtime::{Log, LogId, OpenLog, PartitionLog};
@@ -29,9 +31,41 @@ impl OpenLog for TopicLogs {
     }
 }
 
-/// How many partitions a topic has; `None` if there is no such topic.
-pub(crate) fn partition_count(meta: &MetaHandle, topic: &str) -> Option<i32> {
-    meta.image().topic(topic).and_then(|topic| i32::try_from(topic.partitions.len()).ok())
+/// Over how many of an internal topic's partitions keys are spread: as many as it had when this coordinator first saw it,
+/// for as long as both live.
+///
+/// A key's place depends on the number. If it followed the topic, adding partitions would take every group away from its
+/// members and its committed offsets at once. Kafka 3.9.2 and 4.4.0 go on with the old number, too, until they are
+/// restarted; 4.4.0 begins with the new one then.
+pub(crate) struct Spread {
+    topic: &'static str,
+    /// The topic's id and the number; another id is another topic, with nothing in it.
+    fixed: Mutex<Option<(Uuid, i32)>>,
+}
+
+impl Spread {
+    /// Over the partitions that the topic has now, or will have when it is there.
+    pub(crate) fn new(topic: &'static str, meta: &MetaHandle) -> Self {
+        let spread = Self { topic, fixed: Mutex::new(None) };
+        spread.count(meta);
+        spread
+    }
+
+    /// The number; `None` while there is no such topic.
+    pub(crate) fn count(&self, meta: &MetaHandle) -> Option<i32> {
+        let mut fixed = self.fixed.lock();
+        // Looked at under the lock: who saw an older image must not bring back what a newer one replaced.
+        let image = meta.image();
+        let topic = image.topic(self.topic)?;
+        match *fixed {
+            Some((id, count)) if id == topic.id => Some(count),
+            _ => {
+                let count = i32::try_from(topic.partitions.len()).ok()?;
+                *fixed = Some((topic.id, count));
+                Some(count)
+            }
+        }
+    }
 }
 
 /// Kafka's `Utils.abs(groupId.hashCode()) % partitions`: Java's hash over UTF-16 units.

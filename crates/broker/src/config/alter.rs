@@ -4,7 +4,7 @@
 //! difference is written. Nothing of a resource is changed unless all of it is valid, and unless what is set for it is
 //! still what the difference was taken from: two requests at a time have the effect of one after the other.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use meta::{ConfigChange, ConfigError, ConfigResource as Resource, Image};
 use partition::config::validate_topic_settings;
@@ -22,6 +22,34 @@ use crate::topics::check_name;
 
 /// The settings of one resource.
 pub(crate) type Settings = BTreeMap<String, String>;
+
+/// Resources that a request names more than once. None of their mentions is carried out: nobody knows which was meant.
+///
+/// Kafka 3.9.2 and 4.4.0 refuse each mention with error 42 and change what is named once. (To AlterConfigs they do the same
+/// and then fail on counting the errors of their answer, so that the client waits for it in vain.)
+pub(crate) struct Repeated(HashSet<Resource>);
+
+impl Repeated {
+    /// Of those named.
+    pub(crate) fn of(named: impl Iterator<Item = Resource>) -> Self {
+        let mut seen = HashSet::new();
+        let mut twice = HashSet::new();
+        for resource in named {
+            if let Some(again) = seen.replace(resource) {
+                twice.insert(again);
+            }
+        }
+        Self(twice)
+    }
+
+    /// Refuses a resource that is among them.
+    pub(crate) fn check(&self, of: &Resource) -> Result<(), ApiError> {
+        if self.0.contains(of) {
+            return Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."));
+        }
+        Ok(())
+    }
+}
 
 /// What is set for a resource now.
 fn present(image: &Image, of: &Resource) -> Settings {

@@ -17,7 +17,7 @@ const fn dynamic(def: ConfigDef) -> ConfigDef {
     ConfigDef { update: Update::Dynamic, ..def }
 }
 
-use Check::{Any, AtLeast, Between, Custom, Fraction, ListOf, OneOf};
+use Check::{Any, AtLeast, Between, Custom, Fraction, GzipLevel, ListOf, OneOf};
 use Kind::{Boolean, Double, Int, List, Long, String};
 
 /// Every broker key that is honoured. Where a default differs from Kafka's, the documentation says so.
@@ -45,7 +45,7 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
     key("delete.topic.enable", Boolean, Some("true"), Any, "Whether topics can be deleted."),
     // Defaults of topic keys.
     dynamic(key("compression.type", String, Some("producer"), OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), "Default of the topic key compression.type.")),
-    dynamic(key("compression.gzip.level", Int, Some("-1"), Between(-1, 9), "Default of the topic key compression.gzip.level.")),
+    dynamic(key("compression.gzip.level", Int, Some("-1"), GzipLevel, "Default of the topic key compression.gzip.level.")),
     dynamic(key("compression.lz4.level", Int, Some("9"), Between(1, 17), "Default of the topic key compression.lz4.level.")),
     dynamic(key("compression.zstd.level", Int, Some("3"), Between(-131_072, 22), "Default of the topic key compression.zstd.level.")),
     dynamic(key("log.cleaner.delete.retention.ms", Long, Some("86400000"), AtLeast(0), "Default of the topic key delete.retention.ms.")),

@@ -43,6 +43,8 @@ pub enum Check {
     AtLeast(i64),
     /// A number within these, both included.
     Between(i64, i64),
+    /// gzip's levels: 1 to 9, or -1 for the codec's default.
+    GzipLevel,
     /// A number from 0 to 1.
     Fraction,
     /// One of these words.
@@ -142,6 +144,9 @@ impl ConfigDef {
             (Check::Between(_, most), Some(number)) if number > most => {
                 Err(format!("Value must be no more than {most}"))
             }
+            (Check::GzipLevel, Some(number)) if number != -1 && !(1..=9).contains(&number) => {
+                Err("Value must be between 1 and 9 or equal to -1".to_owned())
+            }
             (Check::OneOf(words), _) if !words.contains(&value) => {
                 Err(format!("String must be one of: {}", words.join(", ")))
             }
@@ -156,9 +161,15 @@ impl ConfigDef {
                 }
             }
             (Check::Custom(check), _) => check(value).map(|()| value.to_owned()),
-            (Check::Any | Check::AtLeast(_) | Check::Between(..) | Check::Fraction | Check::OneOf(_), _) => {
-                Ok(value.to_owned())
-            }
+            (
+                Check::Any
+                | Check::AtLeast(_)
+                | Check::Between(..)
+                | Check::GzipLevel
+                | Check::Fraction
+                | Check::OneOf(_),
+                _,
+            ) => Ok(value.to_owned()),
         }
     }
 }
@@ -181,6 +192,8 @@ mod tests {
             (key(Kind::Boolean, Check::Any), " TRUE ", "true"),
             (key(Kind::Int, Check::AtLeast(1)), "1", "1"),
             (key(Kind::Long, Check::Any), "9223372036854775807", "9223372036854775807"),
+            (key(Kind::Int, Check::GzipLevel), "-1", "-1"),
+            (key(Kind::Int, Check::GzipLevel), "9", "9"),
             (key(Kind::Double, Check::Fraction), "0.5", "0.5"),
             (key(Kind::List, Check::ListOf(&["compact", "delete"])), "compact, delete", "compact,delete"),
             (key(Kind::String, Check::OneOf(&["a", "b"])), "b", "b"),
@@ -193,6 +206,9 @@ mod tests {
             (key(Kind::Int, Check::Any), "2147483648"),
             (key(Kind::Int, Check::AtLeast(1)), "0"),
             (key(Kind::Int, Check::Between(1, 9)), "10"),
+            (key(Kind::Int, Check::GzipLevel), "0"),
+            (key(Kind::Int, Check::GzipLevel), "10"),
+            (key(Kind::Int, Check::GzipLevel), "-2"),
             (key(Kind::Double, Check::Fraction), "1.5"),
             (key(Kind::List, Check::ListOf(&["compact"])), ""),
             (key(Kind::List, Check::ListOf(&["compact"])), "delete"),

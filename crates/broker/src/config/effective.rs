@@ -61,6 +61,19 @@ fn values_if(def: &ConfigDef, config: &BrokerConfig, set: &dyn Fn(&str, &str) ->
     values
 }
 
+/// Sees to it that a key which every broker has by itself is not said to be a default: `own` is its value, set or not.
+///
+/// Kafka's brokers have `node.id` and `listeners` from their files, where nothing starts without them, and show them as
+/// such; tools that list what is special about a broker rely on it.
+pub(crate) fn with_own(mut values: Vec<Sourced>, own: Option<String>) -> Vec<Sourced> {
+    let at = values.iter().position(|sourced| sourced.source == Source::Default).unwrap_or(values.len());
+    let is_set = values.iter().any(|sourced| sourced.source == Source::Static);
+    if let (Some(value), false) = (own, is_set) {
+        values.insert(at, Sourced { value: Some(value), source: Source::Static });
+    }
+    values
+}
+
 /// Every broker key that is set, with the value in force.
 pub(crate) fn broker_settings(config: &BrokerConfig, image: &Image) -> BrokerSettings {
     explicit(|def| values(def, config, image))

@@ -8,6 +8,9 @@ use super::session::{Answer, TopicRef};
 use crate::errors::code;
 use crate::limits::DOWN_CONVERTED_BYTES_MAX;
 
+/// From this version on a client reads everything as it is stored and knows every error.
+pub(crate) const READS_ALL_FROM: i16 = 6;
+
 /// The answer for one partition.
 #[derive(Clone, Debug)]
 pub(crate) struct PartitionAnswer {
@@ -44,29 +47,40 @@ impl PartitionAnswer {
         *self = Self::error(self.topic.clone(), self.partition, code(error));
     }
 
-    /// Brings the records into a form that a client of `version` reads, or says why it cannot.
+    /// Brings the records into a form that a client of `version` reads, or says why it cannot. `compression` is the
+    /// topic's own `compression.type`, unless that is the producer's.
     ///
     /// | Version | Records |
     /// |---|---|
-    /// | 0–1 | magic 0 |
-    /// | 2–3 | magic 1 |
-    /// | 4–9 | as stored, but no zstd |
-    /// | 10+ | as stored |
+    /// | 0–1 | magic 0, so no zstd |
+    /// | 2–3 | magic 1, so no zstd |
+    /// | 4+ | as stored, zstd too |
+    ///
+    /// Version 10 says that its client knows zstd (KIP-110), but clients that fetch with version 4 know it, too
+    /// (kafka-python, aiokafka), and Kafka lets them have it.
     ///
     /// Versions 0–2 cut what does not fit into `max_bytes`, in the middle of a message if need be: their clients
     /// expect it, and it tells them that there is more. Says whether records were converted.
-    pub(crate) fn suit(&mut self, version: i16, fetch_offset: i64, max_bytes: usize) -> bool {
-        if version < 6 && self.error_code == code(ErrorCode::KafkaStorageError) {
+    pub(crate) fn suit(
+        &mut self,
+        version: i16,
+        fetch_offset: i64,
+        max_bytes: usize,
+        compression: Option<Compression>,
+    ) -> bool {
+        if version < READS_ALL_FROM && self.error_code == code(ErrorCode::KafkaStorageError) {
             // Clients that do not know the storage error would take it for a bug and stop; this one makes them retry.
             self.error_code = code(ErrorCode::NotLeaderOrFollower);
         }
-        if self.records_bytes == 0 || version >= 10 {
+        if version >= 4 || self.has_error() {
             return false;
         }
-        if version >= 4 {
-            if has_zstd(&self.records) {
-                self.fail(ErrorCode::UnsupportedCompressionType);
-            }
+        if compression == Some(Compression::Zstd) {
+            // Before there is a record, and whatever the codec of those that are there: Kafka 3.9 says it at once.
+            self.fail(ErrorCode::UnsupportedCompressionType);
+            return false;
+        }
+        if self.records_bytes == 0 {
             return false;
         }
         let magic = if version <= 1 { 0 } else { 1 };
@@ -119,51 +133,6 @@ fn joined(slices: &[Bytes]) -> Bytes {
     all.freeze()
 }
 
-/// Whether any batch in the slices, taken as one byte string, is compressed with zstd. Slices may cut batches anywhere.
-fn has_zstd(slices: &[Bytes]) -> bool {
-    let total: usize = slices.iter().map(Bytes::len).sum();
-    let mut cursor = Cursor { slices, skipped: 0 };
-    let mut at = 0;
-    while at + records::batch::HEADER_BYTES <= total {
-        // The codec is in the low three bits of the second attributes byte.
-        if cursor.byte(at + 22) & 7 == Compression::Zstd.id() {
-            return true;
-        }
-        let length = u32::from_be_bytes([8, 9, 10, 11].map(|byte| cursor.byte(at + byte)));
-        at += records::batch::LENGTH_OVERHEAD + length as usize;
-        cursor.forget_before(at);
-    }
-    false
-}
-
-/// Bytes by their place in a list of slices.
-struct Cursor<'a> {
-    slices: &'a [Bytes],
-    skipped: usize,
-}
-
-impl Cursor<'_> {
-    fn byte(&self, at: usize) -> u8 {
-        let mut at = at - self.skipped;
-        for slice in self.slices {
-            if let Some(byte) = slice.get(at) {
-                return *byte;
-            }
-            at -= slice.len();
-        }
-        0
-    }
-
-    fn forget_before(&mut self, at: usize) {
-        while let [first, rest @ ..] = self.slices
-            && self.skipped + first.len() <= at
-        {
-            self.skipped += first.len();
-            self.slices = rest;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use records::BatchBuilder;
@@ -186,41 +155,50 @@ mod tests {
         answer
     }
 
-    #[test]
-    fn zstd_is_found_wherever_the_slices_cut() {
-        for cut in [1, 7, 61, 100, 10_000] {
-            let plain = [batch(Compression::None, 0), batch(Compression::Gzip, 2)];
-            assert!(!has_zstd(&answer(&plain, cut).records), "cut {cut}");
-            let mixed = [batch(Compression::None, 0), batch(Compression::Zstd, 2), batch(Compression::Gzip, 4)];
-            assert!(has_zstd(&answer(&mixed, cut).records), "cut {cut}");
-        }
-    }
-
+    /// Asked on running brokers: Kafka 3.9.2 answers versions 0–3 with error 76, and versions 4–9 only where the topic's
+    /// own `compression.type` is zstd; Kafka 4.4.0, which begins at version 4, gives the records as they are in each.
     #[test]
     fn each_version_gets_what_it_reads() {
         let zstd = [batch(Compression::Zstd, 0)];
-        for version in 0..=9 {
-            let mut answer = answer(&zstd, 50);
-            answer.suit(version, 0, 1 << 20);
-            assert_eq!(answer.error_code, code(ErrorCode::UnsupportedCompressionType), "version {version}");
+        for compression in [None, Some(Compression::Zstd)] {
+            for version in 0..=18 {
+                let mut answer = answer(&zstd, 50);
+                assert!(!answer.suit(version, 0, 1 << 20, compression), "version {version}");
+                let refused = code(ErrorCode::UnsupportedCompressionType);
+                assert_eq!(answer.error_code, if version < 4 { refused } else { 0 }, "version {version}");
+                assert_eq!(answer.records.is_empty(), version < 4, "version {version}");
+            }
         }
-        let mut newest = answer(&zstd, 50);
-        assert!(!newest.suit(10, 0, 1 << 20));
-        assert_eq!(newest.error_code, 0);
         for (version, magic) in [(0, 0), (1, 0), (2, 1), (3, 1)] {
             let mut old = answer(&[batch(Compression::None, 0)], 50);
-            assert!(old.suit(version, 0, 1 << 20));
+            assert!(old.suit(version, 0, 1 << 20, Some(Compression::Gzip)));
             assert_eq!(joined(&old.records)[16], magic, "version {version}");
         }
         let mut cut = answer(&[batch(Compression::None, 0)], 50);
-        cut.suit(1, 0, 40);
+        cut.suit(1, 0, 40, None);
         assert_eq!(cut.records_bytes, 40);
+    }
+
+    /// So Kafka 3.9.2 answers: the producer of such a topic may send what it likes, and it is stored as zstd.
+    #[test]
+    fn a_topic_kept_in_zstd_is_refused_to_old_clients_before_there_is_a_record() {
+        for version in 0..=4 {
+            for batches in [vec![], vec![batch(Compression::None, 0)]] {
+                let mut answer = answer(&batches, 50);
+                answer.suit(version, 0, 1 << 20, Some(Compression::Zstd));
+                let refused = code(ErrorCode::UnsupportedCompressionType);
+                assert_eq!(answer.error_code, if version < 4 { refused } else { 0 }, "version {version}");
+            }
+        }
+        let mut unknown = PartitionAnswer::error(TopicRef::Name("t".into()), 0, code(ErrorCode::NotLeaderOrFollower));
+        unknown.suit(3, 0, 1, Some(Compression::Zstd));
+        assert_eq!(unknown.error_code, code(ErrorCode::NotLeaderOrFollower));
     }
 
     #[test]
     fn old_clients_are_not_shown_the_storage_error() {
         let mut old = PartitionAnswer::error(TopicRef::Name("t".into()), 0, code(ErrorCode::KafkaStorageError));
-        old.suit(5, 0, 1);
+        old.suit(5, 0, 1, None);
         assert_eq!(old.error_code, code(ErrorCode::NotLeaderOrFollower));
     }
 }

@@ -26,7 +26,8 @@ use wire::ErrorCode;
 
 use crate::limits::SESSIONS_PARTITIONS_MAX;
 
-/// A session that was not used for so long gives way to any other; Kafka's `min.incremental.fetch.session.eviction.ms`.
+/// A session that was not used for so long gives way to any other, and one that lived for less when it was last used gives
+/// way to none; Kafka's `min.incremental.fetch.session.eviction.ms`.
 const STALE_AFTER: Duration = Duration::from_secs(120);
 
 /// Partitions one session may hold; a larger one is served without a session.
@@ -82,9 +83,10 @@ impl Cache {
         self.sessions.values().map(|slot| slot.partitions).sum()
     }
 
-    /// Notes how large a session is now; says whether all of them together may be so large.
-    fn resize(&mut self, id: i32, partitions: usize) -> bool {
+    /// Notes the use of a session and how large it is now; says whether all of them together may be so large.
+    fn touch(&mut self, id: i32, partitions: usize, now: Duration) -> bool {
         let Some(slot) = self.sessions.get_mut(&id) else { return true };
+        slot.used = now;
         let grew = partitions > slot.partitions;
         slot.partitions = partitions;
         !grew || self.partitions() <= SESSIONS_PARTITIONS_MAX
@@ -94,8 +96,17 @@ impl Cache {
 #[derive(Debug)]
 struct Slot {
     session: Arc<Mutex<Session>>,
+    created: Duration,
     used: Duration,
     partitions: usize,
+}
+
+impl Slot {
+    /// Whether a larger session may take its place: else large ones, made one after the other, would keep small ones from
+    /// ever being of use. As in Kafka its age counts when it is used.
+    fn is_grown_up(&self) -> bool {
+        self.used.saturating_sub(self.created) > STALE_AFTER
+    }
 }
 
 type Key = (TopicRef, i32);
@@ -229,9 +240,8 @@ impl Sessions {
             return Ok(Context(if full { Kind::Full { uses_ids, wants } } else { Kind::Sessionless(wants) }));
         }
         let session = {
-            let mut cache = self.cache.lock();
-            let slot = cache.sessions.get_mut(&session_id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
-            slot.used = now;
+            let cache = self.cache.lock();
+            let slot = cache.sessions.get(&session_id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
             slot.session.clone()
         };
         let mut open = session.lock();
@@ -244,7 +254,7 @@ impl Sessions {
         wants.into_iter().for_each(|want| open.put(want));
         forgotten.iter().for_each(|key| open.remove(key));
         let partitions = open.order.len();
-        let fits = partitions <= SESSION_PARTITIONS_MAX && self.cache.lock().resize(session_id, partitions);
+        let fits = partitions <= SESSION_PARTITIONS_MAX && self.cache.lock().touch(session_id, partitions, now);
         if partitions == 0 || !fits {
             // An emptied session ends, as in Kafka; one that outgrew its limit is served once more, without a session.
             let wants = open.order.values().map(|cached| cached.want.clone()).collect();
@@ -258,26 +268,33 @@ impl Sessions {
         Ok(Context(Kind::Incremental { session, epoch: epoch_after(epoch), wants }))
     }
 
-    /// Makes a session, evicting a stale or a smaller one if all slots are taken.
+    /// Makes a session, evicting a stale one, or a smaller one that is not young, if all slots are taken.
     fn create(&self, uses_ids: bool, wants: Vec<Want>, now: Duration) -> Option<Arc<Mutex<Session>>> {
         let partitions = wants.len();
         if partitions == 0 || partitions > SESSION_PARTITIONS_MAX {
             return None;
         }
         let mut cache = self.cache.lock();
-        if cache.sessions.len() >= self.slots {
+        let victim = if cache.sessions.len() >= self.slots {
             let stale = cache.sessions.iter().min_by_key(|(_, slot)| slot.used);
-            let stale = stale.filter(|(_, slot)| now.saturating_sub(slot.used) > STALE_AFTER).map(|(id, _)| *id);
+            let stale = stale.filter(|(_, slot)| now.saturating_sub(slot.used) > STALE_AFTER);
             let smaller = || {
-                let smallest = cache.sessions.iter().min_by_key(|(id, slot)| (slot.partitions, **id));
-                smallest.filter(|(_, slot)| slot.partitions < partitions).map(|(id, _)| *id)
+                let grown_up = cache.sessions.iter().filter(|(_, slot)| slot.is_grown_up());
+                let smallest = grown_up.min_by_key(|(id, slot)| (slot.partitions, **id));
+                smallest.filter(|(_, slot)| slot.partitions < partitions)
             };
-            let victim = stale.or_else(smaller)?;
+            let (id, slot) = stale.or_else(smaller)?;
+            Some((*id, slot.partitions))
+        } else {
+            None
+        };
+        let freed = victim.map_or(0, |(_, freed)| freed);
+        if cache.partitions() - freed + partitions > SESSIONS_PARTITIONS_MAX {
+            return None;
+        }
+        if let Some((victim, _)) = victim {
             cache.sessions.remove(&victim);
             cache.evictions += 1;
-        }
-        if cache.partitions() + partitions > SESSIONS_PARTITIONS_MAX {
-            return None;
         }
         let id = loop {
             let id = (self.entropy.next_u64() >> 33) as i32;
@@ -289,7 +306,7 @@ impl Sessions {
             Session { id, uses_ids, epoch: 1, order: BTreeMap::new(), places: HashMap::new(), next_place: 0 };
         wants.into_iter().for_each(|want| session.put(want));
         let session = Arc::new(Mutex::new(session));
-        cache.sessions.insert(id, Slot { session: session.clone(), used: now, partitions });
+        cache.sessions.insert(id, Slot { session: session.clone(), created: now, used: now, partitions });
         Some(session)
     }
 }
@@ -401,6 +418,7 @@ mod tests {
     }
 
     const NOW: Duration = Duration::from_secs(1_000);
+    const MOMENT: Duration = Duration::from_millis(1);
 
     /// Opens a session over `partitions`.
     fn open(sessions: &Sessions, partitions: &[i32], now: Duration) -> i32 {
@@ -465,16 +483,65 @@ mod tests {
         assert_eq!(sessions.len(), 0);
     }
 
+    /// Uses a session; it must be there.
+    fn touch(sessions: &Sessions, id: i32, epoch: i32, now: Duration) {
+        sessions.begin(request(id, epoch, &[], &[]), now).unwrap();
+    }
+
     #[test]
     fn a_full_cache_gives_way_to_larger_sessions_and_to_any_after_a_while() {
         let sessions = sessions(1);
         let first = open(&sessions, &[0, 1], NOW);
-        assert_eq!(open(&sessions, &[0, 1], NOW), 0, "an equal one does not displace it");
-        let larger = open(&sessions, &[0, 1, 2], NOW);
+        let later = NOW + STALE_AFTER + MOMENT;
+        touch(&sessions, first, 1, NOW + STALE_AFTER);
+        touch(&sessions, first, 2, later);
+        assert_eq!(open(&sessions, &[0, 1], later), 0, "an equal one does not displace it");
+        let larger = open(&sessions, &[0, 1, 2], later);
         assert!(larger != 0 && larger != first);
-        assert_eq!(open(&sessions, &[0], NOW + STALE_AFTER), 0);
-        assert_ne!(open(&sessions, &[0], NOW + STALE_AFTER + Duration::from_millis(1)), 0);
+        assert_eq!(open(&sessions, &[0], later + STALE_AFTER), 0);
+        assert_ne!(open(&sessions, &[0], later + STALE_AFTER + MOMENT), 0);
         assert_eq!((sessions.len(), sessions.evictions()), (1, 2));
+    }
+
+    /// Kafka's `FetchSessionCacheShard.touch`: a session is open to larger ones from the first use on at which it is older
+    /// than two minutes.
+    #[test]
+    fn a_young_session_is_spared_however_large_the_new_one_is() {
+        let sessions = sessions(2);
+        let (small, other) = (open(&sessions, &[0], NOW), open(&sessions, &[1, 2], NOW));
+        let many: Vec<i32> = (0..1_000).collect();
+        assert_eq!(open(&sessions, &many, NOW + MOMENT), 0, "both are young");
+        touch(&sessions, small, 1, NOW + STALE_AFTER);
+        touch(&sessions, other, 1, NOW + STALE_AFTER);
+        assert_eq!(open(&sessions, &many, NOW + STALE_AFTER + MOMENT), 0, "they were young when they were last used");
+        let later = NOW + STALE_AFTER + 2 * MOMENT;
+        touch(&sessions, other, 2, later);
+        assert_ne!(open(&sessions, &many, later), 0);
+        touch(&sessions, small, 2, later);
+        let gone = sessions.begin(request(other, 3, &[], &[]), later).unwrap_err();
+        assert_eq!(gone, ErrorCode::FetchSessionIdNotFound, "the larger one was older");
+    }
+
+    #[test]
+    fn a_refused_request_does_not_keep_a_session_alive() {
+        let sessions = sessions(1);
+        let id = open(&sessions, &[0], NOW);
+        let later = NOW + STALE_AFTER + MOMENT;
+        assert!(sessions.begin(request(id, 7, &[], &[]), later).is_err());
+        assert_ne!(open(&sessions, &[0], later), 0);
+    }
+
+    #[test]
+    fn a_session_that_cannot_be_made_evicts_nobody() {
+        let sessions = sessions(3);
+        let (one, two) = (open(&sessions, &[0], NOW), open(&sessions, &[0, 1], NOW + MOMENT));
+        let later = NOW + STALE_AFTER + MOMENT;
+        let many: Vec<i32> = (0..SESSION_PARTITIONS_MAX as i32).collect();
+        open(&sessions, &many, later);
+        assert_eq!(open(&sessions, &many, later), 0, "too many partitions in all");
+        assert_eq!((sessions.len(), sessions.evictions()), (3, 0));
+        touch(&sessions, one, 1, later);
+        touch(&sessions, two, 1, later);
     }
 
     #[test]

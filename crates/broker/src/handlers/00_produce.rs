@@ -12,8 +12,8 @@
 //!
 //! Two stages, so that a connection can pipeline: [`append`] ends when every partition's batch has its place in the log,
 //! the future it returns ends when all of them are durable (acks 1 and all wait for the same: nothing is acknowledged
-//! before it is durable, I-1) or, with acks all, the request's timeout has passed. With acks 0 there is no reply, and an error closes the
-//! connection.
+//! before it is durable, I-1) or, with acks all, the time that the request has for it has passed. With acks 0 there is no
+//! reply, and an error closes the connection.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,7 @@ use wire::{ErrorCode, Reader};
 use crate::call::{Call, Refusal};
 use crate::core::Core;
 use crate::errors::{NO_TRANSACTIONS, code};
+use crate::limits::{PRODUCE_WAIT_DEFAULT, PRODUCE_WAIT_MIN};
 use crate::net::peer::until;
 use crate::net::service::{Later, Reply};
 use crate::topics::is_internal;
@@ -55,7 +56,7 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
     call.settle(request.memory_bytes());
     // The records hold the frame's memory from here on.
     drop(reader);
-    let timeout = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let timeout = patience(request.timeout_ms);
     let acks = request.acks;
     let refused = refuse(&request);
     let mut topics = Vec::with_capacity(request.topics().len());
@@ -92,6 +93,17 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
         }
         call.reply(&ProduceResponse { responses, ..ProduceResponse::default() })
     })
+}
+
+/// How long a producer with acks all waits at most.
+///
+/// Kafka's time limit is for replicas; what its leader wrote itself it acknowledges whatever the limit. Brokers 3.9.2 and
+/// 4.4.0 with one replica, asked with 1, 0, -1 and `i32::MIN`, answer each time with the offset. Durability takes its time
+/// here, and a producer that is told of a timeout sends again what is stored: so zero and less are no limit of the
+/// producer's own, and a limit that no device can keep is lengthened.
+fn patience(timeout_ms: i32) -> Duration {
+    let asked = u64::try_from(timeout_ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis);
+    asked.map_or(PRODUCE_WAIT_DEFAULT, |asked| asked.max(PRODUCE_WAIT_MIN))
 }
 
 fn ready(reply: Reply) -> Later<Reply> {
@@ -238,4 +250,18 @@ fn settle(response: &mut PartitionProduceResponse, outcome: Option<Result<(), pa
         }
     };
     *response = failed(response.index, error_code, Some(message)).response;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_producer_waits_for_the_device_whatever_it_asks_for() {
+        assert_eq!(patience(7_000), Duration::from_secs(7));
+        assert_eq!(patience(1), PRODUCE_WAIT_MIN);
+        for none in [0, -1, i32::MIN] {
+            assert_eq!(patience(none), PRODUCE_WAIT_DEFAULT, "{none}");
+        }
+    }
 }

@@ -7,7 +7,7 @@
 //! | 4 | magic 2, isolation level, aborted transactions (KIP-98); v5 log start |
 //! | 7 | fetch sessions (KIP-227) |
 //! | 9 | current leader epoch (KIP-320) |
-//! | 10 | zstd (KIP-110) |
+//! | 10 | says that the client knows zstd (KIP-110); older ones from 4 on get it too, as from Kafka 4.4 |
 //! | 11 | rack and preferred replica (KIP-392): no replica is preferred |
 //! | 12 | diverging epoch (KIP-595), for followers only; there are none |
 //! | 13 | topic ids (KIP-516) |
@@ -27,7 +27,7 @@ use wire::{ErrorCode, Reader};
 use crate::call::Call;
 use crate::core::Core;
 use crate::errors::{NONE, code};
-use crate::fetch::answer::PartitionAnswer;
+use crate::fetch::answer::{PartitionAnswer, READS_ALL_FROM};
 use crate::fetch::encode;
 use crate::fetch::session::{Begin, TopicRef, Want};
 use crate::limits::FETCH_BYTES_SCARCE;
@@ -77,7 +77,7 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         Ok(kept) => kept,
         Err(error) => return write(&call, code(error), 0, &[], None),
     };
-    if call.version < 10 {
+    if call.version < READS_ALL_FROM {
         suit(&core, call.version, &targets, &mut answers);
     }
     count(&core, &targets, &answers);
@@ -258,14 +258,7 @@ async fn read_one(
             if error_code == code(ErrorCode::KafkaStorageError) || error_code == code(ErrorCode::CorruptMessage) {
                 tracing::warn!(%error, topic = ?want.topic, partition = want.partition, "records cannot be read");
             }
-            let mut answer = PartitionAnswer::error(want.topic.clone(), want.partition, error_code);
-            if error_code == code(ErrorCode::OffsetOutOfRange) {
-                // As Kafka: a client that is out of range is told what the range is.
-                answer.high_watermark = partition.high_watermark().kafka();
-                answer.last_stable_offset = partition.last_stable_offset().kafka();
-                answer.log_start_offset = partition.log_start().kafka();
-            }
-            answer
+            PartitionAnswer::error(want.topic.clone(), want.partition, error_code)
         }
     }
 }
@@ -277,7 +270,9 @@ fn suit(core: &Core, version: i16, targets: &[Target], answers: &mut [PartitionA
         let same = |t: &&Target| t.want.partition == answer.partition && t.want.topic == answer.topic;
         let Some(target) = targets.find(same) else { continue };
         let max_bytes = usize::try_from(target.want.max_bytes).unwrap_or(0);
-        let converted = answer.suit(version, target.want.fetch_offset, max_bytes);
+        let config = target.partition.as_ref().ok().map(|partition| partition.topic().config());
+        let compression = config.and_then(|config| config.compression).map(|encoding| encoding.codec);
+        let converted = answer.suit(version, target.want.fetch_offset, max_bytes, compression);
         if let (true, Ok(partition)) = (converted, &target.partition) {
             core.topic_metrics(partition.topic().name()).record_conversion();
         }

@@ -4,33 +4,51 @@
 //! v1 names the epoch in the answer, v2 checks the client's current leader epoch, v3 names the replica that asks.
 
 use wire::ErrorCode;
+use wire::messages::offset_for_leader_epoch_request::OffsetForLeaderTopic;
 use wire::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use wire::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 
 use crate::core::Core;
-use crate::errors::code;
+use crate::errors::{NONE, code};
+use crate::fenced::told_if_unfenced;
 
 pub(crate) async fn handle(core: &Core, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
     // The present epoch's end is the latest offset, which only an unfenced broker knows (I-3).
-    let unfenced = core.partitions.check_unfenced().await.is_ok();
-    let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|asked| {
-            let partition = core.partitions.get(&topic.topic, asked.partition).map_err(|error| error.code());
-            let end = partition.and_then(|partition| {
-                if !unfenced {
-                    return Err(code(ErrorCode::NotLeaderOrFollower));
-                }
-                let end = partition.offset_for_leader_epoch(asked.leader_epoch, asked.current_leader_epoch);
-                end.map_err(|error| error.code())
-            });
-            let empty = EpochEndOffset { partition: asked.partition, ..EpochEndOffset::default() };
-            match end {
-                Ok(end) => EpochEndOffset { leader_epoch: end.epoch, end_offset: end.end, ..empty },
-                Err(error_code) => EpochEndOffset { error_code, ..empty },
+    let topics = told_if_unfenced(
+        async { request.topics.iter().map(|topic| ends(core, topic)).collect::<Vec<_>>() },
+        core.partitions.check_unfenced(),
+        |mut topics| {
+            let ends = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+            for end in ends.filter(|end| end.error_code == NONE) {
+                *end = refused(end.partition, code(ErrorCode::NotLeaderOrFollower));
             }
+            topics
+        },
+    );
+    OffsetForLeaderEpochResponse { topics: topics.await, ..OffsetForLeaderEpochResponse::default() }
+}
+
+fn ends(core: &Core, topic: &OffsetForLeaderTopic) -> OffsetForLeaderTopicResult {
+    let partitions = topic.partitions.iter().map(|asked| {
+        let partition = core.partitions.get(&topic.topic, asked.partition).map_err(|error| error.code());
+        let end = partition.and_then(|partition| {
+            let end = partition.offset_for_leader_epoch(asked.leader_epoch, asked.current_leader_epoch);
+            end.map_err(|error| error.code())
         });
-        let partitions = partitions.collect();
-        OffsetForLeaderTopicResult { topic: topic.topic, partitions, ..OffsetForLeaderTopicResult::default() }
+        match end {
+            Ok(end) => EpochEndOffset {
+                partition: asked.partition,
+                leader_epoch: end.epoch,
+                end_offset: end.end,
+                ..EpochEndOffset::default()
+            },
+            Err(error_code) => refused(asked.partition, error_code),
+        }
     });
-    OffsetForLeaderEpochResponse { topics: topics.collect(), ..OffsetForLeaderEpochResponse::default() }
+    let partitions = partitions.collect();
+    OffsetForLeaderTopicResult { topic: topic.topic.clone(), partitions, ..OffsetForLeaderTopicResult::default() }
+}
+
+fn refused(partition: i32, error_code: i16) -> EpochEndOffset {
+    EpochEndOffset { partition, error_code, ..EpochEndOffset::default() }
 }

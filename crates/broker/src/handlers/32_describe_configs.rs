@@ -21,9 +21,10 @@ use wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use wire::{ErrorCode, Str};
 
 use crate::call::Call;
-use crate::config::effective::{CLUSTER_WIDE, Source, Sourced, resource, values};
+use crate::config::effective::{CLUSTER_WIDE, Source, Sourced, resource, values, with_own};
 use crate::config::{BROKER_KEYS, BrokerConfig, ConfigDef, Update, settings};
 use crate::core::Core;
+use crate::endpoints;
 use crate::errors::ApiError;
 use crate::topics::check_name;
 
@@ -41,7 +42,7 @@ pub(crate) fn handle(core: &Core, call: &Call, request: DescribeConfigsRequest) 
             resource_name: asked.resource_name.clone(),
             ..DescribeConfigsResult::default()
         };
-        match describe(core, &image, &asked) {
+        match describe(core, call, &image, &asked) {
             Ok(mut configs) => {
                 for config in &mut configs {
                     // Version 0 knows no sources, only whether a value is the default.
@@ -65,6 +66,7 @@ pub(crate) fn handle(core: &Core, call: &Call, request: DescribeConfigsRequest) 
 
 fn describe(
     core: &Core,
+    call: &Call,
     image: &Image,
     asked: &DescribeConfigsResource,
 ) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
@@ -91,7 +93,8 @@ fn describe(
         resource::BROKER => {
             check_broker(core, &asked.resource_name)?;
             let keys = BROKER_KEYS.iter().filter(|def| wanted(def.name));
-            Ok(keys.map(|def| broker_entry(def, &values(def, &core.config, image))).collect())
+            let values = |def| with_own(values(def, &core.config, image), own(core, call, def));
+            Ok(keys.map(|def| broker_entry(def, &values(def))).collect())
         }
         other => {
             let why = format!("Resource type {other} has no configuration here.");
@@ -108,6 +111,16 @@ pub(crate) fn check_broker(core: &Core, name: &str) -> Result<(), ApiError> {
     }
     let why = format!("Unexpected broker id, expected {id} or empty string, but received {name}");
     Err(ApiError::new(ErrorCode::InvalidRequest, why))
+}
+
+/// The value of a key that every broker has, whether somebody set it or not.
+fn own(core: &Core, call: &Call, def: &ConfigDef) -> Option<String> {
+    match def.name {
+        "node.id" | "broker.id" => Some(core.id().0.to_string()),
+        "listeners" => Some(endpoints::joined(&core.config.listeners)),
+        "advertised.listeners" => Some(endpoints::advertised_listeners(&core.config, &call.peer)),
+        _ => None,
+    }
 }
 
 /// What is set for a topic itself.

@@ -10,7 +10,7 @@ use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, Al
 use wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use crate::config::alter::{Settings, alter};
+use crate::config::alter::{Repeated, Settings, alter};
 use crate::config::effective::{self, resource};
 use crate::config::{Kind, settings};
 use crate::core::Core;
@@ -26,13 +26,18 @@ mod operation {
 
 pub(crate) async fn handle(core: &Core, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse {
     let mut responses = Vec::with_capacity(request.resources.len());
-    let mut seen = HashSet::new();
+    let resource = |asked: &AlterConfigsResource| ConfigResource {
+        kind: asked.resource_type,
+        name: asked.resource_name.to_string(),
+    };
+    let repeated = Repeated::of(request.resources.iter().map(resource));
     for asked in request.resources {
-        let of = ConfigResource { kind: asked.resource_type, name: asked.resource_name.to_string() };
-        let outcome = if seen.insert(of.clone()) {
-            alter(core, &of, request.validate_only, |image, now| edited_by(core, image, &of, &asked, now)).await
-        } else {
-            Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."))
+        let of = resource(&asked);
+        let outcome = match repeated.check(&of) {
+            Ok(()) => {
+                alter(core, &of, request.validate_only, |image, now| edited_by(core, image, &of, &asked, now)).await
+            }
+            Err(error) => Err(error),
         };
         let (error_code, error_message) = match outcome {
             Ok(()) => (0, None),

@@ -228,6 +228,97 @@ async fn what_cannot_be_set_is_refused_and_changes_nothing() {
     assert_eq!(read_only, [("log.cache.bytes", true), ("log.retention.ms", false)]);
 }
 
+/// Kafka 3.9.2 and 4.4.0 refuse each mention of a resource that is named twice, change what is named once, and leave the rest.
+/// (Their answer to AlterConfigs gets lost: the controller refuses both, and the broker fails on counting its errors.)
+#[tokio::test]
+async fn a_resource_that_is_named_twice_is_not_changed_at_all() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let twice = ErrorCode::InvalidRequest.code();
+    for (kind, names, key) in [(TOPIC, ["t", "u", "t"], "retention.ms"), (BROKER, [OWN, ALL, OWN], "log.retention.ms")]
+    {
+        if kind == TOPIC {
+            create(&mut client, "t", &[]).await;
+            create(&mut client, "u", &[]).await;
+        }
+        let resource = |(at, name): (usize, &&str)| incremental::AlterConfigsResource {
+            resource_type: kind,
+            resource_name: (*name).into(),
+            configs: vec![incremental::AlterableConfig {
+                name: key.into(),
+                config_operation: SET,
+                value: Some(format!("{}", 5_000 + at).as_str().into()),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let resources: Vec<_> = names.iter().enumerate().map(resource).collect();
+        let request = IncrementalAlterConfigsRequest { resources, ..Default::default() };
+        let response = client.call(1, &request).await;
+        let codes: Vec<_> = response.responses.iter().map(|r| (&*r.resource_name, r.error_code)).collect();
+        assert_eq!(codes, [(names[0], twice), (names[1], 0), (names[2], twice)], "kind {kind}");
+        let image = live.meta.image();
+        assert!(image.configs_of(kind, names[0]).is_none(), "kind {kind}");
+        assert!(image.configs_of(kind, names[1]).is_some(), "kind {kind}");
+
+        let resource = |(at, name): (usize, &&str)| replacing::AlterConfigsResource {
+            resource_type: kind,
+            resource_name: (*name).into(),
+            configs: vec![replacing::AlterableConfig {
+                name: key.into(),
+                value: Some(format!("{}", 7_000 + at).as_str().into()),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let resources: Vec<_> = names.iter().enumerate().map(resource).collect();
+        for version in AlterConfigsRequest::VERSIONS {
+            let request = AlterConfigsRequest { resources: resources.clone(), ..Default::default() };
+            let response = client.call(version, &request).await;
+            let codes: Vec<_> = response.responses.iter().map(|r| r.error_code).collect();
+            assert_eq!(codes, [twice, 0, twice], "kind {kind} v{version}");
+        }
+        assert!(live.meta.image().configs_of(kind, names[0]).is_none(), "kind {kind}");
+    }
+}
+
+/// Kafka 3.9.2 and 4.4.0: "Value must be between 1 and 9 or equal to -1", of a topic's key and of the broker's.
+#[tokio::test]
+async fn gzip_has_no_level_0() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    for (level, fine) in [("0", false), ("-1", true), ("1", true), ("9", true), ("10", false), ("-2", false)] {
+        for name in [OWN, ALL] {
+            let code = change(&mut client, name, &[(SET, "compression.gzip.level", Some(level))]).await;
+            assert_eq!(code == 0, fine, "level {level}");
+        }
+    }
+    let refused = broker::config::BrokerConfig::parse([("compression.gzip.level", "0")]).unwrap_err();
+    assert!(refused[0].to_string().contains("between 1 and 9 or equal to -1"), "{}", refused[0]);
+}
+
+/// As Kafka 3.9.2 and 4.4.0 say of a broker started from their own files: `node.id`, its old name, and `listeners` come from
+/// the file, where no broker starts without them.
+#[tokio::test]
+async fn what_a_broker_always_has_is_not_said_to_be_a_default() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let address = format!("PLAINTEXT://127.0.0.1:{}", live.address.port());
+    let node = [("1", OF_FILE), ("1", BY_DEFAULT)];
+    assert_eq!(sources(&mut client, BROKER, OWN, "node.id").await, pairs(&node));
+    assert_eq!(sources(&mut client, BROKER, OWN, "broker.id").await, pairs(&node[..1]));
+    let listeners = [("PLAINTEXT://127.0.0.1:0", OF_FILE), ("PLAINTEXT://:9092", BY_DEFAULT)];
+    assert_eq!(sources(&mut client, BROKER, OWN, "listeners").await, pairs(&listeners));
+    // What clients are told although nobody set it.
+    let told = [(&*address, OF_FILE)];
+    assert_eq!(sources(&mut client, BROKER, OWN, "advertised.listeners").await, pairs(&told));
+    let live = start(&[("broker.id", "1"), ("advertised.listeners", "PLAINTEXT://b.example:19092")]).await;
+    let mut client = Client::connect(&live).await;
+    let set = [("PLAINTEXT://b.example:19092", OF_FILE)];
+    assert_eq!(sources(&mut client, BROKER, OWN, "advertised.listeners").await, pairs(&set));
+    assert_eq!(sources(&mut client, BROKER, OWN, "broker.id").await, pairs(&node[..1]));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_of_brokers_outlive_the_broker() {
     let live = start(&[]).await;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use base::Uuid;
 use bytes::Bytes;
 use records::convert::down_convert;
-use records::{batches, legacy};
-use wire::messages::create_topics_request::CreatableTopic;
+use records::{BatchBuilder, Compression, batches, legacy};
+use wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -167,6 +167,76 @@ async fn acks_1_has_no_time_limit() {
         let response = client.call(9, &request).await;
         let part = &response.responses[0].partition_responses[0];
         assert_eq!((part.error_code, part.base_offset), (0, n));
+    }
+}
+
+/// Kafka 3.9.2 and 4.4.0, with one replica, acknowledge with the offset whatever the limit: it is for replicas.
+#[tokio::test]
+async fn acks_all_with_a_time_limit_that_nothing_can_keep_is_acknowledged() {
+    let (_live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    for (offset, timeout_ms) in [0, -1, i32::MIN, 1, 0, 0, 1].into_iter().enumerate() {
+        let request = ProduceRequest { timeout_ms, ..produce(9, id, "t", -1, batch(&["x"])) };
+        let response = client.call(9, &request).await;
+        let part = &response.responses[0].partition_responses[0];
+        assert_eq!((part.error_code, part.base_offset), (0, offset as i64), "timeout {timeout_ms}");
+    }
+}
+
+fn zstd_batch(value: &str) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::Zstd);
+    builder.append(base::Clock::system().now().0, None, Some(value.as_bytes()), &[]).unwrap();
+    builder.build().unwrap()
+}
+
+/// Kafka 4.4.0 gives zstd to every version that it serves (4–18), whatever the topic's `compression.type`; Kafka 3.9.2
+/// answers versions 0–3 with error 76.
+#[tokio::test]
+async fn zstd_is_read_in_every_version_from_4_on_whatever_the_topic_says() {
+    let (_live, mut client) = live().await;
+    for compression in ["producer", "zstd", "uncompressed"] {
+        let config = CreatableTopicConfig {
+            name: "compression.type".into(),
+            value: Some(compression.into()),
+            ..Default::default()
+        };
+        let topic = CreatableTopic {
+            name: compression.into(),
+            num_partitions: 1,
+            replication_factor: 1,
+            configs: vec![config],
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+        let id = client.call(7, &request).await.topics[0].topic_id;
+        client.call(9, &produce(9, id, compression, -1, zstd_batch("small"))).await;
+        for version in FetchRequest::VERSIONS {
+            let response = client.call(version, &fetch(version, id, compression, 0, 0)).await;
+            let part = &response.responses[0].partitions[0];
+            if version < 4 && compression != "uncompressed" {
+                assert_eq!(part.error_code, ErrorCode::UnsupportedCompressionType.code(), "Fetch v{version}");
+            } else {
+                assert_eq!(part.error_code, 0, "Fetch v{version} of {compression}");
+                assert_eq!(values(part.records.as_ref().unwrap()), ["small"], "Fetch v{version} of {compression}");
+            }
+        }
+    }
+}
+
+/// Kafka 3.9.2 (0–17) and 4.4.0 (4–18) say that the offset is out of range, and nothing of what the range is.
+#[tokio::test]
+async fn an_offset_out_of_range_is_told_without_offsets() {
+    let (_live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    client.call(9, &produce(9, id, "t", -1, batch(&["a", "b"]))).await;
+    for version in FetchRequest::VERSIONS {
+        for offset in [99, -5] {
+            let response = client.call(version, &fetch(version, id, "t", offset, 0)).await;
+            let part = &response.responses[0].partitions[0];
+            assert_eq!(part.error_code, ErrorCode::OffsetOutOfRange.code(), "Fetch v{version}");
+            let offsets = (part.high_watermark, part.last_stable_offset, part.log_start_offset);
+            assert_eq!(offsets, (-1, -1, -1), "Fetch v{version} at {offset}");
+        }
     }
 }
 

@@ -11,7 +11,6 @@ use wire::{ErrorCode, Str};
 use super::{ClientContext, GroupCoordinator};
 use crate::group::admin::DEAD;
 use crate::runtime::ShardError;
-use crate::topic::{CONSUMER_OFFSETS, partition_count};
 
 /// The version from which a group that is not there is an error.
 const GROUP_ID_NOT_FOUND_FROM: i16 = 6;
@@ -51,7 +50,7 @@ impl GroupCoordinator {
     /// ListGroups: those that this broker coordinates.
     pub async fn list_groups(&self, request: &ListGroupsRequest) -> ListGroupsResponse {
         let mut groups = Vec::new();
-        for index in 0..partition_count(&self.0.meta, CONSUMER_OFFSETS).unwrap_or(0) {
+        for index in 0..self.0.spread.count(&self.0.meta).unwrap_or(0) {
             let listed = match self.0.shards.get(index).await {
                 Ok(shard) => shard.read(|groups| groups.list(&request.states_filter, &request.types_filter)),
                 Err(error) => Err(error),
