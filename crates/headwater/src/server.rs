@@ -16,9 +16,9 @@ use broker::{Broker, BrokerDeps, BrokerHandle, ImageDirectory, Listeners};
 use console::{Console, Readiness, Sources};
 use meta::{Endpoint, Meta, MetaHandle, MetaOptions, Registration, SnapshotPolicy, WalOptions};
 use partition::Partitions;
-use stream::catalogue::{CatalogueClient, WalPlace};
+use stream::catalogue::{CatalogueClient, IncarnationPhase, WalPlace};
 use stream::engine::RecoverError;
-use stream::wal::{Access, BlockLog, BlockLogOptions, WalError};
+use stream::wal::{Access, BlockLog, BlockLogOptions, Claim, WalError};
 use stream::{Engine, EngineOptions};
 use telemetry::Metrics;
 use tokio::signal::unix::{SignalKind, signal};
@@ -182,7 +182,8 @@ async fn drain(
     }
     engine.drain().await?;
     meta.unregister(me).await?;
-    log.remove(me)?;
+    let cluster_id = meta.image().cluster_id.clone().unwrap_or_default();
+    log.remove(me, Claim::Cluster(&cluster_id))?;
     tracing::info!("drained: everything is in the store");
     Ok(())
 }
@@ -259,7 +260,8 @@ impl Logs {
             if **cluster == *self.cluster_id {
                 continue;
             }
-            if lasting {
+            // Another process's records may be all that is left of what it acknowledged.
+            if lasting || self.own.holds_records(log.incarnation)? {
                 bail!(
                     "the write-ahead log at {} holds records of cluster {cluster}, but the store holds cluster {}; correct \
                      --store, or give this broker another log with --wal PATH",
@@ -267,7 +269,7 @@ impl Logs {
                     self.cluster_id
                 );
             }
-            self.own.remove(log.incarnation)?;
+            self.own.remove(log.incarnation, Claim::Cluster(cluster))?;
         }
         Ok(())
     }
@@ -293,7 +295,7 @@ impl Logs {
                     bytes += found.bytes;
                     meta.recovered(id, registration.incarnation, found.end).await?;
                     if is_own {
-                        self.own.remove(id)?;
+                        self.own.remove(id, Claim::Cluster(&self.cluster_id))?;
                     }
                     tracing::info!(incarnation = %id, records = found.records, bytes = found.bytes, "recovered a former log");
                 }
@@ -321,13 +323,18 @@ impl Logs {
     async fn forget_ended(&self, meta: &MetaHandle, me: Incarnation) -> anyhow::Result<()> {
         let catalogue = meta.image().catalogue.clone();
         for log in self.own.incarnations()? {
-            let ended = match catalogue.incarnation(log.incarnation) {
-                Some(state) => state.phase.is_final(),
-                // Never opened, so never written: unless its header is lost it is told by that.
-                None => log.cluster_id.is_ok(),
+            let phase = catalogue.incarnation(log.incarnation).map(|state| &state.phase);
+            let claim = match phase {
+                Some(IncarnationPhase::Abandoned) => Claim::GivenUp(&self.cluster_id),
+                _ => Claim::Cluster(&self.cluster_id),
+            };
+            let ended = match phase {
+                Some(phase) => phase.is_final(),
+                // Never opened, so never written; its header and its segments must say so.
+                None => log.cluster_id.is_ok() && !self.own.holds_records(log.incarnation)?,
             };
             if ended && log.incarnation != me {
-                self.own.remove(log.incarnation)?;
+                self.own.remove(log.incarnation, claim)?;
                 tracing::info!(incarnation = %log.incarnation, "removed the files of a log that has ended");
             }
         }

@@ -10,7 +10,7 @@ use blob::{Store, StoreOptions};
 use clap::{Args, Subcommand};
 use meta::{Meta, MetaOptions, SnapshotPolicy, WalOptions};
 use stream::catalogue::WalPlace;
-use stream::wal::{Access, BlockLog, BlockLogOptions, ReplayEnd, WalError};
+use stream::wal::{Access, BlockLog, BlockLogOptions, Claim, ReplayEnd, WalError};
 
 use super::table;
 use crate::cli::ServerOptions;
@@ -185,7 +185,7 @@ fn abandon(text: &str, place: &Place, yes: bool) -> anyhow::Result<()> {
         let outcome = meta.abandon(id).await;
         meta.unregister(registration.incarnation).await?;
         outcome.with_context(|| format!("log {id} was not given up"))?;
-        log.remove(id)?;
+        log.remove(id, Claim::GivenUp(&registration.cluster_id))?;
         eprintln!("log {id} was given up; its partitions go on from what the store holds when the broker starts");
         anyhow::Ok(())
     })

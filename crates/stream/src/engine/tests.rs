@@ -14,7 +14,7 @@ use crate::Fragments;
 use crate::catalogue::local::LocalCatalogue;
 use crate::catalogue::{COMMIT_ITEMS_MAX, TrimRequest, WalPlace};
 use crate::wal::log::Access;
-use crate::wal::{BlockLog, BlockLogOptions};
+use crate::wal::{BlockLog, BlockLogOptions, Claim};
 
 const BROKER: BrokerId = BrokerId(1);
 const KIB: u64 = 1024;
@@ -67,7 +67,7 @@ impl Durable {
             let from = client.view().incarnation(incarnation).unwrap().committed;
             let recovered = engine.recover(&log, incarnation, from).await.unwrap();
             client.recovered(incarnation, me, recovered.end).await.unwrap();
-            log.remove(incarnation).unwrap();
+            log.remove(incarnation, Claim::Cluster("test-cluster")).unwrap();
         }
         self.catalogue.update(|image| image.adopt_orphans(me, usize::MAX)).unwrap();
         let wal = log.create(me, "test-cluster", engine.sink()).unwrap();
