@@ -32,6 +32,9 @@ use crate::identity::{self, Identity};
 /// The block log, in metadata.
 const WAL_KIND_BLOCK: i8 = 0;
 
+/// Bytes of replayed records that a recovery holds at once on their way to the store: three chunks of 64 MiB.
+const RECOVERY_BYTES_MAX: u64 = 192 << 20;
+
 /// Starts a broker and serves until it is told to stop.
 pub fn run(options: &ServerOptions) -> anyhow::Result<()> {
     telemetry::logs::init(telemetry::logs::Format::for_stderr(), &options.log)?;
@@ -285,11 +288,12 @@ impl Logs {
         for (incarnation, why) in &registration.damaged {
             tracing::error!(%incarnation, %why, "a damaged log keeps its partitions offline; `headwater wal show` explains");
         }
+        let memory = base::memory::Budget::new(RECOVERY_BYTES_MAX);
         for former in &registration.recover {
             let id = former.incarnation;
             let is_own = self.is_own(&former.wal.location);
             let log = if is_own { self.own.clone() } else { self.stranger(&former.wal.location, id)? };
-            match engine.recover(&log, id, former.committed).await {
+            match engine.recover(&log, id, former.committed, &memory).await {
                 Ok(found) => {
                     records += found.records;
                     bytes += found.bytes;

@@ -94,7 +94,8 @@ async fn a_taker_fences_before_it_scans() {
     assert_eq!(former, [owner]);
     let client = Arc::new(catalogue.clone());
     let engine = Engine::new(EngineOptions::default(), Store::memory(), client, taker, Clock::system());
-    engine.recover(&Arc::new(over(&volume, Access::Taker)), owner, WalPosition(0)).await.unwrap();
+    let memory = base::memory::Budget::new(64 << 20);
+    engine.recover(&Arc::new(over(&volume, Access::Taker)), owner, WalPosition(0), &memory).await.unwrap();
     let scans = scans.lock().unwrap();
     assert!(!scans.is_empty() && scans.iter().all(|fenced| *fenced), "{scans:?}");
 }
