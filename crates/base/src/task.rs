@@ -39,6 +39,28 @@ where
     group::spawn_blocking(name, work)
 }
 
+/// Hands a task to the runtime. Only here.
+fn start<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let _ = name;
+    #[allow(clippy::disallowed_methods, reason = "this is the home of spawning")]
+    tokio::spawn(future)
+}
+
+/// Hands blocking work to the runtime. Only here.
+fn start_blocking<F, T>(name: &'static str, work: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let _ = name;
+    #[allow(clippy::disallowed_methods, reason = "this is the home of spawning")]
+    tokio::task::spawn_blocking(work)
+}
+
 /// Starts a named operating-system thread.
 ///
 /// # Errors

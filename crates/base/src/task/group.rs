@@ -138,21 +138,21 @@ impl Drop for Place {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the home of spawning")]
 pub(super) fn spawn<F>(name: &'static str, panics: Panics, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let Ok(members) = CURRENT.try_with(Arc::clone) else { return tokio::spawn(future) };
+    let Ok(members) = CURRENT.try_with(Arc::clone) else { return super::start(name, future) };
     // Held until the handle is noted: the task's end takes it too.
     let mut state = members.state.lock();
     let place = Place::enter(members.clone(), &mut state, name, panics);
     let id = place.id;
-    let task = tokio::spawn(CURRENT.scope(members.clone(), async move {
+    let joining = CURRENT.scope(members.clone(), async move {
         let _place = place;
         future.await
-    }));
+    });
+    let task = super::start(name, joining);
     if state.over {
         drop(state);
         task.abort();
@@ -162,15 +162,14 @@ where
     task
 }
 
-#[allow(clippy::disallowed_methods, reason = "this is the home of spawning")]
 pub(super) fn spawn_blocking<F, T>(name: &'static str, work: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let Ok(members) = CURRENT.try_with(Arc::clone) else { return tokio::task::spawn_blocking(work) };
+    let Ok(members) = CURRENT.try_with(Arc::clone) else { return super::start_blocking(name, work) };
     let place = Place::enter(members.clone(), &mut members.state.lock(), name, Panics::Alone);
-    tokio::task::spawn_blocking(move || {
+    super::start_blocking(name, move || {
         let _place = place;
         work()
     })

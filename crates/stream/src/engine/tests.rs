@@ -524,14 +524,14 @@ async fn a_taker_that_dies_between_two_commits_is_followed_by_another() {
         Engine::new(options, durable.store.clone(), client, me, durable.clock.clone())
     };
     let committed = || durable.catalogue.view().incarnation(writer).unwrap().committed;
-    let first = taker();
+    let (first, own) = (taker(), memory());
     let first_commit = async {
         while committed() == WalPosition(0) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     tokio::select! {
-        recovered = first.recover(&log, writer, WalPosition(0), &memory()) => panic!("the first taker ended: {recovered:?}"),
+        recovered = first.recover(&log, writer, WalPosition(0), &own) => panic!("the first taker ended: {recovered:?}"),
         () = first_commit => first.inner.fail("killed"),
     }
     let from = committed();
