@@ -1,12 +1,46 @@
 //! The spawning port: every task and thread has a name, and only this module starts one.
+//!
+//! Tasks that are started inside a [`Group`], and whatever these start in turn, belong to it: they end with it, and
+//! the panic of one that nobody can do without ([`spawn_vital`]) is told to its owner. A process may hold several
+//! groups, and none at all.
+
+mod group;
 
 use std::future::Future;
 use std::thread::JoinHandle as ThreadHandle;
 
+pub use group::{Group, Panicked};
 pub use tokio::task::JoinHandle;
 
-/// Starts a named task on the current runtime.
+/// Starts a named task on the current runtime, in the group of the task that calls.
 pub fn spawn<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    group::spawn(name, group::Panics::Alone, future)
+}
+
+/// Starts a task without which the rest only seems to work: if it panics, the owner of its group is told.
+pub fn spawn_vital<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    group::spawn(name, group::Panics::Told, future)
+}
+
+/// Runs blocking work on the runtime's blocking pool. It cannot be aborted; the end of its group waits for it.
+pub fn spawn_blocking<F, T>(name: &'static str, work: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    group::spawn_blocking(name, work)
+}
+
+/// Hands a task to the runtime. Only here.
+fn start<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
@@ -16,8 +50,8 @@ where
     tokio::spawn(future)
 }
 
-/// Runs blocking work on the runtime's blocking pool.
-pub fn spawn_blocking<F, T>(name: &'static str, work: F) -> JoinHandle<T>
+/// Hands blocking work to the runtime. Only here.
+fn start_blocking<F, T>(name: &'static str, work: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,

@@ -157,8 +157,8 @@ impl Broker {
         let BrokerDeps { meta, me, partitions, config, metrics, clock, entropy, store_name, console } = deps;
         let quota = Quota::new(connection_limits(&config, &meta.image()));
         let followers = [
-            task::spawn("metadata-follower", directory::follow(meta.clone(), me, partitions.clone())),
-            task::spawn("settings-follower", follow_settings(meta.clone(), config.clone(), quota.clone())),
+            task::spawn_vital("metadata-follower", directory::follow(meta.clone(), me, partitions.clone())),
+            task::spawn_vital("settings-follower", follow_settings(meta.clone(), config.clone(), quota.clone())),
         ];
         let request_memory = match u64::try_from(config.int("queued.max.request.bytes")) {
             Ok(bytes) if bytes > 0 => Budget::new(bytes),

@@ -17,7 +17,6 @@ use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 
 /// Whether the broker serves clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,8 +32,8 @@ pub enum Readiness {
 pub struct Sources {
     /// Writes the metrics registry as text.
     pub metrics: Arc<dyn Fn() -> String + Send + Sync>,
-    /// The broker's state.
-    pub readiness: watch::Receiver<Readiness>,
+    /// Tells the broker's state.
+    pub readiness: Arc<dyn Fn() -> Readiness + Send + Sync>,
 }
 
 /// A bound, not yet serving, HTTP listener.
@@ -59,7 +58,7 @@ impl Console {
         self.listener.local_addr()
     }
 
-    /// Serves until the task is dropped.
+    /// Serves until the task is aborted. Its end by itself is told in the log; whoever holds the handle should end too.
     pub fn serve(self, sources: Sources) -> base::task::JoinHandle<()> {
         let pages = Router::new()
             .route("/metrics", get(metrics))
@@ -80,7 +79,7 @@ async fn metrics(State(sources): State<Sources>) -> impl IntoResponse {
 }
 
 async fn ready(State(sources): State<Sources>) -> impl IntoResponse {
-    match &*sources.readiness.borrow() {
+    match (sources.readiness)() {
         Readiness::Ready => (StatusCode::OK, "ready\n".to_owned()),
         Readiness::NotReady(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
     }
@@ -90,6 +89,7 @@ async fn ready(State(sources): State<Sources>) -> impl IntoResponse {
 mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
+    use tokio::sync::watch;
 
     use super::*;
 
@@ -107,6 +107,7 @@ mod tests {
         let console = Console::bind("127.0.0.1:0").await.unwrap();
         let address = console.address().unwrap();
         let (state, readiness) = watch::channel(Readiness::NotReady("starting".into()));
+        let readiness = Arc::new(move || readiness.borrow().clone());
         let serving = console.serve(Sources { metrics: Arc::new(|| "up 1\n".to_owned()), readiness });
         let before = get(address, "/readyz").await;
         assert!(before.starts_with("HTTP/1.1 503") && before.contains("starting"), "{before}");

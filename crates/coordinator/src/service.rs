@@ -94,8 +94,9 @@ impl GroupCoordinator {
         let (stopped, tasks) = (AtomicBool::new(false), Mutex::default());
         let inner = Inner { meta, partitions, config, shards, spread, stopped, tasks };
         let this = Self(Arc::new(inner));
-        let timer = base::task::spawn("group-timer", run_timer(this.0.shards.clone()));
-        let follower = base::task::spawn("group-metadata-follower", follow(this.0.shards.clone(), this.0.meta.clone()));
+        let timer = base::task::spawn_vital("group-timer", run_timer(this.0.shards.clone()));
+        let follower =
+            base::task::spawn_vital("group-metadata-follower", follow(this.0.shards.clone(), this.0.meta.clone()));
         this.0.tasks.lock().extend([timer, follower]);
         // So that sessions of members that did not survive end, and first requests find their shard loaded.
         for index in 0..this.0.spread.count(&this.0.meta).unwrap_or(0) {

@@ -6,36 +6,33 @@ use std::path::Path;
 
 /// What the banner shows.
 pub struct Banner<'a> {
-    pub broker: i32,
-    pub cluster: &'a str,
-    pub addresses: &'a [String],
-    pub store: &'a str,
-    pub wal: &'a str,
+    pub facts: &'a node::Facts,
     pub http: Option<&'a str>,
-    pub recovered: Option<String>,
 }
 
 /// Prints it on standard output.
 pub fn print(banner: &Banner<'_>) -> std::io::Result<()> {
+    let Banner { facts, http } = banner;
     let mut out = std::io::stdout().lock();
     let version = env!("CARGO_PKG_VERSION");
-    writeln!(out, "Headwater {version} is ready: broker {} of cluster {}", banner.broker, banner.cluster)?;
-    writeln!(out, "  clients   {}", banner.addresses.join(", "))?;
-    writeln!(out, "  storage   {}", banner.store)?;
-    writeln!(out, "  log       {}", banner.wal)?;
-    let promise = if banner.store.starts_with("memory") {
+    writeln!(out, "Headwater {version} is ready: broker {} of cluster {}", facts.me.broker, facts.cluster_id)?;
+    writeln!(out, "  clients   {}", facts.addresses.join(", "))?;
+    writeln!(out, "  storage   {}", facts.store)?;
+    writeln!(out, "  log       {}", facts.log)?;
+    let promise = if facts.store.starts_with("memory") {
         "nothing outlives this process: the store is in memory"
     } else {
         "an acknowledged record survives kill -9 and power loss"
     };
     writeln!(out, "  durable   {promise}")?;
-    if let Some(recovered) = &banner.recovered {
-        writeln!(out, "  recovered {recovered}")?;
+    let node::Recovery { batches, bytes } = facts.recovered;
+    if batches > 0 {
+        writeln!(out, "  recovered {batches} batches ({bytes} bytes) that the last process had acknowledged")?;
     }
-    if let Some(http) = banner.http {
+    if let Some(http) = http {
         writeln!(out, "  health    http://{http}/readyz, metrics http://{http}/metrics")?;
     }
-    let port = banner.addresses.first().and_then(|a| a.rsplit(':').next()).unwrap_or("9092");
+    let port = facts.addresses.first().and_then(|a| a.rsplit(':').next()).unwrap_or("9092");
     let bootstrap = if port == "9092" { String::new() } else { format!(" -b 127.0.0.1:{port}") };
     let program = program();
     writeln!(out, "  try       echo hello | {program} produce greetings{bootstrap}")?;

@@ -34,7 +34,8 @@ pub struct ServerOptions {
     /// bos:// or memory://
     #[arg(long, value_name = "URL")]
     pub store: Option<String>,
-    /// Where the write-ahead log lives: a directory or a block device
+    /// Where the write-ahead log lives: a directory or a block device. The log of a store in memory is in memory unless
+    /// this says otherwise
     #[arg(long, value_name = "PATH")]
     pub wal: Option<String>,
     /// Address for Kafka clients, HOST:PORT or NAME://HOST:PORT
@@ -62,7 +63,7 @@ pub enum Command {
     Consume(consume::Options),
     /// List, describe, reset and delete consumer groups
     Group(group::Options),
-    /// Look at write-ahead logs, and give up a damaged one
+    /// Look at write-ahead logs, give up a damaged one, remove one whose cluster is gone
     Wal(wal::Options),
 }
 

@@ -7,7 +7,6 @@ mod banner;
 mod cli;
 mod commands;
 mod config;
-mod identity;
 mod server;
 
 use std::process::ExitCode;

@@ -253,3 +253,71 @@ fn the_banner_is_short_and_logs_off_a_terminal_are_json() {
     assert!(banner.iter().any(|line| line.contains("recovered 1 batches")), "{said}");
     assert!(!log.is_empty() && log.iter().all(|line| line.ends_with('}') && line.contains("\"level\"")), "{said}");
 }
+
+/// What was named is all that is written to: the working directory need not be writable, and two brokers may share it.
+#[test]
+fn brokers_whose_store_and_log_are_named_keep_nothing_in_their_working_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    // Nobody can make a file there, root included.
+    let read_only = Path::new("/proc");
+    let mut brokers = Vec::new();
+    for id in ["1", "2"] {
+        let own = dir.path().join(id);
+        fs::create_dir_all(&own).unwrap();
+        let mut options = HeadwaterOptions::local(Path::new(BINARY), &own).with("node.id", id);
+        options.overrides.retain(|(key, _)| key != "log.dirs");
+        let broker = Headwater::prepare(options, &own.join("broker.log")).unwrap();
+        let mut command = broker.command();
+        command.current_dir(read_only);
+        let mut process = Process::spawn("headwater", &mut command, &own.join("broker.log")).unwrap();
+        process.wait_ready(Duration::from_secs(60), |process| Ok(process.output()?.contains(" is ready: "))).unwrap();
+        brokers.push((broker, process, own));
+    }
+    for (broker, process, own) in &mut brokers {
+        assert!(produce(broker, "t", "line\n"));
+        assert_eq!(process.terminate(Duration::from_secs(60)).unwrap().code(), Some(0));
+        let identity = own.join("wal").join("meta.properties");
+        assert!(identity.is_file(), "the identity lies beside the log that was named");
+        // Whoever takes the place of another is told which file says so.
+        let (store, wal) = (format!("file://{}", own.join("other").display()), own.join("wal").display().to_string());
+        let said = refused(&["--store", &store, "--wal", &wal, "--override", "node.id=7"], &[]);
+        assert!(said.contains(&identity.display().to_string()) && said.contains("node.id="), "{said}");
+    }
+}
+
+#[test]
+fn a_log_of_a_cluster_that_is_gone_is_removed_by_an_operator_who_names_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = start(dir.path());
+    assert!(produce(&broker, "t", "kept\n"));
+    broker.kill().unwrap();
+    let wal = broker.options().wal.display().to_string();
+    let place = ["--wal", &wal];
+    let (code, shown) = run(&[&["wal", "show"], &place[..]].concat(), &[]);
+    assert_eq!(code, 0, "{shown}");
+    let row: Vec<&str> = shown.lines().find(|line| line.contains("whole")).unwrap().split_whitespace().collect();
+    let (id, cluster) = (row[0], row[1]);
+
+    // A store in memory has no use for it, and does not touch it.
+    let said = refused(&[&["--store", "memory://"], &place[..]].concat(), &[]);
+    assert!(said.contains(&wal) && said.contains("--wal PATH"), "{said}");
+    assert!(said.contains(&format!("headwater wal remove {id} --cluster {cluster} --wal {wal}")), "{said}");
+
+    let remove = |arguments: &[&str]| run(&[&["wal", "remove"], arguments, &place[..]].concat(), &[]);
+    let (code, said) = remove(&[id, "--cluster", cluster]);
+    assert!(code == 1 && said.contains("--yes"), "{said}");
+    let (code, said) = remove(&[id, "--cluster", "another", "--yes"]);
+    assert!(code == 1 && said.contains(cluster), "{said}");
+    let (code, said) = remove(&["1-999", "--cluster", cluster, "--yes"]);
+    assert!(code == 1 && said.contains("wal show"), "{said}");
+    broker.up().unwrap();
+    assert_eq!(consume(&broker, "t"), (0, "kept\n".to_owned()), "nothing was removed so far");
+    broker.kill().unwrap();
+
+    let (_, shown) = run(&[&["wal", "show"], &place[..]].concat(), &[]);
+    let id = shown.lines().find(|line| line.contains(cluster)).unwrap().split_whitespace().next().unwrap().to_owned();
+    let (code, said) = remove(&[&id, "--cluster", cluster, "--yes"]);
+    assert_eq!(code, 0, "{said}");
+    let (_, shown) = run(&[&["wal", "show"], &place[..]].concat(), &[]);
+    assert!(shown.contains("is empty"), "{shown}");
+}

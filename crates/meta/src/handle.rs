@@ -113,10 +113,14 @@ impl MetaHandle {
     /// nothing it acknowledges from here on is sure to stay.
     pub async fn fenced(&self) -> Arc<str> {
         let mut fenced = self.shared.fenced.subscribe();
-        match fenced.wait_for(Option::is_some).await {
-            Ok(reason) => reason.clone().unwrap_or_default(),
-            // The sender lives in `shared`, which this handle holds.
-            Err(_) => std::future::pending().await,
+        loop {
+            if let Some(reason) = fenced.borrow_and_update().clone() {
+                return reason;
+            }
+            if fenced.changed().await.is_err() {
+                // The sender lives in `shared`, which this handle holds.
+                std::future::pending::<()>().await;
+            }
         }
     }
 
@@ -267,8 +271,8 @@ impl MetaHandle {
         .await
     }
 
-    /// Records that the broker's own WAL exists, and opens for it every stream that waits for an owner. Only then may
-    /// it append.
+    /// Records that the broker's own WAL exists, and opens for it the streams that wait for an owner and fall to it
+    /// ([`Catalogue::falls_to`]). Only then may it append.
     ///
     /// # Errors
     /// See [`BrokerError`].
@@ -427,7 +431,19 @@ impl CatalogueClient for MetaHandle {
         taker: Incarnation,
         final_position: WalPosition,
     ) -> BoxFuture<'static, Result<Recovered, IncarnationError>> {
-        self.incarnation_step(move |catalogue| catalogue.recovered(log, taker, final_position))
+        let this = self.clone();
+        async move {
+            let mut all = Recovered::default();
+            loop {
+                let step = this.incarnation_step(move |catalogue| catalogue.recovered(log, taker, final_position));
+                let Recovered { opened, more } = step.await?;
+                all.opened.extend(opened);
+                if !more {
+                    return Ok(all);
+                }
+            }
+        }
+        .boxed()
     }
 
     fn damaged(

@@ -56,7 +56,7 @@ impl Housekeeper {
         }
         (self.entries, self.bytes) = (0, 0);
         let (log, image, busy) = (self.log.clone(), image.clone(), self.busy.clone());
-        base::task::spawn("meta-housekeeping", async move {
+        base::task::spawn_vital("meta-housekeeping", async move {
             if let Err(error) = round(&log, &image).await {
                 tracing::warn!(%error, "a metadata snapshot or the deletion of old entries failed; the next round retries");
             }

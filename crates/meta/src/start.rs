@@ -1,8 +1,9 @@
 //! Start: find the state in the bucket, take the office, register.
 //!
 //! load (snapshot, tail) → refuse another broker's bucket → claim (`epoch + 1`) → floor check → register, which in one
-//! batch gives a new broker epoch (the sequence of that entry), fences every unfinished WAL incarnation and assigns it
-//! to the new registration → the controller's task runs.
+//! batch gives a new broker epoch (the sequence of that entry), fences the unfinished WAL incarnations that fall to the
+//! broker ([`stream::catalogue::Catalogue::takeovers`]) and assigns them to the new registration → the controller's task
+//! runs.
 
 use std::sync::Arc;
 
@@ -235,9 +236,9 @@ fn register(image: &Image, options: &MetaOptions) -> Result<(Vec<MetadataRecord>
         if let IncarnationPhase::Damaged { reason } = &state.phase {
             registration.damaged.push((id, reason.clone()));
         }
-        if !state.phase.is_recoverable() {
-            continue;
-        }
+    }
+    for id in draft.catalogue.takeovers(me) {
+        let Some(state) = image.catalogue.incarnation(id) else { continue };
         if state.phase == IncarnationPhase::Open {
             let fenced = draft.catalogue.fence_incarnation(id);
             add(&mut draft, fenced.records)?;
@@ -300,9 +301,9 @@ fn serve(log: Log, image: Image, tail: Tail, options: &MetaOptions) -> MetaHandl
     });
     let housekeeper = Housekeeper::new(log.clone(), options.snapshots, tail);
     let controller = Controller { log: log.clone(), shared: shared.clone(), operations, housekeeper };
-    base::task::spawn("meta-controller", controller.run());
+    base::task::spawn_vital("meta-controller", controller.run());
     let handle = MetaHandle { shared, operations: sender, entropy: options.entropy.clone() };
-    base::task::spawn("meta-deleter", crate::deleter::run(handle.downgrade(), log.store));
+    base::task::spawn_vital("meta-deleter", crate::deleter::run(handle.downgrade(), log.store));
     handle
 }
 

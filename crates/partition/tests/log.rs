@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::memory::Budget;
 use base::{BrokerId, Clock, Incarnation, Offset, StreamEpoch, StreamId, TimestampMs, Uuid};
 use blob::Store;
 use bytes::Bytes;
@@ -103,7 +104,7 @@ impl Cluster {
         let engine = Engine::new(options, self.store.clone(), client.clone(), me, clock.clone());
         for incarnation in former {
             let from = client.view().incarnation(incarnation).unwrap().committed;
-            let recovered = engine.recover(&log, incarnation, from).await.unwrap();
+            let recovered = engine.recover(&log, incarnation, from, &Budget::new(64 << 20)).await.unwrap();
             client.recovered(incarnation, me, recovered.end).await.unwrap();
         }
         self.catalogue.update(|image| image.adopt_orphans(me, usize::MAX)).unwrap();

@@ -18,6 +18,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("partition", 3),
     ("coordinator", 4),
     ("broker", 5),
+    ("node", 6),
     ("console", 6),
     ("headwater", 7),
 ];

@@ -31,10 +31,10 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
     key("advertised.listeners", List, None, Custom(endpoint::check_advertised), "Addresses that clients are told to use. Unset, each client is told the address it dialled."),
     key("listener.security.protocol.map", List, Some("PLAINTEXT:PLAINTEXT"), Custom(endpoint::check_protocol_map), "The security protocol of each listener name. Only PLAINTEXT is served so far."),
     // Storage.
-    key("log.dirs", List, None, Any, "The local directory that holds the store and the write-ahead log when neither store.url nor wal.url says otherwise. One directory."),
+    key("log.dirs", List, None, Any, "The local directory that holds the store and the write-ahead log where store.url and wal.url do not say otherwise, and meta.properties, which says whose it is. One directory. When only wal.url is set, meta.properties is in the log's directory; a raw device has none."),
     key("log.dir", String, Some("headwater-data"), Any, "Used when log.dirs is not set. Kafka's default is /tmp/kafka-logs; ours is a directory where the broker is started."),
     key("store.url", String, None, Any, "Where data and metadata live: file:///dir, s3://bucket/prefix?region=…, gs://, az://, oss://, cos://, obs:// or memory://. Headwater only."),
-    key("wal.url", String, None, Any, "Where the write-ahead log lives: a directory or a block device. Headwater only."),
+    key("wal.url", String, None, Any, "Where the write-ahead log lives: a directory or a block device. Unset, it is in the directory of log.dirs, or in memory when store.url is memory://. Headwater only."),
     key("log.cache.bytes", Long, Some("268435456"), AtLeast(16 << 20), "Memory for records not uploaded yet and for readers at the tail. A full cache slows producers. Headwater only."),
     key("block.cache.bytes", Long, Some("268435456"), AtLeast(1 << 20), "Memory for data read back from the store. Headwater only."),
     key("http.listen", String, Some("127.0.0.1:9080"), Any, "Where metrics, health and the console are served; empty turns them off. Headwater only."),

@@ -80,7 +80,7 @@ pub(crate) struct Acceptor<S> {
 impl<S: Service> Acceptor<S> {
     /// Serves `bound` until the stop signal.
     pub(crate) fn serve(self, bound: Bound) -> JoinHandle<()> {
-        task::spawn("listener", self.run(bound))
+        task::spawn_vital("listener", self.run(bound))
     }
 
     async fn run(self, bound: Bound) {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::memory::Budget;
 use base::{BrokerId, Clock, Entropy, Uuid};
 use blob::faulty::{FaultPlan, FaultyBackend};
 use blob::memory::MemoryBackend;
@@ -90,8 +91,9 @@ pub async fn start_on(site: Site, overrides: &[(&str, &str)]) -> Live {
     let client: Arc<dyn CatalogueClient> = Arc::new(meta.clone());
     let options = EngineOptions { upload_interval: Duration::from_secs(3_600), ..EngineOptions::default() };
     let engine = Engine::new(options, store, client, me, clock.clone());
+    let memory = Budget::new(64 << 20);
     for former in &registration.recover {
-        let found = engine.recover(&log, former.incarnation, former.committed).await.unwrap();
+        let found = engine.recover(&log, former.incarnation, former.committed, &memory).await.unwrap();
         meta.recovered(former.incarnation, me, found.end).await.unwrap();
     }
     let wal = log.create(me, &registration.cluster_id, engine.sink()).unwrap();

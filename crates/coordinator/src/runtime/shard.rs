@@ -305,7 +305,7 @@ impl<M: Machine> Shard<M> {
                 self.more.notify_one();
             } else {
                 active.writing = true;
-                base::task::spawn("coordinator-writer", writer::run(self.clone()));
+                base::task::spawn_vital("coordinator-writer", writer::run(self.clone()));
             }
         }
         let due = active.machine.next_deadline_ms().unwrap_or(NEVER);

@@ -118,7 +118,7 @@ impl<M: Machine> Shards<M> {
         let shard = Shard::new(index, id, log, turn, self.0.clock.clone(), self.0.timer.clone(), memory);
         shards.insert(index, shard.clone());
         drop(shards);
-        base::task::spawn("coordinator-load", self.clone().load(shard.clone()));
+        base::task::spawn_vital("coordinator-load", self.clone().load(shard.clone()));
         Ok(shard)
     }
 

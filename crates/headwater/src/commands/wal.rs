@@ -1,23 +1,24 @@
-//! `headwater wal`: look at write-ahead logs, and give up a damaged one.
+//! `headwater wal`: look at write-ahead logs, give up a damaged one, remove one whose cluster is gone.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use base::{BrokerEpoch, BrokerId, Clock, Entropy, Incarnation, Offset, StreamEpoch, StreamId, WalPosition};
 use blob::{Store, StoreOptions};
 use clap::{Args, Subcommand};
 use meta::{Meta, MetaOptions, SnapshotPolicy, WalOptions};
+use node::LogPlace;
+use node::identity::{self, Identity};
 use stream::catalogue::WalPlace;
-use stream::wal::{Access, BlockLog, BlockLogOptions, ReplayEnd, WalError};
+use stream::wal::{Access, BlockLog, BlockLogOptions, Claim, ReplayEnd, WalError};
 
 use super::table;
 use crate::cli::ServerOptions;
 use crate::config;
-use crate::identity::{self, Identity};
 
-/// Look at write-ahead logs, and give up a damaged one
+/// Look at write-ahead logs, give up a damaged one, remove one whose cluster is gone
 #[derive(Args, Debug)]
 pub struct Options {
     #[command(subcommand)]
@@ -30,6 +31,20 @@ enum Action {
     Show {
         #[command(flatten)]
         place: Place,
+    },
+    /// Remove a log of a cluster that is gone for good, so that its place can be used again. Acknowledged records that are
+    /// nowhere else are lost
+    Remove {
+        /// BROKER-EPOCH, as `headwater wal show` names it
+        incarnation: String,
+        /// The cluster of the log, as `headwater wal show` names it
+        #[arg(long, value_name = "ID")]
+        cluster: String,
+        #[command(flatten)]
+        place: Place,
+        /// Yes, lose them
+        #[arg(long)]
+        yes: bool,
     },
     /// Give up what a stopped broker's log held and was not uploaded. Acknowledged records are lost for good
     Abandon {
@@ -74,17 +89,28 @@ impl Place {
     }
 }
 
+/// The path of the log.
+fn path_of(settings: &config::Settings) -> anyhow::Result<&Path> {
+    match &settings.log {
+        LogPlace::At(path) => Ok(path),
+        LogPlace::Memory => {
+            bail!("the log of a store in memory is in memory, and gone with its process; name another with --wal PATH")
+        }
+    }
+}
+
 /// Runs the command.
 pub fn run(options: Options) -> anyhow::Result<()> {
     match options.action {
         Action::Show { place } => show(&place),
+        Action::Remove { incarnation, cluster, place, yes } => remove(&incarnation, &cluster, &place, yes),
         Action::Abandon { incarnation, place, yes } => abandon(&incarnation, &place, yes),
     }
 }
 
 fn show(place: &Place) -> anyhow::Result<()> {
     let settings = place.settings()?;
-    let path = &settings.wal;
+    let path = path_of(&settings)?;
     if !path.exists() {
         bail!("there is no write-ahead log at {}; name its place with --wal PATH", path.display());
     }
@@ -94,6 +120,7 @@ fn show(place: &Place) -> anyhow::Result<()> {
         let found = examine(&log, summary.incarnation, summary.trimmed)?;
         rows.push(vec![
             summary.incarnation.to_string(),
+            summary.cluster_id.unwrap_or_else(|_| "?".to_owned()),
             format!("{:?}", summary.fence).to_lowercase(),
             summary.trimmed.to_string(),
             found.records.to_string(),
@@ -105,7 +132,7 @@ fn show(place: &Place) -> anyhow::Result<()> {
         eprintln!("the log at {} is empty: its last broker drained, or none has used it", path.display());
         return Ok(());
     }
-    table::print(&["INCARNATION", "FENCE", "TRIMMED TO", "RECORDS", "BYTES", "STATE"], &rows)?;
+    table::print(&["INCARNATION", "CLUSTER", "FENCE", "TRIMMED TO", "RECORDS", "BYTES", "STATE"], &rows)?;
     eprintln!("records are batches above the trim point; most of them may be in the store already");
     Ok(())
 }
@@ -148,6 +175,30 @@ fn parse(text: &str) -> anyhow::Result<Incarnation> {
     parsed.with_context(|| format!("{text} is not BROKER-EPOCH, for example 1-17; `headwater wal show` lists them"))
 }
 
+fn remove(text: &str, cluster: &str, place: &Place, yes: bool) -> anyhow::Result<()> {
+    let id = parse(text)?;
+    let settings = place.settings()?;
+    let path = path_of(&settings)?;
+    if !yes {
+        bail!(
+            "this removes log {id} of cluster {cluster} at {}, with every record in it that was acknowledged and is not in a \
+             store, for good; if you mean it, add --yes. A cluster that still has its store wants `headwater wal abandon`",
+            path.display()
+        );
+    }
+    if !path.exists() {
+        bail!("there is no write-ahead log at {}; name its place with --wal PATH", path.display());
+    }
+    let log =
+        BlockLog::open(BlockLogOptions::new(path, Access::Owner)).context("stop the broker before removing a log")?;
+    if !log.incarnations()?.iter().any(|found| found.incarnation == id) {
+        bail!("there is no log {id} at {}; `headwater wal show` lists what there is", path.display());
+    }
+    log.remove(id, Claim::GivenUp(cluster))?;
+    eprintln!("log {id} of cluster {cluster} was removed from {}", path.display());
+    Ok(())
+}
+
 fn abandon(text: &str, place: &Place, yes: bool) -> anyhow::Result<()> {
     let id = parse(text)?;
     let settings = place.settings()?;
@@ -158,17 +209,21 @@ fn abandon(text: &str, place: &Place, yes: bool) -> anyhow::Result<()> {
         );
     }
     // The lock says that no broker is running on this directory, whose office this command is about to take.
-    let log = BlockLog::open(BlockLogOptions::new(&settings.wal, Access::Owner))
-        .context("stop the broker before giving up a log")?;
+    let path = path_of(&settings)?;
+    let log =
+        BlockLog::open(BlockLogOptions::new(path, Access::Owner)).context("stop the broker before giving up a log")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (clock, entropy) = (Clock::system(), Entropy::system());
         let options = StoreOptions { clock: clock.clone(), entropy: entropy.clone(), ..StoreOptions::default() };
         let store = Store::open(&settings.store, options).await?;
         // The directory may be as new as the disk that replaced the log's.
-        let identity = identity::load(&settings.directory, settings.broker.node_id)?
-            .unwrap_or_else(|| Identity::new(settings.broker.node_id, &entropy));
-        let location = settings.wal.display().to_string();
+        let known = match &settings.home {
+            Some(home) => identity::load(home, settings.broker.node_id)?,
+            None => None,
+        };
+        let identity = known.unwrap_or_else(|| Identity::homeless(settings.broker.node_id));
+        let location = settings.log.to_string();
         let options = MetaOptions {
             broker_id: settings.broker.node_id,
             directory_id: identity.directory_id,
@@ -185,7 +240,7 @@ fn abandon(text: &str, place: &Place, yes: bool) -> anyhow::Result<()> {
         let outcome = meta.abandon(id).await;
         meta.unregister(registration.incarnation).await?;
         outcome.with_context(|| format!("log {id} was not given up"))?;
-        log.remove(id)?;
+        log.remove(id, Claim::GivenUp(&registration.cluster_id))?;
         eprintln!("log {id} was given up; its partitions go on from what the store holds when the broker starts");
         anyhow::Ok(())
     })

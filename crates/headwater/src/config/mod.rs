@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use broker::config::{BrokerConfig, Parsed};
+use node::LogPlace;
 
 use self::properties::Property;
 use crate::cli::ServerOptions;
@@ -23,10 +24,10 @@ pub struct Settings {
     pub warnings: Vec<String>,
     /// URL of the store.
     pub store: String,
-    /// Directory or device of the write-ahead log.
-    pub wal: PathBuf,
-    /// The directory that says which broker of which cluster keeps its files here.
-    pub directory: PathBuf,
+    /// Where the write-ahead log is.
+    pub log: LogPlace,
+    /// The directory that says which broker of which cluster keeps its files here, if there is one.
+    pub home: Option<PathBuf>,
     /// Address of the HTTP listener.
     pub http: Option<String>,
 }
@@ -88,19 +89,34 @@ fn load(options: &ServerOptions, environment: impl Iterator<Item = (OsString, Os
         Some(path) => directory_url(Path::new(path))?,
         None => directory_url(&absolute.join("store"))?,
     };
-    let wal = match config.get("wal.url") {
+    let in_memory = store.starts_with("memory:");
+    let log = match config.get("wal.url") {
+        Some(url) if url.contains("://") && !url.starts_with("file://") => {
+            bail!("--wal {url}: the write-ahead log needs a local directory or a block device; give its path");
+        }
         Some(url) => {
             let path = url.strip_prefix("file://").unwrap_or(url);
             // Metadata remembers the place: it must mean the same from every working directory.
-            std::path::absolute(path).with_context(|| format!("{path} has no absolute path"))?
+            LogPlace::At(std::path::absolute(path).with_context(|| format!("{path} has no absolute path"))?)
         }
-        None => absolute.join("wal"),
+        None if in_memory => LogPlace::Memory,
+        None => LogPlace::At(absolute.join("wal")),
     };
-    if let Some(url) = config.get("wal.url").filter(|url| url.contains("://") && !url.starts_with("file://")) {
-        bail!("--wal {url}: the write-ahead log needs a local directory or a block device; give its path");
-    }
+    let home = if in_memory { None } else { home(&config, &log, absolute) };
     let http = config.get("http.listen").filter(|h| !h.is_empty() && !http_off).map(str::to_owned);
-    Ok(Settings { broker: config, unneeded, warnings, store, wal, directory: absolute, http })
+    Ok(Settings { broker: config, unneeded, warnings, store, log, home, http })
+}
+
+/// Where the broker keeps its identity: in the data directory, unless the operator named none and put the log elsewhere.
+/// Then in the log's directory, so that nothing is written outside of what was named; a device has no room for it.
+fn home(config: &BrokerConfig, log: &LogPlace, data: PathBuf) -> Option<PathBuf> {
+    let names_data = config.explicit("log.dirs").is_some() || config.explicit("log.dir").is_some();
+    match log {
+        LogPlace::At(path) if config.get("wal.url").is_some() && !names_data => {
+            (path.is_dir() || !path.exists()).then(|| path.clone())
+        }
+        _ => Some(data),
+    }
 }
 
 fn directory_url(path: &Path) -> anyhow::Result<String> {
@@ -180,9 +196,38 @@ mod tests {
         let mut given = options();
         given.overrides = vec!["log.dirs=/data/hw".into()];
         let settings = load(&given, env(&[])).unwrap();
-        assert_eq!(
-            (settings.store.as_str(), settings.wal.as_path()),
-            ("file:///data/hw/store", Path::new("/data/hw/wal"))
-        );
+        let data = Path::new("/data/hw");
+        assert_eq!(settings.store, "file:///data/hw/store");
+        assert_eq!((settings.log, settings.home.as_deref()), (LogPlace::At(data.join("wal")), Some(data)));
+    }
+
+    #[test]
+    fn the_identity_is_kept_in_what_the_operator_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let device = dir.path().join("device");
+        std::fs::write(&device, "").unwrap();
+        let home = |store: Option<&str>, wal: Option<&Path>, dirs: Option<&str>| {
+            let mut given = options();
+            given.store = store.map(str::to_owned);
+            given.wal = wal.map(|path| path.display().to_string());
+            given.overrides.extend(dirs.map(|dirs| format!("log.dirs={dirs}")));
+            load(&given, env(&[])).unwrap().home
+        };
+        let wal = dir.path().join("wal");
+        assert_eq!(home(Some("/s"), Some(&wal), None), Some(wal.clone()), "beside the log");
+        assert_eq!(home(Some("/s"), Some(&wal), Some("/data")), Some("/data".into()), "it is named too");
+        assert_eq!(home(Some("/s"), Some(&device), None), None, "a device has no room for it");
+        assert_eq!(home(Some("memory://"), None, Some("/data")), None, "a new cluster every time");
+        assert_eq!(home(None, None, None), Some(std::path::absolute("headwater-data").unwrap()));
+    }
+
+    #[test]
+    fn a_store_in_memory_has_its_log_there_unless_it_is_named() {
+        let log = |wal: Option<&str>| {
+            let mut given = options();
+            (given.store, given.wal) = (Some("memory://".into()), wal.map(str::to_owned));
+            load(&given, env(&[])).unwrap().log
+        };
+        assert_eq!((log(None), log(Some("/wal"))), (LogPlace::Memory, LogPlace::At("/wal".into())));
     }
 }

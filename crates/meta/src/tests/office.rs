@@ -40,6 +40,22 @@ async fn another_broker_id_is_refused_with_the_way_out() {
 }
 
 #[tokio::test]
+async fn a_registration_leaves_another_registered_brokers_log_alone() {
+    let bucket = bucket();
+    let (_first, registration) = serve(&bucket.store, options(1)).await;
+    // The rule of one broker per bucket stands before this.
+    let log = Log { store: bucket.store.clone() };
+    let mut image = from_bucket(&bucket).await;
+    let second = crate::start::try_start(&log, &mut image, &options(2)).await.unwrap().unwrap();
+    assert!(second.recover.is_empty(), "{second:?}");
+    let untouched = image.catalogue.incarnation(registration.incarnation).unwrap();
+    assert_eq!(untouched.phase, stream::catalogue::IncarnationPhase::Open);
+    // Its own broker's return takes it.
+    let back = crate::start::try_start(&log, &mut image, &options(1)).await.unwrap().unwrap();
+    assert_eq!(back.recover.iter().map(|lost| lost.incarnation).collect::<Vec<_>>(), [registration.incarnation]);
+}
+
+#[tokio::test]
 async fn another_cluster_is_refused() {
     let bucket = bucket();
     let (_handle, registration) = serve(&bucket.store, options(1)).await;

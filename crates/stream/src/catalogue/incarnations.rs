@@ -19,6 +19,8 @@ pub(super) const ADOPT_STREAMS_MAX: usize = 50_000;
 pub struct Recovered {
     /// Streams opened for the taker in the same batch.
     pub opened: Vec<StreamId>,
+    /// The incarnation owned more than fit into the batch: the same request again opens the next ones.
+    pub more: bool,
 }
 
 /// Why nothing happened to a WAL incarnation.
@@ -87,6 +89,28 @@ pub(super) fn record_of(id: Incarnation, state: &IncarnationState, phase: &Incar
 type Step = Decision<Result<(), IncarnationRejection>>;
 
 impl Catalogue {
+    /// Whether what `former` left, its unfinished WAL and its streams, falls to the registration `taker`: its own
+    /// broker's, and that of a broker which has left the cluster, so that nobody else comes for it. What another
+    /// registered broker left is that broker's, until the controller assigns it incarnation by incarnation.
+    pub fn falls_to(&self, former: Incarnation, taker: Incarnation) -> bool {
+        former.broker == taker.broker || !self.writers.contains_key(&former.broker)
+    }
+
+    /// The incarnations that a new registration is given to recover: unfinished ones that fall to it, and that no other
+    /// present registration is recovering already.
+    pub fn takeovers(&self, taker: Incarnation) -> Vec<Incarnation> {
+        let in_other_hands = |state: &IncarnationState| match &state.phase {
+            IncarnationPhase::Assigned(present) => *present != taker && self.registered(*present).is_ok(),
+            _ => false,
+        };
+        self.incarnations()
+            .filter(|(id, state)| {
+                *id != taker && state.phase.is_recoverable() && self.falls_to(*id, taker) && !in_other_hands(state)
+            })
+            .map(|(id, _)| id)
+            .collect()
+    }
+
     fn registered(&self, id: Incarnation) -> Result<(), IncarnationRejection> {
         let present = self.writers.get(&id.broker).is_some_and(|w| w.epoch == id.epoch && !w.fenced);
         if present { Ok(()) } else { Err(IncarnationRejection::Stale(id)) }
@@ -168,11 +192,17 @@ impl Catalogue {
                 _ => Err(Self::wrong(id, state, "recovered by this broker")),
             }
         });
-        self.with_adoption(step, taker)
+        self.with_adoption(step, id, taker)
     }
 
-    /// Ends a step after which streams are free, by opening them for `taker` in the same batch.
-    fn with_adoption(&self, step: Step, taker: Incarnation) -> Decision<Result<Recovered, IncarnationRejection>> {
+    /// Ends a step after which the streams of `id` are free, by opening them for `taker` in the same batch. No others:
+    /// streams that wait for an owner elsewhere wait for one whom the controller names.
+    fn with_adoption(
+        &self,
+        step: Step,
+        id: Incarnation,
+        taker: Incarnation,
+    ) -> Decision<Result<Recovered, IncarnationRejection>> {
         let mut records = step.records;
         if let Err(rejection) = step.response {
             return Decision::unchanged(Err(rejection));
@@ -182,9 +212,10 @@ impl Catalogue {
             // A record made from the image a moment ago replays on it; without adoption the streams merely wait.
             return Decision { records, response: Ok(Recovered::default()) };
         }
-        let adopted = next.adopt_orphans(taker, ADOPT_STREAMS_MAX);
+        let adopted = next.adopt(taker, ADOPT_STREAMS_MAX, |owner| owner == id);
         records.extend(adopted.records);
-        Decision { records, response: Ok(Recovered { opened: adopted.response }) }
+        let more = adopted.response.len() == ADOPT_STREAMS_MAX;
+        Decision { records, response: Ok(Recovered { opened: adopted.response, more }) }
     }
 
     fn at_least_committed(

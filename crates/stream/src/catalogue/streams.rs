@@ -135,11 +135,21 @@ impl Catalogue {
         })
     }
 
-    /// Opens up to `limit` orphaned streams for `owner`, each at its next epoch.
+    /// Opens up to `limit` orphaned streams that fall to `owner` ([`Catalogue::falls_to`]), each at its next epoch.
     pub fn adopt_orphans(&self, owner: Incarnation, limit: usize) -> Decision<Vec<StreamId>> {
+        self.adopt(owner, limit, |former| self.falls_to(former, owner))
+    }
+
+    /// Opens up to `limit` orphaned streams of former owners that are `told`.
+    pub(super) fn adopt(
+        &self,
+        owner: Incarnation,
+        limit: usize,
+        told: impl Fn(Incarnation) -> bool,
+    ) -> Decision<Vec<StreamId>> {
         let mut records = Vec::new();
         let mut adopted = Vec::new();
-        for (id, state) in self.orphaned_streams().take(limit) {
+        for (id, state) in self.orphaned_streams().filter(|(_, state)| told(state.owner)).take(limit) {
             adopted.push(id);
             records.push(opened(id, StreamEpoch(state.epoch.0 + 1), owner, state.start.max(state.end)));
         }

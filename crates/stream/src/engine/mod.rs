@@ -14,6 +14,7 @@
 //! - after the first failure nothing is acknowledged any more (I-8).
 
 pub(crate) mod cut;
+mod halt;
 mod options;
 mod recovery;
 mod room;
@@ -147,8 +148,8 @@ impl Engine {
             failure: watch::channel(None).0,
             options,
         });
-        base::task::spawn("uploader", upload::run(Arc::downgrade(&inner), queue));
-        base::task::spawn("upload-timer", cut::tick(Arc::downgrade(&inner)));
+        base::task::spawn_vital("uploader", upload::run(Arc::downgrade(&inner), queue));
+        base::task::spawn_vital("upload-timer", cut::tick(Arc::downgrade(&inner)));
         Self { inner }
     }
 
@@ -345,17 +346,23 @@ impl Drop for Wanted<'_> {
 }
 
 impl Inner {
-    /// Stops the engine: nothing is acknowledged any more.
+    /// Stops the engine because of a failure: nothing is acknowledged any more.
     pub(crate) fn fail(&self, why: impl Into<Arc<str>>) {
         let why = EngineFailure(why.into());
+        if self.stop(&why.0) {
+            tracing::error!(reason = %why, "the storage engine stops: no append is acknowledged any more");
+        }
+    }
+
+    /// Nothing is acknowledged any more; `false` when that was so already.
+    fn stop(&self, why: &str) -> bool {
         self.failure.send_if_modified(|failure| {
             let first = failure.is_none();
             if first {
-                tracing::error!(reason = %why, "the storage engine stops: no append is acknowledged any more");
-                *failure = Some(why);
+                *failure = Some(EngineFailure(why.into()));
             }
             first
-        });
+        })
     }
 
     pub(crate) fn has_failed(&self) -> bool {

@@ -9,13 +9,14 @@ use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use base::memory::{Budget, Charge};
 use base::{Incarnation, Offset, OffsetRange, StreamId, WalPosition};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 use thiserror::Error;
 use tokio::sync::mpsc;
 
-use super::{Engine, Room};
+use super::Engine;
 use crate::Fragments;
 use crate::catalogue::{COMMIT_ITEMS_MAX, Catalogue};
 use crate::upload::build::{self, UploadEntry, UploadStream};
@@ -25,8 +26,8 @@ use crate::wal::{BlockLog, ReplayEnd, ReplayedRecord, WalError};
 /// records.
 const CHUNK_BYTES: u64 = 64 * 1024 * 1024;
 const CHUNK_RECORDS: usize = COMMIT_ITEMS_MAX / 4;
-/// Chunks that are uploaded at once. A chunk is charged to the log cache from when it is whole until it is committed; the
-/// one that is gathered, and the segment that it is read from, are all that a recovery holds beside.
+/// Chunks that are uploaded at once. A chunk is charged to the recovery's memory from when it is whole until it is
+/// committed; the one that is gathered, and the segment that it is read from, are all that a recovery holds beside.
 const UPLOADS_MAX: usize = 2;
 /// Chunks between the replaying thread and the uploads.
 const CHUNKS_QUEUED: usize = 1;
@@ -70,6 +71,8 @@ impl Engine {
     /// Fences and replays the log of `incarnation` from `from`, and commits what was not committed yet. Telling the
     /// catalogue that the incarnation is recovered, or damaged, is the caller's.
     ///
+    /// What it holds is charged to `memory`, never to the log cache: this broker may serve producers meanwhile.
+    ///
     /// # Errors
     /// [`RecoverError`]; on `Damaged` whatever stood before the damage has been committed.
     pub async fn recover(
@@ -77,15 +80,16 @@ impl Engine {
         log: &Arc<BlockLog>,
         incarnation: Incarnation,
         from: WalPosition,
+        memory: &Budget,
     ) -> Result<Recovered, RecoverError> {
         let log = log.clone();
-        let (chunks, mut queue) = mpsc::channel::<(Vec<ReplayedRecord>, WalPosition, Room)>(CHUNKS_QUEUED);
-        let engine = self.clone();
+        let (chunks, mut queue) = mpsc::channel::<(Vec<ReplayedRecord>, WalPosition, Charge)>(CHUNKS_QUEUED);
+        let memory = memory.clone();
         let replay = base::task::spawn_blocking("wal-replay", move || -> Result<ReplayEnd, WalError> {
             log.fence(incarnation)?;
             let (mut chunk, mut start) = (Vec::new(), from);
             let room = |start: WalPosition, end: WalPosition| {
-                futures::executor::block_on(engine.reserve(end.0.saturating_sub(start.0)))
+                futures::executor::block_on(memory.charge(end.0.saturating_sub(start.0)))
             };
             let end = log.replay(incarnation, from, &mut |record: ReplayedRecord| {
                 let position = record.position;

@@ -1,3 +1,5 @@
+mod beside;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,7 +16,7 @@ use crate::Fragments;
 use crate::catalogue::local::LocalCatalogue;
 use crate::catalogue::{COMMIT_ITEMS_MAX, TrimRequest, WalPlace};
 use crate::wal::log::Access;
-use crate::wal::{BlockLog, BlockLogOptions};
+use crate::wal::{BlockLog, BlockLogOptions, Claim};
 
 const BROKER: BrokerId = BrokerId(1);
 const KIB: u64 = 1024;
@@ -65,9 +67,9 @@ impl Durable {
         let engine = Engine::new(options, self.store.clone(), client.clone(), me, self.clock.clone());
         for incarnation in former {
             let from = client.view().incarnation(incarnation).unwrap().committed;
-            let recovered = engine.recover(&log, incarnation, from).await.unwrap();
+            let recovered = engine.recover(&log, incarnation, from, &memory()).await.unwrap();
             client.recovered(incarnation, me, recovered.end).await.unwrap();
-            log.remove(incarnation).unwrap();
+            log.remove(incarnation, Claim::Cluster("test-cluster")).unwrap();
         }
         self.catalogue.update(|image| image.adopt_orphans(me, usize::MAX)).unwrap();
         let wal = log.create(me, "test-cluster", engine.sink()).unwrap();
@@ -464,13 +466,18 @@ async fn recovery_repeated_by_a_second_taker_changes_nothing() {
         assert_eq!(former, [first]);
         let client: Arc<dyn CatalogueClient> = Arc::new(durable.catalogue.clone());
         let taker = Engine::new(small(), durable.store.clone(), client, me, durable.clock.clone());
-        let recovered = taker.recover(&log, first, WalPosition(0)).await.unwrap();
+        let recovered = taker.recover(&log, first, WalPosition(0), &memory()).await.unwrap();
         assert_eq!(recovered.records, 50);
     }
     let broker = durable.start(small()).await;
     assert_eq!(read_all(&broker.open(id)).await.len(), 50);
     let view = durable.catalogue.view();
     assert_eq!(view.stream(id).unwrap().end, Offset(50));
+}
+
+/// Memory of one recovery.
+fn memory() -> Budget {
+    Budget::new(64 << 20)
 }
 
 /// A taker that dies while the uploads of two chunks overlap, after the first commit.
@@ -517,19 +524,19 @@ async fn a_taker_that_dies_between_two_commits_is_followed_by_another() {
         Engine::new(options, durable.store.clone(), client, me, durable.clock.clone())
     };
     let committed = || durable.catalogue.view().incarnation(writer).unwrap().committed;
-    let first = taker();
+    let (first, own) = (taker(), memory());
     let first_commit = async {
         while committed() == WalPosition(0) {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
     tokio::select! {
-        recovered = first.recover(&log, writer, WalPosition(0)) => panic!("the first taker ended: {recovered:?}"),
+        recovered = first.recover(&log, writer, WalPosition(0), &own) => panic!("the first taker ended: {recovered:?}"),
         () = first_commit => first.inner.fail("killed"),
     }
     let from = committed();
     let second = taker();
-    let recovered = second.recover(&log, writer, from).await.unwrap();
+    let recovered = second.recover(&log, writer, from, &memory()).await.unwrap();
     assert!(recovered.records < RECORDS, "what the first one committed is not taken again");
     durable.catalogue.recovered(writer, second.writer(), recovered.end).await.unwrap();
     durable.catalogue.update(|image| image.adopt_orphans(second.writer(), usize::MAX)).unwrap();
@@ -582,7 +589,7 @@ async fn what_stands_before_a_gap_is_recovered_and_the_gap_is_told() {
     let (me, _) = durable.catalogue.register(BROKER).unwrap();
     let client: Arc<dyn CatalogueClient> = Arc::new(durable.catalogue.clone());
     let taker = Engine::new(small(), durable.store.clone(), client, me, durable.clock.clone());
-    let error = taker.recover(&log, writer, WalPosition(0)).await.unwrap_err();
+    let error = taker.recover(&log, writer, WalPosition(0), &memory()).await.unwrap_err();
     let RecoverError::Damaged { at, why, .. } = error else { panic!("{error}") };
     assert!(why.contains("offset 5") && why.contains("ends at 1"), "{why}");
     let view = durable.catalogue.view();

@@ -44,7 +44,7 @@ pub(crate) async fn run(engine: Weak<Inner>, mut cuts: mpsc::UnboundedReceiver<C
                 // Sequences are taken here, in cut order, so that the floor rises with the commits.
                 let objects = build_cut(&engine, &cut);
                 let ids = engine.object_ids(objects.len());
-                uploads.push_back(base::task::spawn("upload", async move {
+                uploads.push_back(base::task::spawn_vital("upload", async move {
                     let objects = put_all(&engine, ids, objects).await;
                     (engine, cut, objects)
                 }));

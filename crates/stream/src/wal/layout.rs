@@ -69,7 +69,8 @@ pub const VERSION: u16 = 1;
 pub const CLUSTER_ID_BYTES_MAX: usize = 256;
 
 const STAMP_END: usize = 28;
-const RECORD_MAGIC: [u8; 4] = *b"HWLR";
+/// The first bytes of every record.
+pub const RECORD_MAGIC: &[u8; 4] = b"HWLR";
 
 /// One page.
 pub type Page = [u8; PAGE];
@@ -102,10 +103,15 @@ impl Stamp {
         }
     }
 
+    /// The stamp that bytes which begin like a record bear. Whether it is one is for [`RecordHeader::decode`] to say.
+    pub fn of_record(bytes: &[u8]) -> Option<Self> {
+        bytes.get(..24).filter(|bytes| bytes[..4] == *RECORD_MAGIC).map(|bytes| Self::parse(&bytes[4..]))
+    }
+
     /// The first bytes of every record of this incarnation: what a search for survivors looks for.
     pub fn record_prefix(self) -> [u8; 24] {
         let mut out = [0; 24];
-        out[..4].copy_from_slice(&RECORD_MAGIC);
+        out[..4].copy_from_slice(RECORD_MAGIC);
         out[4..].copy_from_slice(&self.bytes());
         out
     }

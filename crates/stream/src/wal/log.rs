@@ -86,6 +86,16 @@ pub struct IncarnationSummary {
     pub segment_bytes: u64,
 }
 
+/// On whose word an incarnation is removed: nothing of a log goes before it was asked whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim<'a> {
+    /// The remover is of this cluster, and the header must say that the log is too.
+    Cluster(&'a str),
+    /// An operator of this cluster gave the log up, so a header that is lost or broken need not say whose it is. One that
+    /// names another cluster still refuses.
+    GivenUp(&'a str),
+}
+
 /// Segments that belong to no incarnation, and the incarnations that are being written.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
@@ -280,17 +290,29 @@ impl BlockLog {
         replay::replay(incarnation, header, self.scan()?, from, visit)
     }
 
-    /// Gives the segments of `incarnation` to the pool and removes its header. Only after metadata says `RECOVERED` or
-    /// `ABANDONED`. May be repeated.
+    /// Whether a segment of `incarnation` holds one whole record of it, wherever and whenever it was written. A log that
+    /// metadata does not know, and that holds one, was not made by a start that died half-way.
     ///
     /// # Errors
-    /// While the incarnation is being written here, or what storage says.
-    pub fn remove(&self, incarnation: Incarnation) -> Result<(), WalError> {
+    /// When storage cannot be read: nothing is known then.
+    pub fn holds_records(&self, incarnation: Incarnation) -> Result<bool, WalError> {
+        replay::holds_records(incarnation, self.volume.segment_bytes(), self.scan()?)
+    }
+
+    /// Gives the segments of `incarnation` to the pool and removes its header. Only after metadata says `RECOVERED` or
+    /// `ABANDONED`, or that it never knew it and [`Self::holds_records`] denied that there is anything to lose. May be
+    /// repeated.
+    ///
+    /// # Errors
+    /// [`WalError::NotOwned`] when the header does not bear out the claim, while the incarnation is being written here, or
+    /// what storage says. Then nothing was removed.
+    pub fn remove(&self, incarnation: Incarnation, claim: Claim<'_>) -> Result<(), WalError> {
         self.demand(&[Access::Owner], "remove an incarnation")?;
         if self.pool.running.lock().contains(&incarnation) {
             let path = self.volume.path();
             return Err(WalError::InUse { path, owner: "this process, which still appends to it".to_owned() });
         }
+        self.check_claim(incarnation, claim)?;
         let failed = |source| WalError::io(format!("removing WAL incarnation {incarnation}"), source);
         for segment in self.scan()? {
             let (Ok(SegmentPage::InUse { stamp, .. }), Some(file)) = (segment.page, segment.file) else { continue };
@@ -325,6 +347,25 @@ impl BlockLog {
             return Ok(());
         }
         Err(WalError::Access { path: self.volume.path(), access, operation })
+    }
+
+    /// Whether everything that is here of `incarnation` is the claimant's to remove.
+    fn check_claim(&self, incarnation: Incarnation, claim: Claim<'_>) -> Result<(), WalError> {
+        let (expected, may_be_unreadable) = match claim {
+            Claim::Cluster(expected) => (expected, false),
+            Claim::GivenUp(expected) => (expected, true),
+        };
+        for found in self.incarnations()?.into_iter().filter(|found| found.incarnation == incarnation) {
+            let owner = match found.cluster_id {
+                Ok(cluster) if cluster == expected => continue,
+                Err(_) if may_be_unreadable => continue,
+                Ok(cluster) => format!("is of cluster {cluster}"),
+                Err(why) => format!("cannot say of which cluster it is ({why})"),
+            };
+            let (path, expected) = (self.volume.path(), expected.to_owned());
+            return Err(WalError::NotOwned { incarnation, path, owner, expected });
+        }
+        Ok(())
     }
 
     fn no_space(&self, error: std::io::Error) -> WalError {

@@ -47,7 +47,7 @@ use thiserror::Error;
 
 pub use crate::Fragments;
 pub use layout::FenceState;
-pub use log::{Access, BlockLog, BlockLogOptions, IncarnationSummary, Transfer};
+pub use log::{Access, BlockLog, BlockLogOptions, Claim, IncarnationSummary, Transfer};
 pub use replay::{DamageReason, ReplayEnd, ReplayedRecord};
 pub use writer::{Wal, WalStatus};
 
@@ -191,6 +191,18 @@ pub enum WalError {
         incarnation: Incarnation,
         /// Where.
         path: String,
+    },
+    /// The incarnation is another cluster's, or cannot say whose it is: nothing of it was removed.
+    #[error("WAL incarnation {incarnation} in {path} {owner}, so it is not removed for cluster {expected}")]
+    NotOwned {
+        /// Which.
+        incarnation: Incarnation,
+        /// Where.
+        path: String,
+        /// What its header says: "is of cluster …", or why it says nothing.
+        owner: String,
+        /// The cluster it was to be removed for.
+        expected: String,
     },
     /// Pages of the incarnation cannot be read as what they should be.
     #[error("WAL incarnation {incarnation} is damaged: {reason}")]

@@ -22,7 +22,7 @@ use memchr::memmem;
 use thiserror::Error;
 
 use super::WalError;
-use super::layout::{PAGE, RECORD_HEADER, RecordHeader, SegmentPage, Stamp, TrimPage};
+use super::layout::{PAGE, RECORD_HEADER, RECORD_MAGIC, RecordHeader, SegmentPage, Stamp, TrimPage};
 use super::log::{Header, Scanned};
 use super::volume::BlockFile;
 
@@ -164,16 +164,57 @@ pub(crate) fn replay(
     }
 }
 
+/// Whether any of `scanned` that is of `incarnation`, or whose page does not say whose it is, holds a whole record of it.
+pub(crate) fn holds_records(
+    incarnation: Incarnation,
+    segment_bytes: u64,
+    scanned: Vec<Scanned>,
+) -> Result<bool, WalError> {
+    for segment in scanned {
+        if let Some(error) = segment.unreadable {
+            return Err(WalError::io(
+                format!("looking for records of {incarnation} in segment {}", segment.id.0),
+                error,
+            ));
+        }
+        let nonce = match segment.page {
+            Ok(SegmentPage::InUse { stamp, .. }) if stamp.incarnation == incarnation => Some(stamp.nonce),
+            // A broken page hides whose the segment is; its records tell.
+            Err(_) => None,
+            Ok(_) => continue,
+        };
+        let Some(file) = segment.file else { continue };
+        let what = || format!("segment {} of the WAL, for records of {incarnation}", segment.id.0);
+        let memory = read_whole(&*file, segment_bytes, what)?;
+        let found = memmem::find_iter(memory.as_slice(), RECORD_MAGIC).any(|at| {
+            let bytes = &memory.as_slice()[at..];
+            Stamp::of_record(bytes)
+                .filter(|stamp| stamp.incarnation == incarnation && nonce.is_none_or(|nonce| nonce == stamp.nonce))
+                .is_some_and(|stamp| RecordHeader::decode(stamp, bytes).is_some())
+        });
+        if found {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Reads a segment in pieces: a page or a group may change between two of them while its owner lives.
+fn read_whole(file: &dyn BlockFile, bytes: u64, what: impl Fn() -> String) -> Result<AlignedBuffer, WalError> {
+    const PIECE: usize = 1 << 20;
+    let mut memory = AlignedBuffer::zeroed(bytes as usize);
+    for (index, piece) in memory.as_mut_slice().chunks_mut(PIECE).enumerate() {
+        file.read_at(piece, (index * PIECE) as u64)
+            .map_err(|source| WalError::io(format!("reading {}", what()), source))?;
+    }
+    Ok(memory)
+}
+
 impl Reader {
     fn load(&self, logical: u64) -> Result<Option<Loaded>, WalError> {
-        const PIECE: usize = 1 << 20;
         let Some(file) = self.segments.get(&logical) else { return Ok(None) };
-        let mut memory = AlignedBuffer::zeroed(self.size as usize);
-        for (index, piece) in memory.as_mut_slice().chunks_mut(PIECE).enumerate() {
-            file.read_at(piece, (index * PIECE) as u64).map_err(|source| {
-                WalError::io(format!("reading segment {logical} of WAL incarnation {}", self.incarnation), source)
-            })?;
-        }
+        let what = || format!("segment {logical} of WAL incarnation {}", self.incarnation);
+        let memory = read_whole(&**file, self.size, what)?;
         Ok(Some(Loaded { logical, memory: Bytes::from_owner(memory) }))
     }
 

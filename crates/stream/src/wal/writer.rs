@@ -292,6 +292,19 @@ impl<T> Wal<T> {
                 state.stop = Stop::Flush;
             }
         }
+        self.join();
+        let state = self.shared.state.lock();
+        state.failure.clone().map_or(Ok(state.durable), Err)
+    }
+
+    /// Ends the threads at once, as a crash would: nothing more is written or acknowledged, what is queued is dropped.
+    /// Blocks until a write under way has returned. May be called again.
+    pub fn abandon(&self) {
+        self.shared.state.lock().stop = Stop::Abandon;
+        self.join();
+    }
+
+    fn join(&self) {
         self.shared.wake_all();
         for thread in self.threads.lock().drain(..) {
             // A panic was turned into a failure by the thread's guard.
@@ -299,8 +312,6 @@ impl<T> Wal<T> {
         }
         let incarnation = self.shared.stamp.incarnation;
         self.shared.pool.running.lock().retain(|running| *running != incarnation);
-        let state = self.shared.state.lock();
-        state.failure.clone().map_or(Ok(state.durable), Err)
     }
 }
 

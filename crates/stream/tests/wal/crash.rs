@@ -10,7 +10,7 @@ use stream::wal::volume::SegmentId;
 use stream::wal::{Access, DamageReason, ReplayEnd};
 
 use crate::memory::{MemoryVolume, Place, WriteFate};
-use crate::support::{append, append_each, create, incarnation, over, replay};
+use crate::support::{OURS, append, append_each, create, incarnation, over, replay};
 
 const SEGMENT: u64 = 64 << 10;
 
@@ -62,7 +62,7 @@ proptest! {
             prop_assert!(records.len() >= acknowledged, "{} acknowledged, {} replayed", acknowledged, records.len());
             prop_assert!(records.len() <= sent);
             prop_assert!(!matches!(end, ReplayEnd::Corrupt { .. } | ReplayEnd::Stopped { .. }), "{:?}", end);
-            log.remove(incarnation(epoch)).unwrap();
+            log.remove(incarnation(epoch), OURS).unwrap();
         }
     }
 

@@ -10,11 +10,11 @@ use blob::Store;
 use stream::catalogue::WalPlace;
 use stream::catalogue::local::LocalCatalogue;
 use stream::wal::layout::{FENCE_OFFSET, FenceState, PAGE};
-use stream::wal::{Access, WalError, WalFailure};
+use stream::wal::{Access, Claim, DamageReason, ReplayEnd, WalError, WalFailure};
 use stream::{Engine, EngineOptions};
 
 use crate::memory::{MemoryFile, MemoryVolume, Operation, Place, WriteFate};
-use crate::support::{Sink, append, append_each, create, incarnation, over, replay};
+use crate::support::{CLUSTER, OURS, Sink, append, append_each, create, incarnation, over, replay};
 
 const SEGMENT: u64 = 64 << 10;
 
@@ -94,7 +94,8 @@ async fn a_taker_fences_before_it_scans() {
     assert_eq!(former, [owner]);
     let client = Arc::new(catalogue.clone());
     let engine = Engine::new(EngineOptions::default(), Store::memory(), client, taker, Clock::system());
-    engine.recover(&Arc::new(over(&volume, Access::Taker)), owner, WalPosition(0)).await.unwrap();
+    let memory = base::memory::Budget::new(64 << 20);
+    engine.recover(&Arc::new(over(&volume, Access::Taker)), owner, WalPosition(0), &memory).await.unwrap();
     let scans = scans.lock().unwrap();
     assert!(!scans.is_empty() && scans.iter().all(|fenced| *fenced), "{scans:?}");
 }
@@ -234,12 +235,77 @@ fn an_append_that_no_segment_can_hold_ends_the_log_and_the_largest_one_fits() {
     assert_eq!(replay(&log, 1, 0).0.len(), 3);
 }
 
+/// "never deleted without asking whose it is": what the header says decides, not what the remover wishes.
+#[test]
+fn a_log_goes_only_at_the_word_of_the_cluster_that_its_header_names() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    append_each(&wal, &sink, 0..3, |_| 100);
+    wal.shutdown().unwrap();
+    let refused = |claim| match log.remove(incarnation(1), claim) {
+        Err(WalError::NotOwned { owner, .. }) => owner,
+        other => panic!("{claim:?}: {other:?}"),
+    };
+    assert!(refused(Claim::Cluster("another")).contains("of cluster cluster"));
+    refused(Claim::GivenUp("another"));
+    // A header that says nothing bears out no claim but an operator's.
+    let saved = volume.header().bytes.lock().unwrap().clone();
+    volume.header().bytes.lock().unwrap()[40] ^= 1;
+    assert!(refused(OURS).contains("checksum"));
+    *volume.header().bytes.lock().unwrap() = saved;
+    let header = std::mem::take(&mut *volume.headers.lock().unwrap());
+    assert!(refused(OURS).contains("missing"));
+    assert_eq!(replay(&log, 1, 0).1, ReplayEnd::Corrupt { at: WalPosition(0), reason: DamageReason::MissingHeader });
+    volume.headers.lock().unwrap().extend(header);
+    assert_eq!(replay(&log, 1, 0).0.len(), 3, "every refusal left it whole");
+    volume.headers.lock().unwrap().clear();
+    log.remove(incarnation(1), Claim::GivenUp(CLUSTER)).unwrap();
+    assert!(log.incarnations().unwrap().is_empty());
+}
+
+#[test]
+fn a_log_says_whether_it_holds_a_record() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (empty, _) = create(&log, 1);
+    empty.shutdown().unwrap();
+    let holds = |epoch| log.holds_records(incarnation(epoch)).unwrap();
+    assert!(!holds(1) && !holds(9));
+    let (wal, sink) = create(&log, 2);
+    append_each(&wal, &sink, 0..1, |_| 60_000);
+    wal.shutdown().unwrap();
+    assert!(holds(2) && !holds(1));
+    log.remove(incarnation(2), OURS).unwrap();
+    // Written over stale bytes of the former, by one of the same name.
+    let (stale, _) = create(&log, 2);
+    stale.shutdown().unwrap();
+    assert!(!holds(2), "stale records bear another number");
+    log.remove(incarnation(2), OURS).unwrap();
+
+    let (wal, sink) = create(&log, 3);
+    append_each(&wal, &sink, 0..1, |_| 100);
+    wal.shutdown().unwrap();
+    // Neither a lost header nor a broken segment page hides it, and what cannot be read is not "none".
+    volume.headers.lock().unwrap().retain(|_, (of, _)| *of != incarnation(3));
+    assert!(holds(3));
+    for file in volume.segments.lock().unwrap().values() {
+        file.bytes.lock().unwrap()[20] ^= 1;
+    }
+    assert!(holds(3));
+    volume.faults.reads(|operation| match operation.place {
+        Place::Segment(_) => Err(io::Error::other("EIO")),
+        Place::Header => Ok(()),
+    });
+    assert!(log.holds_records(incarnation(3)).is_err());
+}
+
 #[test]
 fn access_bounds_what_an_opener_may_do() {
     let volume = MemoryVolume::new(SEGMENT);
     let log = over(&volume, Access::Owner);
     let (wal, _) = create(&log, 1);
-    assert!(matches!(log.remove(incarnation(1)), Err(WalError::InUse { .. })), "it is being written");
+    assert!(matches!(log.remove(incarnation(1), OURS), Err(WalError::InUse { .. })), "it is being written");
     assert!(matches!(
         log.create::<u64>(incarnation(1), "cluster", crate::support::Sink::default()),
         Err(WalError::Exists { .. })
@@ -247,11 +313,11 @@ fn access_bounds_what_an_opener_may_do() {
     wal.shutdown().unwrap();
     let taker = over(&volume, Access::Taker);
     let observer = over(&volume, Access::Observer);
-    assert!(matches!(taker.remove(incarnation(1)), Err(WalError::Access { .. })));
+    assert!(matches!(taker.remove(incarnation(1), OURS), Err(WalError::Access { .. })));
     assert!(matches!(observer.fence(incarnation(1)), Err(WalError::Access { .. })));
     assert!(matches!(taker.fence(incarnation(9)), Err(WalError::NotFound { .. })));
-    log.remove(incarnation(1)).unwrap();
-    log.remove(incarnation(1)).unwrap();
+    log.remove(incarnation(1), OURS).unwrap();
+    log.remove(incarnation(1), OURS).unwrap();
     assert!(log.incarnations().unwrap().is_empty());
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use base::WalPosition;
 use stream::wal::{Access, BlockLog, BlockLogOptions, FenceState, ReplayEnd, Transfer, WalError, WriterWait};
 
-use crate::support::{append, append_each, create, incarnation, replay};
+use crate::support::{OURS, append, append_each, create, incarnation, replay};
 
 const SEGMENT: u64 = 256 << 10;
 
@@ -36,7 +36,7 @@ fn lives(path: &Path, transfer: Transfer) {
         let taker = open(path, Access::Taker, transfer).unwrap();
         taker.fence(incarnation(epoch)).unwrap();
         assert_eq!(taker.incarnations().unwrap()[0].fence, FenceState::Fenced);
-        open(path, Access::Owner, transfer).unwrap().remove(incarnation(epoch)).unwrap();
+        open(path, Access::Owner, transfer).unwrap().remove(incarnation(epoch), OURS).unwrap();
     }
 }
 

@@ -8,7 +8,7 @@ use base::WalPosition;
 use stream::wal::{Access, BlockLog, ReplayEnd, WalError, WriterWait};
 
 use crate::memory::{MemoryVolume, Place, WriteFate};
-use crate::support::{Sink, append, append_each, create, incarnation, options, over, replay};
+use crate::support::{OURS, Sink, append, append_each, create, incarnation, options, over, replay};
 
 const SEGMENT: u64 = 64 << 10;
 
@@ -114,7 +114,7 @@ fn the_pool_keeps_no_more_than_the_capacity() {
     wal.shutdown().unwrap();
     drop(log);
     let small = BlockLog::over(Arc::clone(&volume) as _, options(Access::Owner, 4 * SEGMENT)).unwrap();
-    small.remove(incarnation(1)).unwrap();
+    small.remove(incarnation(1), OURS).unwrap();
     assert_eq!((small.free_segments(), volume.segments.lock().unwrap().len()), (4, 4));
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use smallvec::smallvec;
 use stream::wal::volume::Volume;
 use stream::wal::{
-    Access, Append, BlockLog, BlockLogOptions, DurableSink, Group, ReplayEnd, ReplayedRecord, Wal, WalFailure,
+    Access, Append, BlockLog, BlockLogOptions, Claim, DurableSink, Group, ReplayEnd, ReplayedRecord, Wal, WalFailure,
     WriterWait,
 };
 
@@ -63,6 +63,11 @@ impl DurableSink<u64> for Sink {
     }
 }
 
+/// The cluster of every log here.
+pub const CLUSTER: &str = "cluster";
+/// The claim of whoever is of that cluster.
+pub const OURS: Claim<'static> = Claim::Cluster(CLUSTER);
+
 pub fn incarnation(epoch: i64) -> Incarnation {
     Incarnation { broker: BrokerId(1), epoch: BrokerEpoch(epoch) }
 }
@@ -97,7 +102,7 @@ pub fn over(volume: &Arc<MemoryVolume>, access: Access) -> BlockLog {
 
 pub fn create(log: &BlockLog, epoch: i64) -> (Wal<u64>, Sink) {
     let sink = Sink::default();
-    (log.create(incarnation(epoch), "cluster", sink.clone()).unwrap(), sink)
+    (log.create(incarnation(epoch), CLUSTER, sink.clone()).unwrap(), sink)
 }
 
 /// Appends one by one, each a group of its own.

@@ -49,6 +49,68 @@ fn a_damaged_log_keeps_its_streams_offline_until_it_is_abandoned() {
     assert_eq!(catalogue.adopt_orphans(next, 10).response, vec![stream]);
 }
 
+/// Brokers 1 and 2 serve, and each owns a stream; then both have died, and 1 is back under a new registration.
+fn two_dead() -> (Catalogue, [StreamId; 2], Incarnation) {
+    let (other, back) = (broker(2, 1), broker(1, 2));
+    let mut catalogue = serving(ME);
+    register(&mut catalogue, other);
+    let open = catalogue.open_incarnation(other, wal());
+    take(&mut catalogue, open).unwrap();
+    let own = streams(&mut catalogue, 1, ME)[0];
+    let theirs = streams(&mut catalogue, 1, other)[0];
+    register(&mut catalogue, back);
+    (catalogue, [own, theirs], back)
+}
+
+fn unregister(catalogue: &mut Catalogue, id: Incarnation) {
+    let record = UnregisterBrokerRecord { broker_id: id.broker.0, broker_epoch: id.epoch.0, ..Default::default() };
+    catalogue.apply(&record.into()).unwrap();
+}
+
+#[test]
+fn a_registration_takes_over_only_what_falls_to_it() {
+    let (mut catalogue, _, back) = two_dead();
+    assert_eq!(catalogue.takeovers(back), [ME], "a registered broker's log is that broker's");
+    // A survivor recovers it already: its assignment stands.
+    let survivor = broker(3, 9);
+    register(&mut catalogue, survivor);
+    let fence = catalogue.fence_incarnation(ME);
+    take(&mut catalogue, fence).unwrap();
+    let assign = catalogue.assign(ME, survivor);
+    take(&mut catalogue, assign).unwrap();
+    assert_eq!(catalogue.takeovers(back), []);
+    // It has gone meanwhile, and so has broker 2: nobody else comes for their logs.
+    unregister(&mut catalogue, survivor);
+    unregister(&mut catalogue, broker(2, 1));
+    assert_eq!(catalogue.takeovers(back), [ME, broker(2, 1)]);
+}
+
+#[test]
+fn a_taker_adopts_the_streams_of_the_log_that_it_recovered_and_no_others() {
+    let (mut catalogue, [own, theirs], back) = two_dead();
+    for log in [ME, broker(2, 1)] {
+        let fence = catalogue.fence_incarnation(log);
+        take(&mut catalogue, fence).unwrap();
+    }
+    // The other's log has ended, and its streams wait for an owner whom the controller names.
+    let other_back = broker(2, 2);
+    register(&mut catalogue, other_back);
+    let assign = catalogue.assign(broker(2, 1), other_back);
+    take(&mut catalogue, assign).unwrap();
+    let given_up = catalogue.abandon(broker(2, 1));
+    take(&mut catalogue, given_up).unwrap();
+    let assign = catalogue.assign(ME, back);
+    take(&mut catalogue, assign).unwrap();
+    let recovered = catalogue.recovered(ME, back, WalPosition(0));
+    let Recovered { opened, more } = take(&mut catalogue, recovered).unwrap();
+    assert_eq!((opened, more), (vec![own], false));
+    assert_eq!(catalogue.stream(theirs).unwrap().owner, broker(2, 1));
+    // Nor when it opens its own log; the stream's own broker does.
+    assert!(catalogue.adopt_orphans(back, 10).response.is_empty());
+    assert_eq!(catalogue.adopt_orphans(other_back, 10).response, vec![theirs]);
+    check(&catalogue);
+}
+
 #[test]
 fn an_incarnation_is_never_opened_twice() {
     let mut catalogue = serving(ME);

@@ -8,7 +8,9 @@ mod random;
 use std::time::Duration;
 
 use base::{BrokerEpoch, BrokerId, Incarnation, Offset, OffsetRange, StreamEpoch, StreamId, TimestampMs, WalPosition};
-use wire::meta::{BrokerRecord, IncarnationRecord, ObjectRetiredRecord, RemoveStreamRecord, StreamTrimRecord};
+use wire::meta::{
+    BrokerRecord, IncarnationRecord, ObjectRetiredRecord, RemoveStreamRecord, StreamTrimRecord, UnregisterBrokerRecord,
+};
 
 use super::*;
 

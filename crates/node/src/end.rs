@@ -1,0 +1,58 @@
+//! Why a node ended. It is returned, and whoever hosts the node decides what follows: the binary exits.
+
+use std::sync::Arc;
+
+use base::task::Panicked;
+use stream::engine::EngineFailure;
+use thiserror::Error;
+
+use crate::drain::DrainError;
+use crate::start::StartError;
+
+/// How a node's life ended. Whatever it acknowledged is in the store or in its log, by every one of these.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum End {
+    /// It was told to drain and has: everything is in the store, and its log is gone.
+    #[error("drained: everything is in the store")]
+    Drained,
+    /// It was told to stop at once: the next start recovers from the log.
+    #[error("{}", stopped(.serving))]
+    Stopped {
+        /// Whether it had served.
+        serving: bool,
+    },
+    /// It could not start.
+    #[error(transparent)]
+    NotStarted(#[from] StartError),
+    /// Another process registered in its place, and recovers what this one had acknowledged.
+    #[error("another process took this broker's place ({why}); it recovers what this one had acknowledged")]
+    Fenced {
+        /// How it showed.
+        why: Arc<str>,
+    },
+    /// The write-ahead log or the storage engine failed.
+    #[error(transparent)]
+    LogFailed(EngineFailure),
+    /// A task without which the node only seems to work has panicked.
+    #[error(transparent)]
+    Panicked(#[from] Panicked),
+    /// It could not drain: the next start recovers from the log.
+    #[error(transparent)]
+    NotDrained(#[from] DrainError),
+}
+
+fn stopped(serving: &bool) -> &'static str {
+    if *serving {
+        "told to stop at once: not drained; the next start recovers from the log"
+    } else {
+        "told to stop while it started"
+    }
+}
+
+impl End {
+    /// Whether it ended as it was told to, with nothing left to recover.
+    pub fn is_clean(&self) -> bool {
+        matches!(self, Self::Drained)
+    }
+}

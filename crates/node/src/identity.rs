@@ -1,0 +1,156 @@
+//! `meta.properties`: which broker of which cluster keeps its files in a directory, with the layout that Kafka uses.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use base::{BrokerId, Entropy, Uuid};
+use thiserror::Error;
+
+const FILE: &str = "meta.properties";
+const FRESH: &str = "meta.properties.new";
+
+/// What the directory says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster; unknown until metadata was read for the first time.
+    pub cluster_id: Option<String>,
+    /// The broker.
+    pub broker: BrokerId,
+    /// The directory's own id.
+    pub directory_id: Uuid,
+}
+
+/// Why a directory cannot say whose it is.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// It cannot be written.
+    #[error(
+        "{} cannot be written, where this broker keeps its identity; choose a writable directory with --override log.dirs=PATH",
+        .file.display()
+    )]
+    Unwritable {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It cannot be read.
+    #[error("{} cannot be read", .file.display())]
+    Unreadable {
+        /// The file.
+        file: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// It is another broker's.
+    #[error(
+        "{} says that this directory belongs to broker {found}, but this broker's node.id is {wanted}; set node.id={found}, or \
+         give this broker a directory of its own with --override log.dirs=PATH",
+        .file.display()
+    )]
+    OtherBroker {
+        /// The file.
+        file: PathBuf,
+        /// The broker that it names.
+        found: BrokerId,
+        /// The broker that starts.
+        wanted: BrokerId,
+    },
+    /// It was spoilt.
+    #[error("{} has no valid directory.id; restore the file, or start with an empty directory", .file.display())]
+    NoDirectoryId {
+        /// The file.
+        file: PathBuf,
+    },
+}
+
+impl Identity {
+    /// The identity of a directory that never had one.
+    pub fn new(broker: BrokerId, entropy: &Entropy) -> Self {
+        Self { cluster_id: None, broker, directory_id: entropy.uuid() }
+    }
+
+    /// The identity of a broker without a directory. Its directory id is none: metadata tells such a broker from a twin by
+    /// other means.
+    pub fn homeless(broker: BrokerId) -> Self {
+        Self { cluster_id: None, broker, directory_id: Uuid::nil() }
+    }
+}
+
+/// The file that says whose a directory is.
+pub fn file(directory: &Path) -> PathBuf {
+    directory.join(FILE)
+}
+
+/// Reads the directory's identity; `None` of a new one, which gets its identity with [`store`] once the cluster has
+/// admitted the broker: a start that is refused leaves nothing behind that the next would have to fit.
+///
+/// # Errors
+/// When the directory cannot be written or belongs to another broker.
+pub fn load(directory: &Path, broker: BrokerId) -> Result<Option<Identity>, IdentityError> {
+    let file = file(directory);
+    let unwritable = |source| IdentityError::Unwritable { file: file.clone(), source };
+    blob::create_dir_all_synced(directory).map_err(unwritable)?;
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            // Better known now than after another process was fenced.
+            let fresh = directory.join(FRESH);
+            fs::File::create(&fresh).and_then(|_| fs::remove_file(&fresh)).map_err(unwritable)?;
+            return Ok(None);
+        }
+        Err(source) => return Err(IdentityError::Unreadable { file, source }),
+    };
+    let value = |key: &str| {
+        text.lines()
+            .find_map(|line| line.split_once('=').filter(|(k, _)| k.trim() == key))
+            .map(|(_, v)| v.trim().to_owned())
+    };
+    if let Some(found) = value("node.id").and_then(|id| id.parse().ok()).map(BrokerId)
+        && found != broker
+    {
+        return Err(IdentityError::OtherBroker { file, found, wanted: broker });
+    }
+    match value("directory.id").and_then(|id| Uuid::parse_str(&id).ok()) {
+        Some(directory_id) => Ok(Some(Identity { cluster_id: value("cluster.id"), broker, directory_id })),
+        None => Err(IdentityError::NoDirectoryId { file }),
+    }
+}
+
+/// Writes the identity durably.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn store(directory: &Path, identity: &Identity) -> Result<(), IdentityError> {
+    let cluster = identity.cluster_id.as_ref().map_or_else(String::new, |id| format!("cluster.id={id}\n"));
+    let text = format!("version=1\nnode.id={}\ndirectory.id={}\n{cluster}", identity.broker, identity.directory_id);
+    let (path, fresh) = (file(directory), directory.join(FRESH));
+    let write = || -> io::Result<()> {
+        let mut file = fs::File::create(&fresh)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&fresh, &path)?;
+        fs::File::open(directory)?.sync_all()
+    };
+    write().map_err(|source| IdentityError::Unwritable { file: path.clone(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_keeps_its_identity_and_refuses_another_broker() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(load(dir.path(), BrokerId(3)).unwrap(), None);
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "a start that is refused leaves nothing");
+        let first = Identity { cluster_id: Some("abc".into()), ..Identity::new(BrokerId(3), &Entropy::system()) };
+        store(dir.path(), &first).unwrap();
+        assert_eq!(load(dir.path(), BrokerId(3)).unwrap(), Some(first));
+        let error = load(dir.path(), BrokerId(4)).unwrap_err().to_string();
+        let named = file(dir.path()).display().to_string();
+        assert!(error.contains("node.id=3") && error.contains(&named), "{error}");
+    }
+}

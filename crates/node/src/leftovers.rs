@@ -1,0 +1,82 @@
+//! What former processes left in this node's log beside what it was assigned: deaths between an incarnation's end and the
+//! removal of its files, or between the making of its files and its registration.
+
+use base::Incarnation;
+use meta::MetaHandle;
+use stream::catalogue::IncarnationPhase;
+
+use crate::log::OwnLog;
+use crate::start::StartError;
+
+/// What may be done with an incarnation that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    /// Metadata says that its life has ended.
+    Ended,
+    /// Metadata says that an operator gave it up, whatever its header says.
+    GivenUp,
+    /// Metadata counts on it.
+    Needed,
+    /// Metadata has never heard of it.
+    Unknown,
+}
+
+/// Refuses logs that metadata does not know and that hold a record: they are not of this history of the cluster, and an
+/// operator decides. To be asked before this node adds a log of its own.
+pub(crate) fn refuse_unknown(own: &OwnLog, meta: &MetaHandle) -> Result<(), StartError> {
+    let catalogue = meta.image().catalogue.clone();
+    for log in own.block_log().incarnations()? {
+        let id = log.incarnation;
+        if catalogue.incarnation(id).is_none() && own.block_log().holds_records(id)? {
+            return Err(StartError::UnknownLog { incarnation: id, place: own.place(), cluster: log.cluster_id.ok() });
+        }
+    }
+    Ok(())
+}
+
+/// Removes the files of logs that have ended, and of those that never began; then metadata need not remember them either.
+pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> Result<(), StartError> {
+    let catalogue = meta.image().catalogue.clone();
+    let mut kept = Vec::new();
+    for log in own.block_log().incarnations()?.into_iter().filter(|log| log.incarnation != me) {
+        let id = log.incarnation;
+        let verdict = match catalogue.incarnation(id).map(|state| &state.phase) {
+            None => Verdict::Unknown,
+            Some(IncarnationPhase::Abandoned) => Verdict::GivenUp,
+            Some(phase) if phase.is_final() => Verdict::Ended,
+            Some(_) => Verdict::Needed,
+        };
+        match (verdict, &log.cluster_id) {
+            (Verdict::Needed, _) => continue,
+            (Verdict::GivenUp, _) => own.remove_given_up(id)?,
+            (Verdict::Ended, Ok(_)) => own.remove_ended(id)?,
+            // Looked at again: what it is asked for must not depend on who asked before.
+            (Verdict::Unknown, _) if own.block_log().holds_records(id)? => {
+                return Err(StartError::UnknownLog {
+                    incarnation: id,
+                    place: own.place(),
+                    cluster: log.cluster_id.ok(),
+                });
+            }
+            // Its files were made, and it died before it could be opened.
+            (Verdict::Unknown, Ok(_)) => own.remove_ended(id)?,
+            (Verdict::Ended | Verdict::Unknown, Err(why)) => {
+                tracing::warn!(
+                    incarnation = %id, why,
+                    "a log that has ended cannot say of which cluster it is, so its files stay; `headwater wal remove {id}` removes them"
+                );
+                kept.push(id);
+                continue;
+            }
+        }
+        tracing::info!(incarnation = %id, "removed the files of a log that has ended");
+    }
+    // What is forgotten while its files are there would be unknown to the next start.
+    for (id, state) in catalogue.incarnations().filter(|(id, _)| !kept.contains(id)) {
+        let last_owner = catalogue.streams_of(id).next().is_some();
+        if state.phase.is_final() && !last_owner && own.is_at(&state.wal.location) {
+            meta.remove_incarnation(id).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,126 @@
+//! A node's life from start to end, and what watches it.
+//!
+//! The node's tasks form one group. However the life ends, the engine is halted first, so that nothing is acknowledged
+//! any more, then every task is aborted and waited for: when [`run`] returns, the node's sockets, threads and locks are
+//! free, and another node may take its place in the same process. A `run` that is dropped half-way ends all the same,
+//! only without waiting for it.
+
+use std::sync::OnceLock;
+
+use base::task::Group;
+use stream::Engine;
+use tokio::sync::watch;
+
+use crate::drain;
+use crate::end::End;
+use crate::options::NodeOptions;
+use crate::start::{self, Facts, Serving};
+use crate::status::{Phase, Status};
+
+/// What a node shall do. Orders only rise.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Order {
+    /// Serve.
+    Serve,
+    /// Finish what was begun, empty the log into the store, leave. A node that does not serve yet just stops.
+    Drain,
+    /// Stop at once, as in a crash.
+    Stop,
+}
+
+/// What has to be stopped when a life ends, however it ends.
+#[derive(Default)]
+pub(crate) struct Remains {
+    engine: OnceLock<Engine>,
+}
+
+impl Remains {
+    /// From here on the engine's threads end with the node.
+    pub(crate) fn engine_is(&self, engine: &Engine) {
+        // One life has one engine.
+        let _ = self.engine.set(engine.clone());
+    }
+
+    async fn halt(&self, why: &End) {
+        let Some(engine) = self.engine.get() else { return };
+        if let Err(error) = engine.halt(&why.to_string()).await {
+            tracing::warn!(%error, "the log's threads were not seen to end");
+        }
+    }
+}
+
+impl Drop for Remains {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.get() {
+            engine.kill("the node was dropped");
+        }
+    }
+}
+
+/// Lives a node, and returns how its life ended. `serving` is called once, when clients are served.
+pub async fn run(
+    options: NodeOptions,
+    status: &Status,
+    orders: watch::Receiver<Order>,
+    serving: impl FnOnce(&Facts),
+) -> End {
+    let (group, remains) = (Group::default(), Remains::default());
+    let end = group.run(Box::pin(live(options, status, (&group, &remains), orders, serving))).await;
+    status.enter(Phase::Ended(end.to_string()));
+    remains.halt(&end).await;
+    group.end().await;
+    end
+}
+
+async fn live(
+    options: NodeOptions,
+    status: &Status,
+    (group, remains): (&Group, &Remains),
+    mut orders: watch::Receiver<Order>,
+    serving: impl FnOnce(&Facts),
+) -> End {
+    let started = tokio::select! {
+        started = Box::pin(start::start(options, status, remains)) => started,
+        // A start that is given up half-way is a crash: the next one finds what it left.
+        () = told(&mut orders, Order::Drain) => return End::Stopped { serving: false },
+        panicked = group.panicked() => return panicked.into(),
+    };
+    let node = match started {
+        Ok(node) => node,
+        Err(error) => return error.into(),
+    };
+    status.enter(Phase::Serving);
+    serving(&node.facts);
+    tokio::select! {
+        end = unforeseen(&node, group) => return end,
+        () = told(&mut orders, Order::Drain) => {}
+    }
+    status.enter(Phase::Draining);
+    let Serving { broker, engine, meta, log, me, .. } = node;
+    let watched = (engine.clone(), meta.clone());
+    tokio::select! {
+        drained = Box::pin(drain::drain(broker, &engine, &meta, &log, me)) => drained.map_or_else(End::from, |()| End::Drained),
+        why = watched.0.failed() => End::LogFailed(why),
+        why = watched.1.fenced() => End::Fenced { why },
+        panicked = group.panicked() => panicked.into(),
+        () = told(&mut orders, Order::Stop) => End::Stopped { serving: true },
+    }
+}
+
+/// The first thing that ends a serving node without an order.
+async fn unforeseen(node: &Serving, group: &Group) -> End {
+    tokio::select! {
+        why = node.engine.failed() => End::LogFailed(why),
+        why = node.meta.fenced() => End::Fenced { why },
+        panicked = group.panicked() => panicked.into(),
+    }
+}
+
+/// Resolves when the order, or a higher one, is given.
+async fn told(orders: &mut watch::Receiver<Order>, order: Order) {
+    let given = orders.wait_for(|given| *given >= order).await.is_ok();
+    if !given {
+        // Nobody is left who could give one.
+        std::future::pending::<()>().await;
+    }
+}

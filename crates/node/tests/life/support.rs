@@ -1,0 +1,137 @@
+//! A node in this process, and a client that speaks to it over a real socket.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use base::task::JoinHandle;
+use base::{Clock, Entropy};
+use broker::config::BrokerConfig;
+use node::{End, Facts, LogPlace, NodeOptions, Order, Phase, Status};
+use records::{BatchBuilder, Compression};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{oneshot, watch};
+use wire::header::RequestHeader;
+use wire::messages::create_topics_request::CreatableTopic;
+use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use wire::messages::{CreateTopicsRequest, ListOffsetsRequest, ProduceRequest};
+use wire::{Message, Reader, Request, Writer};
+
+/// What nothing here takes.
+pub const LONG: Duration = Duration::from_secs(120);
+
+/// A node of broker 1 with everything below `directory`.
+pub fn options(directory: &Path) -> NodeOptions {
+    NodeOptions {
+        broker: BrokerConfig::parse([("listeners", "PLAINTEXT://127.0.0.1:0")]).unwrap().config,
+        store: format!("file://{}", directory.join("store").display()),
+        log: LogPlace::At(directory.join("wal")),
+        home: Some(directory.to_owned()),
+        console: None,
+        clock: Clock::system(),
+        entropy: Entropy::system(),
+    }
+}
+
+/// A node that serves.
+pub struct Node {
+    pub facts: Facts,
+    pub status: Status,
+    orders: watch::Sender<Order>,
+    life: JoinHandle<End>,
+}
+
+impl Node {
+    /// Starts a node and waits until it serves, or has ended.
+    pub async fn start(options: NodeOptions) -> Result<Self, End> {
+        let (orders, given) = watch::channel(Order::Serve);
+        let (serving, facts) = oneshot::channel();
+        let status = Status::default();
+        let seen = status.clone();
+        let life = base::task::spawn("node", async move {
+            let serving = |facts: &Facts| drop(serving.send(facts.clone()));
+            Box::pin(node::run(options, &seen, given, serving)).await
+        });
+        match tokio::time::timeout(LONG, facts).await.unwrap() {
+            Ok(facts) => Ok(Self { facts, status, orders, life }),
+            Err(_) => Err(life.await.unwrap()),
+        }
+    }
+
+    /// Ends it by order, and says how it ended.
+    pub async fn end(self, order: Order) -> End {
+        self.orders.send_replace(order);
+        self.ended().await
+    }
+
+    /// How it ends by itself.
+    pub async fn ended(self) -> End {
+        let end = tokio::time::timeout(LONG, self.life).await.expect("the node lives on").unwrap();
+        assert_eq!(self.status.phase(), Phase::Ended(end.to_string()));
+        end
+    }
+
+    pub async fn client(&self) -> Client {
+        let address: SocketAddr = self.facts.addresses[0].parse().unwrap();
+        Client(TcpStream::connect(address).await.unwrap())
+    }
+}
+
+/// One connection that asks one thing at a time.
+pub struct Client(TcpStream);
+
+impl Client {
+    /// `None` when the node has closed the connection.
+    async fn call<Q: Request>(&mut self, version: i16, request: &Q) -> Option<Q::Response> {
+        let mut writer = Writer::new();
+        let header = RequestHeader {
+            request_api_key: Q::API_KEY.code(),
+            request_api_version: version,
+            ..RequestHeader::default()
+        };
+        header.encode(&mut writer, Q::request_header_version(version)).unwrap();
+        request.encode(&mut writer, version).unwrap();
+        self.0.write_all(&writer.finish_framed().unwrap().into_bytes()).await.ok()?;
+        let size = self.0.read_u32().await.ok()?;
+        let mut reply = vec![0; size as usize];
+        self.0.read_exact(&mut reply).await.ok()?;
+        let mut reader = Reader::new(reply.into());
+        // The correlation id, which is the whole header in these versions.
+        reader.i32().unwrap();
+        Some(Q::Response::decode(&mut reader, version).unwrap())
+    }
+
+    /// Makes the topic `t` with one partition.
+    pub async fn create_topic(&mut self) {
+        let topic =
+            CreatableTopic { name: "t".into(), num_partitions: 1, replication_factor: 1, ..CreatableTopic::default() };
+        let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..Default::default() };
+        let reply = self.call(4, &request).await.unwrap();
+        assert_eq!(reply.topics[0].error_code, 0);
+    }
+
+    /// Produces one record to it and says whether it was acknowledged.
+    pub async fn produce(&mut self) -> bool {
+        let mut batch = BatchBuilder::new(Compression::None);
+        batch.append(Clock::system().now().0, None, Some(b"value"), &[]).unwrap();
+        let data =
+            PartitionProduceData { index: 0, records: Some(batch.build().unwrap().into()), ..Default::default() };
+        let topic = TopicProduceData { name: "t".into(), partition_data: vec![data], ..Default::default() };
+        let request =
+            ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..ProduceRequest::default() };
+        let reply = self.call(7, &request).await;
+        reply.is_some_and(|reply| reply.responses[0].partition_responses[0].error_code == 0)
+    }
+
+    /// Its latest offset.
+    pub async fn latest(&mut self) -> Option<i64> {
+        let partition = ListOffsetsPartition { timestamp: -1, ..ListOffsetsPartition::default() };
+        let topic = ListOffsetsTopic { name: "t".into(), partitions: vec![partition], ..ListOffsetsTopic::default() };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..ListOffsetsRequest::default() };
+        let reply = self.call(5, &request).await?;
+        let partition = &reply.topics[0].partitions[0];
+        (partition.error_code == 0).then_some(partition.offset)
+    }
+}
