@@ -79,6 +79,7 @@ fn array(
         head: writer.finish().into_bytes().to_vec(),
         count: count as usize,
         unit: unit.to_vec(),
+        numbered: false,
     }
 }
 
