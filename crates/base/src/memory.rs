@@ -139,6 +139,11 @@ impl Charge {
         self.bytes
     }
 
+    /// Whether somebody waits for what this and others hold.
+    pub fn is_awaited(&self) -> bool {
+        !self.budget.state.lock().waiting.is_empty()
+    }
+
     /// Takes `bytes` more if they fit and nobody waits, as [`Budget::try_charge`].
     pub fn try_grow(&mut self, bytes: u64) -> bool {
         let mut state = self.budget.state.lock();
@@ -181,11 +186,12 @@ mod tests {
     async fn a_full_budget_makes_the_next_wait_and_a_release_lets_it_on() {
         let budget = Budget::new(10);
         let first = budget.try_charge(8).unwrap();
-        assert!(budget.try_charge(3).is_none());
+        assert!(budget.try_charge(3).is_none() && !first.is_awaited());
         let waiter = budget.clone();
         #[allow(clippy::disallowed_methods)]
         let task = tokio::spawn(async move { waiter.charge(3).await.bytes() });
         tokio::task::yield_now().await;
+        assert!(first.is_awaited());
         drop(first);
         assert_eq!(task.await.unwrap(), 3);
     }

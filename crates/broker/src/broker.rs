@@ -275,8 +275,8 @@ fn register_metrics(core: &Arc<Core>, metrics: &Metrics, request_memory: &Budget
     let weak = Arc::downgrade(core);
     metrics.gauge_from(
         "headwater_reply_memory_bytes",
-        "Records in replies that clients have not taken yet",
-        move || weak.upgrade().map_or(0, |core| core.reply_memory.used() as i64),
+        "Replies that are being made or that clients have not taken yet",
+        move || weak.upgrade().map_or(0, |core| (core.reply_memory.used() + core.replies.used()) as i64),
     );
 }
 

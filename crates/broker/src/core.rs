@@ -18,8 +18,9 @@ use crate::call::Call;
 use crate::config::BrokerConfig;
 use crate::fetch::session::{Sessions, TopicRef};
 use crate::first_use::FirstUse;
-use crate::limits::{REPLY_MEMORY_BYTES, TOPIC_METRICS_KEPT_MAX};
+use crate::limits::{OTHER_REPLY_MEMORY_BYTES, REPLY_MEMORY_BYTES, TOPIC_METRICS_KEPT_MAX};
 use crate::producer_ids::ProducerIds;
+use crate::replies::ReplyMemory;
 
 /// The state behind the handlers; shared by all connections.
 pub(crate) struct Core {
@@ -32,6 +33,8 @@ pub(crate) struct Core {
     pub(crate) sessions: Sessions,
     /// Records in replies that clients have not taken yet.
     pub(crate) reply_memory: Budget,
+    /// All other replies.
+    pub(crate) replies: ReplyMemory,
     pub(crate) fetch_bytes_max: usize,
     pub(crate) producer_ids: ProducerIds,
     pub(crate) first_use: FirstUse,
@@ -61,6 +64,7 @@ impl Core {
         Self {
             sessions: Sessions::new(config.count("max.incremental.fetch.session.cache.slots"), entropy),
             reply_memory: Budget::new(REPLY_MEMORY_BYTES),
+            replies: ReplyMemory::new(OTHER_REPLY_MEMORY_BYTES),
             fetch_bytes_max: config.count("fetch.max.bytes"),
             producer_ids: ProducerIds::new(me),
             first_use: FirstUse::new(meta.clone()),

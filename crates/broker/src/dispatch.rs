@@ -4,14 +4,14 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use wire::{ApiKey, ErrorCode, Reader, Request, Writer};
 
 use crate::api;
 use crate::call::{Call, Head, Refusal, request_bytes};
 use crate::core::Core;
 use crate::handlers as h;
-use crate::limits::{OTHER_FRAME_BYTES_MAX, REPLY_CHARGE_BYTES_MIN};
+use crate::limits::OTHER_FRAME_BYTES_MAX;
 use crate::net::peer::{Peer, unless_draining};
 use crate::net::room::Held;
 use crate::net::service::{CloseReason, Cost, Later, Order, Reply, Service};
@@ -65,7 +65,8 @@ impl Service for Dispatch {
         let core = self.core.clone();
         Box::pin(async move {
             let (api, started) = (call.api, core.clock.monotonic());
-            let reply = charged(&core, route(&core, call, reader).await);
+            let reserved = core.replies.reserve(api).await;
+            let reply = core.replies.charge(route(&core, call, reader).await, reserved);
             count(&core, api, started, &reply);
             reply
         })
@@ -93,17 +94,6 @@ impl Service for Dispatch {
 
 fn ready(reply: Reply) -> Later<Reply> {
     Box::pin(std::future::ready(reply))
-}
-
-/// Charges a reply that is there already, if nobody did: fetches then get less until it is taken.
-fn charged(core: &Core, reply: Reply) -> Reply {
-    match reply {
-        Reply::Frame(frame, None) if frame.remaining() >= REPLY_CHARGE_BYTES_MIN => {
-            let charge = core.reply_memory.force_charge(frame.remaining() as u64);
-            Reply::Frame(frame, Some(charge))
-        }
-        other => other,
-    }
 }
 
 fn count(core: &Core, api: ApiKey, started: Duration, reply: &Reply) {

@@ -64,11 +64,20 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Bytes of all requests held when `queued.max.request.bytes` sets no limit.
 pub const REQUEST_MEMORY_BYTES_DEFAULT: u64 = 512 * 1024 * 1024;
 
-/// Bytes of replies that clients have not taken yet. When they are used up ...
+/// Bytes of records in replies that clients have not taken yet. When they are used up ...
 pub const REPLY_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
 
 /// ... a fetch gets no more than this, or one batch, and nobody waits for those who do not read.
 pub const FETCH_BYTES_SCARCE: usize = 64 * 1024;
+
+/// Bytes of other replies that are being made or that clients have not taken yet. When they are used up, requests wait.
+pub const OTHER_REPLY_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+
+/// What the reply to such a request is taken to need at least until it is there.
+pub const REPLY_RESERVED_BYTES_MIN: u64 = 64 * 1024;
+
+/// How long a client may take nothing of a reply for whose memory others wait.
+pub const REPLY_STALL_MAX: Duration = Duration::from_secs(5);
 
 /// Replies below this size are not charged; a connection has one at a time beyond [`REPLY_QUEUE_BYTES_MAX`].
 pub const REPLY_CHARGE_BYTES_MIN: usize = 16 * 1024;

@@ -102,6 +102,6 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
     key("offset.metadata.max.bytes", Int, Some("4096"), Any, "The longest metadata text a committed offset may carry."),
     key("offsets.retention.check.interval.ms", Long, Some("600000"), AtLeast(1), "How often expired offsets are looked for."),
     key("offsets.retention.minutes", Int, Some("10080"), AtLeast(1), "How long offsets of a group without members are kept."),
-    key("offsets.topic.num.partitions", Int, Some("50"), AtLeast(1), "Partitions of __consumer_offsets; fixed once it exists."),
+    key("offsets.topic.num.partitions", Int, Some("50"), AtLeast(1), "Partitions of __consumer_offsets when it is made. Groups are spread over as many as it has when the broker starts."),
     key("offsets.topic.replication.factor", Int, Some("1"), AtLeast(1), "Replication factor of __consumer_offsets. The store replicates, so it is 1; Kafka's default is 3."),
 ];

@@ -9,7 +9,8 @@
 //! earlier deadline turns up, so busy connections hardly ever touch it.
 //!
 //! Back-pressure: no frame is read while the pipeline or the outbox is full, or while the broker's request memory is
-//! used up; the client's TCP window closes and it slows down.
+//! used up; the client's TCP window closes and it slows down. A request also waits while the broker's memory for replies
+//! is used up, and who takes nothing of the replies that others wait for is cut off.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -29,7 +30,7 @@ use super::room::{RequestMemory, Room};
 use super::service::{CloseReason, Later, Reply, Service};
 use super::stray;
 use crate::limits::{
-    DRAIN_MAX, FRAME_STALL_MAX, FRAME_STALL_OVERDRAWN_MAX, HALF_CLOSED_MAX, READ_TURN_BYTES_MAX,
+    DRAIN_MAX, FRAME_STALL_MAX, FRAME_STALL_OVERDRAWN_MAX, HALF_CLOSED_MAX, READ_TURN_BYTES_MAX, REPLY_STALL_MAX,
     REQUEST_CHARGE_BYTES_MIN,
 };
 
@@ -72,6 +73,8 @@ pub(crate) struct Connection<S> {
     armed: Duration,
     /// When bytes last moved.
     active: Duration,
+    /// Since when the client has taken nothing of the replies that are there for it.
+    untaken: Option<Duration>,
     seen_frame: bool,
     input: Input,
 }
@@ -104,6 +107,7 @@ impl<S: Service> Connection<S> {
             timer: Box::pin(tokio::time::sleep(shared.idle_max)),
             armed: now + shared.idle_max,
             active: now,
+            untaken: None,
             shared,
             seen_frame: false,
             input: Input::Open,
@@ -129,6 +133,7 @@ impl<S: Service> Connection<S> {
             if written > 0 {
                 self.active = self.shared.clock.monotonic();
             }
+            self.note_untaken(written);
             match flushed {
                 Poll::Ready(Err(error)) => return Poll::Ready(Ended::Broken(error)),
                 Poll::Ready(Ok(())) if self.input == Input::Refused => {
@@ -157,6 +162,17 @@ impl<S: Service> Connection<S> {
             }
         }
         self.poll_timer(cx)
+    }
+
+    /// Notes whether the client takes its replies, of which it has just taken `written` bytes.
+    fn note_untaken(&mut self, written: usize) {
+        if self.outbox.is_empty() {
+            self.untaken = None;
+        } else if written > 0 || self.untaken.is_none() {
+            let now = self.shared.clock.monotonic();
+            self.untaken = Some(now);
+            self.peer.wake_by(now + REPLY_STALL_MAX);
+        }
     }
 
     /// Moves finished replies to the outbox, in order.
@@ -326,9 +342,24 @@ impl<S: Service> Connection<S> {
                     detail: format!("a frame stopped arriving half-way for {} s", longest.as_secs()),
                 }));
             }
+            let untaken = self.untaken.map(|since| now.saturating_sub(since));
+            if untaken.is_some_and(|quiet| quiet >= REPLY_STALL_MAX) && self.outbox.is_awaited() {
+                return Poll::Ready(Ended::Refused(CloseReason {
+                    kind: "stalled_reply",
+                    detail: format!(
+                        "nothing of a reply was taken for {} s while others waited for its memory",
+                        REPLY_STALL_MAX.as_secs()
+                    ),
+                }));
+            }
             let mut next = self.active.max(now.saturating_sub(self.shared.idle_max)) + self.shared.idle_max;
             if let Some(longest) = arriving {
                 next = next.min(self.active + longest);
+            }
+            if let Some(quiet) = untaken {
+                // Nobody may wait for it yet; somebody may later.
+                let left = REPLY_STALL_MAX.saturating_sub(quiet);
+                next = next.min(now + if left.is_zero() { REPLY_STALL_MAX } else { left });
             }
             if let Input::Ended { until } = self.input {
                 next = next.min(until);

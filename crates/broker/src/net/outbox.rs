@@ -34,6 +34,11 @@ impl Outbox {
         self.bytes >= REPLY_QUEUE_BYTES_MAX
     }
 
+    /// Whether somebody waits for memory that replies here hold.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.frames.iter().any(|(_, charge)| charge.as_ref().is_some_and(Charge::is_awaited))
+    }
+
     /// Writes until all is written (`Ready`) or the socket takes no more; says how much.
     pub(crate) fn poll_flush(&mut self, stream: &TcpStream, cx: &mut Context<'_>) -> (usize, Poll<io::Result<()>>) {
         let mut written = 0;

@@ -20,13 +20,25 @@ use super::peer::{Peer, unless_draining};
 use super::quota::{ConnectionLimits, Quota};
 use super::room::{Held, RequestMemory};
 use super::service::{CloseReason, Cost, Later, Order, Reply, Service};
+use crate::limits::REPLY_STALL_MAX;
 
-/// `a…` appends and waits for `durable`; `p…` polls until `arrived` or the drain; `x…` closes; others echo.
-#[derive(Default)]
+/// `a…` appends and waits for `durable`; `p…` polls until `arrived` or the drain; `l…` gets a reply of [`LARGE`] bytes as
+/// soon as there is memory for it; `x…` closes; others echo.
 struct Echo {
     durable: Notify,
     arrived: Notify,
     log: Mutex<Vec<String>>,
+    replies: Budget,
+}
+
+/// More than the buffers of two sockets take.
+const LARGE: usize = 24 << 20;
+
+impl Default for Echo {
+    fn default() -> Self {
+        let replies = Budget::new(2 * LARGE as u64);
+        Self { durable: Notify::new(), arrived: Notify::new(), log: Mutex::default(), replies }
+    }
 }
 
 impl Echo {
@@ -70,6 +82,11 @@ impl Service for Echo {
             match frame.first() {
                 Some(b'p') => {
                     unless_draining(&peer, service.arrived.notified()).await;
+                }
+                Some(b'l') => {
+                    let charge = service.replies.charge(LARGE as u64).await;
+                    let Reply::Frame(frame, _) = reply(&vec![b'l'; LARGE].into()) else { return Reply::Nothing };
+                    return Reply::Frame(frame, Some(charge));
                 }
                 Some(b'x') => return Reply::Close(CloseReason { kind: "x", detail: "asked to".into() }),
                 _ => {}
@@ -307,6 +324,56 @@ async fn one_address_cannot_take_more_than_its_connections() {
     let mut third = TcpStream::connect(server.address).await.unwrap();
     send(&mut third, b"e").await;
     assert_eq!(receive(&mut third).await, b"e");
+}
+
+/// Two clients take nothing of their replies, and hold all the memory that there is for replies; a third one waits for it.
+#[tokio::test]
+async fn who_takes_nothing_is_cut_off_when_others_wait_for_its_memory() {
+    let server = start(|_| {});
+    let mut silent = Vec::new();
+    for _ in 0..2 {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        send(&mut client, b"l").await;
+        silent.push(client);
+    }
+    let budget = &server.service.replies;
+    eventually("the memory is used up", || budget.used() == budget.limit()).await;
+    tokio::time::sleep(REPLY_STALL_MAX + Duration::from_secs(1)).await;
+    assert_eq!(budget.used(), budget.limit(), "while nobody waits everybody has time");
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    send(&mut client, b"l").await;
+    let answer = tokio::time::timeout(3 * REPLY_STALL_MAX, receive(&mut client)).await.expect("an answer");
+    assert_eq!(answer.len(), LARGE);
+    eventually("all memory is given back", || budget.used() == 0).await;
+    let page = server.metrics.render();
+    assert!(page.contains("headwater_connections_refused_total{reason=\"stalled_reply\"}"), "{page}");
+}
+
+/// Taking a reply bit by bit is slow, and not nothing.
+#[tokio::test]
+async fn a_slow_reader_is_not_cut_off() {
+    const BITS: u64 = 8;
+    let server = start(|_| {});
+    let mut slow = TcpStream::connect(server.address).await.unwrap();
+    send(&mut slow, b"l").await;
+    let budget = server.service.replies.clone();
+    eventually("its reply is there", || budget.used() > 0).await;
+    // Somebody waits all the while.
+    let mut other = TcpStream::connect(server.address).await.unwrap();
+    let held = budget.charge(LARGE as u64).await;
+    send(&mut other, b"l").await;
+    let size = slow.read_u32().await.unwrap() as usize;
+    let mut bit = vec![0; size.div_ceil(BITS as usize)];
+    let mut left = size;
+    while left > 0 {
+        let take = left.min(bit.len());
+        slow.read_exact(&mut bit[..take]).await.unwrap();
+        left -= take;
+        tokio::time::sleep(REPLY_STALL_MAX / 4).await;
+    }
+    assert_eq!(size, LARGE);
+    drop(held);
+    assert_eq!(receive(&mut other).await.len(), LARGE);
 }
 
 #[tokio::test]

@@ -407,6 +407,37 @@ async fn only_the_broker_writes_the_offsets_topic() {
     assert_eq!(fetch_all(&mut client, "g").await[0].2, 7);
 }
 
+/// Kafka 3.9.2 and 4.4.0, asked with 20 groups over 4 partitions that became 12: every group is found, has its offsets, and
+/// commits where it did before, until the broker is restarted (4.4.0 spreads them over 12 then).
+#[tokio::test]
+async fn groups_stay_where_they_are_when_the_offsets_topic_grows() {
+    let live = start(FAST).await;
+    let mut client = Client::connect(&live).await;
+    create_topic(&mut client, "t").await;
+    let groups: Vec<String> = (0..20).map(|n| format!("g{n}")).collect();
+    for (n, group) in groups.iter().enumerate() {
+        assert_eq!(committed(&mut client, 8, &commit(group, None, 0, n as i64)).await, 0);
+    }
+    let (mut member, joined) = two_members(&live, "with-members").await.into_iter().next().unwrap();
+    let grown = create_partitions_request::CreatePartitionsTopic {
+        name: "__consumer_offsets".into(),
+        count: 12,
+        assignments: None,
+        ..Default::default()
+    };
+    let request = CreatePartitionsRequest { topics: vec![grown], timeout_ms: 10_000, ..Default::default() };
+    assert_eq!(client.call(3, &request).await.results[0].error_code, 0);
+    assert_eq!(live.meta.image().topic("__consumer_offsets").unwrap().partitions.len(), 12);
+    for (n, group) in groups.iter().enumerate() {
+        let offsets: Vec<_> = fetch_all(&mut client, group).await.into_iter().map(|(.., offset, _)| offset).collect();
+        assert_eq!(offsets, [n as i64], "{group}");
+        assert_eq!(committed(&mut client, 8, &commit(group, None, 0, 100)).await, 0);
+    }
+    assert_eq!(member.call(4, &heartbeat("with-members", &joined)).await.error_code, 0, "nobody is thrown out");
+    let listed = client.call(4, &ListGroupsRequest::default()).await;
+    assert_eq!(listed.groups.len(), groups.len() + 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn offsets_go_with_their_topic() {
     let live = started(FAST).await;

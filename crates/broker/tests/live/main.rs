@@ -7,5 +7,6 @@ mod broker_settings;
 mod data;
 mod groups;
 mod outage;
+mod replies;
 mod settings;
 mod support;

@@ -1,4 +1,4 @@
-//! The proofs: real clients of six kinds, real kills, a real S3 server, Kafka's own tools.
+//! The proofs: real clients of eight kinds, real kills, a real S3 server, Kafka's own tools.
 //!
 //! Each module is one promise of the README. `clients/install` gets what they need; nothing is skipped when it is missing.
 

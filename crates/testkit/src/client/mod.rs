@@ -1,4 +1,4 @@
-//! One interface over six real clients: a driver process that takes jobs, or kcat's own command line.
+//! One interface over eight real clients: a driver process that takes jobs, or kcat's own command line.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -25,6 +25,10 @@ pub enum ClientKind {
     Java09,
     /// confluent-kafka-python over a recent librdkafka.
     Python,
+    /// kafka-python 2.0.2, which fetches with version 4 and knows zstd.
+    KafkaPython,
+    /// aiokafka, likewise.
+    Aiokafka,
     /// franz-go.
     Go,
     /// kafkajs.
@@ -33,7 +37,8 @@ pub enum ClientKind {
 
 impl ClientKind {
     /// Every client.
-    pub const ALL: [Self; 6] = [Self::Kcat, Self::Java, Self::Java09, Self::Python, Self::Go, Self::Node];
+    pub const ALL: [Self; 8] =
+        [Self::Kcat, Self::Java, Self::Java09, Self::Python, Self::KafkaPython, Self::Aiokafka, Self::Go, Self::Node];
 
     /// A short name, good for topic names.
     pub fn name(self) -> &'static str {
@@ -42,6 +47,8 @@ impl ClientKind {
             Self::Java => "java",
             Self::Java09 => "java09",
             Self::Python => "python",
+            Self::KafkaPython => "kafkapython",
+            Self::Aiokafka => "aiokafka",
             Self::Go => "go",
             Self::Node => "node",
         }
@@ -57,7 +64,7 @@ impl ClientKind {
 
     /// Whether it can produce idempotently.
     pub fn idempotent(self) -> bool {
-        self != Self::Java09
+        !matches!(self, Self::Java09 | Self::KafkaPython)
     }
 }
 

@@ -146,11 +146,9 @@ pub(crate) fn command(clients: &Clients, kind: ClientKind) -> Result<Command> {
         ClientKind::Kcat => bail!("kcat is its own driver"),
         ClientKind::Java => clients.java(HEAP_MIB, &["modern/classes", "modern/libs/*"], "Main"),
         ClientKind::Java09 => clients.java(HEAP_MIB, &["legacy09/classes", "legacy09/libs/*"], "Main"),
-        ClientKind::Python => {
-            let mut command = Command::new(clients.path("python/bin/python"));
-            command.arg(clients.source("python/driver.py"));
-            command
-        }
+        ClientKind::Python => python(clients, "confluent_driver.py"),
+        ClientKind::KafkaPython => python(clients, "kafka_python_driver.py"),
+        ClientKind::Aiokafka => python(clients, "aiokafka_driver.py"),
         ClientKind::Go => Command::new(clients.path("go/driver")),
         ClientKind::Node => {
             let mut command = Command::new("node");
@@ -158,6 +156,12 @@ pub(crate) fn command(clients: &Clients, kind: ClientKind) -> Result<Command> {
             command
         }
     })
+}
+
+fn python(clients: &Clients, driver: &str) -> Command {
+    let mut command = Command::new(clients.path("python/bin/python"));
+    command.arg(clients.source("python").join(driver));
+    command
 }
 
 fn path(path: &Path) -> Result<&str> {
