@@ -8,7 +8,7 @@ use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use base::{BrokerId, Clock, Incarnation, Offset, StreamEpoch, StreamId, TimestampMs, Uuid};
-use blob::Store;
+use blob::{Purpose, Store};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use partition::config::{BrokerSettings, TopicSettings};
@@ -157,6 +157,23 @@ fn stamped(timestamps: &[i64]) -> Bytes {
     builder.build().unwrap()
 }
 
+/// Flips a bit in every checkpoint of one producer with the id 9 that describes the state at `end`.
+async fn damage_checkpoints(store: &Store, end: u64) {
+    let mut start = vec![0, 0, 0, 0, 0, 0, 0, 1];
+    start.extend(end.to_be_bytes());
+    start.extend(9_u64.to_be_bytes());
+    let mut damaged = 0;
+    for object in store.list_all(Purpose::Scrub, "").await.unwrap() {
+        let mut bytes = store.get(Purpose::Scrub, &object.key, ..).await.unwrap().to_vec();
+        if let Some(at) = bytes.windows(start.len()).position(|window| window == start) {
+            bytes[at + start.len() + 8] ^= 1;
+            store.put(Purpose::Scrub, &object.key, Bytes::from(bytes)).await.unwrap();
+            damaged += 1;
+        }
+    }
+    assert_eq!(damaged, 1, "there is one checkpoint at {end}");
+}
+
 fn now() -> i64 {
     Clock::system().now().0
 }
@@ -274,6 +291,33 @@ async fn a_batch_sent_again_is_answered_and_not_stored_over_checkpoints_and_rest
         let gap = produce(&log, batch(&["v"], now(), Some((9, 0, sent + 1)))).await.unwrap_err();
         assert_eq!(gap.code(), 45);
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn producers_whose_checkpoint_cannot_be_read_are_found_again_in_the_log() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    for sequence in 0..7 {
+        produce(&log, batch(&["v"], now(), Some((9, 0, sequence)))).await.unwrap();
+    }
+    broker.engine.flush().await.unwrap();
+    produce(&log, batch(&["v"], now(), Some((9, 0, 7)))).await.unwrap();
+    damage_checkpoints(&cluster.store, 7).await;
+    for restarts in 1..=2 {
+        let again = cluster.start().await;
+        let log = again.partition();
+        for sequence in 3..8 {
+            let repeated = produce(&log, batch(&["v"], now(), Some((9, 0, sequence)))).await.unwrap();
+            assert!(repeated.duplicate, "sequence {sequence} after {restarts} restarts");
+            assert_eq!(repeated.base_offset, Offset(sequence as u64));
+        }
+        let gap = produce(&log, batch(&["v"], now(), Some((9, 0, 9)))).await.unwrap_err();
+        assert_eq!(gap.code(), 45);
+    }
+    let log = cluster.start().await.partition();
+    let next = produce(&log, batch(&["v"], now(), Some((9, 0, 8)))).await.unwrap();
+    assert_eq!((next.duplicate, next.base_offset), (false, Offset(8)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

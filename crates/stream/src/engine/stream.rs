@@ -59,6 +59,17 @@ pub enum FetchError {
     Read(#[from] ReadError),
 }
 
+impl FetchError {
+    /// Whether asking again cannot help: the bytes are gone, or not those that were written.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::OutOfRange { .. } => false,
+            Self::Read(ReadError::Store { missing, .. }) => *missing,
+            Self::Read(ReadError::Damaged { .. } | ReadError::Hole { .. }) => true,
+        }
+    }
+}
+
 /// Why a trim was not done.
 #[derive(Debug, Clone, Error)]
 #[error("the log start of stream {stream} could not be moved to {start}: {why}")]
