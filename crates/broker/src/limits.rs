@@ -93,7 +93,7 @@ pub const AUTO_CREATED_TOPICS_MAX: usize = 1_000;
 /// Topics being auto-created for all clients; one beyond shows as unknown, and the client asks again.
 pub const FIRST_USE_CREATIONS_MAX: usize = 10_000;
 
-/// How long a request waits for topics to be auto-created.
+/// How long FindCoordinator waits for the topic of offsets to be created.
 pub const FIRST_USE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How long a change of metadata is waited for on behalf of a client that sets no timeout.
