@@ -1,10 +1,9 @@
 //! Topics that are created when they are first asked for: any, by Metadata (`auto.create.topics.enable`), and the one for
 //! offsets, by FindCoordinator.
 //!
-//! Kafka begins the creation and answers at once that the topic is unknown; the client asks again. Here the request waits
-//! a little, so that the first answer has the topic, but never for longer than [`FIRST_USE_WAIT_MAX`]: the other topics of
-//! the request are not to suffer from a slow metadata store. The creation goes on meanwhile, and whoever asks for the same
-//! topic waits for it instead of beginning another.
+//! As in Kafka, Metadata begins the creation and answers at once that the topic is unknown; the client asks again.
+//! FindCoordinator waits a little, so that its first answer has a coordinator, but never for longer than
+//! [`FIRST_USE_WAIT_MAX`]. The creation goes on meanwhile, and whoever asks for the same topic does not begin another.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +19,7 @@ use crate::limits::{FIRST_USE_CREATIONS_MAX, FIRST_USE_WAIT_MAX};
 use crate::topics::OFFSETS_TOPIC;
 
 /// Resolves, with an error that means nothing, when a creation has ended one way or the other.
-type Ended = Shared<oneshot::Receiver<()>>;
+pub(crate) type Ended = Shared<oneshot::Receiver<()>>;
 
 /// The creations under way.
 #[derive(Debug)]
@@ -37,15 +36,16 @@ impl FirstUse {
     /// Creates the topics that do not exist, and waits a little for them. What could not be created, or not in time, is
     /// still unknown afterwards.
     pub(crate) async fn create(&self, names: &[&str], config: &BrokerConfig) {
-        let image = self.meta.image();
-        let missing = names.iter().filter(|name| image.topic(name).is_none());
-        let ended = self.begin(missing.map(|name| new_topic(name, config, &image)).collect());
+        let ended = self.begin(names, config);
         // Either way the metadata says what is there.
         let _ = tokio::time::timeout(FIRST_USE_WAIT_MAX, join_all(ended)).await;
     }
 
-    /// Begins what is not under way.
-    fn begin(&self, topics: Vec<NewTopic>) -> Vec<Ended> {
+    /// Begins to create the topics that do not exist and are not on their way, and says of each when it has ended.
+    pub(crate) fn begin(&self, names: &[&str], config: &BrokerConfig) -> Vec<Ended> {
+        let image = self.meta.image();
+        let missing = names.iter().filter(|name| image.topic(name).is_none());
+        let topics: Vec<NewTopic> = missing.map(|name| new_topic(name, config, &image)).collect();
         let mut under_way = self.under_way.lock();
         let mut waits: Vec<Ended> = topics.iter().filter_map(|topic| under_way.get(&topic.name).cloned()).collect();
         let room = FIRST_USE_CREATIONS_MAX.saturating_sub(under_way.len());

@@ -97,13 +97,17 @@ pub const COMPLAINTS_MAX: usize = 256;
 /// Topics created by one CreateTopics, which answers with all of their settings; Kafka's `MAX_PARTITIONS_PER_BATCH`.
 pub const CREATED_TOPICS_MAX: usize = 10_000;
 
+/// Offsets in one answer to ListOffsets v0, which may ask for any number of every partition; beyond it a partition gets
+/// one.
+pub const OLD_STYLE_OFFSETS_MAX: usize = 100_000;
+
 /// Topics auto-created for one Metadata request.
 pub const AUTO_CREATED_TOPICS_MAX: usize = 1_000;
 
 /// Topics being auto-created for all clients; one beyond shows as unknown, and the client asks again.
 pub const FIRST_USE_CREATIONS_MAX: usize = 10_000;
 
-/// How long a request waits for topics to be auto-created.
+/// How long FindCoordinator waits for the topic of offsets to be created.
 pub const FIRST_USE_WAIT_MAX: Duration = Duration::from_secs(1);
 
 /// How long a change of metadata is waited for on behalf of a client that sets no timeout.

@@ -79,6 +79,18 @@ pub enum LoadError {
     Transactional(Offset),
 }
 
+impl LoadError {
+    /// Whether a checkpoint that cannot be read for this reason will never be: then the log has to tell what it held. One
+    /// of a newer release can be read, by that release.
+    pub(crate) fn is_lost_checkpoint(&self) -> bool {
+        match self {
+            Self::Fetch(error) => error.is_lasting(),
+            Self::Checkpoint(error) => !matches!(error, CheckpointError::Version(_)),
+            Self::Log { .. } | Self::Transactional(_) => false,
+        }
+    }
+}
+
 /// Why records were not appended.
 #[derive(Clone, Debug, Error)]
 pub enum AppendError {

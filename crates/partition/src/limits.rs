@@ -11,5 +11,9 @@ pub const PRODUCERS_MAX: usize = 10_000;
 /// Bytes asked of the stream at once while producer state is replayed, or a timestamp looked for.
 pub const SCAN_BYTES: usize = 1 << 20;
 
+/// Bytes at the end of a log that are always read when an unreadable producer checkpoint is made anew, whatever the
+/// timestamps there say of their age: producers give the timestamps.
+pub const REBUILD_BYTES_MIN: u64 = 64 << 20;
+
 /// Partitions whose retention is worked on at the same time: enough for the metadata log to batch their trims.
 pub const RETENTION_CONCURRENCY: usize = 64;

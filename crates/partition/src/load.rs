@@ -2,17 +2,20 @@
 //!
 //! Done once, at the first append that needs it. Appends without a producer id need not wait: they do not change the
 //! state, so replaying up to the end of the log at opening is enough.
+//!
+//! A checkpoint that can never be read again (damaged, or gone) is made anew from the log, as Kafka does without a
+//! snapshot: from where a producer that is not expired yet can have written first.
 
 use std::sync::atomic::Ordering;
 
-use base::Offset;
+use base::{Offset, TimestampMs};
 use bytes::{Buf, Bytes};
 use records::batch::HEADER_BYTES;
 use records::{BatchHeader, RecordsError};
 
 use crate::append::identity;
 use crate::error::{AppendError, LoadError};
-use crate::limits::SCAN_BYTES;
+use crate::limits::{REBUILD_BYTES_MIN, SCAN_BYTES};
 use crate::partition::Partition;
 use crate::producers::Producers;
 
@@ -36,11 +39,13 @@ impl Partition {
     }
 
     async fn load(&self) -> Result<Producers, LoadError> {
-        let (mut producers, from) = match self.stream.last_checkpoint().await? {
-            Some((at, bytes)) => (Producers::from_checkpoint(&bytes, at)?, at),
-            None => (Producers::new(), Offset(0)),
-        };
         let now = self.shared.clock.now();
+        let (mut producers, from, lost) = match self.checkpoint().await {
+            Ok(Some((producers, at))) => (producers, at, None),
+            Ok(None) => (Producers::new(), Offset(0), None),
+            Err(why) if why.is_lost_checkpoint() => (Producers::new(), self.rebuild_from(now), Some(why)),
+            Err(error) => return Err(error),
+        };
         let mut next = from.max(self.log_start());
         while next < self.opened_end {
             let fetched = self.stream.fetch(next, self.opened_end, SCAN_BYTES, true).await?;
@@ -65,7 +70,39 @@ impl Partition {
             next = fetched.range.end;
         }
         producers.expire(now, self.shared.producer_id_expiration_ms(), self.opened_end);
+        if let Some(why) = lost {
+            tracing::warn!(
+                topic = %self.topic.name(), partition = self.index, %why, from = %from, to = %self.opened_end,
+                producers = producers.len(),
+                "a producer checkpoint cannot be read; the producers were found again in the log, and those that wrote \
+                 nothing there are forgotten; the next upload writes a new checkpoint"
+            );
+        }
         Ok(producers)
+    }
+
+    /// The newest checkpoint and the offset that it describes.
+    async fn checkpoint(&self) -> Result<Option<(Producers, Offset)>, LoadError> {
+        let Some((at, bytes)) = self.stream.last_checkpoint().await? else { return Ok(None) };
+        Ok(Some((Producers::from_checkpoint(&bytes, at)?, at)))
+    }
+
+    /// Below this offset only producers that are expired by now wrote, as far as timestamps can be trusted.
+    fn rebuild_from(&self, now: TimestampMs) -> Offset {
+        let remembered = now.0.saturating_sub(self.shared.producer_id_expiration_ms());
+        let extents = self.stream.extents();
+        // What was written later is younger, though its timestamps may say otherwise: the first young one counts.
+        let young = extents.uploaded.iter().find(|extent| extent.newest.time().is_some_and(|t| t.0 >= remembered));
+        let mut always = extents.tail.start;
+        let mut bytes = 0;
+        for extent in extents.uploaded.iter().rev() {
+            if bytes >= REBUILD_BYTES_MIN {
+                break;
+            }
+            always = extent.range.start;
+            bytes += extent.bytes;
+        }
+        young.map_or(always, |extent| extent.range.start.min(always)).max(self.log_start())
     }
 }
 

@@ -2,17 +2,18 @@
 //!
 //! Follows Kafka's `UnifiedLog.fetchOffsetByTimestamp`. The stream narrows a search to one batch by the timestamps in its
 //! index; only that batch is opened.
+//!
+//! The log may start inside a batch (DeleteRecords). A look-up by time passes over the records below the start; the
+//! greatest timestamp is that of a batch as a whole, wherever in it the record stands, as in Kafka.
 
 use std::sync::Arc;
 
 use base::{Offset, TimestampMs};
 use records::compression::DECOMPRESSED_BYTES_MAX;
-use records::{TimestampedOffset, find_max_timestamp, find_offset_by_timestamp};
-use stream::engine::FetchError;
+use records::{TimestampedOffset, batches, find_max_timestamp, find_offset_by_timestamp};
 
 use crate::epochs::check_current;
 use crate::error::ReadError;
-use crate::limits::SCAN_BYTES;
 use crate::partition::Partition;
 use crate::read::Isolation;
 
@@ -109,39 +110,38 @@ impl Partition {
     }
 
     async fn find_max_timestamp(self: &Arc<Self>, end: Offset) -> Result<FoundOffset, ReadError> {
-        let Some((_, range)) = self.stream.max_timestamp(end).await.map_err(ReadError::Storage)? else {
-            return Ok(FoundOffset::NONE);
-        };
-        let entry = self.read_entry(range).await?;
-        Ok(find_max_timestamp(&entry, DECOMPRESSED_BYTES_MAX)?.map_or(FoundOffset::NONE, Into::into))
+        loop {
+            let Some((timestamp, range)) = self.stream.max_timestamp(end).await.map_err(ReadError::Storage)? else {
+                return Ok(FoundOffset::NONE);
+            };
+            // Trimmed meanwhile: another batch is the newest.
+            let Some(entry) = self.read_entry(range).await? else { continue };
+            if timestamp.0 >= 0 {
+                return Ok(find_max_timestamp(&entry, DECOMPRESSED_BYTES_MAX)?.map_or(FoundOffset::NONE, Into::into));
+            }
+            // No record has a timestamp: they are all equally old, and the first of them is told. It says "none" as
+            // Kafka does, by -1; any other negative number is no timestamp that could be the greatest.
+            let first = batches(&entry).next().transpose()?.filter(|batch| batch.header.max_timestamp == -1);
+            return Ok(first.map_or(FoundOffset::NONE, |batch| FoundOffset {
+                offset: batch.header.base_offset,
+                timestamp: TimestampMs(-1),
+                leader_epoch: batch.header.leader_epoch,
+            }));
+        }
     }
 
     async fn find_timestamp(self: &Arc<Self>, at_least: TimestampMs, end: Offset) -> Result<FoundOffset, ReadError> {
-        let Some(range) = self.stream.find_timestamp(at_least, end).await.map_err(ReadError::Storage)? else {
-            return Ok(FoundOffset::NONE);
-        };
-        // The batch that the index names may hold matching records below the log start only; then the search goes on
-        // behind it, batch by batch.
-        let mut next = range.start.max(self.log_start());
-        while next < end {
-            let fetched = match self.stream.fetch(next, end, SCAN_BYTES, true).await {
-                Ok(fetched) => fetched,
-                // Trimmed meanwhile: search from the new start.
-                Err(FetchError::OutOfRange { .. }) if self.log_start() > next => {
-                    next = self.log_start();
-                    continue;
+        let mut from = self.log_start();
+        // The batch that the index names may hold matching records below the log start only; then the next one is
+        // looked for in the index.
+        while let Some(range) = self.stream.find_timestamp(from, at_least, end).await.map_err(ReadError::Storage)? {
+            if let Some(entry) = self.read_entry(range).await? {
+                let start = self.log_start().kafka();
+                if let Some(found) = find_offset_by_timestamp(&entry, at_least.0, start, DECOMPRESSED_BYTES_MAX)? {
+                    return Ok(found.into());
                 }
-                Err(error) => return Err(ReadError::Storage(error)),
-            };
-            let bytes = fetched.slices.concat().into();
-            let start = self.log_start().kafka();
-            if let Some(found) = find_offset_by_timestamp(&bytes, at_least.0, start, DECOMPRESSED_BYTES_MAX)? {
-                return Ok(found.into());
             }
-            if fetched.range.end <= next {
-                break;
-            }
-            next = fetched.range.end;
+            from = range.end;
         }
         Ok(FoundOffset::NONE)
     }

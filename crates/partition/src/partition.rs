@@ -166,7 +166,7 @@ impl Partition {
     /// Bytes kept: uploaded parts and what is not uploaded yet.
     pub fn size_bytes(&self) -> u64 {
         let extents = self.stream.extents();
-        extents.tail_bytes + extents.uploaded.iter().map(|&(_, bytes, _)| bytes).sum::<u64>()
+        extents.tail_bytes + extents.uploaded.iter().map(|extent| extent.bytes).sum::<u64>()
     }
 
     /// Leader epochs and where they begin.

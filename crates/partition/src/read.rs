@@ -130,13 +130,24 @@ impl Partition {
         }
     }
 
-    /// The whole batches of `range`, in one piece.
-    pub(crate) async fn read_entry(self: &Arc<Self>, range: OffsetRange) -> Result<Bytes, ReadError> {
-        let fetched = self.stream.fetch(range.start, range.end, 1, true).await;
-        let fetched = fetched.map_err(ReadError::Storage)?;
-        Ok(match fetched.slices.len() {
-            1 => fetched.slices[0].clone(),
-            _ => fetched.slices.concat().into(),
-        })
+    /// The entry at `range`, whole and in one piece, though the log may start inside it; `None` when the log starts
+    /// behind it.
+    pub(crate) async fn read_entry(self: &Arc<Self>, range: OffsetRange) -> Result<Option<Bytes>, ReadError> {
+        loop {
+            let from = range.start.max(self.log_start());
+            if from >= range.end {
+                return Ok(None);
+            }
+            let fetched = match self.stream.fetch(from, range.end, 1, true).await {
+                Ok(fetched) => fetched,
+                // Trimmed meanwhile. The start only rises, so this ends.
+                Err(FetchError::OutOfRange { .. }) if self.log_start() > from => continue,
+                Err(error) => return Err(ReadError::Storage(error)),
+            };
+            return Ok(Some(match fetched.slices.len() {
+                1 => fetched.slices[0].clone(),
+                _ => fetched.slices.concat().into(),
+            }));
+        }
     }
 }

@@ -142,12 +142,6 @@ impl Partitions {
         self.0.open.read().partitions.get(&stream).cloned()
     }
 
-    /// The configuration in force for a partition's topic, open or not.
-    pub(crate) fn topic_config(&self, placement: &Placement) -> Arc<TopicConfig> {
-        let open = self.0.open.read().topics.get(&placement.topic_id).map(|topic| topic.config());
-        open.unwrap_or_else(|| Arc::new(self.resolve(placement.topic_id)))
-    }
-
     pub(crate) fn shared(&self) -> &Shared {
         &self.0.shared
     }

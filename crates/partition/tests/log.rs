@@ -4,11 +4,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use base::memory::Budget;
 use base::{BrokerId, Clock, Incarnation, Offset, StreamEpoch, StreamId, TimestampMs, Uuid};
-use blob::Store;
+use blob::{Purpose, Store};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use partition::config::{BrokerSettings, TopicSettings};
@@ -31,6 +32,8 @@ struct Image {
     streams: Vec<StreamId>,
     settings: Mutex<TopicSettings>,
     gone: Mutex<bool>,
+    /// The threads on which the topic's settings were asked for.
+    asked: Mutex<Vec<ThreadId>>,
 }
 
 impl Image {
@@ -58,6 +61,7 @@ impl Directory for Image {
     }
 
     fn topic_settings(&self, _: Uuid) -> TopicSettings {
+        self.asked.lock().push(thread::current().id());
         self.settings.lock().clone()
     }
 
@@ -120,6 +124,7 @@ impl Cluster {
             streams: self.streams.clone(),
             settings: Mutex::default(),
             gone: Mutex::default(),
+            asked: Mutex::default(),
         });
         let partitions = Partitions::new(engine.clone(), image.clone(), clock, Options::default());
         Broker { engine, image, partitions }
@@ -142,6 +147,32 @@ fn batch(values: &[&str], time: i64, producer: Option<(i64, i16, i32)>) -> Bytes
         builder.append(time + at as i64, Some(b"k"), Some(value.as_bytes()), &[]).unwrap();
     }
     builder.build().unwrap()
+}
+
+/// A batch of records with these timestamps.
+fn stamped(timestamps: &[i64]) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None);
+    for timestamp in timestamps {
+        builder.append(*timestamp, Some(b"k"), Some(b"v"), &[]).unwrap();
+    }
+    builder.build().unwrap()
+}
+
+/// Flips a bit in every checkpoint of one producer with the id 9 that describes the state at `end`.
+async fn damage_checkpoints(store: &Store, end: u64) {
+    let mut start = vec![0, 0, 0, 0, 0, 0, 0, 1];
+    start.extend(end.to_be_bytes());
+    start.extend(9_u64.to_be_bytes());
+    let mut damaged = 0;
+    for object in store.list_all(Purpose::Scrub, "").await.unwrap() {
+        let mut bytes = store.get(Purpose::Scrub, &object.key, ..).await.unwrap().to_vec();
+        if let Some(at) = bytes.windows(start.len()).position(|window| window == start) {
+            bytes[at + start.len() + 8] ^= 1;
+            store.put(Purpose::Scrub, &object.key, Bytes::from(bytes)).await.unwrap();
+            damaged += 1;
+        }
+    }
+    assert_eq!(damaged, 1, "there is one checkpoint at {end}");
 }
 
 fn now() -> i64 {
@@ -264,6 +295,33 @@ async fn a_batch_sent_again_is_answered_and_not_stored_over_checkpoints_and_rest
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn producers_whose_checkpoint_cannot_be_read_are_found_again_in_the_log() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    for sequence in 0..7 {
+        produce(&log, batch(&["v"], now(), Some((9, 0, sequence)))).await.unwrap();
+    }
+    broker.engine.flush().await.unwrap();
+    produce(&log, batch(&["v"], now(), Some((9, 0, 7)))).await.unwrap();
+    damage_checkpoints(&cluster.store, 7).await;
+    for restarts in 1..=2 {
+        let again = cluster.start().await;
+        let log = again.partition();
+        for sequence in 3..8 {
+            let repeated = produce(&log, batch(&["v"], now(), Some((9, 0, sequence)))).await.unwrap();
+            assert!(repeated.duplicate, "sequence {sequence} after {restarts} restarts");
+            assert_eq!(repeated.base_offset, Offset(sequence as u64));
+        }
+        let gap = produce(&log, batch(&["v"], now(), Some((9, 0, 9)))).await.unwrap_err();
+        assert_eq!(gap.code(), 45);
+    }
+    let log = cluster.start().await.partition();
+    let next = produce(&log, batch(&["v"], now(), Some((9, 0, 8)))).await.unwrap();
+    assert_eq!((next.duplicate, next.base_offset), (false, Offset(8)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn concurrent_producers_each_keep_their_order_and_a_pipelined_duplicate_waits_for_its_original() {
     const PRODUCERS: i64 = 6;
     const BATCHES: i32 = 60;
@@ -354,6 +412,105 @@ async fn offsets_are_found_by_time_and_the_ends_by_name() {
     assert!(read(&log, 6).await.unwrap().range.is_empty());
 }
 
+/// What 3.9.2 and 4.4.0 answered for the same batches and DeleteRecords, in every version that knows the look-up:
+///
+/// | log start | -1 | -2, -4 | -3 | time 0 | 2500 | 5000 |
+/// |---|---|---|---|---|---|---|
+/// | 0 | 6 | 0 | 5000 at 1 | 1000 at 0 | 5000 at 1 | 5000 at 1 |
+/// | 2 | 6 | 2 | 5000 at 1 | 2000 at 2 | 3000 at 3 | none |
+/// | 3 | 6 | 3 | 5000 at 1 | 3000 at 3 | 3000 at 3 | none |
+/// | 5 | 6 | 5 | 5000 at 1 | 1600 at 5 | none | none |
+/// | 6 | 6 | 6 | 5000 at 1 | none | none | none |
+///
+/// The same here, but that a batch is gone at once when the log starts behind it, not when its segment is deleted: -3
+/// is then the greatest of what is kept. A fetch gets the whole batch that holds the offset.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_starts_inside_a_batch_answers_every_look_up() {
+    for uploaded in [false, true] {
+        let mut cluster = Cluster::new();
+        let mut broker = cluster.start().await;
+        let mut log = broker.partition();
+        // The times are long past, and nothing is to expire.
+        let keep = |broker: &Broker| drop(broker.image.settings.lock().insert("retention.ms".into(), "-1".into()));
+        keep(&broker);
+        broker.partitions.apply(&Change::TopicSettings(TOPIC));
+        produce(&log, stamped(&[1000, 5000, 2000, 3000])).await.unwrap();
+        produce(&log, stamped(&[1500, 1600])).await.unwrap();
+        if uploaded {
+            broker.engine.flush().await.unwrap();
+        }
+        let none = FoundOffset::NONE;
+        let found = |offset, timestamp| FoundOffset { offset, timestamp: TimestampMs(timestamp), leader_epoch: 0 };
+        let newest = found(1, 5000);
+        let expected = [
+            (0, [newest, found(0, 1000), newest, newest]),
+            (2, [newest, found(2, 2000), found(3, 3000), none]),
+            (3, [newest, found(3, 3000), found(3, 3000), none]),
+            (5, [found(5, 1600), found(5, 1600), none, none]),
+            (6, [none, none, none, none]),
+        ];
+        for (start, look_ups) in expected {
+            log.delete_records(start as i64).await.unwrap();
+            for restarted in [false, true] {
+                if restarted {
+                    broker = cluster.start().await;
+                    keep(&broker);
+                    log = broker.partition();
+                }
+                let at = format!("log start {start}, uploaded {uploaded}, restarted {restarted}");
+                let find = async |spec| log.find_offset(spec, Isolation::ReadUncommitted, -1).await.unwrap();
+                let times = [0, 2500, 5000].map(|time| OffsetSpec::At(TimestampMs(time)));
+                for (spec, found) in [OffsetSpec::MaxTimestamp, times[0], times[1], times[2]].into_iter().zip(look_ups)
+                {
+                    assert_eq!(find(spec).await, found, "{spec:?} at {at}");
+                }
+                for (spec, offset) in [
+                    (OffsetSpec::Latest, 6),
+                    (OffsetSpec::Earliest, start),
+                    (OffsetSpec::EarliestLocal, start),
+                    (OffsetSpec::LatestTiered, -1),
+                    (OffsetSpec::EarliestPendingUpload, -1),
+                ] {
+                    assert_eq!(find(spec).await.offset, offset, "{spec:?} at {at}");
+                }
+                assert_eq!(broker.partitions.sweep_retention().await, 0, "{at}");
+                let kept: Vec<i64> = values(&log, start as u64).await.into_iter().map(|(offset, _)| offset).collect();
+                assert_eq!(kept, (start..6).collect::<Vec<_>>(), "{at}");
+                assert!(matches!(read(&log, start - 1).await, Err(ReadError::OutOfRange { .. })), "{at}");
+                assert_eq!(log.offset_for_leader_epoch(0, -1).unwrap().end, 6.max(start), "{at}");
+            }
+        }
+        let next = produce(&log, stamped(&[7000])).await.unwrap();
+        assert_eq!(next.base_offset, Offset(6));
+    }
+}
+
+/// Records that all have no timestamp: 3.9.2 and 4.4.0 answer -3 with the first of them and -1 for its time, and no time
+/// with none; one with a timestamp goes before them.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_without_timestamps_are_found_by_no_time() {
+    for uploaded in [false, true] {
+        let mut cluster = Cluster::new();
+        let broker = cluster.start().await;
+        let log = broker.partition();
+        let find = async |spec| log.find_offset(spec, Isolation::ReadUncommitted, -1).await.unwrap();
+        let found = |offset, timestamp| FoundOffset { offset, timestamp: TimestampMs(timestamp), leader_epoch: 0 };
+        produce(&log, stamped(&[-1, -1])).await.unwrap();
+        produce(&log, stamped(&[-1])).await.unwrap();
+        if uploaded {
+            broker.engine.flush().await.unwrap();
+        }
+        assert_eq!(find(OffsetSpec::MaxTimestamp).await, found(0, -1));
+        assert_eq!(find(OffsetSpec::At(TimestampMs(0))).await, FoundOffset::NONE);
+        produce(&log, stamped(&[400])).await.unwrap();
+        if uploaded {
+            broker.engine.flush().await.unwrap();
+        }
+        assert_eq!(find(OffsetSpec::MaxTimestamp).await, found(3, 400));
+        assert_eq!(find(OffsetSpec::At(TimestampMs(0))).await, found(3, 400));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn settings_apply_at_once_and_refusals_carry_kafkas_codes() {
     let mut cluster = Cluster::new();
@@ -422,4 +579,35 @@ async fn retention_trims_partitions_that_nobody_opened() {
     let reopened = again.partition();
     assert_eq!(reopened.log_start(), Offset(1));
     assert_eq!(values(&reopened, 1).await, [(1, "new".to_owned())]);
+}
+
+/// As Kafka 3.9.2 and 4.4.0, which then go by the time of the segment's file.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_without_timestamps_expire_by_the_time_at_which_they_were_written() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    produce(&log, stamped(&[-1, -1])).await.unwrap();
+    broker.engine.flush().await.unwrap();
+    let set = |value: &str| {
+        broker.image.settings.lock().insert("retention.ms".into(), value.into());
+        broker.partitions.apply(&Change::TopicSettings(TOPIC));
+    };
+    set("600000");
+    assert_eq!(broker.partitions.sweep_retention().await, 0, "just written");
+    set("1");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(broker.partitions.sweep_retention().await, 1);
+    assert_eq!(log.log_start(), Offset(2));
+}
+
+/// Runs on one thread, so that any other is not the runtime's.
+#[tokio::test]
+async fn a_retention_sweep_asks_once_for_a_topics_settings_and_not_on_a_thread_that_serves_clients() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    assert_eq!(broker.partitions.sweep_retention().await, 0);
+    let asked = broker.image.asked.lock().clone();
+    assert_eq!(asked.len(), 1, "for two partitions of one topic");
+    assert_ne!(asked[0], thread::current().id());
 }

@@ -2,15 +2,16 @@
 //!
 //! | Version | What changes |
 //! |---|---|
-//! | 0 | up to `max_num_offsets` offsets in an array, newest first; only -1 and -2 are special |
+//! | 0 | the starts of segments last written at or before a time, newest first, `max_num_offsets` of them |
 //! | 1 | one offset with its timestamp; found nothing is -1, not an error |
 //! | 2 | isolation level |
 //! | 4 | leader epochs (KIP-320) |
 //! | 7 | -3, the greatest timestamp (KIP-734); 8: -4 (KIP-405); 9: -5 (KIP-1005); 10: a timeout; 11: -6 (KIP-1023) |
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
-use partition::{FoundOffset, Isolation, OffsetSpec, ReadError};
+use partition::{FoundOffset, Isolation, OffsetSpec, Partition, ReadError};
 use wire::messages::list_offsets_request::ListOffsetsPartition;
 use wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
@@ -18,20 +19,27 @@ use wire::{ErrorCode, Str};
 
 use crate::call::Call;
 use crate::core::Core;
+use crate::limits::OLD_STYLE_OFFSETS_MAX;
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let isolation = if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
-    let twice = repeated(&request);
+    // Version 0 answers a partition as often as it is named.
+    let twice = if call.version == 0 { HashSet::new() } else { repeated(&request) };
+    let mut room = OLD_STYLE_OFFSETS_MAX;
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for asked in topic.partitions {
-            let found = if twice.contains(&(topic.name.clone(), asked.partition_index)) {
+            let partition_index = asked.partition_index;
+            let found = if twice.contains(&(topic.name.clone(), partition_index)) {
                 Err(ErrorCode::InvalidRequest.code())
+            } else if call.version == 0 {
+                find_old_style(core, &topic.name, &asked, &mut room)
             } else {
                 find(core, call.version, &topic.name, &asked, isolation).await
             };
-            partitions.push(respond(call.version, &asked, found));
+            let refused = |error_code| ListOffsetsPartitionResponse { error_code, ..Default::default() };
+            partitions.push(ListOffsetsPartitionResponse { partition_index, ..found.unwrap_or_else(refused) });
         }
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions, ..ListOffsetsTopicResponse::default() });
     }
@@ -67,44 +75,58 @@ fn known_from(spec: OffsetSpec) -> i16 {
     }
 }
 
+/// What is asked for, if the version knows it, and the partition of which it is asked.
+fn admit(
+    core: &Core,
+    version: i16,
+    topic: &str,
+    asked: &ListOffsetsPartition,
+) -> Result<(OffsetSpec, Arc<Partition>), i16> {
+    let spec = OffsetSpec::from_wire(asked.timestamp).filter(|spec| known_from(*spec) <= version);
+    let spec = spec.ok_or(ErrorCode::UnsupportedVersion.code())?;
+    let partition = core.partitions.get(topic, asked.partition_index).map_err(|error| error.code())?;
+    Ok((spec, partition))
+}
+
 async fn find(
     core: &Core,
     version: i16,
     topic: &str,
     asked: &ListOffsetsPartition,
     isolation: Isolation,
-) -> Result<FoundOffset, i16> {
-    let spec = OffsetSpec::from_wire(asked.timestamp).filter(|spec| known_from(*spec) <= version);
-    let spec = spec.ok_or(ErrorCode::UnsupportedVersion.code())?;
-    let partition = core.partitions.get(topic, asked.partition_index).map_err(|error| error.code())?;
-    partition.find_offset(spec, isolation, asked.current_leader_epoch).await.map_err(|error| {
-        if matches!(error, ReadError::Storage(_) | ReadError::Damaged(_)) {
-            tracing::warn!(%error, topic, partition = asked.partition_index, "an offset cannot be looked up");
-        }
-        error.code()
+) -> Result<ListOffsetsPartitionResponse, i16> {
+    let (spec, partition) = admit(core, version, topic, asked)?;
+    let found = partition.find_offset(spec, isolation, asked.current_leader_epoch).await;
+    let FoundOffset { offset, timestamp, leader_epoch } = found.map_err(|error| refusal(topic, asked, &error))?;
+    Ok(ListOffsetsPartitionResponse {
+        timestamp: timestamp.0,
+        offset,
+        leader_epoch: if version >= 4 { leader_epoch } else { -1 },
+        ..ListOffsetsPartitionResponse::default()
     })
 }
 
-fn respond(
-    version: i16,
+/// For version 0. `room` is what the answer may still hold.
+fn find_old_style(
+    core: &Core,
+    topic: &str,
     asked: &ListOffsetsPartition,
-    found: Result<FoundOffset, i16>,
-) -> ListOffsetsPartitionResponse {
-    let partition_index = asked.partition_index;
-    let empty = ListOffsetsPartitionResponse { partition_index, ..ListOffsetsPartitionResponse::default() };
-    match found {
-        Err(error_code) => ListOffsetsPartitionResponse { error_code, ..empty },
-        Ok(found) if version == 0 => {
-            // The old array listed segment starts below the time asked for. There are no segments here: the offset
-            // looked for is what its readers (resets to the earliest, the latest or a time) use.
-            let offsets = (found.offset >= 0 && asked.max_num_offsets > 0).then_some(found.offset);
-            ListOffsetsPartitionResponse { old_style_offsets: offsets.into_iter().collect(), ..empty }
-        }
-        Ok(found) => ListOffsetsPartitionResponse {
-            timestamp: found.timestamp.0,
-            offset: found.offset,
-            leader_epoch: if version >= 4 { found.leader_epoch } else { -1 },
-            ..empty
-        },
+    room: &mut usize,
+) -> Result<ListOffsetsPartitionResponse, i16> {
+    let (spec, partition) = admit(core, 0, topic, asked)?;
+    // Kafka fails to make an array of a negative length, and says so in the same way.
+    let limit = usize::try_from(asked.max_num_offsets).map_err(|_| ErrorCode::UnknownServerError.code())?;
+    let limit = limit.min((*room).max(1));
+    let found = partition.offsets_before(spec, limit).map_err(|error| refusal(topic, asked, &error))?;
+    *room = room.saturating_sub(found.len());
+    let old_style_offsets = found.into_iter().map(|offset| offset.kafka()).collect();
+    Ok(ListOffsetsPartitionResponse { old_style_offsets, ..ListOffsetsPartitionResponse::default() })
+}
+
+/// The error code of a look-up that failed.
+fn refusal(topic: &str, asked: &ListOffsetsPartition, error: &ReadError) -> i16 {
+    if matches!(error, ReadError::Storage(_) | ReadError::Damaged(_)) {
+        tracing::warn!(%error, topic, partition = asked.partition_index, "an offset cannot be looked up");
     }
+    error.code()
 }

@@ -29,7 +29,7 @@ use crate::topics::{
     CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, check_name, collision, is_internal, leaders, reserved,
 };
 
-pub(crate) async fn handle(core: &Core, call: &Call, request: MetadataRequest) -> MetadataResponse {
+pub(crate) fn handle(core: &Core, call: &Call, request: MetadataRequest) -> MetadataResponse {
     let version = call.version;
     let asked = request.topics.unwrap_or_default_for(version);
     let mut topics = match asked {
@@ -38,10 +38,10 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: MetadataRequest) -
             image.topics_from("").map(|topic| describe(&image, topic)).collect()
         }
         Asked::Some(asked) => {
-            if request.allow_auto_topic_creation && core.config.is("auto.create.topics.enable") {
-                create_missing(core, &asked).await;
-            }
             let image = core.image();
+            if request.allow_auto_topic_creation && core.config.is("auto.create.topics.enable") {
+                create_missing(core, &image, &asked);
+            }
             let mut seen = HashSet::new();
             let once = asked.iter().filter(|topic| seen.insert((topic.topic_id, topic.name.clone())));
             once.map(|topic| answer(&image, topic, version)).collect::<Vec<_>>()
@@ -137,16 +137,16 @@ fn describe(image: &Image, topic: &Arc<TopicImage>) -> MetadataResponseTopic {
     }
 }
 
-/// Creates the topics that are asked for by name and do not exist. The answer is made from the image afterwards: what
-/// could not be created, or not yet, shows as unknown, and the client asks again.
-async fn create_missing(core: &Core, asked: &[MetadataRequestTopic]) {
-    let image = core.image();
+/// Begins to create the topics that are asked for by name and do not exist in `image`, which the answer is made from: as
+/// from Kafka, in every version, they show as unknown to the request that has them created, and the client asks again.
+/// Some clients tell a topic that is missing by it.
+fn create_missing(core: &Core, image: &Image, asked: &[MetadataRequestTopic]) {
     let missing = asked.iter().filter(|topic| topic.topic_id.is_nil()).filter_map(|topic| topic.name.as_deref());
     let creatable = |name: &str| {
         image.topic(name).is_none()
             && check_name(name).is_ok()
             && reserved(name).is_none()
-            && collision(&image, name).is_none()
+            && collision(image, name).is_none()
     };
     let mut missing: Vec<&str> = missing.filter(|name| creatable(name)).collect();
     missing.sort_unstable();
@@ -155,5 +155,5 @@ async fn create_missing(core: &Core, asked: &[MetadataRequestTopic]) {
     if missing.is_empty() {
         return;
     }
-    core.first_use.create(&missing, &core.config).await;
+    core.first_use.begin(&missing, &core.config);
 }

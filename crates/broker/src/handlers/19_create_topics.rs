@@ -243,11 +243,15 @@ pub(crate) fn of_meta(error: &MetaError) -> ApiError {
     ApiError::new(code, error.to_string())
 }
 
-/// What a client is told when a topic was not changed.
+/// What a client is told when a topic was not changed that it named: never an error about ids, even where the topic
+/// was deleted, or made anew, since its id was looked up.
 pub(crate) fn of_topic(error: &TopicError) -> ApiError {
     let code = match error {
         TopicError::Exists(_) => ErrorCode::TopicAlreadyExists,
-        TopicError::Unknown(_) => ErrorCode::UnknownTopicId,
+        TopicError::Unknown(_) => {
+            let code = ErrorCode::UnknownTopicOrPartition;
+            return ApiError::new(code, code.message());
+        }
         TopicError::NoPartitions | TopicError::TooManyPartitions { .. } | TopicError::NotMore { .. } => {
             ErrorCode::InvalidPartitions
         }

@@ -358,13 +358,6 @@ async fn offsets_are_listed_in_every_version() {
             let partition = ListOffsetsPartition { timestamp, max_num_offsets: 1, ..Default::default() };
             let topic = ListOffsetsTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
             let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
-            let request = if version == 0 {
-                request
-            } else {
-                let mut request = request;
-                request.topics[0].partitions[0].max_num_offsets = 1;
-                request
-            };
             let response = client.call(version, &request).await;
             let part = &response.topics[0].partitions[0];
             assert_eq!(part.error_code, 0, "v{version}");
@@ -372,6 +365,40 @@ async fn offsets_are_listed_in_every_version() {
             assert_eq!(offset, expected, "v{version} timestamp {timestamp}");
         }
     }
+}
+
+/// What Kafka 3.9.2 answered for one segment of three records: the end of the log and the segment's start, newest first;
+/// for an empty topic its start alone. 4.4.0 does not speak version 0.
+#[tokio::test]
+async fn version_0_lists_the_starts_of_segments() {
+    let (_live, mut client) = live().await;
+    create(&mut client, "empty", 1).await;
+    let id = create(&mut client, "t", 1).await;
+    client.call(9, &produce(9, id, "t", -1, batch(&["a", "b", "c"]))).await;
+    let ask = async |client: &mut Client, topic: &str, asked: &[(i64, i32)]| {
+        let ask = |&(timestamp, max_num_offsets): &(i64, i32)| ListOffsetsPartition {
+            timestamp,
+            max_num_offsets,
+            ..Default::default()
+        };
+        let partitions = asked.iter().map(ask).collect();
+        let topic = ListOffsetsTopic { name: topic.into(), partitions, ..Default::default() };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let partitions = client.call(0, &request).await.topics.remove(0).partitions;
+        partitions.into_iter().map(|p| (p.error_code, p.old_style_offsets)).collect::<Vec<_>>()
+    };
+    let now = base::Clock::system().now().0 + 1_000;
+    // A partition that is named more than once is answered each time.
+    let found = ask(&mut client, "t", &[(-1, 1), (-1, 9), (-2, 9), (now, 9), (0, 9), (-1, 0)]).await;
+    let expected = [vec![3], vec![3, 0], vec![0], vec![3, 0], vec![], vec![]].map(|offsets| (0, offsets));
+    assert_eq!(found, expected);
+    let found = ask(&mut client, "empty", &[(-1, 9), (-2, 9), (now, 9)]).await;
+    assert_eq!(found, [(0, vec![0]), (0, vec![0]), (0, vec![0])]);
+    let refused = |error: ErrorCode| (error.code(), Vec::new());
+    let found = ask(&mut client, "t", &[(-3, 1), (-7, 1), (-1, -1)]).await;
+    let (unsupported, unknown) = (refused(ErrorCode::UnsupportedVersion), refused(ErrorCode::UnknownServerError));
+    assert_eq!(found, [unsupported.clone(), unsupported, unknown]);
+    assert_eq!(ask(&mut client, "none", &[(-1, 1)]).await, [refused(ErrorCode::UnknownTopicOrPartition)]);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::*;
 
-use crate::support::{Client, Live, batch, outage, start_on_faulty_store};
+use crate::support::{Client, batch, becomes, outage, start_on_faulty_store};
 
 /// Far above what an answer may take here, far below what Kafka's clients wait for one.
 const SOON: Duration = Duration::from_secs(10);
@@ -38,13 +38,6 @@ async fn produce_one(client: &mut Client, topic: &str) {
     let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
     let response = client.call(9, &request).await;
     assert_eq!(response.responses[0].partition_responses[0].error_code, 0);
-}
-
-/// Waits until the metadata is as it should become.
-async fn becomes(live: &Live, what: &str, test: impl Fn(&meta::Image) -> bool) {
-    let mut changes = live.meta.changes();
-    let wait = changes.wait_for(|_| test(&live.meta.image()));
-    assert!(tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok(), "never: {what}");
 }
 
 #[tokio::test]
@@ -86,11 +79,39 @@ async fn a_change_is_given_up_when_the_request_says_so_and_may_still_happen() {
     assert_eq!((trimmed.error_code, trimmed.low_watermark), (0, 1));
 }
 
+/// The topic is found by its name, and deleted before the change to it is decided. Kafka 3.9.2 and 4.4.0 know no error
+/// about ids in any answer to CreatePartitions.
+#[tokio::test]
+async fn a_topic_that_is_deleted_while_it_grows_is_unknown_by_its_name() {
+    let (live, faults) = start_on_faulty_store(&[]).await;
+    let mut client = Client::connect(&live).await;
+    // One connection each: requests of one are answered one after the other.
+    let (mut deleter, mut grower) = (Client::connect(&live).await, Client::connect(&live).await);
+    assert_eq!(client.call(5, &create("t", 30_000)).await.topics[0].error_code, 0);
+    faults.set_plan(outage());
+    // The metadata log is busy with a first change, and decides the other two one after the other afterwards.
+    let busy = client.send(5, &create("new", 60_000)).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let delete = DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 60_000, ..Default::default() };
+    let deleted = deleter.send(5, &delete).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let grow = CreatePartitionsTopic { name: "t".into(), count: 3, assignments: None, ..Default::default() };
+    let grow = CreatePartitionsRequest { topics: vec![grow], timeout_ms: 60_000, ..Default::default() };
+    let grown = grower.send(3, &grow).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    faults.set_plan(FaultPlan::default());
+    assert_eq!(client.reply::<CreateTopicsRequest>(5, busy).await.topics[0].error_code, 0);
+    assert_eq!(deleter.reply::<DeleteTopicsRequest>(5, deleted).await.responses[0].error_code, 0);
+    let code = grower.reply::<CreatePartitionsRequest>(3, grown).await.results[0].error_code;
+    assert_eq!(code, ErrorCode::UnknownTopicOrPartition.code());
+}
+
 #[tokio::test]
 async fn metadata_of_topics_that_exist_does_not_wait_for_those_being_created() {
     let (live, faults) = start_on_faulty_store(&[]).await;
     let (mut client, mut other) = (Client::connect(&live).await, Client::connect(&live).await);
-    assert_eq!(client.call(9, &ask(&["t"])).await.topics[0].error_code, 0);
+    client.call(9, &ask(&["t"])).await;
+    becomes(&live, "the topic is there", |image| image.topic("t").is_some()).await;
     faults.set_plan(outage());
     let clock = Clock::system();
     for _ in 0..2 {

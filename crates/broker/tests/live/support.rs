@@ -119,6 +119,13 @@ pub async fn start_on(site: Site, overrides: &[(&str, &str)]) -> Live {
     Live { handle: Broker::start(deps, listeners), meta, metrics, address, site }
 }
 
+/// Waits until the metadata is as it should become.
+pub async fn becomes(live: &Live, what: &str, test: impl Fn(&meta::Image) -> bool) {
+    let mut changes = live.meta.changes();
+    let wait = changes.wait_for(|_| test(&live.meta.image()));
+    assert!(tokio::time::timeout(Duration::from_secs(60), wait).await.is_ok(), "never: {what}");
+}
+
 pub struct Client {
     pub stream: TcpStream,
     correlation: i32,

@@ -101,7 +101,8 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
          are removed, so somewhat more is kept."),
     key("retention.ms", Long, "604800000", AtLeast(-1),
         &[same("log.retention.ms"), minutes("log.retention.minutes"), hours("log.retention.hours")],
-        "Milliseconds that records are kept, by their timestamps; -1: no limit."),
+        "Milliseconds that records are kept, by their timestamps, or where no record of an uploaded part has one by the \
+         time at which it was committed; -1: no limit."),
     key("segment.bytes", Int, "1073741824", AtLeast(1_048_576), &[same("log.segment.bytes")], NO_SEGMENTS),
     key("segment.index.bytes", Int, "10485760", AtLeast(4), &[same("log.index.size.max.bytes")], NO_SEGMENTS),
     key("segment.jitter.ms", Long, "0", AtLeast(0), &[same("log.roll.jitter.ms"), hours("log.roll.jitter.hours")],

@@ -10,6 +10,7 @@ use wire::meta::{
 
 use super::convert::{raw, raw_stream};
 use super::incarnations::record_of;
+use super::newest::Newest;
 use super::replay::{BROKER_FENCED, ReplayError};
 use super::state::{IncarnationPhase, ObjectKind, StreamStatus};
 use super::{Catalogue, Decision};
@@ -61,7 +62,7 @@ pub struct NewRange {
     pub epoch: StreamEpoch,
     /// Their offsets.
     pub range: OffsetRange,
-    /// Their greatest timestamp.
+    /// Their greatest timestamp; negative if none has one.
     pub max_timestamp: TimestampMs,
     /// Their stored bytes.
     pub bytes: u64,
@@ -181,7 +182,7 @@ impl Catalogue {
         let mut skipped = 0;
         let mut objects = Vec::with_capacity(request.objects.len());
         for object in &request.objects {
-            match self.resolve(request.log, object, &mut ends, &mut skipped) {
+            match self.resolve(request.log, object, now, &mut ends, &mut skipped) {
                 Ok(resolved) => objects.push(resolved),
                 Err(rejection) => {
                     return Decision { records: self.fence_sender(request.writer), response: Err(rejection) };
@@ -244,11 +245,12 @@ impl Catalogue {
         Ok(false)
     }
 
-    /// The object as far as it is taken; `ends` are the committed ends as this commit moves them.
+    /// The object as far as it is taken at `now`; `ends` are the committed ends as this commit moves them.
     fn resolve(
         &self,
         log: Incarnation,
         object: &NewObject,
+        now: TimestampMs,
         ends: &mut BTreeMap<StreamId, Offset>,
         skipped: &mut usize,
     ) -> Result<CommittedObject, CommitRejection> {
@@ -269,7 +271,7 @@ impl Catalogue {
                         stream_epoch: new.epoch.0,
                         start: raw(range.start.0),
                         end: raw(range.end.0),
-                        max_timestamp: new.max_timestamp.0,
+                        max_timestamp: Newest::committed(new.max_timestamp, now).raw(),
                         bytes: raw(new.bytes),
                         ..Default::default()
                     });

@@ -42,7 +42,7 @@ impl Extents {
         self.chunks().iter().map(|c| c.len()).sum::<usize>() + self.tail.len()
     }
 
-    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Extent> {
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Extent> + Clone {
         self.chunks().iter().flat_map(|c| c.iter()).chain(self.tail.iter())
     }
 
@@ -101,8 +101,9 @@ impl Extents {
 
 #[cfg(test)]
 mod tests {
-    use base::{ObjectId, OffsetRange, StreamEpoch, TimestampMs};
+    use base::{ObjectId, OffsetRange, StreamEpoch};
 
+    use super::super::newest::Newest;
     use super::*;
 
     fn extents(count: u64) -> Extents {
@@ -112,7 +113,7 @@ mod tests {
                 range: OffsetRange::new(Offset(n * 10), Offset(n * 10 + 10)),
                 epoch: StreamEpoch(0),
                 object: ObjectId { sequence: n, ..ObjectId::default() },
-                max_timestamp: TimestampMs(0),
+                newest: Newest::Unknown,
                 bytes: 1,
             });
         }

@@ -22,6 +22,7 @@ mod convert;
 mod deletion;
 mod extents;
 mod incarnations;
+mod newest;
 mod replay;
 mod state;
 mod streams;
@@ -43,6 +44,7 @@ pub use client::{CatalogueClient, ClientError, CommitError, IncarnationError, Tr
 pub use commit::{COMMIT_ITEMS_MAX, CommitRejection, CommitRequest, Committed, NewCheckpoint, NewObject, NewRange};
 pub use deletion::{DELETION_GRACE, RETIREMENTS_MAX};
 pub use incarnations::{IncarnationRejection, Recovered};
+pub use newest::Newest;
 pub use replay::ReplayError;
 pub use state::{
     Checkpoint, EpochStart, Extent, IncarnationPhase, IncarnationState, NOBODY, ObjectKind, ObjectState,

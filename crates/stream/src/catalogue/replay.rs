@@ -12,6 +12,7 @@ use wire::meta::{
     StreamOpenedRecord,
 };
 
+use super::newest::Newest;
 use super::state::{
     Checkpoint, EpochStart, Extent, IncarnationPhase, IncarnationState, ObjectKind, ObjectState, PendingDeletion,
     StreamState, StreamStatus, WalPlace, WriterState,
@@ -267,7 +268,7 @@ impl Catalogue {
             range,
             epoch: StreamEpoch(r.stream_epoch),
             object,
-            max_timestamp: TimestampMs(r.max_timestamp),
+            newest: Newest::from_raw(r.max_timestamp),
             bytes,
         });
         self.hold(object)

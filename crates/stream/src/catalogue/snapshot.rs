@@ -23,6 +23,7 @@ use thiserror::Error;
 
 use super::Catalogue;
 use super::extents::Extents;
+use super::newest::Newest;
 use super::state::{
     Checkpoint, EpochStart, Extent, IncarnationPhase, IncarnationState, ObjectKind, ObjectState, PendingDeletion,
     StreamState, StreamStatus, WalPlace, WriterState,
@@ -201,7 +202,7 @@ impl Out {
             self.u64(extent.range.end.0);
             self.i32(extent.epoch.0);
             self.object(extent.object);
-            self.i64(extent.max_timestamp.0);
+            self.i64(extent.newest.raw());
             self.u64(extent.bytes);
         }
         match state.checkpoint {
@@ -290,7 +291,7 @@ impl In<'_> {
                 range: OffsetRange::new(Offset(self.u64()?), Offset(self.u64()?)),
                 epoch: StreamEpoch(self.i32()?),
                 object: self.object()?,
-                max_timestamp: TimestampMs(self.i64()?),
+                newest: Newest::from_raw(self.i64()?),
                 bytes: self.u64()?,
             });
         }

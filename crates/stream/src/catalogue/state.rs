@@ -8,6 +8,7 @@ use std::sync::Arc;
 use base::{BrokerEpoch, Incarnation, ObjectId, Offset, OffsetRange, StreamEpoch, TimestampMs, WalPosition};
 
 use super::extents::Extents;
+use super::newest::Newest;
 
 /// Whether a stream has an owner that may append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,8 +37,8 @@ pub struct Extent {
     pub epoch: StreamEpoch,
     /// Where they stand.
     pub object: ObjectId,
-    /// Greatest record timestamp inside, for time look-ups and time retention.
-    pub max_timestamp: TimestampMs,
+    /// How new its records are, for time look-ups and time retention.
+    pub newest: Newest,
     /// Stored bytes, for size retention.
     pub bytes: u64,
 }
@@ -103,7 +104,7 @@ impl StreamState {
     }
 
     /// Every extent in offset order.
-    pub fn extents(&self) -> impl DoubleEndedIterator<Item = &Extent> {
+    pub fn extents(&self) -> impl DoubleEndedIterator<Item = &Extent> + Clone {
         self.extents.iter()
     }
 

@@ -14,7 +14,7 @@ use super::sink::{Pending, check_next};
 use super::tail::{Entry, Tail};
 use super::{CheckpointSource, Inner};
 use crate::Fragments;
-use crate::catalogue::{EpochStart, TrimRequest};
+use crate::catalogue::{EpochStart, Extent, TrimRequest};
 use crate::read::{Cursors, ReadError};
 use crate::wal::Append;
 
@@ -22,6 +22,9 @@ use crate::wal::Append;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("the stream was closed, or its broker's write-ahead log failed or was fenced")]
 pub struct Fenced;
+
+/// The timestamp of what has none, as in Kafka.
+const NO_TIMESTAMP: TimestampMs = TimestampMs(-1);
 
 /// Called once per append, in order.
 pub type Done = Box<dyn FnOnce(Result<(), Fenced>) + Send>;
@@ -54,6 +57,17 @@ pub enum FetchError {
     /// The store or the bytes in it failed.
     #[error(transparent)]
     Read(#[from] ReadError),
+}
+
+impl FetchError {
+    /// Whether asking again cannot help: the bytes are gone, or not those that were written.
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::OutOfRange { .. } => false,
+            Self::Read(ReadError::Store { missing, .. }) => *missing,
+            Self::Read(ReadError::Damaged { .. } | ReadError::Hole { .. }) => true,
+        }
+    }
 }
 
 /// Why a trim was not done.
@@ -95,12 +109,16 @@ impl Fetched {
 }
 
 /// What retention needs to know of a stream's size and age.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Extents {
-    /// Uploaded parts, oldest first: offsets, payload bytes, greatest timestamp.
-    pub uploaded: Vec<(OffsetRange, u64, TimestampMs)>,
-    /// Payload bytes that are durable and not uploaded yet.
+    /// Uploaded parts, oldest first.
+    pub uploaded: Vec<Extent>,
+    /// What is durable and not uploaded yet; empty at the end of the stream when everything is uploaded.
+    pub tail: OffsetRange,
+    /// Payload bytes of the tail.
     pub tail_bytes: u64,
+    /// The greatest timestamp in the tail, if an entry there has one.
+    pub tail_newest: Option<TimestampMs>,
 }
 
 pub(crate) struct Shared {
@@ -284,24 +302,26 @@ impl Stream {
         Ok(self.engine.reader.checkpoint(&*self.engine.catalogue, self.id()).await?)
     }
 
-    /// Offsets of the first entry below `limit` whose greatest timestamp is at least `at_least`.
+    /// Offsets of the first entry that ends above `from` and the stream's start, and not above `limit`, and whose
+    /// greatest timestamp is at least `at_least`. The entry may begin below the start: a trim cuts anywhere, and the
+    /// entry that it cuts is kept whole.
     ///
     /// # Errors
     /// [`FetchError`] when the store or the bytes failed.
     pub async fn find_timestamp(
         &self,
+        from: Offset,
         at_least: TimestampMs,
         limit: Offset,
     ) -> Result<Option<OffsetRange>, FetchError> {
         let limit = limit.min(self.durable_end());
         loop {
-            let uploaded = self.uploaded_end();
-            let stored =
-                self.engine.reader.find_timestamp(&*self.engine.catalogue, self.id(), self.start(), at_least).await?;
+            let (from, uploaded) = (from.max(self.start()), self.uploaded_end());
+            let stored = self.engine.reader.find_timestamp(&*self.engine.catalogue, self.id(), from, at_least).await?;
             if let Some(range) = stored {
                 return Ok((range.end <= limit).then_some(range));
             }
-            let cached = self.shared.tail.lock().find_timestamp(uploaded, at_least, limit);
+            let cached = self.shared.tail.lock().find_timestamp(uploaded.max(from), at_least, limit);
             // An upload in between may have taken entries out of the cache that were not in the store yet.
             if self.uploaded_end() == uploaded {
                 return Ok(cached);
@@ -314,7 +334,8 @@ impl Stream {
         self.engine.catalogue.view().stream(self.id()).map_or(self.start(), |state| state.end.max(self.start()))
     }
 
-    /// The greatest timestamp below `limit`, with the offsets of the first entry that has it.
+    /// The greatest timestamp of the entries that end above the stream's start and not above `limit`, with the offsets
+    /// of the first that has it; -1 if there are entries and none has a timestamp.
     ///
     /// # Errors
     /// [`FetchError`] when the store or the bytes failed.
@@ -331,24 +352,33 @@ impl Stream {
         };
         let extents = || view.stream(self.id()).into_iter().flat_map(|s| s.extents());
         // An extent that is trimmed in part, or reaches beyond the limit, tells only what its greatest cannot exceed.
-        let whole = extents().filter(|e| e.range.start >= start && e.range.end <= limit).map(|e| e.max_timestamp).max();
-        let Some(bound) = extents().map(|e| e.max_timestamp).max() else { return Ok(cached) };
+        let whole = extents().filter(|e| e.range.start >= start && e.range.end <= limit);
+        let whole = whole.filter_map(|e| e.newest.record()).max();
+        let cached = cached.filter(|(timestamp, _)| *timestamp > NO_TIMESTAMP);
+        let Some(bound) = extents().filter_map(|e| e.newest.record()).max() else {
+            if cached.is_some() {
+                return Ok(cached);
+            }
+            let first = self.find_timestamp(start, NO_TIMESTAMP, limit).await?;
+            return Ok(first.map(|range| (NO_TIMESTAMP, range)));
+        };
         let known = whole.max(cached.map(|(timestamp, _)| timestamp));
         if let Some((timestamp, range)) = cached
             && timestamp > bound
         {
             return Ok(Some((timestamp, range)));
         }
-        if let Some(range) = self.find_timestamp(bound, limit).await? {
+        if let Some(range) = self.find_timestamp(start, bound, limit).await? {
             return Ok(Some((bound, range)));
         }
         // The greatest timestamp t for which an entry has at least t, between one that is there and one that is not.
-        let (mut low, mut high) = (known.unwrap_or(TimestampMs(-1)).0, bound.0);
+        let (mut low, mut high) = (known.unwrap_or(NO_TIMESTAMP).0, bound.0);
         while high.abs_diff(low) > 1 {
             let middle = low + (high.abs_diff(low) / 2) as i64;
-            if self.find_timestamp(TimestampMs(middle), limit).await?.is_some() { low = middle } else { high = middle }
+            let there = self.find_timestamp(start, TimestampMs(middle), limit).await?.is_some();
+            if there { low = middle } else { high = middle }
         }
-        let found = self.find_timestamp(TimestampMs(low), limit).await?;
+        let found = self.find_timestamp(start, TimestampMs(low), limit).await?;
         Ok(found.map(|range| (TimestampMs(low), range)))
     }
 
@@ -360,10 +390,18 @@ impl Stream {
     /// Sizes and ages for retention.
     pub fn extents(&self) -> Extents {
         let view = self.engine.catalogue.view();
-        let Some(state) = view.stream(self.id()) else { return Extents::default() };
-        let uploaded = state.extents().map(|e| (e.range, e.bytes, e.max_timestamp)).collect();
-        let tail_bytes = self.shared.tail.lock().bytes_from(state.end.max(state.start));
-        Extents { uploaded, tail_bytes }
+        let state = view.stream(self.id());
+        let uploaded = state.map_or_else(Vec::new, |state| state.extents().copied().collect());
+        let from = state.map_or(self.start(), |state| state.end.max(self.start()));
+        let tail = self.shared.tail.lock();
+        let end = self.durable_end().max(from);
+        let newest = tail.max_timestamp(from, end).map(|(timestamp, _)| timestamp);
+        Extents {
+            uploaded,
+            tail: OffsetRange::new(from, end),
+            tail_bytes: tail.bytes_from(from),
+            tail_newest: newest.filter(|timestamp| *timestamp > NO_TIMESTAMP),
+        }
     }
 
     /// Whether the stream takes appends.

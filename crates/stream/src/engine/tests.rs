@@ -180,7 +180,7 @@ async fn appends_are_read_back_from_cache_and_from_objects() {
     let expected: Vec<u8> = (7..run.range.end.0).flat_map(|i| payload(i * 3, 700)).collect();
     assert_eq!(run.slices.concat(), expected);
     // Time look-ups find the first entry that is late enough.
-    let found = streams[1].find_timestamp(TimestampMs(555), Offset(200)).await.unwrap().unwrap();
+    let found = streams[1].find_timestamp(Offset(0), TimestampMs(555), Offset(200)).await.unwrap().unwrap();
     assert_eq!(found.start, Offset(56));
     assert_eq!(streams[1].max_timestamp(Offset(200)).await.unwrap().unwrap().0, TimestampMs(1990));
 }

@@ -258,7 +258,7 @@ impl BlockReader {
         at_least: TimestampMs,
     ) -> Result<Option<OffsetRange>, ReadError> {
         let Some(state) = view.stream(stream) else { return Ok(None) };
-        for extent in state.extents_from(from).filter(|e| e.max_timestamp >= at_least) {
+        for extent in state.extents_from(from).filter(|e| e.newest.reaches(at_least)) {
             let index = self.index(view, extent.object).await?;
             let rows = rows_of(&index, stream, extent);
             for (at, row) in rows.iter().enumerate() {
