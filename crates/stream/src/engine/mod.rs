@@ -11,7 +11,7 @@
 //! - tails, cuts and commits follow WAL order (I-4): one lock ([`cut::Active`]) is held while a group is completed, and
 //!   a cut is taken under the same lock;
 //! - an entry leaves the cache only after the commit that names it was replayed into the catalogue view;
-//! - after the first failure nothing is acknowledged any more (I-8).
+//! - after the first failure nothing is acknowledged any more (I-8), and the end of the WAL, however it ends, is one.
 
 pub(crate) mod cut;
 mod halt;
@@ -158,8 +158,16 @@ impl Engine {
         EngineSink::new(self.inner.clone())
     }
 
-    /// Gives the engine its WAL, whose incarnation metadata holds as `OPEN`. Appends may follow.
+    /// Gives the engine its WAL, whose incarnation metadata holds as `OPEN`. Appends may follow. From here on the engine
+    /// fails when the WAL does, however that came: the sink may have died with a thread of the log.
     pub fn attach(&self, wal: Wal<Pending>) {
+        let (failed, engine) = (wal.failed(), Arc::downgrade(&self.inner));
+        base::task::spawn("wal-watch", async move {
+            let Some(failure) = failed.await else { return };
+            if let Some(engine) = engine.upgrade() {
+                engine.fail(failure.to_string());
+            }
+        });
         let capacity = wal.capacity();
         self.inner.active.lock().set_limits(self.inner.options.cut_bytes(capacity), capacity);
         *self.inner.wal.write() = Some(Arc::new(wal));
@@ -310,6 +318,7 @@ impl Engine {
         let end = loop {
             tokio::select! {
                 ended = &mut ended => break ended,
+                why = self.failed() => return Err(why),
                 () = tokio::time::sleep(DRAIN_CUT_INTERVAL) => self.inner.request_cut(None),
             }
         };

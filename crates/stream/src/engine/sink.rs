@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use base::{Offset, OffsetRange};
+use base::{Offset, OffsetRange, StreamId};
+use thiserror::Error;
 
 use super::Inner;
 use super::room::{Room, weight};
@@ -55,8 +56,11 @@ impl DurableSink<Pending> for EngineSink {
                 bytes: pending.bytes,
                 _room: room,
             };
-            if stream.complete(entry) {
-                active.dirty.push(stream);
+            match stream.complete(entry) {
+                Ok(true) => active.dirty.push(stream),
+                Ok(false) => {}
+                // Nothing more is acknowledged or cut: what is durable waits for recovery, which looks at it again.
+                Err(gap) => return engine.fail(gap.to_string()),
             }
             active.bytes += weight(pending.bytes);
             if let Some(done) = pending.done.take() {
@@ -87,7 +91,16 @@ impl DurableSink<Pending> for EngineSink {
     }
 }
 
-/// Durable ends move by whole entries; kept beside the sink because only it moves them.
-pub(super) fn check_next(durable_end: Offset, entry: OffsetRange) {
-    debug_assert_eq!(durable_end, entry.start, "appends of a stream are contiguous");
+/// An append that is durable and does not go on its stream: a bug of whoever ordered it, and no state to serve from.
+#[derive(Debug, PartialEq, Eq, Error)]
+#[error("an append of offsets {range} became durable in stream {stream}, which ends at {end}; this is a bug")]
+pub(crate) struct Gap {
+    stream: StreamId,
+    end: Offset,
+    range: OffsetRange,
+}
+
+/// Durable ends move by whole entries, each of at least one offset.
+pub(super) fn check_next(stream: StreamId, end: Offset, range: OffsetRange) -> Result<(), Gap> {
+    if range.start == end && !range.is_empty() { Ok(()) } else { Err(Gap { stream, end, range }) }
 }

@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use super::room::{Room, settle};
-use super::sink::{Pending, check_next};
+use super::sink::{Gap, Pending, check_next};
 use super::tail::{Entry, Tail};
 use super::{CheckpointSource, Inner};
 use crate::Fragments;
@@ -173,15 +173,15 @@ impl Shared {
     }
 
     /// Takes in a durable entry; `true` when the stream must go on the list of the next cut.
-    pub fn complete(&self, entry: Entry) -> bool {
+    pub fn complete(&self, entry: Entry) -> Result<bool, Gap> {
         let mut tail = self.tail.lock();
-        check_next(self.durable_end(), entry.range);
+        check_next(self.id, self.durable_end(), entry.range)?;
         let end = entry.range.end;
         if !self.is_closed() {
             tail.push(entry);
         }
         self.durable_end.store(end.0, Ordering::Release);
-        !std::mem::replace(&mut tail.dirty, true)
+        Ok(!std::mem::replace(&mut tail.dirty, true))
     }
 
     /// The range that a cut takes.

@@ -9,18 +9,20 @@
 //! Segments of a device are not zero-filled: a device's blocks are there from the start, and stale bytes name another
 //! incarnation. A slot becomes an incarnation by its header page, written last and on its own.
 //!
-//! The owner holds an exclusive lock (`flock`) on the device node, which is known to this host only. A device attached to
+//! The owner holds an exclusive lock (`flock`) on the device node, and on a real device the kernel's claim (`O_EXCL`), which
+//! keeps out what knows no `flock`; both are known to this host only. A device attached to
 //! several hosts is fenced by its fence pages, but it may be *recycled* by another host only once the former owner's host
 //! is detached: a write that was under way there could still land.
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::Incarnation;
 use base::aligned::AlignedBuffer;
+use rustix::fs::OFlags;
 
 use super::WalError;
 use super::file::{FileBlock, Lock, Transfer, lock};
@@ -50,7 +52,15 @@ impl DeviceVolume {
     pub fn open(path: &Path, segment_bytes: u64, transfer: Transfer, access: Access) -> Result<Self, WalError> {
         let failed = |source| WalError::io(format!("opening the WAL device {}", path.display()), source);
         let writable = access != Access::Observer;
-        let file = OpenOptions::new().read(true).write(writable).open(path).map_err(failed)?;
+        let claim = exclusive(access, std::fs::metadata(path).map_err(failed)?.file_type().is_block_device());
+        let opened = OpenOptions::new().read(true).write(writable).custom_flags(claim.bits() as i32).open(path);
+        let file = match opened {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                let owner = "a file system that is mounted, or another process that claimed the device".to_owned();
+                return Err(WalError::InUse { path: path.display().to_string(), owner });
+            }
+            opened => opened.map_err(failed)?,
+        };
         let held = if access == Access::Owner {
             let holder = lock_holder(&file);
             let Some(lock) = lock(file.try_clone().map_err(failed)?).map_err(failed)? else {
@@ -104,11 +114,20 @@ impl DeviceVolume {
         let mut page = AlignedBuffer::zeroed(PAGE);
         let (mut free, mut used) = (Vec::new(), Vec::new());
         for slot in 0..SLOTS {
-            self.slot(slot)?.read_at(page.as_mut_slice(), 0)?;
-            if page.as_slice().iter().all(|&b| b == 0) { free.push(slot) } else { used.push(slot) }
+            // What cannot be read is not free; whether it can be done without is for the reader to say.
+            let blank =
+                self.slot(slot)?.read_at(page.as_mut_slice(), 0).map(|()| page.as_slice().iter().all(|&b| b == 0));
+            if blank.unwrap_or(false) { free.push(slot) } else { used.push(slot) }
         }
         Ok((free, used))
     }
+}
+
+/// How the node is opened: the kernel keeps an exclusive claim on a block device from file systems, volume managers and
+/// other claims, whatever they think of `flock`, for as long as the descriptor lives. A taker claims nothing: an owner that
+/// is only paused must not keep it out.
+fn exclusive(access: Access, is_block_device: bool) -> OFlags {
+    if access == Access::Owner && is_block_device { OFlags::EXCL } else { OFlags::empty() }
 }
 
 /// Whatever the device held where segment pages will be must not be taken for damage.
@@ -188,5 +207,23 @@ impl Volume for DeviceVolume {
 
     fn remove_segment(&self, _id: SegmentId) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_owner_of_a_real_device_claims_it() {
+        for (access, is_block_device, claims) in [
+            (Access::Owner, true, true),
+            // Without `O_CREAT`, `O_EXCL` of a plain file means nothing that is defined.
+            (Access::Owner, false, false),
+            (Access::Taker, true, false),
+            (Access::Observer, true, false),
+        ] {
+            assert_eq!(exclusive(access, is_block_device) == OFlags::EXCL, claims, "{access:?} {is_block_device}");
+        }
     }
 }

@@ -51,6 +51,9 @@
 //! | 88 | 8 | max timestamp |
 //! | 96 | 4 | payload length |
 //! | 100 | n | payload |
+//!
+//! A record of stream `u64::MAX`, without offsets and payload, is a **seal**: it is alone in its group and says only that
+//! everything before it was durable. Who does not know seals takes it for a record of a stream that does not exist.
 
 use base::checksum::{Crc32c, crc32c_of};
 use base::{BrokerEpoch, BrokerId, Incarnation, Offset, StreamEpoch, StreamId, TimestampMs, WalPosition};
@@ -239,6 +242,13 @@ impl TrimPage {
     }
 }
 
+/// The stamp that the trim pages and the fence page of a header bear, where one of them is whole.
+pub fn stamp_in(header: &[u8]) -> Option<Stamp> {
+    let page = |n: usize| header.get(n * PAGE..(n + 1) * PAGE);
+    let kinds = [(1, *b"HWLT"), (2, *b"HWLT"), (3, *b"HWLF")];
+    kinds.into_iter().find_map(|(n, magic)| open(magic, page(n)?).ok())
+}
+
 /// What a fence page says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FenceState {
@@ -368,7 +378,32 @@ pub struct RecordHeader {
     pub payload_bytes: u32,
 }
 
+/// The stream of a seal; never a stream's.
+pub const SEAL_STREAM: StreamId = StreamId(u64::MAX);
+
 impl RecordHeader {
+    /// The seal behind the record of `sequence - 1`.
+    pub fn seal(sequence: u64, position: WalPosition, previous: WalPosition, previous_crc: u32) -> Self {
+        Self {
+            sequence,
+            position,
+            previous,
+            previous_crc,
+            group_offset: 0,
+            stream: SEAL_STREAM,
+            epoch: StreamEpoch(0),
+            base: Offset(0),
+            end: Offset(0),
+            max_timestamp: TimestampMs(0),
+            payload_bytes: 0,
+        }
+    }
+
+    /// Whether it is a seal, which is no record of anything.
+    pub fn is_seal(&self) -> bool {
+        self.stream == SEAL_STREAM && self.base == self.end && self.payload_bytes == 0
+    }
+
     /// Writes the header and the payload to the front of `out` and returns the record's CRC. `out` is exactly as long as
     /// the record. Each payload slice is read once: copied in pieces that stay in the cache until the CRC has seen them.
     pub fn encode<'a>(&self, stamp: Stamp, payload: impl Iterator<Item = &'a [u8]>, out: &mut [u8]) -> u32 {

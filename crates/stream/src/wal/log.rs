@@ -8,6 +8,7 @@
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::{Entropy, Incarnation, WalPosition};
 use parking_lot::Mutex;
@@ -17,12 +18,12 @@ use super::directory::DirectoryVolume;
 pub use super::file::Transfer;
 use super::layout::{
     CLUSTER_ID_BYTES_MAX, FENCE_OFFSET, FenceState, HEADER_PAGES, HeaderPage, PAGE, SegmentPage, Stamp, TrimPage,
-    fence_page, fence_state,
+    fence_page, fence_state, stamp_in,
 };
-use super::replay::{self, ReplayEnd, ReplayedRecord};
+use super::replay::{self, ReplayEnd, ReplayedRecord, Sight};
 use super::volume::{BlockFile, HeaderName, SegmentId, Volume, is_full};
 use super::writer::{self, Wal};
-use super::{DurableSink, WalError};
+use super::{DurableSink, SEAL_AFTER, WalError};
 
 /// What the opener may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +49,8 @@ pub struct BlockLogOptions {
     pub capacity_bytes: u64,
     /// Segments kept ready ahead of the writer.
     pub segments_ahead: usize,
+    /// How long the writer is idle before it seals its last group.
+    pub seal_after: Duration,
     /// How bytes reach the device.
     pub transfer: Transfer,
     /// Where nonces come from.
@@ -63,6 +66,7 @@ impl BlockLogOptions {
             segment_bytes: 64 << 20,
             capacity_bytes: 2 << 30,
             segments_ahead: 1,
+            seal_after: SEAL_AFTER,
             transfer: Transfer::Auto,
             entropy: Entropy::system(),
         }
@@ -119,6 +123,8 @@ pub(crate) struct Header {
     pub(crate) file: Option<Arc<dyn BlockFile>>,
     pub(crate) pages: Vec<u8>,
     pub(crate) page: Result<HeaderPage, String>,
+    /// Pages of it could not be read at all.
+    pub(crate) unreadable: Option<std::io::Error>,
 }
 
 /// One WAL directory or raw device.
@@ -173,7 +179,7 @@ impl BlockLog {
     pub fn incarnations(&self) -> Result<Vec<IncarnationSummary>, WalError> {
         let segments = self.scan()?;
         let mut summaries: Vec<IncarnationSummary> = Vec::new();
-        for header in self.headers()? {
+        for header in self.readable_headers()? {
             let Some(incarnation) = header.incarnation else { continue };
             let stamp = header.page.as_ref().map(|page| page.stamp).ok();
             let trim = stamp.and_then(|stamp| TrimPage::newest(&header.pages, stamp));
@@ -249,45 +255,53 @@ impl BlockLog {
             trim,
             segments_max: (self.options.capacity_bytes / segment_bytes) as usize,
             segments_ahead: self.options.segments_ahead.max(1),
+            seal_after: self.options.seal_after,
         };
         writer::start(setup, sink).map_err(|error| self.no_space(error))
     }
 
-    /// Writes the fence page of `incarnation`, and nothing else. May be repeated.
+    /// Writes the fence page of `incarnation`, and nothing else. May be repeated. A header page that cannot be read does
+    /// not save its owner: anything but the open page means fenced.
     ///
     /// # Errors
-    /// [`WalError::NotFound`], [`WalError::Damaged`] when the header cannot name its stamp, or what storage says: then
-    /// nothing is known, and it is to be called again.
+    /// [`WalError::NotFound`], [`WalError::Damaged`] when the header is too short to hold a fence page, or what storage
+    /// says: then nothing is known, and it is to be called again.
     pub fn fence(&self, incarnation: Incarnation) -> Result<(), WalError> {
         self.demand(&[Access::Owner, Access::Taker], "fence")?;
         let header = self.header_of(incarnation)?;
-        let (Some(file), Ok(page)) = (header.file, &header.page) else {
+        let Some(file) = header.file else {
             let reason = header.page.err().unwrap_or_else(|| "its header cannot be opened".to_owned());
             return Err(WalError::Damaged { incarnation, reason });
         };
-        let mut buffer = base::aligned::AlignedBuffer::zeroed(PAGE);
-        buffer.as_mut_slice().copy_from_slice(&fence_page(page.stamp, FenceState::Fenced));
-        file.write_at(buffer.as_slice(), FENCE_OFFSET)
+        let unknown = Stamp { incarnation, nonce: 0 };
+        let stamp = header.page.map(|page| page.stamp).ok().or_else(|| stamp_in(&header.pages)).unwrap_or(unknown);
+        write_page(&*file, &fence_page(stamp, FenceState::Fenced), FENCE_OFFSET)
             .map_err(|source| WalError::io(format!("fencing WAL incarnation {incarnation}"), source))
     }
 
     /// Reads the records of `incarnation` from `from`, which is 0, a [`super::Group::end`] or a
-    /// [`ReplayedRecord::next`]. Fence it first: what a living owner appends afterwards is missed.
+    /// [`ReplayedRecord::next`]. Fence it first: what a living owner appends afterwards is missed. No record is shown
+    /// twice, and damage is told only after a second look.
     ///
     /// # Errors
-    /// When storage cannot be read. Damage is not an error but a [`ReplayEnd::Corrupt`].
+    /// When storage cannot be read, [`WalError::Changing`] while the owner still writes, and for an observer
+    /// [`WalError::Trimmed`]. Damage is not an error but a [`ReplayEnd::Corrupt`].
     pub fn replay(
         &self,
         incarnation: Incarnation,
         from: WalPosition,
         visit: &mut dyn FnMut(ReplayedRecord) -> ControlFlow<()>,
     ) -> Result<ReplayEnd, WalError> {
-        let header = match self.header_of(incarnation) {
-            Ok(header) => Some(header),
-            Err(WalError::NotFound { .. }) => None,
-            Err(error) => return Err(error),
+        let look = || {
+            let header = match self.header_of(incarnation) {
+                Ok(header) => Some(header),
+                Err(WalError::NotFound { .. }) => None,
+                Err(error) => return Err(error),
+            };
+            // The header first: what it says is assigned has its page by then.
+            Ok(Sight { access: self.options.access, header, segments: self.scan()? })
         };
-        replay::replay(incarnation, header, self.scan()?, from, visit)
+        replay::replay(incarnation, &look, from, visit)
     }
 
     /// Whether a segment of `incarnation` holds one whole record of it, wherever and whenever it was written. A log that
@@ -325,7 +339,8 @@ impl BlockLog {
                 }
             }
         }
-        for header in self.headers()?.into_iter().filter(|header| header.incarnation == Some(incarnation)) {
+        let headers = self.readable_headers()?.into_iter();
+        for header in headers.filter(|header| header.incarnation == Some(incarnation)) {
             self.volume.remove_header(&header.name).map_err(failed)?;
         }
         self.shrink_pool()
@@ -385,25 +400,38 @@ impl BlockLog {
         let mut headers = Vec::new();
         for (name, named) in self.volume.headers().map_err(failed)? {
             let mut pages = base::aligned::AlignedBuffer::zeroed(HEADER_PAGES * PAGE);
+            let mut unreadable = None;
             let (file, page) = match self.volume.open_header(&name) {
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => (None, Err(error.to_string())),
+                // Removed since it was listed.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(failed(error)),
                 Ok(file) => {
-                    file.read_at(pages.as_mut_slice(), 0).map_err(failed)?;
-                    (
-                        Some(file),
-                        HeaderPage::decode(&pages.as_slice()[..PAGE]).map_err(|why| format!("header page: {why}")),
-                    )
+                    unreadable = read_pages(&*file, pages.as_mut_slice()).err();
+                    let page = HeaderPage::decode(&pages.as_slice()[..PAGE]);
+                    (Some(file), page.map_err(|why| format!("header page: {why}")))
                 }
             };
-            let told = page.as_ref().ok().map(|page| page.stamp.incarnation);
+            // Where the header page says nothing, the other pages may still tell whose they are.
+            let told = page.as_ref().ok().map(|page| page.stamp).or_else(|| stamp_in(pages.as_slice()));
+            let told = told.map(|stamp| stamp.incarnation);
             let page = match (named, told) {
                 (Some(named), Some(told)) if named != told => Err(format!("header page: it names {told}")),
                 _ => page,
             };
-            headers.push(Header { name, incarnation: named.or(told), file, pages: pages.as_slice().to_vec(), page });
+            let (incarnation, pages) = (named.or(told), pages.as_slice().to_vec());
+            headers.push(Header { name, incarnation, file, pages, page, unreadable });
         }
         Ok(headers)
+    }
+
+    /// The headers, all of them read: what cannot be read now is an error, not damage.
+    fn readable_headers(&self) -> Result<Vec<Header>, WalError> {
+        let mut headers = self.headers()?;
+        match headers.iter_mut().find_map(|header| header.unreadable.take()) {
+            Some(error) => Err(WalError::io(format!("reading the WAL headers of {}", self.volume.path()), error)),
+            None => Ok(headers),
+        }
     }
 
     fn scan(&self) -> Result<Vec<Scanned>, WalError> {
@@ -416,6 +444,8 @@ impl BlockLog {
                 Ok(file)
             });
             segments.push(match read {
+                // Removed since it was listed; whether it is missed is for others to say.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Ok(file) => {
                     let page = SegmentPage::decode(buffer.as_slice()).map_err(str::to_owned);
                     Scanned { id, file: Some(file), page, unreadable: None }
@@ -462,6 +492,19 @@ impl BlockLog {
                 .map_err(|source| WalError::io(format!("shrinking the WAL {}", self.volume.path()), source))?;
         }
     }
+}
+
+/// Reads a header's pages; after an error each that can be read, the rest stays zero: that may say enough to fence by.
+fn read_pages(file: &dyn BlockFile, pages: &mut [u8]) -> std::io::Result<()> {
+    let whole = file.read_at(pages, 0);
+    if whole.is_err() {
+        for (index, page) in pages.chunks_mut(PAGE).enumerate() {
+            if file.read_at(page, (index * PAGE) as u64).is_err() {
+                page.fill(0);
+            }
+        }
+    }
+    whole
 }
 
 /// Writes one page, from memory that direct I/O accepts.

@@ -134,6 +134,16 @@ pub enum WalFailure {
         /// The system's error.
         error: Arc<io::Error>,
     },
+    /// An append without offsets, or to a stream that cannot be: a bug of whoever appends.
+    #[error("an append to stream {stream} of offsets {base} to {end} is none; this is a bug")]
+    BadAppend {
+        /// Its stream.
+        stream: StreamId,
+        /// Its first offset.
+        base: Offset,
+        /// Its end.
+        end: Offset,
+    },
     /// An append larger than a segment can hold.
     #[error("an append of {bytes} bytes exceeds the {limit} bytes a WAL segment holds; raise the segment size")]
     RecordTooLarge {
@@ -142,9 +152,9 @@ pub enum WalFailure {
         /// The most a record can hold.
         limit: usize,
     },
-    /// A thread of the log panicked: a bug.
-    #[error("the WAL's {0} thread panicked")]
-    Panicked(&'static str),
+    /// A thread of the log panicked, or ended although nobody had told it to: a bug.
+    #[error("the WAL's {0} thread ended unexpectedly (see the log for a panic); restart the broker to recover")]
+    ThreadEnded(&'static str),
 }
 
 /// Why an operation on a log could not be done.
@@ -191,6 +201,24 @@ pub enum WalError {
         incarnation: Incarnation,
         /// Where.
         path: String,
+    },
+    /// Its owner goes on writing so fast that no two passes over the log said the same of its end.
+    #[error("WAL incarnation {incarnation} is still being written: {passes} passes over it did not agree; try again")]
+    Changing {
+        /// Which.
+        incarnation: Incarnation,
+        /// How often it was read.
+        passes: usize,
+    },
+    /// What was to be read has been committed and recycled by an owner that lives.
+    #[error("WAL incarnation {incarnation} was trimmed to {to} while it was read from {at}")]
+    Trimmed {
+        /// Which.
+        incarnation: Incarnation,
+        /// Where the reading had come.
+        at: WalPosition,
+        /// Records below are committed.
+        to: WalPosition,
     },
     /// The incarnation is another cluster's, or cannot say whose it is: nothing of it was removed.
     #[error("WAL incarnation {incarnation} in {path} {owner}, so it is not removed for cluster {expected}")]
@@ -246,5 +274,7 @@ impl WalError {
 
 /// The most a group holds, unless a single record is larger: enough to amortise a sync, small enough to keep latency.
 pub const GROUP_BYTES_MAX: usize = 4 << 20;
+/// How long the writer is idle before it seals its last group, by default.
+pub const SEAL_AFTER: Duration = Duration::from_secs(1);
 /// How long the preparer waits before it tries a full disk again.
 pub const SPACE_RETRY_INTERVAL: Duration = Duration::from_millis(250);

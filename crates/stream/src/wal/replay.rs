@@ -9,7 +9,16 @@
 //! followed by: it began at or before the break, at the next page boundary, or at the start of the next segment. Any other
 //! survivor, and any intact start of a group that the chain did not lead to, proves that what is missing had been durable:
 //! corruption. (What cannot be told apart: damage to the very last group, nothing of a later one having reached the
-//! device. It looks like a torn tail.)
+//! device. It looks like a torn tail. So an owner that has been idle writes a **seal** behind its last group: an empty one,
+//! which no visitor is shown.)
+//!
+//! A segment is read in pieces, and its owner may still be writing: a fenced one until it has read the fence page, one that
+//! is only looked at for as long as it likes. So a piece may have been read before a group landed in it and the next piece
+//! after a later group did, which looks like corruption. Therefore a break is read again, from the broken record on, until
+//! two passes agree (models/blocklog.py, "one scan"): what the first found behind the break proves that the broken record,
+//! if the owner ever wrote it whole, was durable before the second began. A pass that gets further goes on; how often is
+//! bounded by [`PASSES_MAX`], beyond which the log is one that changes, not one that is damaged. An end without a break
+//! needs no second pass: what lands behind it after the fence is acknowledged by nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -23,7 +32,7 @@ use thiserror::Error;
 
 use super::WalError;
 use super::layout::{PAGE, RECORD_HEADER, RECORD_MAGIC, RecordHeader, SegmentPage, Stamp, TrimPage};
-use super::log::{Header, Scanned};
+use super::log::{Access, Header, Scanned};
 use super::volume::BlockFile;
 
 /// A record read back.
@@ -106,22 +115,71 @@ struct Loaded {
     memory: Bytes,
 }
 
+/// The most passes over one log. Where one owner writes, each needs a new race; a handful is already improbable.
+pub const PASSES_MAX: usize = 16;
+
 struct Reader {
     incarnation: Incarnation,
     stamp: Stamp,
     size: u64,
     segments: BTreeMap<u64, Arc<dyn BlockFile>>,
+    /// Where the first record that was asked for may stand.
+    start: WalPosition,
 }
 
+/// How far a replay has come: what it has shown is never shown again, and no pass goes back behind it.
+struct Cursor {
+    /// Where the replay began.
+    from: WalPosition,
+    /// The end of the last record, its header and its CRC.
+    last: Option<(WalPosition, RecordHeader, u32)>,
+    /// The end of the last record that was no seal: where the log ends for everybody but its owner.
+    end: Option<WalPosition>,
+}
+
+/// What a volume holds of an incarnation at one time.
+pub(crate) struct Sight {
+    /// What the looker may do.
+    pub(crate) access: Access,
+    pub(crate) header: Option<Header>,
+    pub(crate) segments: Vec<Scanned>,
+}
+
+/// Reads an incarnation in as many passes as it takes; each looks at the volume anew.
 pub(crate) fn replay(
     incarnation: Incarnation,
-    header: Option<Header>,
-    scanned: Vec<Scanned>,
+    look: &dyn Fn() -> Result<Sight, WalError>,
     from: WalPosition,
     visit: &mut dyn FnMut(ReplayedRecord) -> ControlFlow<()>,
 ) -> Result<ReplayEnd, WalError> {
-    let corrupt = |reason| Ok(ReplayEnd::Corrupt { at: from, reason });
-    let Some(header) = header else { return corrupt(DamageReason::MissingHeader) };
+    let mut cursor = Cursor { from, last: None, end: None };
+    let mut before = None;
+    for _ in 0..PASSES_MAX {
+        let end = pass(incarnation, look()?, &mut cursor, visit)?;
+        match end {
+            ReplayEnd::Clean { .. } | ReplayEnd::Stopped { .. } => return Ok(end),
+            // The same break for the same reason. Whoever came further would have said another place.
+            ReplayEnd::TornTail { .. } | ReplayEnd::Corrupt { .. } if before.as_ref() == Some(&end) => return Ok(end),
+            ReplayEnd::TornTail { .. } | ReplayEnd::Corrupt { .. } => before = Some(end),
+        }
+    }
+    Err(WalError::Changing { incarnation, passes: PASSES_MAX })
+}
+
+/// Reads from the cursor to the end, or to a break.
+fn pass(
+    incarnation: Incarnation,
+    sight: Sight,
+    cursor: &mut Cursor,
+    visit: &mut dyn FnMut(ReplayedRecord) -> ControlFlow<()>,
+) -> Result<ReplayEnd, WalError> {
+    let from = cursor.from;
+    let at = cursor.next_or(from);
+    let corrupt = |reason| Ok(ReplayEnd::Corrupt { at, reason });
+    let Some(header) = sight.header else { return corrupt(DamageReason::MissingHeader) };
+    if let Some(error) = header.unreadable {
+        return Err(WalError::io(format!("reading the header of WAL incarnation {incarnation}"), error));
+    }
     let page = match header.page {
         Ok(page) => page,
         Err(why) => return corrupt(DamageReason::BadHeader(why)),
@@ -130,7 +188,7 @@ pub(crate) fn replay(
         return corrupt(DamageReason::BadHeader("both trim pages are broken".to_owned()));
     };
     let mut segments = BTreeMap::new();
-    for segment in scanned {
+    for segment in sight.segments {
         if let Some(error) = segment.unreadable {
             return Err(WalError::io(format!("reading segment {} for {incarnation}", segment.id.0), error));
         }
@@ -142,25 +200,37 @@ pub(crate) fn replay(
         }
     }
     let size = page.segment_bytes;
-    let first = from.0 / size;
+    // Behind a record the reading goes on in the record's own segment, even if that ends with it.
+    let first = cursor.last.as_ref().map_or(from.0, |(_, last, _)| last.position.0) / size;
     let in_first = from.0 % size;
-    let at_boundary = in_first == 0 && first > 0;
+    let at_boundary = cursor.last.is_none() && in_first == 0 && first > 0;
+    let start = WalPosition(first * size + in_first.max(PAGE as u64));
+    let reader = Reader { incarnation, stamp: page.stamp, size, segments, start };
     if first >= trim.assigned {
         // The last group filled its segment to the last byte and the next had not been made.
-        if at_boundary && first == trim.assigned && segments.contains_key(&(first - 1)) {
+        if at_boundary && first == trim.assigned && reader.segments.contains_key(&(first - 1)) {
             return Ok(ReplayEnd::Clean { end: from });
         }
         return corrupt(DamageReason::MissingSegment(first));
     }
-    if let Some(missing) = (first..trim.assigned).find(|logical| !segments.contains_key(logical)) {
+    if let Some(missing) = (first..trim.assigned).find(|logical| !reader.segments.contains_key(logical)) {
+        // Who only looks stands in nobody's way. A taker's place is frozen in metadata: for it this cannot be.
+        if sight.access == Access::Observer && (missing + 1) * size <= trim.trimmed.0 {
+            return Err(WalError::Trimmed { incarnation, at, to: trim.trimmed });
+        }
         return corrupt(DamageReason::MissingSegment(missing));
     }
-    let reader = Reader { incarnation, stamp: page.stamp, size, segments };
-    let start = WalPosition(first * size + in_first.max(PAGE as u64));
-    match reader.run(start, visit)? {
+    match reader.run(first, cursor, visit)? {
         // The next segment had been made, and nothing was written to it: the log still ends where the caller said.
         ReplayEnd::Clean { end } if at_boundary && end == start => Ok(ReplayEnd::Clean { end: from }),
         told => Ok(told),
+    }
+}
+
+impl Cursor {
+    /// The end of the last record, or `start` where none has been read.
+    fn next_or(&self, start: WalPosition) -> WalPosition {
+        self.last.as_ref().map_or(start, |(next, ..)| *next)
     }
 }
 
@@ -215,36 +285,50 @@ impl Reader {
         let Some(file) = self.segments.get(&logical) else { return Ok(None) };
         let what = || format!("segment {logical} of WAL incarnation {}", self.incarnation);
         let memory = read_whole(&**file, self.size, what)?;
-        Ok(Some(Loaded { logical, memory: Bytes::from_owner(memory) }))
+        // Its owner may have given it another place since its page was looked at.
+        let is = SegmentPage::decode(&memory.as_slice()[..PAGE]);
+        let still = is == Ok(SegmentPage::InUse { stamp: self.stamp, logical });
+        Ok(still.then(|| Loaded { logical, memory: Bytes::from_owner(memory) }))
     }
 
     fn run(
         &self,
-        from: WalPosition,
+        first: u64,
+        cursor: &mut Cursor,
         visit: &mut dyn FnMut(ReplayedRecord) -> ControlFlow<()>,
     ) -> Result<ReplayEnd, WalError> {
         let page = PAGE as u64;
-        let mut at = from;
-        let mut last: Option<(RecordHeader, u32)> = None;
-        let Some(mut segment) = self.load(from.0 / self.size)? else {
-            return Ok(ReplayEnd::Corrupt { at: from, reason: DamageReason::MissingSegment(from.0 / self.size) });
+        let Some(mut segment) = self.load(first)? else {
+            return Ok(ReplayEnd::Corrupt {
+                at: cursor.next_or(self.start),
+                reason: DamageReason::MissingSegment(first),
+            });
         };
         loop {
+            let at = cursor.next_or(self.start);
             let aligned = WalPosition(at.0.next_multiple_of(page));
             let mut next_segment = None;
-            let mut found = self.record(&segment, at, from, last.as_ref(), true);
+            let mut found = self.record(&segment, at, cursor, true);
             if found.is_none() && aligned != at {
-                found = self.record(&segment, aligned, from, last.as_ref(), false);
+                found = self.record(&segment, aligned, cursor, false);
             }
             if found.is_none() {
                 let start = WalPosition((segment.logical + 1) * self.size + page);
                 next_segment = self.load(segment.logical + 1)?;
-                found = next_segment.as_ref().and_then(|next| self.record(next, start, from, last.as_ref(), false));
+                found = next_segment.as_ref().and_then(|next| self.record(next, start, cursor, false));
             }
             let Some((header, crc, payload)) = found else {
-                return self.look_on(&segment, next_segment.as_ref(), at, last.as_ref());
+                return self.look_on(&segment, next_segment.as_ref(), cursor);
             };
             let next = WalPosition(header.position.0 + (RECORD_HEADER + payload.len()) as u64);
+            cursor.last = Some((next, header, crc));
+            if let Some(next_segment) = next_segment.filter(|s| s.logical == header.position.0 / self.size) {
+                segment = next_segment;
+            }
+            if header.is_seal() {
+                continue;
+            }
+            cursor.end = Some(next);
             let record = ReplayedRecord {
                 stream: header.stream,
                 epoch: header.epoch,
@@ -256,13 +340,8 @@ impl Reader {
                 position: header.position,
                 next,
             };
-            last = Some((header, crc));
-            at = next;
-            if let Some(next_segment) = next_segment.filter(|s| s.logical == header.position.0 / self.size) {
-                segment = next_segment;
-            }
             if visit(record).is_break() {
-                return Ok(ReplayEnd::Stopped { end: at });
+                return Ok(ReplayEnd::Stopped { end: next });
             }
         }
     }
@@ -272,22 +351,21 @@ impl Reader {
         &self,
         segment: &Loaded,
         at: WalPosition,
-        from: WalPosition,
-        last: Option<&(RecordHeader, u32)>,
+        cursor: &Cursor,
         inside: bool,
     ) -> Option<(RecordHeader, u32, Bytes)> {
         let place = at.0.checked_sub(segment.logical * self.size)?;
         let bytes = segment.memory.get(usize::try_from(place).ok()?..)?;
         let (header, crc, payload) = RecordHeader::decode(self.stamp, bytes)?;
-        let chained = match last {
-            Some((last, last_crc)) => {
+        let chained = match &cursor.last {
+            Some((_, last, last_crc)) => {
                 header.sequence == last.sequence + 1
                     && header.previous == last.position
                     && header.previous_crc == *last_crc
             }
-            // Nothing between `from` and here was stepped over.
-            None if from.0 == PAGE as u64 => header.sequence == 0,
-            None => header.previous < from,
+            // Nothing between the start and here was stepped over.
+            None if self.start.0 == PAGE as u64 => header.sequence == 0,
+            None => header.previous < self.start,
         };
         let grouped = header.group_offset == 0 && at.0.is_multiple_of(PAGE as u64)
             || inside && header.group_offset > 0 && u64::from(header.group_offset) < at.0;
@@ -295,13 +373,8 @@ impl Reader {
     }
 
     /// Decides what the break at `at` is.
-    fn look_on(
-        &self,
-        segment: &Loaded,
-        next: Option<&Loaded>,
-        at: WalPosition,
-        last: Option<&(RecordHeader, u32)>,
-    ) -> Result<ReplayEnd, WalError> {
+    fn look_on(&self, segment: &Loaded, next: Option<&Loaded>, cursor: &Cursor) -> Result<ReplayEnd, WalError> {
+        let at = cursor.next_or(self.start);
         let aligned = at.0.next_multiple_of(PAGE as u64);
         let next_start = (segment.logical + 1) * self.size + PAGE as u64;
         let mut groups = BTreeSet::new();
@@ -339,7 +412,7 @@ impl Reader {
             }
         }
         // Where the owner's next group would have begun, as it counted: a full segment ends at the next one's first byte.
-        let end = if last.is_some() { WalPosition(aligned) } else { at };
+        let end = cursor.end.map_or(self.start, |end| WalPosition(end.0.next_multiple_of(PAGE as u64)));
         Ok(match (later, torn) {
             (Some(reason), _) => ReplayEnd::Corrupt { at, reason },
             (None, true) => ReplayEnd::TornTail { end, at },

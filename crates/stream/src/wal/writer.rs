@@ -9,7 +9,12 @@
 //!   again and the writer wait. The first segment is put to use before all of it is zeroed: the preparer writes zeros only
 //!   at or above `zeroed`, the writer records only below it, so that neither overwrites the other.
 //!
-//! The first error of any of them ends all: no acknowledgement follows, nothing is tried again.
+//! The first error of any of them ends all: no acknowledgement follows, nothing is tried again. A thread that ends for any
+//! other reason than that it was told to, a panic included, is such an error ([`Watch`]); whoever waits for the log learns
+//! it from [`Wal::failed`], which lives on no thread of the log, and every token is dropped.
+//!
+//! An idle writer seals: it writes one empty group behind the last, so that rot in the last is not taken for a torn tail.
+//! Nobody waits for a seal, nobody is told of it, and no position speaks of it.
 
 mod completer;
 
@@ -17,14 +22,15 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use base::aligned::AlignedBuffer;
 use base::{WalPosition, task};
 use parking_lot::{Condvar, Mutex};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::file::ZERO_PIECE;
-use super::layout::{PAGE, RECORD_HEADER, RecordHeader, SegmentPage, TrimPage};
+use super::layout::{PAGE, RECORD_HEADER, RecordHeader, SEAL_STREAM, SegmentPage, TrimPage};
 use super::log::{Pool, write_page};
 use super::volume::{BlockFile, NewSegment, SegmentId, Volume, is_full};
 use super::{Append, DurableSink, GROUP_BYTES_MAX, Group, SPACE_RETRY_INTERVAL, WalFailure, WriterWait};
@@ -65,6 +71,7 @@ pub(crate) struct Setup {
     pub(crate) trim: TrimPage,
     pub(crate) segments_max: usize,
     pub(crate) segments_ahead: usize,
+    pub(crate) seal_after: Duration,
 }
 
 #[derive(Clone)]
@@ -87,6 +94,17 @@ enum Stop {
     Flush,
     /// End at once.
     Abandon,
+}
+
+/// What the writer has to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gathered {
+    /// Write what is in the backlog.
+    Appends,
+    /// Seal the last group.
+    Idle,
+    /// End.
+    End,
 }
 
 #[derive(Debug)]
@@ -125,6 +143,9 @@ struct Shared<T> {
     segment_bytes: u64,
     segments_max: usize,
     segments_ahead: usize,
+    seal_after: Duration,
+    /// Why the log died, for whoever waits for that.
+    failed: watch::Sender<Option<WalFailure>>,
 }
 
 /// Prepares the first segment and starts the threads.
@@ -158,6 +179,8 @@ pub(crate) fn start<T: Send + 'static>(setup: Setup, sink: impl DurableSink<T>) 
         stamp: setup.trim.stamp,
         segments_max: setup.segments_max,
         segments_ahead: setup.segments_ahead,
+        seal_after: setup.seal_after,
+        failed: watch::channel(None).0,
     });
     let mut trim = setup.trim;
     let (first, zeroed) = shared.prepare(&mut trim, FIRST_ZEROED_BYTES)?;
@@ -171,21 +194,20 @@ pub(crate) fn start<T: Send + 'static>(setup: Setup, sink: impl DurableSink<T>) 
     let (writer, completer, preparer) = (Arc::clone(&shared), Arc::clone(&shared), shared);
     let spawned = [
         task::spawn_thread("wal-writer", move || {
-            let guard = PanicGuard(&writer, "writer");
+            let _watch = Watch(&writer, "writer");
             writer.write_groups();
-            std::mem::forget(guard);
         }),
         task::spawn_thread("wal-completer", move || {
-            let guard = PanicGuard(&completer, "completer");
+            // Dropped in the other order: the tokens go once everybody can know why.
+            let _unfinished = Unfinished(&completer);
+            let _watch = Watch(&completer, "completer");
             completer.complete_groups(sink);
-            std::mem::forget(guard);
         }),
         task::spawn_thread("wal-preparer", move || {
-            let guard = PanicGuard(&preparer, "preparer");
+            let _watch = Watch(&preparer, "preparer");
             if preparer.zero_rest(&first) {
                 preparer.prepare_segments(trim);
             }
-            std::mem::forget(guard);
         }),
     ];
     // On an error the threads that did start end with the dropped `wal`.
@@ -238,6 +260,13 @@ impl<T> Wal<T> {
             state.trim_to = to;
             self.shared.to_preparer.notify_one();
         }
+    }
+
+    /// Resolves when the log has died, however it died, with the reason; with nothing once it has ended in order. It does
+    /// not depend on any thread of the log, nor on the sink.
+    pub fn failed(&self) -> impl Future<Output = Option<WalFailure>> + Send + 'static + use<T> {
+        let mut failed = self.shared.failed.subscribe();
+        async move { failed.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone()) }
     }
 
     /// The end of what is durable.
@@ -307,7 +336,7 @@ impl<T> Wal<T> {
     fn join(&self) {
         self.shared.wake_all();
         for thread in self.threads.lock().drain(..) {
-            // A panic was turned into a failure by the thread's guard.
+            // A panic was turned into a failure by the thread's watch.
             let _ = thread.join();
         }
         let incarnation = self.shared.stamp.incarnation;
@@ -322,18 +351,45 @@ impl<T> Drop for Wal<T> {
     }
 }
 
-/// Turns a panic of a thread into a failure of the log.
-struct PanicGuard<'a, T>(&'a Shared<T>, &'static str);
+/// Lives on a thread of the log for as long as the thread does. One that ends although nobody told it to has failed.
+struct Watch<'a, T>(&'a Shared<T>, &'static str);
 
-impl<T> Drop for PanicGuard<'_, T> {
+impl<T> Drop for Watch<'_, T> {
     fn drop(&mut self) {
-        self.0.fail(WalFailure::Panicked(self.1));
+        let told = {
+            let state = self.0.state.lock();
+            state.failure.is_some() || state.stop != Stop::No
+        };
+        if !told || std::thread::panicking() {
+            self.0.fail(WalFailure::ThreadEnded(self.1));
+        }
+    }
+}
+
+/// Lives on the completer's thread: whatever that has not given to the sink when it ends is dropped, which tells those
+/// who wait for it. Nothing is added once the log is over.
+struct Unfinished<'a, T>(&'a Shared<T>);
+
+impl<T> Drop for Unfinished<'_, T> {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        let unfinished = (std::mem::take(&mut state.queue), std::mem::take(&mut state.completed));
+        // Who still asks is answered by the drop.
+        let asking = std::mem::take(&mut state.checks);
+        state.queued_bytes = 0;
+        drop(state);
+        drop((unfinished, asking));
     }
 }
 
 impl<T> State<T> {
     fn waiting(&self) -> Option<WriterWait> {
         self.writer_starved.then_some(self.starved_by)
+    }
+
+    /// Whether the writer has nothing to do and nobody has told it to end.
+    fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.stop == Stop::No && !self.over()
     }
 
     fn over(&self) -> bool {
@@ -358,7 +414,8 @@ impl<T> Shared<T> {
         let mut state = self.state.lock();
         if state.failure.is_none() {
             tracing::error!(incarnation = %self.stamp.incarnation, %failure, "the WAL has died");
-            state.failure = Some(failure);
+            state.failure = Some(failure.clone());
+            self.failed.send_replace(Some(failure));
         }
         // Whoever asks is answered even when the completer has died.
         let asking = std::mem::take(&mut state.checks);
@@ -377,8 +434,24 @@ impl<T> Shared<T> {
         let mut buffer = AlignedBuffer::zeroed(PAGE);
         let mut current: Option<(Segment, usize)> = None;
         let mut last = (0u64, WalPosition(0), 0u32);
-        while self.gather(&mut backlog) {
+        let mut sealed = true;
+        loop {
+            match self.gather(&mut backlog, !sealed) {
+                Gathered::Appends => sealed = false,
+                Gathered::Idle => {
+                    match self.seal(&mut buffer, &mut current, &mut last) {
+                        Ok(done) => sealed = done,
+                        Err(error) => return self.fail_io("sealing the last group", error),
+                    }
+                    continue;
+                }
+                Gathered::End => return,
+            }
             let Some((first, _)) = backlog.front() else { continue };
+            if let Some((bad, _)) = backlog.iter().find(|(a, _)| a.base >= a.end || a.stream == SEAL_STREAM) {
+                let (stream, base, end) = (bad.stream, bad.base, bad.end);
+                return self.fail(WalFailure::BadAppend { stream, base, end });
+            }
             let needed = RECORD_HEADER + first.payload_bytes();
             if needed > RECORD_HEADER + self.max_record_bytes() {
                 let bytes = first.payload_bytes();
@@ -440,8 +513,14 @@ impl<T> Shared<T> {
                 return self.fail_io(format!("writing group at {start}"), error);
             }
             let end = WalPosition(start.0 + padded as u64);
-            let tokens = backlog.drain(..count).collect();
+            let tokens: Vec<_> = backlog.drain(..count).collect();
             let mut state = self.state.lock();
+            if state.over() {
+                // The completer may have ended; nobody would look at them again.
+                drop(state);
+                drop(tokens);
+                return;
+            }
             state.completed.push(Group { tokens, start, end });
             state.durable = end;
             drop(state);
@@ -450,29 +529,65 @@ impl<T> Shared<T> {
         }
     }
 
-    /// Waits until there is something to write. `false` ends the writer.
-    fn gather(&self, backlog: &mut VecDeque<(Append, T)>) -> bool {
+    /// Writes a seal behind the last group, where there is room for it without waiting; else (`false`) not yet.
+    fn seal(
+        &self,
+        buffer: &mut AlignedBuffer,
+        current: &mut Option<(Segment, usize)>,
+        last: &mut (u64, WalPosition, u32),
+    ) -> io::Result<bool> {
+        if current.as_ref().is_some_and(|(_, used)| (used + PAGE) as u64 > self.segment_bytes) {
+            let mut state = self.state.lock();
+            let Some(next) = state.ready.pop_front() else { return Ok(false) };
+            state.live.push_back(next.clone());
+            drop(state);
+            self.to_preparer.notify_one();
+            *current = Some((next, PAGE));
+        }
+        let Some((segment, used)) = current else { return Ok(false) };
+        let end = *used + PAGE;
+        if segment.logical == 0 && self.state.lock().zeroed < end as u64 {
+            return Ok(false);
+        }
+        let position = WalPosition(segment.logical * self.segment_bytes + *used as u64);
+        let (sequence, previous, previous_crc) = *last;
+        let bytes = &mut buffer.as_mut_slice()[..PAGE];
+        bytes.fill(0);
+        let header = RecordHeader::seal(sequence, position, previous, previous_crc);
+        let crc = header.encode(self.stamp, std::iter::empty(), &mut bytes[..RECORD_HEADER]);
+        segment.file.write_at(bytes, *used as u64)?;
+        *last = (sequence + 1, position, crc);
+        *used = end;
+        Ok(true)
+    }
+
+    /// Waits until there is something to write, or, if there is something to seal, until nothing has come for a while.
+    fn gather(&self, backlog: &mut VecDeque<(Append, T)>, may_seal: bool) -> Gathered {
         let mut state = self.state.lock();
         loop {
             if state.over() {
-                return false;
+                return Gathered::End;
             }
             if !state.queue.is_empty() {
                 let queue = std::mem::take(&mut state.queue);
                 drop(state);
                 backlog.extend(queue);
-                return true;
+                return Gathered::Appends;
             }
             if !backlog.is_empty() {
-                return true;
+                return Gathered::Appends;
             }
             if state.stop == Stop::Flush {
                 state.writer_done = true;
                 drop(state);
                 self.wake_all();
-                return false;
+                return Gathered::End;
             }
-            self.to_writer.wait(&mut state);
+            if !may_seal {
+                self.to_writer.wait(&mut state);
+            } else if self.to_writer.wait_for(&mut state, self.seal_after).timed_out() && state.is_idle() {
+                return Gathered::Idle;
+            }
         }
     }
 

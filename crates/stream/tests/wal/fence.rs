@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
-use base::{BrokerId, Clock, WalPosition};
+use base::{BrokerId, Clock, Offset, StreamId, WalPosition};
 use blob::Store;
 use stream::catalogue::WalPlace;
 use stream::catalogue::local::LocalCatalogue;
 use stream::wal::layout::{FENCE_OFFSET, FenceState, PAGE};
-use stream::wal::{Access, Claim, DamageReason, ReplayEnd, WalError, WalFailure};
+use stream::wal::{Access, Append, Claim, DamageReason, DurableSink, Group, ReplayEnd, WalError, WalFailure};
 use stream::{Engine, EngineOptions};
 
 use crate::memory::{MemoryFile, MemoryVolume, Operation, Place, WriteFate};
@@ -319,6 +319,117 @@ fn access_bounds_what_an_opener_may_do() {
     log.remove(incarnation(1), OURS).unwrap();
     log.remove(incarnation(1), OURS).unwrap();
     assert!(log.incarnations().unwrap().is_empty());
+}
+
+/// "fence" is a promise about the owner: a header page that has rotted, or cannot be read, must not keep it alive.
+#[test]
+fn a_broken_header_page_does_not_keep_the_fence_from_its_owner() {
+    type Break = fn(&MemoryVolume);
+    let breaks: [Break; 3] = [
+        |volume| volume.header().bytes.lock().unwrap()[40] ^= 1,
+        // Header and trim pages: nothing tells the nonce but the fence page.
+        |volume| volume.header().bytes.lock().unwrap()[..3 * PAGE].fill(7),
+        |volume| {
+            volume.faults.reads(|operation| match operation.place {
+                Place::Header if operation.offset < FENCE_OFFSET => Err(io::Error::other("EIO")),
+                _ => Ok(()),
+            });
+        },
+    ];
+    for (n, damage) in breaks.into_iter().enumerate() {
+        let volume = MemoryVolume::new(SEGMENT);
+        let log = over(&volume, Access::Owner);
+        let (wal, sink) = create(&log, 1);
+        append_each(&wal, &sink, 0..1, |_| 10);
+        damage(&volume);
+        over(&volume, Access::Taker).fence(incarnation(1)).unwrap();
+        wal.append(append(1, 10), 1);
+        sink.wait("the failure", |told| !told.failures.is_empty());
+        assert!(matches!(wal.shutdown(), Err(WalFailure::Fenced(_))), "break {n}");
+        sink.told(|told| assert_eq!(told.durable, [0]));
+    }
+}
+
+/// However a thread of the log ends, the log has failed, its sink and whoever waits for it know, and no token is kept.
+#[test]
+fn a_panic_on_any_thread_of_the_log_ends_it_and_is_told() {
+    // A group on the writer's thread; a trim page on the preparer's; a read of the fence page on the completer's.
+    for name in ["writer", "preparer", "completer"] {
+        let volume = MemoryVolume::new(SEGMENT);
+        let log = over(&volume, Access::Owner);
+        let sink = Sink::default();
+        let wal = log.create(incarnation(1), CLUSTER, Forward(sink.clone())).unwrap();
+        let append_one = |n| {
+            let (token, dropped) = tokio::sync::oneshot::channel::<()>();
+            wal.append(append(n, 10), (n, token));
+            dropped
+        };
+        let first = append_one(0);
+        sink.wait("an acknowledgement", |told| told.durable == [0]);
+        assert!(first.blocking_recv().is_err());
+        volume.faults.writes(move |operation| {
+            let on = if operation.place == Place::Header { "preparer" } else { "writer" };
+            assert!(on != name, "planted");
+            WriteFate::Lands
+        });
+        volume.faults.reads(move |operation| {
+            assert!(!(name == "completer" && is_fence_read(operation)), "planted");
+            Ok(())
+        });
+        wal.trim(wal.position());
+        let second = append_one(1);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let failure = runtime.block_on(wal.failed());
+        assert!(matches!(failure, Some(WalFailure::ThreadEnded(who)) if who == name), "{name}: {failure:?}");
+        let _ = second.blocking_recv();
+        assert!(append_one(2).blocking_recv().is_err());
+        assert!(wal.check_unfenced().blocking_recv().is_err());
+        assert!(wal.shutdown().is_err());
+        // The completer cannot tell its sink of its own end; that is what `failed` is for.
+        assert_eq!(sink.told(|told| told.failures.len()), usize::from(name != "completer"), "{name}");
+    }
+}
+
+#[test]
+fn a_log_that_ends_in_order_has_not_failed() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, _sink) = create(&log, 1);
+    let failed = wal.failed();
+    wal.shutdown().unwrap();
+    drop(wal);
+    assert!(tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(failed).is_none());
+}
+
+/// Tells the numbers of what is durable; the tokens beside them are dropped.
+struct Forward(Sink);
+
+type Numbered = (u64, tokio::sync::oneshot::Sender<()>);
+
+impl DurableSink<Numbered> for Forward {
+    fn durable(&mut self, group: Group<Numbered>) {
+        let Group { tokens, start, end } = group;
+        let tokens = tokens.into_iter().map(|(append, (number, _))| (append, number)).collect();
+        self.0.durable(Group { tokens, start, end });
+    }
+
+    fn failed(&mut self, error: WalFailure) {
+        self.0.failed(error);
+    }
+}
+
+/// What cannot be told from a seal, or from nothing, does not enter the log.
+#[test]
+fn an_append_without_offsets_ends_the_log() {
+    let seal = StreamId(u64::MAX);
+    for bad in [Append { end: Offset(0), ..append(0, 10) }, Append { stream: seal, ..append(0, 10) }] {
+        let volume = MemoryVolume::new(SEGMENT);
+        let log = over(&volume, Access::Owner);
+        let (wal, _sink) = create(&log, 1);
+        wal.append(bad, 0);
+        assert!(matches!(wal.shutdown(), Err(WalFailure::BadAppend { .. })));
+        assert!(replay(&log, 1, 0).0.is_empty());
+    }
 }
 
 /// Answers that another broker could contradict: a check covers what was known when it was asked for, and no more.

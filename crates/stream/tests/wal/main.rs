@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `crash` | torn writes, corruption, stale bytes: what a replay may say |
 //! | `fence` | acknowledge only after a fence-page read that began after the sync; the first error ends all |
+//! | `living` | reading a log while its owner writes |
+//! | `seal` | the empty group behind the last of an idle owner |
 //! | `space` | trim, recycling, capacity, a full disk |
 //! | `files` | directories, devices, locks, golden names |
 
@@ -12,6 +14,8 @@
 mod crash;
 mod fence;
 mod files;
+mod living;
 mod memory;
+mod seal;
 mod space;
 mod support;

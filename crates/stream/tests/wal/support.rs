@@ -92,7 +92,9 @@ pub fn append(n: u64, length: usize) -> Append {
 }
 
 pub fn options(access: Access, capacity_bytes: u64) -> BlockLogOptions {
-    BlockLogOptions { capacity_bytes, ..BlockLogOptions::new("memory", access) }
+    // Seals are told by tests of their own.
+    let seal_after = Duration::from_secs(3600);
+    BlockLogOptions { capacity_bytes, seal_after, ..BlockLogOptions::new("memory", access) }
 }
 
 pub fn over(volume: &Arc<MemoryVolume>, access: Access) -> BlockLog {

@@ -56,6 +56,25 @@ fn format_1_is_these_bytes() {
     assert_eq!(RecordHeader::decode(stamp(), &golden[6 * PAGE..]), Some((header, crc, &b"hello"[..])));
 }
 
+/// A seal is a record of format 1, so that who does not know it passes over it; its bytes have a file of their own.
+#[test]
+fn a_seal_is_these_bytes() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/wal-1-seal.bin");
+    let seal = RecordHeader::seal(10, WalPosition(0x3000), WalPosition(0x2010), 0x95b7_db09);
+    let mut written = vec![0; RECORD_HEADER];
+    let crc = seal.encode(stamp(), std::iter::empty(), &mut written);
+    if std::env::var_os("HEADWATER_WRITE_GOLDEN").is_some() {
+        std::fs::write(path, &written).unwrap();
+    }
+    let golden = std::fs::read(path).unwrap();
+    assert_eq!(golden, written);
+    assert_eq!(hex(&golden[RECORD_CRC]), "ffa96379", "by a CRC-32C that is not ours");
+    let (header, read_crc, payload) = RecordHeader::decode(stamp(), &golden).unwrap();
+    assert!(header.is_seal() && payload.is_empty());
+    assert_eq!((header, read_crc), (seal, crc));
+    assert!(!record().0.is_seal());
+}
+
 /// Where a record's CRC stands: behind magic, nonce and incarnation.
 const RECORD_CRC: std::ops::Range<usize> = 24..28;
 

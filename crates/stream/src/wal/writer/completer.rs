@@ -24,15 +24,10 @@ impl<T> Shared<T> {
             };
             if state.over() || state.writer_done && state.completed.is_empty() {
                 let failure = state.failure.clone();
-                let unfinished = (std::mem::take(&mut state.queue), std::mem::take(&mut state.completed));
-                // Who still asks is answered by the drop; nobody is added once the log is over or ends.
-                state.checks = Vec::new();
-                state.queued_bytes = 0;
                 drop(state);
                 if let Some(failure) = failure {
                     sink.failed(failure);
                 }
-                drop(unfinished);
                 return;
             }
             // Everything durable by now, and only that, is covered by a read that begins after this.
