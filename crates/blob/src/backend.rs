@@ -7,7 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 pub use futures::future::BoxFuture;
 
-use crate::error::{CreateOutcome, StoreError};
+use crate::error::{Cause, StoreError};
 use crate::payload::Payload;
 
 /// Longest name of an object in bytes; S3 allows 1,024 including the prefix of the store.
@@ -66,6 +66,31 @@ pub struct MultipartPlan {
     pub concurrency: usize,
 }
 
+/// What shows, beside the answer "OK", that an object holds the bytes that were sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Evidence {
+    /// They never left this machine: the kernel took all of them and synced them.
+    Local,
+    /// The store compared them with a checksum that went along, or answered the hash of what it holds.
+    Hash,
+    /// The answer's hash is another one, where it has been that of the bytes before: the object is damaged, or the store
+    /// hashes something else now.
+    Doubt,
+    /// Nothing: [`crate::Store`] reads back before it believes the answer.
+    None,
+}
+
+/// What one attempt at a put-if-absent came to.
+#[derive(Clone, Debug)]
+pub enum CreateAttempt {
+    /// The store says that it made the object.
+    Created(Evidence),
+    /// The name was taken.
+    Exists,
+    /// See [`crate::CreateOutcome::Unknown`].
+    Unknown(Cause),
+}
+
 /// One object store. Implementations do one attempt per call and never retry a create; [`crate::Store`] adds checks,
 /// retries, time limits and counters.
 pub trait Backend: Send + Sync + fmt::Debug {
@@ -80,23 +105,30 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Whether requests cross a network and cost money each; local backends have no multipart and no time limit.
     fn is_remote(&self) -> bool;
 
-    /// Writes or replaces an object; when it returns the object is durable and whole. Readers see the old object, or
-    /// none, or the new one, never a part.
-    fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<(), StoreError>>;
+    /// Writes or replaces an object; when it returns the store says that the object is durable and whole. Readers see
+    /// the old object, or none, or the new one, never a part.
+    fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<Evidence, StoreError>>;
 
-    /// As [`Backend::put`] in parts. Answers how many requests it took.
+    /// As [`Backend::put`] in parts. Answers how many requests it took, too.
     fn put_multipart<'a>(
         &'a self,
         key: &'a str,
         body: Payload,
         plan: MultipartPlan,
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+    ) -> BoxFuture<'a, Result<(u64, Evidence), StoreError>> {
         let _ = plan;
-        Box::pin(async move { self.put(key, body).await.map(|()| 1) })
+        Box::pin(async move { self.put(key, body).await.map(|evidence| (1, evidence)) })
     }
 
     /// Writes an object if the name is free. Atomic: of any number of callers exactly one is answered `Created`.
-    fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateOutcome>;
+    fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateAttempt>;
+
+    /// Finds out whether the store compares the checksums that go with a write, by a write under `key` that is damaged
+    /// on its way. Where it does, later writes have [`Evidence::Hash`]. The object may be there afterwards.
+    fn test_checksums<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        let _ = key;
+        Box::pin(std::future::ready(Ok(false)))
+    }
 
     /// Reads bytes; answers exactly those asked for or an error.
     fn get<'a>(&'a self, key: &'a str, range: ReadRange) -> BoxFuture<'a, Result<Bytes, StoreError>>;

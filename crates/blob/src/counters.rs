@@ -4,6 +4,8 @@
 use std::array;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::error::StoreError;
+
 macro_rules! labels {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $label:literal,)+ }) => {
         $(#[$doc])*
@@ -77,7 +79,7 @@ labels!(
         Exists = "exists",
         /// No such object.
         NotFound = "not_found",
-        /// Throttled, timed out, reset, unreachable, or a short read.
+        /// Throttled, timed out, reset, unreachable, a short read, or a write that arrived damaged.
         Unavailable = "unavailable",
         /// A create whose outcome is not known.
         Unknown = "unknown",
@@ -85,6 +87,17 @@ labels!(
         Failed = "failed",
     }
 );
+
+impl Outcome {
+    /// How a failed request is counted.
+    pub(crate) fn of(error: &StoreError) -> Self {
+        match error {
+            StoreError::NotFound { .. } => Self::NotFound,
+            error if error.is_retriable() => Self::Unavailable,
+            _ => Self::Failed,
+        }
+    }
+}
 
 const PURPOSES: usize = Purpose::ALL.len();
 const OPERATIONS: usize = Operation::ALL.len();

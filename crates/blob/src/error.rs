@@ -1,5 +1,5 @@
 //! What can go wrong with a store. The kind says what the caller must do: retry later, fix the configuration, or treat
-//! the data as damaged.
+//! the data as damaged. A message begins with what the store said, then comes where, and what to do about it.
 
 use std::fmt;
 use std::ops::Range;
@@ -25,8 +25,16 @@ pub enum StoreError {
         /// Bytes that came.
         got: u64,
     },
+    /// The store holds other bytes than were sent, or refused them because they changed on their way. Retriable.
+    #[error("object {key} did not arrive as it was sent: {reason}")]
+    Damaged {
+        /// The object.
+        key: String,
+        /// What differs.
+        reason: String,
+    },
     /// The store throttles, times out, resets connections or cannot be reached. Retriable.
-    #[error("the object store is unavailable ({operation} {key}): {reason}")]
+    #[error("{reason} ({operation} {key}): the object store is unavailable")]
     Unavailable {
         /// What was tried.
         operation: &'static str,
@@ -36,7 +44,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The device or quota under the store is full. Retriable once space was made.
-    #[error("no space is left for {key}: {reason}; free space or raise the quota")]
+    #[error("{reason} ({key}): no space is left; free space or raise the quota")]
     Full {
         /// The object that found no room.
         key: String,
@@ -44,7 +52,7 @@ pub enum StoreError {
         reason: String,
     },
     /// The credentials do not allow the request.
-    #[error("access denied ({operation} {key}): {reason}; check the credentials and their policy")]
+    #[error("{reason} ({operation} {key}): access denied; check the credentials and their policy")]
     AccessDenied {
         /// What was tried.
         operation: &'static str,
@@ -54,13 +62,13 @@ pub enum StoreError {
         reason: String,
     },
     /// The bucket or directory itself is missing.
-    #[error("the bucket or directory does not exist: {reason}; create it or correct the store URL")]
+    #[error("{reason}: the bucket or directory does not exist; create it or correct the store URL")]
     NoSuchBucket {
         /// What the store said.
         reason: String,
     },
     /// The store has no such operation, above all no conditional create.
-    #[error("the store does not support {operation}: {reason}")]
+    #[error("{reason}: the store does not support {operation}")]
     Unsupported {
         /// What was tried.
         operation: &'static str,
@@ -76,7 +84,7 @@ pub enum StoreError {
         reason: String,
     },
     /// A permanent failure: an I/O error of the device, or an answer that makes no sense.
-    #[error("{operation} {key} failed: {reason}")]
+    #[error("{reason} ({operation} {key}): the request failed")]
     Failed {
         /// What was tried.
         operation: &'static str,
@@ -90,7 +98,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same request may succeed later without anybody changing anything.
     pub fn is_retriable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::ShortRead { .. } | Self::Full { .. })
+        self.is_transient() || matches!(self, Self::Full { .. })
     }
 
     /// Whether the object does not exist.
@@ -100,7 +108,7 @@ impl StoreError {
 
     /// Whether the store itself retries it: what a wait of seconds may cure. A full disk is left to the caller.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::ShortRead { .. })
+        matches!(self, Self::Unavailable { .. } | Self::ShortRead { .. } | Self::Damaged { .. })
     }
 }
 
@@ -162,7 +170,7 @@ pub enum OpenError {
 #[derive(Clone, Debug, Error)]
 pub enum ProbeError {
     /// No answer came.
-    #[error("store {store} cannot be reached: {reason}; check the endpoint, DNS, proxy and firewall")]
+    #[error("{reason}: store {store} cannot be reached; check the endpoint, DNS, proxy and firewall")]
     Unreachable {
         /// The store.
         store: String,
@@ -171,7 +179,7 @@ pub enum ProbeError {
     },
     /// The credentials are missing, wrong, expired, or may not do something the broker needs.
     #[error(
-        "store {store} denies access: {reason}; check the credentials (for S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, a profile or an instance role) and that they allow get, put, list and delete"
+        "{reason}: store {store} denies access; check the credentials (for S3: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, a profile or an instance role) and that they allow get, put, list and delete"
     )]
     AccessDenied {
         /// The store.
@@ -180,7 +188,7 @@ pub enum ProbeError {
         reason: String,
     },
     /// The bucket does not exist.
-    #[error("store {store}: the bucket does not exist ({reason}); create it or correct the URL and its region")]
+    #[error("{reason}: store {store} has no such bucket; create it or correct its name in the URL, or the region")]
     NoSuchBucket {
         /// The store.
         store: String,
@@ -188,7 +196,7 @@ pub enum ProbeError {
         reason: String,
     },
     /// Writing fails for another reason.
-    #[error("store {store} cannot be written: {reason}")]
+    #[error("{reason}: store {store} cannot be written")]
     NotWritable {
         /// The store.
         store: String,
@@ -196,7 +204,7 @@ pub enum ProbeError {
         reason: String,
     },
     /// What was written did not come back, or not as it was written.
-    #[error("store {store} does not return what was written: {reason}; it cannot be trusted with data")]
+    #[error("{reason}: store {store} does not return what was written; it cannot be trusted with data")]
     Inconsistent {
         /// The store.
         store: String,

@@ -1,5 +1,5 @@
 //! A backend that misbehaves on purpose: latency, refusals before the effect, replies lost after it, effects that come
-//! late, short reads. Decided by one seed, so that a single-threaded run repeats itself; the journal tells what really
+//! late, bodies damaged or cut on their way, short reads. Decided by one seed, so that a single-threaded run repeats itself; the journal tells what really
 //! happened, for checkers.
 
 use std::ops::Range;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::task;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 
-use crate::backend::{Backend, BoxFuture, ListPage, MultipartPlan, ObjectMeta, ReadRange};
+use crate::backend::{Backend, BoxFuture, CreateAttempt, Evidence, ListPage, MultipartPlan, ObjectMeta, ReadRange};
 use crate::counters::Operation;
-use crate::error::{CreateOutcome, StoreError};
+use crate::error::StoreError;
 use crate::payload::Payload;
 
 /// Most entries kept in the journal; later ones are dropped.
@@ -31,6 +31,10 @@ pub struct FaultPlan {
     pub late_effect: f64,
     /// How much later.
     pub late_by: Duration,
+    /// Probability that a put stores other bytes than it was sent, and answers OK.
+    pub damaged: f64,
+    /// Probability that a put stores a part of what it was sent, and answers OK.
+    pub truncated: f64,
     /// Probability that a read comes back cut.
     pub short_read: f64,
 }
@@ -44,6 +48,10 @@ pub enum Fault {
     LostReply,
     /// A reset now, the effect later. Writes only; reads are refused.
     LateEffect,
+    /// A bit turns over on its way, and the store, which compares nothing, answers OK. Writes of bytes only.
+    Damaged,
+    /// The store publishes half of the body and answers OK. Writes of bytes only.
+    Truncated,
     /// Half of the bytes. Reads only; other requests pass.
     ShortRead,
 }
@@ -120,7 +128,7 @@ impl FaultyBackend {
         operation: Operation,
         key: &str,
         refused: impl Fn(StoreError) -> T,
-        effect: impl FnOnce(Arc<dyn Backend>) -> F + Send + 'static,
+        effect: impl FnOnce(Arc<dyn Backend>, Option<Fault>) -> F + Send + 'static,
     ) -> T
     where
         T: std::fmt::Debug + Send + 'static,
@@ -145,13 +153,13 @@ impl FaultyBackend {
                 let late_by = self.state.lock().plan.late_by;
                 task::spawn("faulty-late-effect", async move {
                     tokio::time::sleep(late_by).await;
-                    let answer = effect(Arc::clone(&this.beneath)).await;
+                    let answer = effect(Arc::clone(&this.beneath), None).await;
                     this.note(operation, &key, fault, Some(format!("{answer:?}")));
                 });
                 error("reset, the effect comes late")
             }
-            Some(Fault::LostReply) | Some(Fault::ShortRead) | None => {
-                let answer = effect(Arc::clone(&self.beneath)).await;
+            Some(Fault::LostReply | Fault::Damaged | Fault::Truncated | Fault::ShortRead) | None => {
+                let answer = effect(Arc::clone(&self.beneath), fault).await;
                 self.note(operation, key, fault, Some(format!("{answer:?}")));
                 if fault == Some(Fault::LostReply) { error("the reply is lost") } else { answer }
             }
@@ -206,10 +214,13 @@ impl State {
         }
         let mut dice = self.uniform();
         let reads = matches!(operation, Operation::Get | Operation::Head | Operation::List);
+        let puts = matches!(operation, Operation::Put | Operation::Multipart);
         let odds = [
             (self.plan.unavailable, Fault::Unavailable),
             (if reads { 0.0 } else { self.plan.lost_reply }, Fault::LostReply),
             (if reads { 0.0 } else { self.plan.late_effect }, Fault::LateEffect),
+            (if puts { self.plan.damaged } else { 0.0 }, Fault::Damaged),
+            (if puts { self.plan.truncated } else { 0.0 }, Fault::Truncated),
             (if operation == Operation::Get { self.plan.short_read } else { 0.0 }, Fault::ShortRead),
         ];
         for (odd, fault) in odds {
@@ -220,6 +231,26 @@ impl State {
         }
         (wait, None)
     }
+}
+
+/// The body as it arrives.
+fn under_way(body: Payload, fault: Option<Fault>) -> Payload {
+    match fault {
+        Some(Fault::Damaged) => {
+            let mut bytes = BytesMut::from(&body.to_contiguous()[..]);
+            if let Some(last) = bytes.last_mut() {
+                *last ^= 1;
+            }
+            bytes.freeze().into()
+        }
+        Some(Fault::Truncated) => body.to_contiguous().slice(..body.len() as usize / 2).into(),
+        _ => body,
+    }
+}
+
+/// What a store that damages bodies can know of them.
+fn evidence(fault: Option<Fault>, beneath: Evidence) -> Evidence {
+    if matches!(fault, Some(Fault::Damaged | Fault::Truncated)) { Evidence::None } else { beneath }
 }
 
 impl Backend for FaultyBackend {
@@ -235,10 +266,10 @@ impl Backend for FaultyBackend {
         self.beneath.is_remote()
     }
 
-    fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<Evidence, StoreError>> {
         let owned = key.to_owned();
-        Box::pin(self.write(Operation::Put, key, Err, move |beneath: Arc<dyn Backend>| async move {
-            beneath.put(&owned, body).await
+        Box::pin(self.write(Operation::Put, key, Err, move |beneath: Arc<dyn Backend>, fault| async move {
+            beneath.put(&owned, under_way(body, fault)).await.map(|beneath| evidence(fault, beneath))
         }))
     }
 
@@ -247,21 +278,23 @@ impl Backend for FaultyBackend {
         key: &'a str,
         body: Payload,
         plan: MultipartPlan,
-    ) -> BoxFuture<'a, Result<u64, StoreError>> {
+    ) -> BoxFuture<'a, Result<(u64, Evidence), StoreError>> {
         let owned = key.to_owned();
-        Box::pin(self.write(Operation::Multipart, key, Err, move |beneath: Arc<dyn Backend>| async move {
-            beneath.put_multipart(&owned, body, plan).await
+        Box::pin(self.write(Operation::Multipart, key, Err, move |beneath: Arc<dyn Backend>, fault| async move {
+            let (requests, beneath) = beneath.put_multipart(&owned, under_way(body, fault), plan).await?;
+            Ok((requests, evidence(fault, beneath)))
         }))
     }
 
-    fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateOutcome> {
+    fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateAttempt> {
         let owned = key.to_owned();
-        Box::pin(self.write(
-            Operation::Create,
-            key,
-            CreateOutcome::Unknown,
-            move |beneath: Arc<dyn Backend>| async move { beneath.create(&owned, body).await },
-        ))
+        let effect = move |beneath: Arc<dyn Backend>, fault| async move {
+            match beneath.create(&owned, under_way(body, fault)).await {
+                CreateAttempt::Created(beneath) => CreateAttempt::Created(evidence(fault, beneath)),
+                other => other,
+            }
+        };
+        Box::pin(self.write(Operation::Create, key, CreateAttempt::Unknown, effect))
     }
 
     fn get<'a>(&'a self, key: &'a str, range: ReadRange) -> BoxFuture<'a, Result<Bytes, StoreError>> {
@@ -294,7 +327,7 @@ impl Backend for FaultyBackend {
     fn delete_batch<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), StoreError>> {
         let owned = keys.to_vec();
         let first = keys.first().map_or("", String::as_str);
-        Box::pin(self.write(Operation::Delete, first, Err, move |beneath: Arc<dyn Backend>| async move {
+        Box::pin(self.write(Operation::Delete, first, Err, move |beneath: Arc<dyn Backend>, _| async move {
             beneath.delete_batch(&owned).await
         }))
     }

@@ -8,8 +8,11 @@
 //! * An object under its name is whole: readers never see a part of one.
 //! * A create is never retried blindly (I-6): its outcome is `Created`, `Exists` or `Unknown`, and only the same bytes
 //!   under the same name resolve `Unknown`.
+//! * A write is done only when something beside the answer "OK" shows that the object holds what was sent
+//!   ([`backend::Evidence`]): the WAL is trimmed on it.
 //! * A short or failed read is an error, never "empty" (I-5).
 
+mod answer;
 pub mod backend;
 mod cloud;
 pub mod counters;
@@ -24,6 +27,7 @@ mod resolve;
 mod retry;
 mod store;
 mod url;
+mod verify;
 
 pub use backend::{Backend, DELETE_KEYS_MAX, ListPage, ObjectMeta, ReadRange};
 pub use counters::{CounterRow, CountersSnapshot, Operation, Outcome, Purpose};

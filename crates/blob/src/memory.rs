@@ -6,8 +6,8 @@ use std::ops::Bound;
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use crate::backend::{Backend, BoxFuture, ListPage, ObjectMeta, ReadRange};
-use crate::error::{CreateOutcome, StoreError};
+use crate::backend::{Backend, BoxFuture, CreateAttempt, Evidence, ListPage, ObjectMeta, ReadRange};
+use crate::error::StoreError;
 use crate::payload::Payload;
 use crate::range::resolve_range;
 
@@ -57,21 +57,21 @@ impl Backend for MemoryBackend {
         false
     }
 
-    fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<Evidence, StoreError>> {
         Box::pin(async move {
             self.objects.lock().insert(key.to_owned(), body.to_contiguous());
-            Ok(())
+            Ok(Evidence::Local)
         })
     }
 
-    fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateOutcome> {
+    fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateAttempt> {
         Box::pin(async move {
             let mut objects = self.objects.lock();
             if objects.contains_key(key) {
-                return CreateOutcome::Exists;
+                return CreateAttempt::Exists;
             }
             objects.insert(key.to_owned(), body.to_contiguous());
-            CreateOutcome::Created
+            CreateAttempt::Created(Evidence::Local)
         })
     }
 

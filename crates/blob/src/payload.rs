@@ -71,6 +71,16 @@ impl Payload {
         rest.is_empty()
     }
 
+    /// What comes after the first `bytes`, without copying.
+    pub fn skip(&self, mut bytes: u64) -> Self {
+        let rest = self.parts.iter().map(|part| {
+            let gone = bytes.min(part.len() as u64);
+            bytes -= gone;
+            part.slice(gone as usize..)
+        });
+        rest.collect()
+    }
+
     /// Cuts the payload into payloads of `size` bytes (the last may be shorter) without copying.
     pub fn chunks(&self, size: usize) -> Vec<Self> {
         let mut chunks = Vec::new();
@@ -147,6 +157,13 @@ mod tests {
             assert!(chunks[..chunks.len() - 1].iter().all(|chunk| chunk.len() == size as u64));
             let whole: Payload = chunks.into_iter().flat_map(Payload::into_parts).collect();
             assert_eq!(whole.to_contiguous(), "abcdefghi");
+        }
+    }
+
+    #[test]
+    fn what_is_skipped_is_gone_and_the_rest_is_there() {
+        for count in 0..12 {
+            assert_eq!(three().skip(count).to_contiguous(), b"abcdefghi"[(count as usize).min(9)..], "{count}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! The start-up probe: does this store do what the broker relies on? It writes, reads back, lists, races conditional
-//! creates and deletes. A clean probe is a tripwire, not a proof; a store that fails it is refused.
+//! creates and deletes, and sends a write that is damaged on its way. A clean probe is a tripwire, not a proof; a store
+//! that fails it is refused.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,6 +24,8 @@ pub struct ProbeReport {
     pub store: String,
     /// Whether it can hold the metadata log.
     pub conditional_create: bool,
+    /// Whether the store compares the checksums that go with writes. One that does not is read back instead.
+    pub compares_checksums: bool,
     /// Names raced for.
     pub raced_keys: usize,
     /// Writers to each of them.
@@ -44,14 +47,19 @@ pub async fn probe(store: &Store, for_metadata: bool) -> Result<ProbeReport, Pro
     let mut run = Run { store, prefix, keys: Vec::new(), unknown: AtomicUsize::new(0) };
     let race = if store.is_remote() { REMOTE_RACE } else { LOCAL_RACE };
     let result = run.all(for_metadata, race).await;
+    let result = match result {
+        Ok(()) => run.checksums().await,
+        failed => failed.map(|()| false),
+    };
     // Clean up after a failure too; the first error is the one that matters.
     let cleaned = store.delete(Purpose::Probe, &run.keys).await;
-    result?;
+    let compares_checksums = result?;
     cleaned.map_err(|error| run.refuse(error))?;
     run.gone().await?;
     Ok(ProbeReport {
         store: store.name(),
         conditional_create: lacks.is_none(),
+        compares_checksums,
         raced_keys: if for_metadata { race.0 } else { 0 },
         writers_per_key: if for_metadata { race.1 } else { 0 },
         unknown_outcomes: run.unknown.into_inner(),
@@ -144,6 +152,13 @@ impl Run<'_> {
         }
     }
 
+    /// Sends a write that is damaged on its way.
+    async fn checksums(&mut self) -> Result<bool, ProbeError> {
+        let key = format!("{}/damaged", self.prefix);
+        self.keys.push(key.clone());
+        self.store.test_checksums(Purpose::Probe, &key).await.map_err(|error| self.refuse(error))
+    }
+
     async fn gone(&self) -> Result<(), ProbeError> {
         match self.store.head(Purpose::Probe, &self.keys[0]).await {
             Err(StoreError::NotFound { .. }) => Ok(()),
@@ -162,7 +177,7 @@ impl Run<'_> {
             StoreError::Unavailable { reason, .. } => ProbeError::Unreachable { store, reason },
             StoreError::AccessDenied { reason, .. } => ProbeError::AccessDenied { store, reason },
             StoreError::NoSuchBucket { reason } => ProbeError::NoSuchBucket { store, reason },
-            StoreError::NotFound { .. } | StoreError::ShortRead { .. } => {
+            StoreError::NotFound { .. } | StoreError::ShortRead { .. } | StoreError::Damaged { .. } => {
                 ProbeError::Inconsistent { store, reason: error.to_string() }
             }
             StoreError::Full { .. }

@@ -11,8 +11,8 @@ use base::{Clock, Entropy};
 use bytes::Bytes;
 
 use crate::backend::{
-    Backend, DELETE_KEYS_MAX, LIST_PAGE_MAX, ListPage, MultipartPlan, ObjectMeta, ReadRange, check_key, check_prefix,
-    parts_range,
+    Backend, CreateAttempt, DELETE_KEYS_MAX, LIST_PAGE_MAX, ListPage, MultipartPlan, ObjectMeta, ReadRange, check_key,
+    check_prefix, parts_range,
 };
 use crate::cloud::CloudBackend;
 use crate::counters::{Counters, CountersSnapshot, Operation, Outcome, Purpose};
@@ -144,7 +144,8 @@ impl Store {
         self.0.monitor.health()
     }
 
-    /// Writes or replaces an object. It is whole and durable when this returns. After an error it may be there or not.
+    /// Writes or replaces an object. It is whole and durable when this returns, and more than the store's bare word says
+    /// so. After an error it may be there, whole or damaged, or not.
     ///
     /// # Errors
     /// See [`StoreError`]; transient failures were already retried.
@@ -156,13 +157,21 @@ impl Store {
         if backend.is_remote() && bytes > self.0.options.single_put_bytes_max {
             let plan = self.0.options.multipart;
             let request = Request { purpose, operation: Operation::Multipart, key, bytes };
-            let requests = self.retried(request, || backend.put_multipart(key, body.clone(), plan), |_| 0).await?;
+            let write = || async {
+                let (requests, evidence) = backend.put_multipart(key, body.clone(), plan).await?;
+                self.check_put(purpose, key, &body, evidence).await.map(|()| requests)
+            };
+            let requests = self.retried(request, write, |_| 0).await?;
             // The attempt itself was counted as one request; here come the parts.
             self.0.counters.count(purpose, Operation::Multipart, Outcome::Ok, requests.saturating_sub(1), bytes);
             return Ok(());
         }
         let request = Request { purpose, operation: Operation::Put, key, bytes };
-        self.retried(request, || backend.put(key, body.clone()), |()| bytes).await
+        let write = || async {
+            let evidence = backend.put(key, body.clone()).await?;
+            self.check_put(purpose, key, &body, evidence).await
+        };
+        self.retried(request, write, |()| bytes).await
     }
 
     /// Writes an object if the name is free: one attempt, three outcomes (I-6). The body should carry a nonce of the
@@ -173,7 +182,16 @@ impl Store {
         }
         let body = body.into();
         let bytes = body.len();
-        let attempt = async { Ok(self.0.backend.create(key, body).await) };
+        let attempt = async {
+            Ok(match self.0.backend.create(key, body.clone()).await {
+                CreateAttempt::Created(evidence) => match self.check_created(purpose, key, &body, evidence).await {
+                    Ok(()) => CreateOutcome::Created,
+                    Err(cause) => CreateOutcome::Unknown(cause),
+                },
+                CreateAttempt::Exists => CreateOutcome::Exists,
+                CreateAttempt::Unknown(cause) => CreateOutcome::Unknown(cause),
+            })
+        };
         let outcome = match self.timed("create", key, bytes, attempt).await {
             Ok(outcome) => outcome,
             Err(error) => CreateOutcome::Unknown(error),
@@ -311,6 +329,26 @@ impl Store {
         Ok(())
     }
 
+    /// Finds out whether the store compares the checksums that go with a write; a store that does need not be read back
+    /// to be believed. Leaves an object under `key`, or none.
+    ///
+    /// # Errors
+    /// See [`StoreError`]; transient failures were already retried.
+    pub(crate) async fn test_checksums(&self, purpose: Purpose, key: &str) -> Result<bool, StoreError> {
+        check_key(key)?;
+        let request = Request { purpose, operation: Operation::Put, key, bytes: 0 };
+        self.retried(request, || self.0.backend.test_checksums(key), |_| 0).await
+    }
+
+    pub(crate) fn backend(&self) -> &dyn Backend {
+        &*self.0.backend
+    }
+
+    /// Counts one request that is part of another.
+    pub(crate) fn count(&self, purpose: Purpose, operation: Operation, outcome: Outcome, bytes: u64) {
+        self.0.counters.count(purpose, operation, outcome, 1, bytes);
+    }
+
     /// Waits as before attempt `attempt` (from 1) of any request, visibly in [`Store::health`].
     pub(crate) async fn back_off(&self, attempt: u32) {
         let wait = self.0.options.retry.wait(attempt, &self.0.options.entropy);
@@ -340,9 +378,7 @@ impl Store {
             let result = self.timed(operation.label(), key, bytes, attempt()).await;
             let (outcome, transferred) = match &result {
                 Ok(answer) => (Outcome::Ok, moved(answer)),
-                Err(StoreError::NotFound { .. }) => (Outcome::NotFound, 0),
-                Err(error) if error.is_retriable() => (Outcome::Unavailable, 0),
-                Err(_) => (Outcome::Failed, 0),
+                Err(error) => (Outcome::of(error), 0),
             };
             self.0.counters.count(purpose, operation, outcome, 1, transferred);
             let error = match result {

@@ -1,7 +1,7 @@
 //! Store URLs.
 //!
 //! ```text
-//! s3://bucket/prefix?region=…&endpoint=…&pathStyle=true     gs://bucket/prefix
+//! s3://bucket/prefix?region=…&endpoint=…&pathStyle=true&checksum=none     gs://bucket/prefix
 //! oss:// cos:// obs:// bos://bucket/prefix?endpoint=…       az://container/prefix?account=…&endpoint=…
 //! file:///absolute/dir   file:relative/dir                  memory://
 //! ```
@@ -48,6 +48,8 @@ pub(crate) struct Bucket {
     pub(crate) region: Option<String>,
     pub(crate) endpoint: Option<String>,
     pub(crate) path_style: Option<bool>,
+    /// Whether the store is sent a CRC-32C with every write. Some that speak S3's protocol refuse what they do not know.
+    pub(crate) checksum: bool,
     /// Storage account, Azure only.
     pub(crate) account: Option<String>,
 }
@@ -104,6 +106,7 @@ fn parse_bucket(scheme: &str, path: &str, parameters: &mut BTreeMap<String, Stri
         return Err(format!("{scheme} needs the region's endpoint: add ?endpoint=https://…"));
     }
     let (mut region, mut path_style, mut account) = (None, None, None);
+    let mut checksum = scheme != "bos";
     if service == Service::S3 {
         region = parameters.remove("region");
         path_style = match parameters.remove("pathStyle").as_deref() {
@@ -112,6 +115,12 @@ fn parse_bucket(scheme: &str, path: &str, parameters: &mut BTreeMap<String, Stri
             Some("false") => Some(false),
             Some(other) => return Err(format!("pathStyle is {other:?}; it must be true or false")),
         };
+        match parameters.remove("checksum").as_deref() {
+            None => {}
+            Some("crc32c") => checksum = true,
+            Some("none") => checksum = false,
+            Some(other) => return Err(format!("checksum is {other:?}; it must be crc32c or none")),
+        }
         if scheme == "bos" {
             path_style = path_style.or(Some(false));
         }
@@ -122,7 +131,7 @@ fn parse_bucket(scheme: &str, path: &str, parameters: &mut BTreeMap<String, Stri
             return Err("az needs ?account=… or ?endpoint=…".to_owned());
         }
     }
-    Ok(Bucket { service, name: name.to_owned(), prefix, region, endpoint, path_style, account })
+    Ok(Bucket { service, name: name.to_owned(), prefix, region, endpoint, path_style, checksum, account })
 }
 
 fn parse_query(query: &str) -> Result<BTreeMap<String, String>, String> {
@@ -171,6 +180,9 @@ mod tests {
         assert_eq!((bucket.service, bucket.name.as_str(), bucket.prefix.as_str()), (Service::S3, "b", "p/q"));
         assert_eq!(bucket.endpoint.as_deref(), Some("http://127.0.0.1:9"));
         assert_eq!((bucket.region.as_deref(), bucket.path_style), (Some("eu-1"), Some(true)));
+        assert!(bucket.checksum);
+        let Place::Bucket(bucket) = parse("s3://b?checksum=none") else { panic!("not a bucket") };
+        assert!(!bucket.checksum);
     }
 
     #[test]
@@ -184,6 +196,7 @@ mod tests {
             ("obs://b", "endpoint"),
             ("az://c", "account"),
             ("s3://b?pathStyle=yes", "true or false"),
+            ("s3://b?checksum=md5", "crc32c or none"),
             ("file://", "no directory"),
             ("file:///a%2", "hex digits"),
         ] {

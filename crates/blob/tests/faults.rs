@@ -37,7 +37,7 @@ async fn a_create_is_never_repeated_blindly() {
     backend.fail_next(Operation::Create, Fault::LostReply);
     assert!(matches!(store.create(P, "a", Payload::from(b"mine")).await, CreateOutcome::Unknown(_)));
     assert_eq!(backend.journal().len(), 1);
-    assert_eq!(backend.journal()[0].effect.as_deref(), Some("Created"));
+    assert_eq!(backend.journal()[0].effect.as_deref(), Some("Created(Local)"));
     assert_eq!(store.create_resolved(P, "a", Payload::from(b"mine")).await.unwrap(), Resolved::Created);
 }
 
@@ -75,6 +75,35 @@ async fn an_empty_budget_ends_retries_but_never_lets_a_caller_spin() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_put_whose_object_is_not_what_was_sent_is_sent_again_and_never_done() {
+    for (fault, always) in [
+        (Fault::Damaged, FaultPlan { damaged: 1.0, ..FaultPlan::default() }),
+        (Fault::Truncated, FaultPlan { truncated: 1.0, ..FaultPlan::default() }),
+    ] {
+        let (backend, store) = faulty(FaultPlan::default(), 1);
+        backend.fail_next(Operation::Put, fault);
+        store.put(P, "a", Payload::from(b"12345678")).await.unwrap();
+        assert_eq!(store.get(P, "a", ..).await.unwrap(), "12345678");
+        assert_eq!(store.counters().row(P, Operation::Put).unwrap().retries, 1);
+        backend.set_plan(always);
+        let error = store.put(P, "b", Payload::from(b"12345678")).await.unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }) && error.is_retriable(), "{error}");
+    }
+}
+
+/// Whoever replaced what looks wrong would, in a store that errs, replace what another writer was told is his.
+#[tokio::test(start_paused = true)]
+async fn a_create_that_stored_other_bytes_is_not_made_and_nothing_is_replaced() {
+    let (backend, store) = faulty(FaultPlan::default(), 1);
+    backend.fail_next(Operation::Create, Fault::Damaged);
+    let outcome = store.create(P, "a", Payload::from(b"mine")).await;
+    assert!(matches!(outcome, CreateOutcome::Unknown(StoreError::Damaged { .. })), "{outcome}");
+    assert_eq!(store.create_resolved(P, "a", Payload::from(b"mine")).await.unwrap(), Resolved::Exists("mind".into()));
+    backend.fail_next(Operation::Create, Fault::Truncated);
+    assert_eq!(store.create_resolved(P, "b", Payload::from(b"mine")).await.unwrap(), Resolved::Exists("mi".into()));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_short_read_is_an_error_and_a_passing_one_is_read_again() {
     let (backend, store) = faulty(FaultPlan::default(), 1);
     store.put(P, "a", Payload::from(b"12345678")).await.unwrap();
@@ -93,6 +122,8 @@ async fn one_creator_wins_whatever_is_lost_or_late() {
             lost_reply: 0.2,
             late_effect: 0.1,
             late_by: Duration::from_millis(70),
+            damaged: 0.0,
+            truncated: 0.0,
             short_read: 0.05,
         };
         let (backend, store) = faulty_with(plan, seed, 40);

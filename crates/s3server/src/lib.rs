@@ -1,8 +1,10 @@
 //! A real S3 server for tests: `s3s` over a directory, made fit for fencing tests and able to misbehave on command.
 //!
 //! `s3s-fs` looks whether a name is free and then writes, so two conditional PUTs at once can both win. Every writing
-//! request here passes a lock chosen by its path, which makes look-then-write atomic. Faults are decided at the same
-//! gate, from one seed: an answer of 503 before any effect, or a connection cut after the effect.
+//! request here passes a lock chosen by its path, which makes look-then-write atomic. It compares the CRC-32C of parts
+//! of multipart writes no more than of anything that it does not know, so checksums are compared here, too. Faults are
+//! decided at the same gate, from one seed: an answer of 503 before any effect, a connection cut after the effect, a
+//! body damaged on its way, an object published in part.
 
 use std::future::Future;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -13,11 +15,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::http::request::Parts;
 use hyper::service::Service;
-use hyper::{Method, Request, StatusCode};
+use hyper::{HeaderMap, Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use s3s::auth::SimpleAuth;
+use s3s::checksum::ChecksumHasher;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{Body, HttpResponse};
 use s3s_fs::FileSystem;
@@ -25,6 +29,12 @@ use tokio::net::TcpListener;
 
 /// Locks that writing requests are spread over; two names may share one, which costs only time.
 const LOCKS: usize = 256;
+
+/// Most bytes of one write.
+const PUT_BYTES_MAX: usize = 256 << 20;
+
+/// The checksum that clients send with a write.
+const CHECKSUM: &str = "x-amz-checksum-crc32c";
 
 /// How the server misbehaves.
 #[derive(Clone, Copy, Debug, Default)]
@@ -35,6 +45,12 @@ pub struct Faults {
     pub unavailable: f64,
     /// Probability that the connection is cut after the effect.
     pub lost_reply: f64,
+    /// Probability that a bit of a body turns over on its way to the server.
+    pub damaged: f64,
+    /// Probability that half of an object is published, and the answer is OK.
+    pub truncated: f64,
+    /// Whether the server knows no checksums, as many stores that speak S3's protocol. It takes any credentials then.
+    pub ignores_checksums: bool,
     /// Seed of the decisions.
     pub seed: u64,
 }
@@ -60,7 +76,9 @@ impl Gate {
         let files = FileSystem::new(directory)
             .map_err(|error| anyhow::anyhow!("directory {} cannot be served: {error:?}", directory.display()))?;
         let mut builder = S3ServiceBuilder::new(files);
-        builder.set_auth(SimpleAuth::from_single(access_key, secret_key));
+        if !faults.ignores_checksums {
+            builder.set_auth(SimpleAuth::from_single(access_key, secret_key));
+        }
         Ok(Self(Arc::new(Inner {
             directory: directory.to_owned(),
             service: builder.build(),
@@ -97,6 +115,28 @@ impl Gate {
         ((mixed >> 11) as f64 / (1_u64 << 53) as f64) < p
     }
 
+    /// The body of a write, as it arrives, if it is what the client says it is.
+    async fn receive(&self, request: &mut Parts, mut body: Body) -> io::Result<Result<Body, HttpResponse>> {
+        let mut bytes = body.store_all_limited(PUT_BYTES_MAX).await.map_err(io::Error::other)?.to_vec();
+        let middle = bytes.len() / 2;
+        if let Some(byte) = bytes.get_mut(middle)
+            && self.0.faults.damaged > 0.0
+            && self.chance(self.0.faults.damaged)
+        {
+            *byte ^= 1;
+        }
+        if !self.0.faults.ignores_checksums
+            && let Some(sent) = request.headers.get(CHECKSUM)
+        {
+            let mut hasher = ChecksumHasher { crc32c: Some(Default::default()), ..ChecksumHasher::default() };
+            hasher.update(&bytes);
+            if hasher.finalize().checksum_crc32c.as_deref().map(str::as_bytes) != Some(sent.as_bytes()) {
+                return Ok(Err(refusal(StatusCode::BAD_REQUEST, "BadDigest")));
+            }
+        }
+        Ok(Ok(Body::from(bytes)))
+    }
+
     async fn handle(self, request: Request<Incoming>) -> io::Result<HttpResponse> {
         let faults = self.0.faults;
         if !faults.latency.is_zero() {
@@ -113,17 +153,56 @@ impl Gate {
         let writes = matches!(*request.method(), Method::PUT | Method::POST | Method::DELETE);
         let lock = BuildHasherDefault::<DefaultHasher>::default().hash_one(request.uri().path()) as usize % LOCKS;
         let _guard = if writes { Some(self.0.locks[lock].lock().await) } else { None };
+        let (mut parts, body) = request.into_parts();
+        let mut body = Body::from(body);
+        if parts.method == Method::PUT {
+            body = match self.receive(&mut parts, body).await? {
+                Ok(body) => body,
+                Err(refused) => return Ok(refused),
+            };
+        }
+        if faults.ignores_checksums {
+            forget_checksums(&mut parts.headers);
+        }
+        let published = publishes(&parts).then(|| self.0.directory.join(parts.uri.path().trim_start_matches('/')));
         let response = self
             .0
             .service
-            .call(request.map(Body::from))
+            .call(Request::from_parts(parts, body))
             .await
             .map_err(|error| io::Error::other(format!("{error:?}")))?;
+        if let Some(path) = published
+            && response.status().is_success()
+            && faults.truncated > 0.0
+            && self.chance(faults.truncated)
+        {
+            let file = std::fs::OpenOptions::new().write(true).open(path)?;
+            file.set_len(file.metadata()?.len() / 2)?;
+        }
         if self.chance(faults.lost_reply) {
             return Err(io::Error::new(io::ErrorKind::ConnectionReset, "planned: the reply is lost"));
         }
         Ok(response)
     }
+}
+
+/// Whether a request makes an object: a write in one, or the end of one in parts.
+fn publishes(request: &Parts) -> bool {
+    let query = request.uri.query().unwrap_or_default();
+    match request.method {
+        Method::PUT => !query.contains("uploadId"),
+        Method::POST => query.contains("uploadId"),
+        _ => false,
+    }
+}
+
+/// What a server that does not know checksums sees. The signature covers them, so it goes, too.
+fn forget_checksums(headers: &mut HeaderMap) {
+    let checksums: Vec<_> = headers.keys().filter(|name| name.as_str().contains("-checksum-")).cloned().collect();
+    for name in checksums {
+        headers.remove(name);
+    }
+    headers.remove("authorization");
 }
 
 fn refusal(status: StatusCode, code: &str) -> HttpResponse {

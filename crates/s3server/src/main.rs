@@ -35,6 +35,15 @@ struct Arguments {
     /// Probability that the connection is cut after the effect.
     #[arg(long, default_value_t = 0.0)]
     fault_lost_reply: f64,
+    /// Probability that a bit of a body turns over on its way to the server.
+    #[arg(long, default_value_t = 0.0)]
+    fault_damaged: f64,
+    /// Probability that half of an object is published, and the answer is OK.
+    #[arg(long, default_value_t = 0.0)]
+    fault_truncated: f64,
+    /// Know no checksums, as many stores that speak S3's protocol, and take any credentials.
+    #[arg(long)]
+    ignores_checksums: bool,
     /// Seed of the faults.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -50,6 +59,9 @@ async fn main() -> anyhow::Result<()> {
         latency: Duration::from_millis(arguments.fault_latency_ms),
         unavailable: arguments.fault_503,
         lost_reply: arguments.fault_lost_reply,
+        damaged: arguments.fault_damaged,
+        truncated: arguments.fault_truncated,
+        ignores_checksums: arguments.ignores_checksums,
         seed: arguments.seed,
     };
     let gate = Gate::new(&arguments.dir, &arguments.access_key, &arguments.secret_key, faults)?;

@@ -9,7 +9,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use blob::{Operation, Outcome, ProbeError, Purpose, Store, StoreOptions, probe};
+use blob::{CreateOutcome, Operation, Outcome, Payload, ProbeError, Purpose, Store, StoreOptions, probe};
+use bytes::Bytes;
 
 struct Server {
     process: Child,
@@ -72,8 +73,86 @@ fn s3_conforms() {
         // 12 MB in parts of 5 MiB: initiate, three parts, complete.
         assert_eq!(store.counters().requests(Purpose::Scrub, Operation::Multipart, Outcome::Ok), 5);
         let report = probe(&store, true).await.unwrap();
-        assert!(report.conditional_create);
+        assert!(report.conditional_create && report.compares_checksums);
+        // What the store compares need not be read back: a put asks for its length, a create for nothing.
+        let before = store.counters();
+        store.put(Purpose::Wal, "a", Payload::from(b"x")).await.unwrap();
+        assert!(store.create(Purpose::Wal, "b", Payload::from(b"x")).await.is_created());
+        let after = store.counters();
+        assert_eq!(after.total_requests() - before.total_requests(), 3);
+        assert_eq!(after.requests(Purpose::Wal, Operation::Head, Outcome::Ok), 1);
     });
+}
+
+#[test]
+fn s3_without_checksums_conforms() {
+    run(async || {
+        let server = Server::start(&["--ignores-checksums"]);
+        let store = server.store("bucket").await;
+        conformance::all(&store).await;
+        assert!(!probe(&store, true).await.unwrap().compares_checksums);
+    });
+}
+
+/// Bytes that differ everywhere, so that a cut or a change shows.
+fn bytes(len: u32, seed: u32) -> Bytes {
+    (0..len).map(|at| (at.wrapping_mul(2_654_435_761).wrapping_add(seed) >> 13) as u8).collect()
+}
+
+/// A put that was answered OK is whole, whatever happened to it on its way, and however little the store compares.
+#[test]
+fn a_put_that_arrives_damaged_or_cut_is_sent_again_and_never_done() {
+    for faults in [
+        &["--fault-damaged", "0.4"][..],
+        &["--fault-damaged", "0.4", "--ignores-checksums"],
+        &["--fault-truncated", "0.4"],
+        &["--fault-truncated", "0.4", "--ignores-checksums"],
+    ] {
+        run(async || {
+            let server = Server::start(faults);
+            let mut options = StoreOptions::default();
+            options.retry.first_wait_max = Duration::from_millis(2);
+            options.retry.attempts_max = 40;
+            let store = server.store_with("bucket", options).await;
+            // What the store's entity tags are is seen by the first object that arrives whole.
+            store.put(Purpose::Wal, "first", bytes(9, 0)).await.unwrap();
+            for (name, len) in (0..30).map(|n| (n, 1 + 7_001 * n)).chain([(30, 300_000), (31, 7 << 20)]) {
+                let (key, body) = (format!("object/{name}"), bytes(len, name));
+                store.put(Purpose::Wal, &key, body.clone()).await.unwrap();
+                assert!(store.get(Purpose::Wal, &key, ..).await.unwrap() == body, "{faults:?}: {key}");
+            }
+            let retried = |operation| store.counters().row(Purpose::Wal, operation).unwrap().retries;
+            assert!(retried(Operation::Put) > 5, "{faults:?}");
+            assert!(store.health().last_error.unwrap().contains("did not arrive as it was sent"));
+        });
+    }
+}
+
+/// A create never replaces what it finds: damaged, it is not made, and whoever asks again learns what stands there.
+#[test]
+fn a_create_that_arrives_damaged_is_never_said_to_be_made() {
+    for faults in [&["--fault-damaged", "0.4"][..], &["--fault-damaged", "0.4", "--ignores-checksums"]] {
+        run(async || {
+            let server = Server::start(faults);
+            let store = server.store("bucket").await;
+            let (mut made, mut not) = (0, 0);
+            for name in 0..40 {
+                let (key, body) = (format!("object/{name}"), bytes(100 + name, name));
+                match store.create(Purpose::Wal, &key, body.clone()).await {
+                    CreateOutcome::Created => {
+                        made += 1;
+                        assert!(store.get(Purpose::Wal, &key, ..).await.unwrap() == body, "{faults:?}: {key}");
+                    }
+                    CreateOutcome::Unknown(cause) => {
+                        not += 1;
+                        assert!(cause.to_string().contains("did not arrive as it was sent"), "{cause}");
+                    }
+                    CreateOutcome::Exists => panic!("nobody else writes {key}"),
+                }
+            }
+            assert!(made > 5 && not > 5, "{faults:?}: {made} made, {not} not");
+        });
+    }
 }
 
 #[test]

@@ -28,8 +28,8 @@ use bytes::Bytes;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use crate::backend::{Backend, BoxFuture, ListPage, ObjectMeta, ReadRange, parts_range};
-use crate::error::{CreateOutcome, OpenError, StoreError};
+use crate::backend::{Backend, BoxFuture, CreateAttempt, Evidence, ListPage, ObjectMeta, ReadRange, parts_range};
+use crate::error::{OpenError, StoreError};
 use crate::payload::Payload;
 use crate::range::resolve_range;
 
@@ -207,14 +207,21 @@ const DIRECT_BYTES_MIN: u64 = 1 << 20;
 /// Bytes of one direct write.
 const DIRECT_PIECE: usize = 1 << 20;
 
-/// Writes `body` to a fresh file and syncs it.
+/// Writes `body` to a fresh file and syncs it. The kernel says of every write how much it took; the length is compared
+/// all the same before the file gets its name, for it is all that stands between a part and an object.
 fn write_synced(file: &File, body: &Payload) -> io::Result<()> {
     if body.len() < DIRECT_BYTES_MIN {
         file.write_all_at(&body.to_contiguous(), 0)?;
     } else if !set_direct(file, Direct::On) || !written_direct(file, body)? {
         write_pieces(file, body)?;
     }
-    file.sync_all()
+    file.sync_all()?;
+    let length = file.metadata()?.len();
+    if length == body.len() {
+        Ok(())
+    } else {
+        Err(io::Error::other(format!("{length} bytes are in the file of the {} that were written", body.len())))
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -283,18 +290,18 @@ impl Backend for LocalBackend {
         false
     }
 
-    fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<(), StoreError>> {
+    fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<Evidence, StoreError>> {
         let owned = key.to_owned();
-        Box::pin(self.blocking("put", key, move |inner| inner.writer.put(&owned, &body)))
+        Box::pin(self.blocking("put", key, move |inner| inner.writer.put(&owned, &body).map(|()| Evidence::Local)))
     }
 
-    fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateOutcome> {
+    fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateAttempt> {
         let owned = key.to_owned();
         Box::pin(async move {
             match self.blocking("create", key, move |inner| inner.writer.create(&owned, &body)).await {
-                Ok(true) => CreateOutcome::Created,
-                Ok(false) => CreateOutcome::Exists,
-                Err(cause) => CreateOutcome::Unknown(cause),
+                Ok(true) => CreateAttempt::Created(Evidence::Local),
+                Ok(false) => CreateAttempt::Exists,
+                Err(cause) => CreateAttempt::Unknown(cause),
             }
         })
     }

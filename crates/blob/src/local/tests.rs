@@ -40,8 +40,8 @@ async fn a_finished_write_leaves_nothing_but_the_object() {
     let directory = tempfile::tempdir().unwrap();
     let store = open(directory.path()).await;
     store.put("a/b", Payload::from(b"1")).await.unwrap();
-    assert!(store.create("a/c", Payload::from(b"2")).await.is_created());
-    assert!(!store.create("a/c", Payload::from(b"3")).await.is_created());
+    assert!(matches!(store.create("a/c", Payload::from(b"2")).await, CreateAttempt::Created(_)));
+    assert!(matches!(store.create("a/c", Payload::from(b"3")).await, CreateAttempt::Exists));
     assert!(scratch_files(directory.path()).is_empty());
     assert_eq!(fs::read(directory.path().join("a/c")).unwrap(), b"2");
 }
