@@ -190,7 +190,8 @@ fn shortest_names(most: usize) -> Vec<Str> {
 /// Encodes a request in the oldest, the first compact and the newest version, and reads it again.
 fn is_taken<Q: Message>(what: &str, request: impl Fn(i16) -> Q) {
     // Between the two nothing is denser.
-    let first_flexible = Q::VERSIONS.find(|version| Q::is_flexible(*version)).unwrap_or(*Q::VERSIONS.end());
+    let mut versions = Q::VERSIONS;
+    let first_flexible = versions.find(|version| Q::is_flexible(*version)).unwrap_or(*Q::VERSIONS.end());
     for version in [*Q::VERSIONS.start(), first_flexible, *Q::VERSIONS.end()] {
         let bytes = request(version).to_frame(version).unwrap().into_bytes();
         let length = bytes.len();
