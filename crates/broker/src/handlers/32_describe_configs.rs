@@ -29,7 +29,7 @@ use crate::endpoints;
 use crate::errors::ApiError;
 use crate::topics::check_name;
 
-pub(crate) fn handle(core: &Core, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+pub(crate) fn handle(core: &Core, call: &Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let image = core.image();
     let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
     let mut seen = HashSet::new();
