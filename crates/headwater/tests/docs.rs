@@ -4,7 +4,7 @@
 
 use std::fmt::Write;
 
-use broker::config::BROKER_KEYS;
+use broker::config::{BROKER_KEYS, INERT_DOC, INERT_KEYS};
 use partition::config::TOPIC_KEYS;
 
 fn cell(text: &str) -> String {
@@ -28,6 +28,14 @@ fn reference() -> String {
     );
     for key in BROKER_KEYS {
         row(&mut page, key.name, &format!("{:?}", key.kind), key.default.unwrap_or("–"), key.doc);
+    }
+    page.push_str("\n## Broker keys without effect\n\n");
+    page.push_str(INERT_DOC);
+    page.push_str(" All of them can be changed while the broker runs.\n\n| Key | Type | Default |\n|---|---|---|\n");
+    for key in INERT_KEYS {
+        let (kind, default) = (format!("{:?}", key.kind).to_lowercase(), key.default.unwrap_or_default());
+        let default = if default.is_empty() { "–" } else { default };
+        writeln!(page, "| `{}` | {kind} | {} |", key.name, cell(default)).unwrap();
     }
     page.push_str("\n## Topic keys\n\nSet at creation or later; the broker key named like it, where there is one, sets the default.\n\n");
     page.push_str("| Key | Type | Default | What it does |\n|---|---|---|---|\n");

@@ -50,26 +50,27 @@ fn check_resource(core: &Core, image: &Image, of: &Resource) -> Result<(), ApiEr
 
 /// Checks the settings of a resource as they would be.
 fn validate(core: &Core, image: &Image, of: &Resource, now: &Settings, then: &Settings) -> Result<(), ApiError> {
-    let invalid = |why: String| ApiError::new(ErrorCode::InvalidConfig, why);
     if of.kind == resource::TOPIC {
+        let invalid = |why: String| ApiError::new(ErrorCode::InvalidConfig, why);
         return validate_topic_settings(then, &core.broker_settings()).map_err(|error| invalid(error.to_string()));
     }
+    // Whatever is wrong with a broker's settings, Kafka says so with this code.
+    let invalid = |why: String| ApiError::new(ErrorCode::InvalidRequest, why);
     for (key, value) in then {
         if now.get(key) == Some(value) {
             continue;
         }
-        match settings::find(key) {
+        match settings::definition(key) {
             Some(def) if def.update == Update::Dynamic => {
                 def.parse(value).map_err(|error| invalid(error.to_string()))?;
             }
             Some(_) => {
-                let why = format!(
+                return Err(invalid(format!(
                     "Cannot update these configs dynamically: {key}; change it in the broker's file and restart"
-                );
-                return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+                )));
             }
             None if settings::is_unneeded(key) || known_keys::REFUSED_KEYS.iter().any(|(name, _)| name == key) => {
-                return Err(invalid(format!("{key} has no effect here and is not kept")));
+                return Err(invalid(format!("Cannot update these configs dynamically: {key}; it has no effect here")));
             }
             None => {
                 let hint = settings::suggest(key).map(|name| format!("; did you mean {name}?")).unwrap_or_default();

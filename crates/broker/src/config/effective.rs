@@ -94,6 +94,6 @@ fn explicit(values: impl Fn(&ConfigDef) -> Vec<Sourced>) -> BrokerSettings {
 
 /// The value of one broker key in force.
 pub(crate) fn value(key: &str, config: &BrokerConfig, image: &Image) -> Option<String> {
-    let def = super::settings::find(key)?;
+    let def = super::settings::definition(key)?;
     values(def, config, image).into_iter().next().and_then(|sourced| sourced.value)
 }

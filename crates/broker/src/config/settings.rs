@@ -8,6 +8,7 @@ use base::BrokerId;
 use super::broker_keys::BROKER_KEYS;
 use super::define::{ConfigDef, Invalid};
 use super::endpoint::{self, Endpoint};
+use super::inert_keys::INERT_KEYS;
 use super::known_keys::{REFUSED_KEYS, UNNEEDED_KEYS};
 
 /// What is wrong with one key.
@@ -89,7 +90,10 @@ impl BrokerConfig {
             last.insert(key.as_ref().trim().to_owned(), value.as_ref().to_owned());
         }
         for (key, value) in last {
-            if let Some(def) = find(&key) {
+            if let Some(def) = definition(&key) {
+                if find(&key).is_none() {
+                    unneeded.push(key.clone());
+                }
                 // An empty value of a key without a default unsets it, as in Kafka's files.
                 if def.default.is_none() && value.trim().is_empty() {
                     continue;
@@ -240,12 +244,17 @@ pub fn find(key: &str) -> Option<&'static ConfigDef> {
     BROKER_KEYS.iter().find(|def| def.name == key)
 }
 
-/// Whether we or Kafka know a key at all.
-pub fn is_known(key: &str) -> bool {
-    find(key).is_some() || is_unneeded(key) || REFUSED_KEYS.iter().any(|(name, _)| *name == key)
+/// The definition of a broker key that is kept and described, whether it does anything here or not.
+pub fn definition(key: &str) -> Option<&'static ConfigDef> {
+    find(key).or_else(|| INERT_KEYS.iter().find(|def| def.name == key))
 }
 
-/// Whether Kafka knows a key that changes nothing here. Keys prefixed for one listener count too.
+/// Whether we or Kafka know a key at all.
+pub fn is_known(key: &str) -> bool {
+    definition(key).is_some() || is_unneeded(key) || REFUSED_KEYS.iter().any(|(name, _)| *name == key)
+}
+
+/// Whether Kafka knows a key that changes nothing here and is not kept. Keys prefixed for one listener count too.
 pub fn is_unneeded(key: &str) -> bool {
     UNNEEDED_KEYS.contains(&key)
         || key.starts_with("listener.name.")
@@ -256,7 +265,8 @@ pub fn is_unneeded(key: &str) -> bool {
 
 /// The known key that looks most like `key`, if any looks like it at all.
 pub fn suggest(key: &str) -> Option<&'static str> {
-    let known = BROKER_KEYS.iter().map(|def| def.name).chain(UNNEEDED_KEYS.iter().copied());
+    let kept = BROKER_KEYS.iter().chain(INERT_KEYS).map(|def| def.name);
+    let known = kept.chain(UNNEEDED_KEYS.iter().copied());
     known
         .map(|name| (strsim::jaro_winkler(key, name), name))
         .filter(|(likeness, _)| *likeness >= 0.85)
@@ -270,10 +280,12 @@ mod tests {
 
     #[test]
     fn every_default_passes_its_own_validator() {
-        for def in BROKER_KEYS {
+        let mut names = std::collections::HashSet::new();
+        for def in BROKER_KEYS.iter().chain(INERT_KEYS) {
             if let Some(default) = def.default {
                 assert_eq!(def.parse(default).as_deref(), Ok(default), "{}", def.name);
             }
+            assert!(names.insert(def.name), "{} is there twice", def.name);
             assert!(!UNNEEDED_KEYS.contains(&def.name), "{} is in both tables", def.name);
         }
         let config = BrokerConfig::default();

@@ -1,7 +1,8 @@
 //! DescribeConfigs (key 32), versions 0–4.
 //!
-//! Lists every topic key and every broker key that is honoured, with the value in force and where it comes from. v1 adds
+//! Lists every topic key and every broker key that is kept, with the value in force and where it comes from. v1 adds
 //! synonyms (every place that could have set the value, the one in force first), v3 types and documentation (KIP-569).
+//! v0 has a flag for values that are the default, which Kafka 3.9, the last that speaks it, never sets.
 //!
 //! | Resource | Name | Listed |
 //! |---|---|---|
@@ -20,14 +21,13 @@ use wire::messages::describe_configs_response::{
 use wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use wire::{ErrorCode, Str};
 
-use crate::call::Call;
 use crate::config::effective::{CLUSTER_WIDE, Source, Sourced, resource, values};
-use crate::config::{BROKER_KEYS, BrokerConfig, ConfigDef, Update, settings};
+use crate::config::{BROKER_KEYS, BrokerConfig, ConfigDef, INERT_KEYS, Update, settings};
 use crate::core::Core;
 use crate::errors::ApiError;
 use crate::topics::check_name;
 
-pub(crate) fn handle(core: &Core, call: &Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+pub(crate) fn handle(core: &Core, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let image = core.image();
     let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
     let mut seen = HashSet::new();
@@ -44,8 +44,6 @@ pub(crate) fn handle(core: &Core, call: &Call, request: DescribeConfigsRequest) 
         match describe(core, &image, &asked) {
             Ok(mut configs) => {
                 for config in &mut configs {
-                    // Version 0 knows no sources, only whether a value is the default.
-                    config.is_default &= call.version == 0;
                     if !synonyms {
                         config.synonyms = Vec::new();
                     }
@@ -85,19 +83,27 @@ fn describe(
             Ok(keys.map(|key| topic_entry(key, &own, &broker, &core.config, image)).collect())
         }
         resource::BROKER if asked.resource_name.is_empty() => {
-            let keys = BROKER_KEYS.iter().filter(|def| wanted(def.name));
+            let keys = broker_keys().filter(|def| wanted(def.name));
             Ok(keys.filter_map(|def| cluster_entry(def, &core.config, image)).collect())
         }
         resource::BROKER => {
             check_broker(core, &asked.resource_name)?;
-            let keys = BROKER_KEYS.iter().filter(|def| wanted(def.name));
-            Ok(keys.map(|def| broker_entry(def, &values(def, &core.config, image))).collect())
+            let keys = broker_keys().filter(|def| wanted(def.name));
+            let keys = keys.map(|def| (def, values(def, &core.config, image)));
+            // A key without effect and without a default is told where it is set.
+            let told = keys.filter(|(def, values)| !values.is_empty() || settings::find(def.name).is_some());
+            Ok(told.map(|(def, values)| broker_entry(def, &values)).collect())
         }
         other => {
             let why = format!("Resource type {other} has no configuration here.");
             Err(ApiError::new(ErrorCode::InvalidRequest, why))
         }
     }
+}
+
+/// The broker keys that are kept, whether they do anything here or not.
+fn broker_keys() -> impl Iterator<Item = &'static ConfigDef> {
+    BROKER_KEYS.iter().chain(INERT_KEYS)
 }
 
 /// Whether a broker resource names this broker.
@@ -149,7 +155,6 @@ fn topic_entry(
     DescribeConfigsResourceResult {
         name: key.name.into(),
         value: Some((*value.value).into()),
-        is_default: source != Source::Topic,
         config_source: source as i8,
         synonyms,
         config_type: key.kind.wire_code(),
@@ -164,7 +169,6 @@ fn broker_entry(def: &'static ConfigDef, values: &[Sourced]) -> DescribeConfigsR
         name: def.name.into(),
         value: value.map(Str::from),
         read_only: def.update == Update::Restart,
-        is_default: source == Source::Default,
         config_source: source as i8,
         synonyms: values.iter().map(|v| synonym(def.name, v.value.as_deref(), v.source)).collect(),
         config_type: def.kind.describe_configs_type(),

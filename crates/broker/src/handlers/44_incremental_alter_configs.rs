@@ -108,7 +108,7 @@ fn is_list(of: &ConfigResource, key: &str) -> bool {
     if of.kind == resource::TOPIC {
         topic_key(key).is_some_and(|key| key.kind == ConfigType::List)
     } else {
-        settings::find(key).is_some_and(|def| def.kind == Kind::List)
+        settings::definition(key).is_some_and(|def| def.kind == Kind::List)
     }
 }
 

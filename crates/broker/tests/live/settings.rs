@@ -108,7 +108,8 @@ async fn settings_that_contradict_each_other_are_refused_where_they_are_made() {
     let live = start(&[]).await;
     let mut client = Client::connect(&live).await;
     let (min, max) = ("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms");
-    let refused = ErrorCode::InvalidConfig.code();
+    // Kafka 3.9.2 and 4.4.0 have this code for whatever is wrong with a broker's settings.
+    let refused = ErrorCode::InvalidRequest.code();
     assert_eq!(set(&mut client, "", &[(min, "10"), (max, "5")]).await, refused);
     assert_eq!(set(&mut client, "", &[(max, "5")]).await, 0);
     assert_eq!(set(&mut client, "", &[(min, "10")]).await, refused);
