@@ -449,7 +449,7 @@ async fn a_log_that_starts_inside_a_batch_answers_every_look_up() {
             (6, [none, none, none, none]),
         ];
         for (start, look_ups) in expected {
-            log.delete_records(start as i64).await.unwrap();
+            log.delete_records(start).await.unwrap();
             for restarted in [false, true] {
                 if restarted {
                     broker = cluster.start().await;
