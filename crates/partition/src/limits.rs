@@ -8,6 +8,9 @@ pub const PRODUCER_BATCHES: usize = 5;
 /// sessions long ended (every restart of a client makes a new producer id). It bounds a checkpoint to 1.6 MB.
 pub const PRODUCERS_MAX: usize = 10_000;
 
+/// How long expired producers may still take memory, in milliseconds; Kafka's `producer.id.expiration.check.interval.ms`.
+pub const PRODUCER_EXPIRY_CHECK_MS: i64 = 600_000;
+
 /// Bytes asked of the stream at once while producer state is replayed, or a timestamp looked for.
 pub const SCAN_BYTES: usize = 1 << 20;
 

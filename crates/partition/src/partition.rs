@@ -6,17 +6,18 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
-use base::{Clock, Offset, StreamEpoch, StreamId};
+use base::{Clock, Offset, StreamEpoch, StreamId, TimestampMs};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use stream::engine::OpenStreamError;
-use stream::{CheckpointSource, Engine, Stream};
+use stream::{CheckpointSource, Engine, FrozenState, Stream};
 
 use crate::config::BrokerSettings;
 use crate::directory::Placement;
 use crate::epochs::{EpochEnd, EpochHistory, check_current};
 use crate::error::{PartitionError, ReadError};
-use crate::producers::Producers;
+use crate::limits::PRODUCER_EXPIRY_CHECK_MS;
+use crate::producers::{FrozenProducers, Producers};
 use crate::signals::{Signals, Watcher};
 use crate::topic::Topic;
 
@@ -84,7 +85,7 @@ pub struct Partition {
     pub(crate) signals: Signals,
     /// Held while producer state is loaded, so that it is loaded once.
     pub(crate) loading: tokio::sync::Mutex<()>,
-    /// A cut found no producer state to checkpoint: the next append loads it, so that the tail to replay stays short.
+    /// A checkpoint was due and no producer state known: the next append loads it, so that the tail to replay stays short.
     pub(crate) load_wanted: AtomicBool,
 }
 
@@ -92,6 +93,8 @@ pub struct Partition {
 pub(crate) struct State {
     /// `None` until loaded.
     pub producers: Option<Producers>,
+    /// When expired producers were last looked for.
+    pub expiry_checked: TimestampMs,
 }
 
 impl Partition {
@@ -113,7 +116,7 @@ impl Partition {
             opened_end: end,
             log_end: AtomicU64::new(end.0),
             status: AtomicU8::new(OPEN),
-            state: Mutex::new(State { producers }),
+            state: Mutex::new(State { producers, expiry_checked: shared.clock.now() }),
             signals: Signals::default(),
             loading: tokio::sync::Mutex::default(),
             load_wanted: AtomicBool::new(false),
@@ -228,14 +231,33 @@ fn not_leader(error: &OpenStreamError) -> PartitionError {
 }
 
 impl CheckpointSource for Partition {
-    fn checkpoint(&self, end: Offset) -> Option<Bytes> {
+    fn freeze(&self, end: &mut dyn FnMut() -> Offset) -> Option<Box<dyn FrozenState>> {
+        let (now, expiration_ms) = (self.shared.clock.now(), self.shared.producer_id_expiration_ms());
+        // Under this lock batches are recorded before they are queued, and told what was durable: no batch below the end
+        // is missing, and nothing was forgotten that the end needs.
         let mut state = self.state.lock();
-        let Some(producers) = state.producers.as_mut() else {
+        let end = end();
+        let State { producers, expiry_checked } = &mut *state;
+        let Some(producers) = producers.as_mut() else {
             self.load_wanted.store(true, Ordering::Release);
             return None;
         };
-        producers.expire(self.shared.clock.now(), self.shared.producer_id_expiration_ms(), end);
-        producers.checkpoint(end)
+        if now.0.saturating_sub(expiry_checked.0) >= PRODUCER_EXPIRY_CHECK_MS {
+            producers.expire(now, expiration_ms, end);
+            *expiry_checked = now;
+        }
+        let frozen = producers.freeze(end, TimestampMs(now.0.saturating_sub(expiration_ms)))?;
+        Some(Box::new(frozen))
+    }
+}
+
+impl FrozenState for FrozenProducers {
+    fn bytes(&self) -> u64 {
+        Self::bytes(self)
+    }
+
+    fn encode(self: Box<Self>) -> Bytes {
+        Self::encode(&self)
     }
 }
 

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -13,9 +14,10 @@ use blob::{Purpose, Store};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use partition::config::{BrokerSettings, TopicSettings};
+use partition::producers::{Identity, Producers, Verdict};
 use partition::{
     Absent, AppendError, AppendOptions, Appended, Change, Directory, FoundOffset, Isolation, OffsetSpec, Options,
-    Partition, PartitionError, Partitions, Placement, ReadError, ReadRequest, Watcher,
+    Origin, Partition, PartitionError, Partitions, Placement, ReadError, ReadRequest, Watcher,
 };
 use records::{BatchBuilder, Compression, batches};
 use stream::catalogue::local::LocalCatalogue;
@@ -104,7 +106,12 @@ impl Cluster {
         let log = self.log.get_or_insert_with(|| Arc::new(BlockLog::open(options).unwrap())).clone();
         let (me, former) = self.catalogue.register(BrokerId(1)).unwrap();
         let client: Arc<dyn CatalogueClient> = Arc::new(self.catalogue.clone());
-        let options = EngineOptions { upload_interval: Duration::from_secs(3600), ..EngineOptions::default() };
+        let options = EngineOptions {
+            upload_interval: Duration::from_secs(3600),
+            // A checkpoint with every cut.
+            checkpoint_bytes: 0,
+            ..EngineOptions::default()
+        };
         let engine = Engine::new(options, self.store.clone(), client.clone(), me, clock.clone());
         for incarnation in former {
             let from = client.view().incarnation(incarnation).unwrap().committed;
@@ -610,4 +617,64 @@ async fn a_retention_sweep_asks_once_for_a_topics_settings_and_not_on_a_thread_t
     let asked = broker.image.asked.lock().clone();
     assert_eq!(asked.len(), 1, "for two partitions of one topic");
     assert_ne!(asked[0], thread::current().id());
+}
+
+/// Cuts are resolved on another thread than appends are made and become durable on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_checkpoint_made_while_appends_go_on_tells_exactly_what_lies_below_its_end() {
+    const PRODUCERS: usize = 4;
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    let stop = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..PRODUCERS as i64)
+        .map(|id| {
+            let (log, stop) = (log.clone(), stop.clone());
+            base::task::spawn("producer", async move {
+                let mut sequence = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let mut flying = Vec::new();
+                    for _ in 0..5 {
+                        let records = batch(&["v"], now(), Some((id, 0, sequence)));
+                        flying.push(append(&log, records, AppendOptions::produce(9)).await.unwrap().durable);
+                        sequence += 1;
+                    }
+                    for durable in flying {
+                        durable.await.unwrap();
+                    }
+                }
+            })
+        })
+        .collect();
+    let stream = broker.engine.open(log.stream_id(), log.leader_epoch(), None).unwrap();
+    let (mut at, mut written, mut told) = (0, [0; PRODUCERS], 0);
+    while told < 30 {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        broker.engine.flush().await.unwrap();
+        let Some((end, bytes)) = stream.last_checkpoint().await.unwrap() else { continue };
+        told += usize::from(end.0 > at);
+        while at < end.0 {
+            let result = read(&log, at as i64).await.unwrap();
+            for batch in batches(&result.slices.concat().into()) {
+                let header = batch.unwrap().header;
+                if (at..end.0).contains(&(header.last_offset() as u64)) {
+                    written[header.producer_id as usize] += 1;
+                }
+            }
+            at = result.range.end.0.min(end.0);
+        }
+        let restored = Producers::from_checkpoint(&bytes, end).unwrap();
+        for (producer_id, &next) in (0..).zip(&written) {
+            let verdict = |base_sequence| {
+                let batch = Identity { producer_id, epoch: 0, base_sequence, last_offset_delta: 0 };
+                restored.check(batch, Origin::Client, TimestampMs(now()), i64::MAX)
+            };
+            assert_eq!(verdict(next), Ok(Verdict::Fresh), "producer {producer_id} at {end}");
+            assert!(next == 0 || matches!(verdict(next - 1), Ok(Verdict::Duplicate(_))));
+        }
+    }
+    stop.store(true, Ordering::Relaxed);
+    for writer in writers {
+        writer.await.unwrap();
+    }
 }

@@ -20,7 +20,7 @@ pub mod read;
 pub mod upload;
 pub mod wal;
 
-pub use engine::{CheckpointSource, Engine, EngineOptions, NewEntry, Room, Stream};
+pub use engine::{CheckpointSource, Engine, EngineOptions, FrozenState, NewEntry, Room, Stream};
 
 use bytes::Bytes;
 use smallvec::SmallVec;

@@ -25,13 +25,16 @@
 //! crc            u32   CRC-32C of everything before
 //! ```
 
+use std::sync::Arc;
+
 use base::checksum::crc32c;
 use base::{Offset, TimestampMs};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use imbl::OrdMap;
 use thiserror::Error;
 
-use super::{Batch, Producer, Producers};
-use crate::limits::{PRODUCER_BATCHES, PRODUCERS_MAX};
+use super::{Batch, Producer, Producers, in_flight};
+use crate::limits::PRODUCER_BATCHES;
 
 /// The format version written.
 pub const VERSION: u16 = 0;
@@ -73,25 +76,36 @@ pub enum CheckpointError {
     },
 }
 
-impl Producers {
-    /// The state at exactly `end`; `None` when `end` lies before what is still known.
-    pub fn checkpoint(&self, end: Offset) -> Option<Bytes> {
-        if end < self.durable {
-            return None;
-        }
-        let mut ids: Vec<i64> = self.by_id.keys().copied().collect();
-        ids.sort_unstable();
-        let bytes = ids.len() * (PRODUCER_BYTES + PRODUCER_BATCHES * BATCH_BYTES);
-        let mut out = BytesMut::with_capacity(HEADER_BYTES + bytes + TRAILER_BYTES);
+/// The producers as of one offset. Shares what has not changed since with the state that goes on.
+#[derive(Clone, Debug)]
+pub struct FrozenProducers {
+    by_id: OrdMap<i64, Arc<Producer>>,
+    end: Offset,
+    /// Producers last heard of at or before this are left out.
+    expired: TimestampMs,
+}
+
+impl FrozenProducers {
+    /// At most so many bytes, unless more batches than are kept lie below the end.
+    pub fn bytes(&self) -> u64 {
+        (HEADER_BYTES + self.by_id.len() * (PRODUCER_BYTES + PRODUCER_BATCHES * BATCH_BYTES) + TRAILER_BYTES) as u64
+    }
+
+    /// The checkpoint.
+    pub fn encode(&self) -> Bytes {
+        let end = self.end;
+        let mut out = BytesMut::with_capacity(self.bytes() as usize);
         out.put_u16(VERSION);
         out.put_u16(0);
         out.put_u32(0);
         out.put_u64(end.0);
         let mut producers = 0_u32;
-        for id in ids {
-            let producer = &self.by_id[&id];
+        for (&id, producer) in &self.by_id {
             let batches = producer.at(end).count();
             let Some(newest) = producer.at(end).last() else { continue };
+            if producer.touched <= self.expired && !in_flight(producer, end) {
+                continue;
+            }
             producers += 1;
             out.put_i64(id);
             out.put_i16(newest.epoch);
@@ -110,7 +124,20 @@ impl Producers {
         out.put_u32(0);
         let crc = crc32c(&out);
         out.put_u32(crc);
-        Some(out.freeze())
+        out.freeze()
+    }
+}
+
+impl Producers {
+    /// Freezes the state at exactly `end`, without the producers last heard of at or before `expired`; `None` when `end`
+    /// lies before what is still known. Costs a few reference counts.
+    pub fn freeze(&self, end: Offset, expired: TimestampMs) -> Option<FrozenProducers> {
+        (end >= self.durable).then(|| FrozenProducers { by_id: self.by_id.clone(), end, expired })
+    }
+
+    /// The state at exactly `end`, with every producer; `None` when `end` lies before what is still known.
+    pub fn checkpoint(&self, end: Offset) -> Option<Bytes> {
+        self.freeze(end, TimestampMs(i64::MIN)).map(|frozen| frozen.encode())
     }
 
     /// The state that `bytes` describe, which must be that at `end`.
@@ -137,10 +164,10 @@ impl Producers {
             return Err(CheckpointError::OtherOffset { described, stored_for: end });
         }
         // There may be more than the limit: those in flight are not forgotten.
-        let mut producers = Self { by_id: hashbrown::HashMap::with_capacity(count.min(PRODUCERS_MAX)), durable: end };
+        let mut producers = Self { by_id: OrdMap::new(), durable: end };
         for _ in 0..count {
             let (id, producer) = read_producer(&mut input, end)?;
-            if producers.by_id.insert(id, producer).is_some() {
+            if producers.by_id.insert(id, Arc::new(producer)).is_some() {
                 return Err(CheckpointError::Invalid("a producer appears twice"));
             }
         }

@@ -16,6 +16,9 @@
 //! Validation looks at the whole queue (the last batch gives the current epoch and sequence); a checkpoint at `end`
 //! takes the batches below `end` only. Nothing older than the marked part is kept.
 //!
+//! The map is persistent, so that the state is frozen for a checkpoint in no time, whatever its size, and encoded where
+//! nobody waits for it.
+//!
 //! A pure state machine: no clock, no lock, no I/O.
 
 mod checkpoint;
@@ -23,12 +26,13 @@ mod checkpoint;
 mod tests;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use base::{Offset, TimestampMs};
-use hashbrown::HashMap;
+use imbl::OrdMap;
 use thiserror::Error;
 
-pub use checkpoint::{CheckpointError, VERSION as CHECKPOINT_VERSION};
+pub use checkpoint::{CheckpointError, FrozenProducers, VERSION as CHECKPOINT_VERSION};
 
 use crate::limits::{PRODUCER_BATCHES, PRODUCERS_MAX};
 
@@ -170,7 +174,7 @@ impl Producer {
 /// The producers of one partition.
 #[derive(Clone, Debug, Default)]
 pub struct Producers {
-    by_id: HashMap<i64, Producer>,
+    by_id: OrdMap<i64, Arc<Producer>>,
     /// State before this offset can no longer be told.
     durable: Offset,
 }
@@ -247,7 +251,7 @@ impl Producers {
         if self.by_id.len() >= PRODUCERS_MAX && !self.by_id.contains_key(&batch.producer_id) {
             self.forget_longest_idle();
         }
-        let producer = self.by_id.entry(batch.producer_id).or_default();
+        let producer = Arc::make_mut(self.by_id.entry(batch.producer_id).or_default());
         producer.batches.push_back(Batch {
             epoch: batch.epoch,
             last_sequence: batch.last_sequence(),
@@ -263,9 +267,13 @@ impl Producers {
     pub fn expire(&mut self, now: TimestampMs, expiration_ms: i64, durable: Offset) {
         self.durable = self.durable.max(durable);
         let durable = self.durable;
-        self.by_id.retain(|_, producer| {
-            now.0.saturating_sub(producer.touched.0) < expiration_ms || in_flight(producer, durable)
-        });
+        let expired = |producer: &Producer| {
+            now.0.saturating_sub(producer.touched.0) >= expiration_ms && !in_flight(producer, durable)
+        };
+        let ids: Vec<i64> = self.by_id.iter().filter(|(_, p)| expired(p)).map(|(&id, _)| id).collect();
+        for id in ids {
+            self.by_id.remove(&id);
+        }
     }
 
     fn is_expired(&self, producer: &Producer, now: TimestampMs, expiration_ms: i64) -> bool {

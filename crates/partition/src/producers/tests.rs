@@ -150,6 +150,27 @@ fn a_checkpoint_tells_the_epoch_that_is_durable_while_a_newer_one_is_in_flight()
 }
 
 #[test]
+fn a_frozen_state_stays_as_it_was_and_leaves_out_who_has_expired() {
+    let mut producers = Producers::new();
+    for id in 0..1000 {
+        let at = Offset(id as u64);
+        producers.record(batch(id, 0, 0, 1), at, NOW, TimestampMs(id), at);
+    }
+    let (end, alive) = (Offset(1000), TimestampMs(i64::MIN));
+    let before = producers.checkpoint(end).unwrap();
+    let (whole, young) = (producers.freeze(end, alive).unwrap(), producers.freeze(end, TimestampMs(899)).unwrap());
+    // Batches that are in flight at the end were recorded already; those that follow are not the frozen state's.
+    producers.record(batch(7, 0, 1, 1), Offset(1000), NOW, NOW, Offset(1000));
+    producers.record(batch(5000, 0, 0, 1), Offset(1001), NOW, NOW, Offset(1001));
+    producers.expire(TimestampMs(EXPIRATION_MS + 1000), EXPIRATION_MS, Offset(1002));
+    assert!(whole.bytes() >= whole.encode().len() as u64);
+    assert_eq!(whole.encode(), before);
+    let kept = Producers::from_checkpoint(&young.encode(), end).unwrap();
+    assert_eq!((kept.len(), kept.by_id.get_min().map(|(id, _)| *id)), (100, Some(900)));
+    assert!(producers.freeze(end, alive).is_none(), "what is past cannot be told any more");
+}
+
+#[test]
 fn checkpoint_bytes_are_golden() {
     let mut producers = Producers::new();
     producers.record(batch(7, 3, 0, 10), Offset(9), TimestampMs(11), NOW, Offset(10));

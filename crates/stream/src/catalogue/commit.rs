@@ -1,6 +1,7 @@
 //! Commits: the rule by which uploaded objects become part of their streams.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use base::{Incarnation, ObjectId, Offset, OffsetRange, StreamEpoch, StreamId, TimestampMs, WalPosition};
 use thiserror::Error;
@@ -12,7 +13,7 @@ use super::convert::{raw, raw_stream};
 use super::incarnations::record_of;
 use super::newest::Newest;
 use super::replay::{BROKER_FENCED, ReplayError};
-use super::state::{IncarnationPhase, ObjectKind, StreamStatus};
+use super::state::{IncarnationPhase, IncarnationState, ObjectKind, StreamStatus};
 use super::{Catalogue, Decision};
 
 /// Most ranges and checkpoints in one commit, so that its record stays well below one metadata entry.
@@ -24,7 +25,7 @@ pub struct CommitRequest {
     /// The sender: it wrote the objects.
     pub writer: Incarnation,
     /// [`super::WriterState::next_commit`] at first (0 for a fresh registration), then one more with each commit. A repeat bears the
-    /// same number and the same content.
+    /// same number and is known by its content; another commit under a used number fences its sender.
     pub commit_sequence: u64,
     /// The WAL incarnation whose records the objects hold: the sender's own, or one that is assigned to it.
     pub log: Incarnation,
@@ -118,6 +119,15 @@ pub enum CommitRejection {
         /// The sequence that comes next.
         expected: u64,
     },
+    /// The sequence was used by another commit: the sender has lost count of what became of its commits, and what it says
+    /// of its log cannot be trusted. The sender was fenced.
+    #[error("commit {sequence} of {writer} was another one; the sender is fenced and must recover its WAL")]
+    SequenceUsed {
+        /// The sender.
+        writer: Incarnation,
+        /// The sequence sent.
+        sequence: u64,
+    },
     /// An object lies below the upload floor that its sender declared.
     #[error("object {object} lies below the upload floor {floor} and may have been taken for an orphan")]
     BelowUploadFloor {
@@ -171,9 +181,13 @@ enum Rule {
 }
 
 impl Catalogue {
-    /// Decides a commit. A refusal because of a hole or an impossible epoch carries records too: they fence the sender.
+    /// Decides a commit. A refusal because of a hole, an impossible epoch or a used sequence carries records too: they fence
+    /// the sender.
     pub fn commit(&self, request: &CommitRequest, now: TimestampMs) -> Decision<Result<Committed, CommitRejection>> {
         match self.admit(request) {
+            Err(rejection @ CommitRejection::SequenceUsed { .. }) => {
+                return Decision { records: self.fence_sender(request.writer), response: Err(rejection) };
+            }
             Err(rejection) => return Decision::unchanged(Err(rejection)),
             Ok(true) => return Decision::unchanged(Ok(Committed { repeated: true, ranges_skipped: 0 })),
             Ok(false) => {}
@@ -212,7 +226,12 @@ impl Catalogue {
         let fenced = CommitRejection::WriterFenced { writer };
         let state = self.writers.get(&writer.broker).filter(|w| w.epoch == writer.epoch && !w.fenced).ok_or(fenced)?;
         if request.commit_sequence < state.next_commit {
-            return Ok(true);
+            let sequence = request.commit_sequence;
+            return if self.is_done(request) {
+                Ok(true)
+            } else {
+                Err(CommitRejection::SequenceUsed { writer, sequence })
+            };
         }
         if request.commit_sequence > state.next_commit {
             let (sequence, expected) = (request.commit_sequence, state.next_commit);
@@ -243,6 +262,24 @@ impl Catalogue {
             }
         }
         Ok(false)
+    }
+
+    /// Whether everything that a commit asks for stands in the image, which is what its success would promise: each object
+    /// is part of it, or was and waits for its deletion, and the log is committed as far. Names of objects are never used
+    /// twice, so that this holds of a repeat, and of another commit only if that promises nothing new. It needs no memory
+    /// of commits: it holds after the log of metadata was replayed, or a snapshot loaded, as before. (An object that was
+    /// deleted since, after a grace far longer than any sender waits, is not known any more: refused.)
+    fn is_done(&self, request: &CommitRequest) -> bool {
+        let is_known = |object: &NewObject| {
+            let id = ObjectId { writer: request.writer, sequence: object.sequence };
+            match (self.objects.get(&id), self.pending.get(&id)) {
+                (Some(live), _) => (live.kind, live.length, live.crc) == (object.kind, object.length, object.crc),
+                (None, Some(retired)) => retired.length == object.length,
+                (None, None) => false,
+            }
+        };
+        let is_committed = |log: &Arc<IncarnationState>| request.wal_position <= log.committed;
+        self.incarnations.get(&request.log).is_some_and(is_committed) && request.objects.iter().all(is_known)
     }
 
     /// The object as far as it is taken at `now`; `ends` are the committed ends as this commit moves them.

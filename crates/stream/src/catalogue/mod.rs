@@ -12,6 +12,8 @@
 //! Invariants:
 //! * A stream's committed end moves by commits, per range: unknown stream, stale epoch or nothing new → skipped;
 //!   overlap → the new part is taken; a hole → the whole commit is refused and its sender fenced (I-4).
+//! * A commit is answered as a repeat only if all that it names stands in the image already; another one under a used
+//!   sequence is refused and its sender fenced.
 //! * A commit is taken from the present registration of a broker only, for its own open WAL incarnation or one that is
 //!   assigned to it (`models/blocklog.py`, `models/handover.py`).
 //! * An object is live while an extent or a newest checkpoint stands in it. The batch that takes its last use also

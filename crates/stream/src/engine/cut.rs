@@ -1,26 +1,40 @@
-//! Cuts: what the uploader takes at once, and the generations that may leave the cache afterwards.
+//! Cuts: what the uploader takes at once.
+//!
+//! ```text
+//! under the lock of the group that ends:   Active ──take──► Gathered      which streams, up to which WAL position
+//! by the uploader, without that lock:      Gathered ──resolve──► Cut      which offsets, and what to checkpoint
+//! ```
+//!
+//! Everything below the position of a cut is in it or in an earlier one. More may be in it: what a stream took in after
+//! the cut was taken goes with it, and its place in the log is covered by the next one. So cuts are resolved in the order
+//! in which they were taken.
 
-use std::collections::VecDeque;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use base::{Clock, OffsetRange, WalPosition};
-use bytes::Bytes;
+use base::{Clock, Offset, OffsetRange, WalPosition};
 use tokio::sync::oneshot;
 
-use super::Inner;
+use super::checkpoint::FrozenState;
 use super::stream::Shared;
-use crate::catalogue::COMMIT_ITEMS_MAX;
+use super::{EngineOptions, Inner};
+use crate::catalogue::{COMMIT_ITEMS_MAX, Catalogue};
 
-/// Part of a cut: one stream's range and the checkpoint that describes its end.
+/// Part of a cut: one stream's range and, when one is due, the state at its end.
 pub(crate) struct CutStream {
     pub stream: Arc<Shared>,
     pub range: OffsetRange,
-    pub checkpoint: Option<Bytes>,
+    pub checkpoint: Option<Box<dyn FrozenState>>,
 }
 
-/// Everything durable since the previous cut.
+/// What had gathered when a cut was taken.
+pub(crate) struct Gathered {
+    streams: Vec<Arc<Shared>>,
+    position: WalPosition,
+    waiters: Vec<oneshot::Sender<()>>,
+}
+
+/// A cut whose ranges are known.
 pub(crate) struct Cut {
     pub streams: Vec<CutStream>,
     /// Where the WAL stood: everything below is in this cut or an earlier one.
@@ -33,12 +47,15 @@ pub(crate) struct Cut {
 const CUT_STREAMS_MAX: usize = COMMIT_ITEMS_MAX / 4;
 
 /// What has gathered for the next cut. Its lock is held while a WAL group is completed, so that a cut stands between
-/// two groups.
+/// two groups; whoever else takes it does so for a moment.
 pub(crate) struct Active {
     pub dirty: Vec<Arc<Shared>>,
     pub bytes: u64,
-    pub position: WalPosition,
+    position: WalPosition,
     since: Option<Duration>,
+    /// Somebody asked for a cut.
+    requested: bool,
+    waiters: Vec<oneshot::Sender<()>>,
     cut_bytes: u64,
     /// Where the WAL stood at the last cut, and how far it may go on before the next: small groups fill it faster than
     /// their bytes say.
@@ -55,6 +72,8 @@ impl Active {
             bytes: 0,
             position,
             since: None,
+            requested: false,
+            waiters: Vec::new(),
             cut_bytes,
             cut_at: position,
             cut_span: u64::MAX,
@@ -67,113 +86,81 @@ impl Active {
         (self.cut_bytes, self.cut_span) = (cut_bytes, wal_capacity / 4);
     }
 
-    pub fn is_full(&self) -> bool {
-        self.bytes >= self.cut_bytes
-            || self.dirty.len() >= CUT_STREAMS_MAX
-            || self.position.0.saturating_sub(self.cut_at.0) >= self.cut_span
-    }
-
     pub fn group_ended(&mut self, position: WalPosition) {
         self.position = position;
+        self.gathers();
+    }
+
+    /// The next cut looks at a stream, though it may have no data.
+    pub fn mark(&mut self, stream: &Arc<Shared>) {
+        if stream.mark_dirty() {
+            self.dirty.push(stream.clone());
+        }
+        self.gathers();
+    }
+
+    /// There is something for a cut.
+    fn gathers(&mut self) {
         if self.since.is_none() {
             self.since = Some(self.clock.monotonic());
         }
     }
 
-    /// Whether a group has ended since the last cut.
-    fn has_groups(&self) -> bool {
-        self.since.is_some()
+    /// Asks for a cut of what has gathered; with a waiter even of nothing.
+    pub fn request(&mut self, waiter: Option<oneshot::Sender<()>>) {
+        // Groups may have ended without leaving a dirty stream: theirs is deleted. Their place in the log counts.
+        self.requested |= self.since.is_some();
+        self.waiters.extend(waiter);
     }
 
-    fn age(&self) -> Option<Duration> {
+    /// Whether a cut should be taken as soon as there is a place for it.
+    pub fn is_due(&self, room_is_wanted: bool) -> bool {
+        self.requested || !self.waiters.is_empty() || self.is_full() || (room_is_wanted && self.since.is_some())
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= self.cut_bytes
+            || self.dirty.len() >= CUT_STREAMS_MAX
+            || self.position.0.saturating_sub(self.cut_at.0) >= self.cut_span
+    }
+
+    pub fn age(&self) -> Option<Duration> {
         self.since.map(|since| self.clock.monotonic().saturating_sub(since))
     }
 
-    /// Takes the cut: ranges first, then each stream's checkpoint as of exactly that end.
-    pub fn cut(&mut self, waiters: Vec<oneshot::Sender<()>>) -> Cut {
-        let mut streams = Vec::with_capacity(self.dirty.len());
-        for stream in self.dirty.drain(..) {
-            let range = stream.take_uncut();
-            let checkpoint = stream.checkpoint(range.end);
-            if !range.is_empty() {
-                streams.push(CutStream { stream, range, checkpoint });
-            }
+    /// Takes the cut.
+    pub fn take(&mut self) -> Gathered {
+        if self.dirty.len() > CUT_STREAMS_MAX {
+            // The rest follows at once, and only that cut covers the place in the log.
+            self.requested = true;
+            let streams = self.dirty.drain(..CUT_STREAMS_MAX).collect();
+            return Gathered { streams, position: self.cut_at, waiters: Vec::new() };
         }
-        streams.sort_unstable_by_key(|s| s.stream.id);
-        self.since = None;
-        self.bytes = 0;
-        self.cut_at = self.position;
-        Cut { streams, position: self.position, waiters }
+        (self.since, self.requested, self.bytes, self.cut_at) = (None, false, 0, self.position);
+        let (streams, waiters) = (std::mem::take(&mut self.dirty), std::mem::take(&mut self.waiters));
+        Gathered { streams, position: self.position, waiters }
     }
 }
 
-/// Cuts that are committed and still cached, oldest first.
-#[derive(Default)]
-pub(crate) struct Generations(VecDeque<Vec<(Arc<Shared>, OffsetRange)>>);
-
-impl Generations {
-    /// Lets go of streams that hold nothing any more.
-    fn forget_closed(&mut self) {
-        for generation in &mut self.0 {
-            generation.retain(|(stream, _)| !stream.is_closed());
-        }
-        self.0.retain(|generation| !generation.is_empty());
-    }
-}
-
-/// Share of the log cache, in percent, that committed entries may keep for tail readers.
-const KEEP_PERCENT: u64 = 60;
-
-impl Inner {
-    /// Lets the WAL forget what is committed.
-    pub(crate) fn trim_wal(&self, to: WalPosition) {
-        if let Some(wal) = self.wal.read().as_ref() {
-            wal.trim(to);
-        }
-    }
-
-    /// Cuts now, whatever has gathered. An empty cut still tells its waiter when everything before it is committed.
-    pub(crate) fn request_cut(&self, waiter: Option<oneshot::Sender<()>>) {
-        let mut active = self.active.lock();
-        // Groups may have ended without leaving a dirty stream: theirs is deleted. Their place in the log counts.
-        if !active.has_groups() && waiter.is_none() {
-            return;
-        }
-        let cut = active.cut(waiter.into_iter().collect());
-        self.send_cut(cut);
-    }
-
-    /// Hands a cut to the uploader. The lock of [`Active`] must be held, so that cuts are queued in order. The queue needs
-    /// no bound of its own: what is in it is charged to the log cache.
-    pub(crate) fn send_cut(&self, cut: Cut) {
-        if self.cuts.send(cut).is_err() {
-            self.fail("the uploader has ended");
-        }
-    }
-
-    /// A committed cut may leave the cache from now on; leaves at once what the cache has no room to keep.
-    pub(crate) fn committed(&self, cut: &Cut) {
-        let generation = cut.streams.iter().map(|s| (s.stream.clone(), s.range)).collect();
-        {
-            let mut generations = self.evictable.lock();
-            generations.0.push_back(generation);
-            if self.forgot.swap(false, Ordering::AcqRel) {
-                generations.forget_closed();
+impl Gathered {
+    /// Fixes the range of each stream, and freezes the checkpoints that are due.
+    pub fn resolve(self, view: &Catalogue, options: &EngineOptions) -> Cut {
+        let log_start = |stream: &Shared| view.stream(stream.id).map_or(Offset(0), |s| s.start).max(stream.start());
+        let mut streams: Vec<_> =
+            self.streams.into_iter().map(|stream| (stream.overdue(log_start(&stream), options), stream)).collect();
+        // Who has waited longest for a checkpoint has the first claim on what this cut may spend on them.
+        streams.sort_unstable_by_key(|(overdue, stream)| (std::cmp::Reverse(*overdue), stream.id));
+        let mut left = options.checkpoint_cut_bytes;
+        let mut parts = Vec::with_capacity(streams.len());
+        for (overdue, stream) in streams {
+            let (range, checkpoint) = stream.cut(overdue.is_some() && left > 0);
+            left = left.saturating_sub(checkpoint.as_ref().map_or(0, |state| state.bytes()));
+            if !range.is_empty() || checkpoint.is_some() {
+                parts.push(CutStream { stream, range, checkpoint });
             }
         }
-        // Whoever waits for room needs it more than tail readers do.
-        let limit = self.cache.limit();
-        let keep = (limit / 100 * KEEP_PERCENT).min(limit.saturating_sub(self.wanted.load(Ordering::Acquire)));
-        while self.cache.used() > keep && self.evict_one() {}
-    }
-
-    /// Drops the oldest committed generation from the cache; `false` when there is none.
-    pub(crate) fn evict_one(&self) -> bool {
-        let Some(generation) = self.evictable.lock().0.pop_front() else { return false };
-        for (stream, range) in generation {
-            stream.tail.lock().evict_below(range.end);
-        }
-        true
+        parts.sort_unstable_by_key(|part| (part.stream.id, part.stream.epoch));
+        Cut { streams: parts, position: self.position, waiters: self.waiters }
     }
 }
 
@@ -185,8 +172,7 @@ pub(crate) async fn tick(engine: Weak<Inner>) {
     loop {
         tokio::time::sleep(TICK).await;
         let Some(engine) = engine.upgrade() else { return };
-        let due = engine.active.lock().age().is_some_and(|age| age >= engine.options.upload_interval);
-        if due {
+        if engine.log.is_overdue(&engine.options) {
             engine.request_cut(None);
         }
     }

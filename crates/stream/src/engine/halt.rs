@@ -25,6 +25,6 @@ impl Engine {
     fn stop(&self, why: &str) -> Option<Arc<Wal<Pending>>> {
         // First, so that whoever waits for an acknowledgement hears this and not that the log is closed.
         self.inner.stop(why);
-        self.inner.wal.write().take()
+        self.inner.log.detach()
     }
 }

@@ -1,47 +1,49 @@
 //! The engine: one broker's streams over one write-ahead log, one store and one catalogue.
 //!
-//! Life of an append: [`Engine::reserve`] waits for [`room`] in the log cache → [`Stream::append`] queues the entry to the
-//! WAL, in the order of the caller's lock → the WAL syncs a group and sees its fence page unwritten → the completion
+//! Life of an append: [`Engine::reserve`] waits for [`room`] in the log [`cache`] → [`Stream::append`] queues the entry to
+//! the WAL, in the order of the caller's lock → the WAL syncs a group and sees its fence page unwritten → the completion
 //! thread ([`sink`]) moves the entry into its stream's [`tail`], advances the stream's durable end and calls back. When
-//! enough has gathered, a [`cut`] hands ranges of the tails, with their checkpoints, to the uploader
-//! ([`crate::upload`]); what it has committed may leave the cache.
+//! enough has gathered behind the [`log`], the uploader ([`crate::upload`]) takes a [`cut`]: ranges of the tails, with the
+//! [`checkpoint`]s that are due; what its committer has committed may leave the cache.
 //!
 //! Invariants:
 //! - the durable end moves in WAL order and only after the fence check (I-1, I-3);
 //! - tails, cuts and commits follow WAL order (I-4): one lock ([`cut::Active`]) is held while a group is completed, and
-//!   a cut is taken under the same lock;
+//!   a cut is taken under the same lock, by one task that resolves and commits them in that order;
+//! - no work whose length grows with the cache, a state or the number of streams is done under that lock or a tail's;
 //! - an entry leaves the cache only after the commit that names it was replayed into the catalogue view;
 //! - after the first failure nothing is acknowledged any more (I-8), and the end of the WAL, however it ends, is one.
 
+pub(crate) mod cache;
+pub(crate) mod checkpoint;
 pub(crate) mod cut;
 mod halt;
+pub(crate) mod log;
 mod options;
 mod recovery;
 mod room;
 mod sink;
-mod stream;
+pub(crate) mod stream;
 pub(crate) mod tail;
 #[cfg(test)]
 mod tests;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use base::memory::Budget;
-use base::{Clock, Incarnation, Offset, StreamEpoch, StreamId};
+use base::{Clock, Incarnation, StreamEpoch, StreamId};
 use blob::Store;
-use bytes::Bytes;
-use parking_lot::{Mutex, RwLock};
+use parking_lot::Mutex;
 use thiserror::Error;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::catalogue::{Catalogue, CatalogueClient};
 use crate::read::BlockReader;
-use crate::upload;
+use crate::upload::{self, Committer};
 use crate::wal::Wal;
 
+pub use checkpoint::{CheckpointSource, FrozenState};
 pub use options::EngineOptions;
 pub use recovery::{RecoverError, Recovered};
 pub use room::Room;
@@ -49,18 +51,10 @@ pub use sink::EngineSink;
 pub use sink::Pending;
 pub use stream::{Done, Extents, Fenced, FetchError, Fetched, NewEntry, Stream, TrimError};
 
-use cut::Active;
+use cache::LogCache;
+use log::EngineLog;
 use stream::Shared;
 pub(crate) use stream::Shared as SharedStream;
-
-/// State that must be able to describe itself as of an exact offset (Kafka's producer state, for one).
-pub trait CheckpointSource: Send + Sync {
-    /// The state after every append below `end` and none at or above it.
-    ///
-    /// Called on the WAL's completion thread at a cut, when the stream's durable end is exactly `end`. Must be quick and
-    /// block on nothing but the stream owner's own lock. `None`: there is nothing worth keeping.
-    fn checkpoint(&self, end: Offset) -> Option<Bytes>;
-}
 
 /// Why a stream could not be opened.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -102,19 +96,15 @@ pub(crate) struct Inner {
     pub(crate) store: Store,
     pub(crate) catalogue: Arc<dyn CatalogueClient>,
     pub(crate) writer: Incarnation,
-    pub(crate) cache: Budget,
-    /// Bytes that appends wait for in the log cache.
-    pub(crate) wanted: AtomicU64,
+    /// The WAL, and what gathers behind it.
+    pub(crate) log: EngineLog,
+    /// What was appended and is kept in memory.
+    pub(crate) cache: LogCache,
+    /// Names of objects, upload floor, commit sequence.
+    pub(crate) committer: Committer,
+    /// Everything that has left the cache.
     pub(crate) reader: BlockReader,
-    /// Whether a stream was forgotten that old cuts may still name.
-    pub(crate) forgot: AtomicBool,
-    pub(crate) active: Mutex<Active>,
-    pub(crate) cuts: mpsc::UnboundedSender<cut::Cut>,
-    pub(crate) next_object: AtomicU64,
-    pub(crate) next_commit: tokio::sync::Mutex<u64>,
-    wal: RwLock<Option<Arc<Wal<Pending>>>>,
     streams: Mutex<HashMap<StreamId, Arc<Shared>>>,
-    evictable: Mutex<cut::Generations>,
     failure: watch::Sender<Option<EngineFailure>>,
 }
 
@@ -128,27 +118,21 @@ impl Engine {
         writer: Incarnation,
         clock: Clock,
     ) -> Self {
-        let (cuts, queue) = mpsc::unbounded_channel();
-        let reader = BlockReader::new(store.aside(), &options);
+        let (log, bell) = EngineLog::new(&options, clock);
+        let failure = watch::channel(None).0;
         let inner = Arc::new(Inner {
-            cache: Budget::new(options.log_cache_bytes),
-            wanted: AtomicU64::new(0),
-            reader,
+            log,
+            cache: LogCache::new(options.log_cache_bytes),
+            committer: Committer::start(writer, catalogue.clone(), failure.subscribe()),
+            reader: BlockReader::new(store.aside(), &options),
             store,
             catalogue,
             writer,
-            active: Mutex::new(Active::new(options.cut_bytes(u64::MAX), clock)),
-            cuts,
-            next_object: AtomicU64::new(0),
-            next_commit: tokio::sync::Mutex::new(0),
-            wal: RwLock::new(None),
             streams: Mutex::new(HashMap::new()),
-            evictable: Mutex::new(cut::Generations::default()),
-            forgot: AtomicBool::new(false),
-            failure: watch::channel(None).0,
+            failure,
             options,
         });
-        base::task::spawn_vital("uploader", upload::run(Arc::downgrade(&inner), queue));
+        base::task::spawn_vital("uploader", upload::run(Arc::downgrade(&inner), bell));
         base::task::spawn_vital("upload-timer", cut::tick(Arc::downgrade(&inner)));
         Self { inner }
     }
@@ -168,29 +152,28 @@ impl Engine {
                 engine.fail(failure.to_string());
             }
         });
-        let capacity = wal.capacity();
-        self.inner.active.lock().set_limits(self.inner.options.cut_bytes(capacity), capacity);
-        *self.inner.wal.write() = Some(Arc::new(wal));
+        self.inner.log.attach(wal, &self.inner.options);
     }
 
     /// Waits until a buffer of `bytes` fits into the log cache: a full cache slows producers, it never fails them. Call it
     /// before taking a lock that appends or checkpoints take, once for all entries that are slices of the buffer.
     pub async fn reserve(&self, bytes: u64) -> Room {
-        if let Some(charge) = self.inner.cache.try_charge(bytes) {
-            return Room::new(charge);
+        let cache = &self.inner.cache;
+        if let Some(room) = cache.try_room(bytes) {
+            return room;
         }
-        // From here on commits make room for it; what is committed already makes room now.
-        let _wanted = Wanted::new(&self.inner, bytes);
+        // From here on whatever is durable is cut and commits make room for it; what is committed already makes room now.
+        let wanted = cache.want(bytes);
         loop {
-            if let Some(charge) = self.inner.cache.try_charge(bytes) {
-                return Room::new(charge);
+            if let Some(room) = cache.try_room(bytes) {
+                return room;
             }
-            if !self.inner.evict_one() {
+            if !cache.evict_one() {
                 break;
             }
         }
-        self.inner.request_cut(None);
-        Room::new(self.inner.cache.charge(bytes).await)
+        self.inner.ring();
+        wanted.room().await
     }
 
     /// Opens a stream that this broker owns at `epoch`. No I/O. A second open of the same tenure returns the same stream.
@@ -215,7 +198,7 @@ impl Engine {
         let shared = match streams.get(&id) {
             Some(open) if open.epoch == epoch => open.clone(),
             _ => {
-                let shared = Arc::new(Shared::new(id, epoch, state.start, state.end.max(state.start)));
+                let shared = Arc::new(Shared::new(id, state, &self.inner.options));
                 streams.insert(id, shared.clone());
                 shared
             }
@@ -228,9 +211,9 @@ impl Engine {
 
     /// Lets go of a deleted stream: its cached entries are dropped, its appends fail.
     pub fn forget(&self, id: StreamId) {
-        if let Some(shared) = self.inner.streams.lock().remove(&id) {
+        let forgotten = self.inner.streams.lock().remove(&id);
+        if let Some(shared) = forgotten {
             shared.close();
-            self.inner.forgot.store(true, Ordering::Release);
         }
     }
 
@@ -251,12 +234,12 @@ impl Engine {
 
     /// Bytes that the log cache holds, and its limit.
     pub fn log_cache(&self) -> (u64, u64) {
-        (self.inner.cache.used(), self.inner.cache.limit())
+        (self.inner.cache.budget().used(), self.inner.cache.budget().limit())
     }
 
     /// Greatest payload that one append may have, in bytes.
     pub fn entry_bytes_max(&self) -> u64 {
-        self.inner.wal.read().as_ref().map_or(0, |wal| wal.max_record_bytes() as u64)
+        self.inner.log.wal().map_or(0, |wal| wal.max_record_bytes() as u64)
     }
 
     /// Why the engine stopped, if it did.
@@ -270,7 +253,7 @@ impl Engine {
     /// # Errors
     /// When the log was fenced, has failed or ends.
     pub async fn check_unfenced(&self) -> Result<(), EngineFailure> {
-        let checked = self.inner.wal.read().as_ref().map(|wal| wal.check_unfenced());
+        let checked = self.inner.log.wal().map(|wal| wal.check_unfenced());
         let ended = || self.failure().unwrap_or_else(|| EngineFailure("the write-ahead log is not open".into()));
         match checked {
             Some(checked) => checked.await.map_err(|_| ended()),
@@ -296,7 +279,7 @@ impl Engine {
     /// # Errors
     /// The failure that stopped the engine.
     pub async fn flush(&self) -> Result<(), EngineFailure> {
-        let (done, committed) = tokio::sync::oneshot::channel();
+        let (done, committed) = oneshot::channel();
         self.inner.request_cut(Some(done));
         tokio::select! {
             biased;
@@ -311,7 +294,7 @@ impl Engine {
     /// # Errors
     /// The failure that stopped the engine; the log then stays for recovery.
     pub async fn drain(&self) -> Result<(), EngineFailure> {
-        let Some(wal) = self.inner.wal.read().clone() else { return Ok(()) };
+        let Some(wal) = self.inner.log.wal() else { return Ok(()) };
         // Emptying the queue may need room that only commits give back.
         let ending = wal.clone();
         let mut ended = base::task::spawn_blocking("wal-shutdown", move || ending.shutdown());
@@ -330,27 +313,8 @@ impl Engine {
         self.flush().await?;
         let drained = self.inner.catalogue.drained(self.inner.writer, end).await;
         drained.map_err(|error| EngineFailure(error.to_string().into()))?;
-        *self.inner.wal.write() = None;
+        drop(self.inner.log.detach());
         Ok(())
-    }
-}
-
-/// Room in the log cache that somebody waits for, as long as it is waited for.
-struct Wanted<'a> {
-    inner: &'a Inner,
-    bytes: u64,
-}
-
-impl<'a> Wanted<'a> {
-    fn new(inner: &'a Inner, bytes: u64) -> Self {
-        inner.wanted.fetch_add(bytes, Ordering::AcqRel);
-        Self { inner, bytes }
-    }
-}
-
-impl Drop for Wanted<'_> {
-    fn drop(&mut self) {
-        self.inner.wanted.fetch_sub(self.bytes, Ordering::AcqRel);
     }
 }
 
@@ -372,6 +336,20 @@ impl Inner {
             }
             first
         })
+    }
+
+    /// Cuts as soon as the uploader has a place, whatever has gathered. A waiter is told when everything before is committed.
+    pub(crate) fn request_cut(&self, waiter: Option<oneshot::Sender<()>>) {
+        if self.log.request_cut(waiter).is_err() {
+            self.fail("the uploader has ended");
+        }
+    }
+
+    /// Lets the uploader see whether a cut is due.
+    pub(crate) fn ring(&self) {
+        if self.log.ring().is_err() {
+            self.fail("the uploader has ended");
+        }
     }
 
     pub(crate) fn has_failed(&self) -> bool {

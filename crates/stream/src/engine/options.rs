@@ -15,6 +15,13 @@ pub struct EngineOptions {
     pub upload_bytes: u64,
     /// Age of the oldest un-uploaded append that starts an upload.
     pub upload_interval: Duration,
+    /// Bytes of one stream that go by between two checkpoints of its state, and with them what is replayed when it is
+    /// opened. Large states are written more rarely, see the module of checkpoints.
+    pub checkpoint_bytes: u64,
+    /// Cuts with data of one stream between two checkpoints of its state.
+    pub checkpoint_cuts: u32,
+    /// Bytes of checkpoints that one cut takes; what is due beyond waits for the next.
+    pub checkpoint_cut_bytes: u64,
     /// Uploads that may overlap; their commits stay in order.
     pub uploads_max: usize,
     /// Payload of one data block.
@@ -36,6 +43,9 @@ impl Default for EngineOptions {
             block_cache_bytes: 256 * MIB,
             upload_bytes: 128 * MIB,
             upload_interval: Duration::from_secs(30),
+            checkpoint_bytes: 4 * MIB,
+            checkpoint_cuts: 16,
+            checkpoint_cut_bytes: 16 * MIB,
             uploads_max: 3,
             block_bytes: 256 * 1024,
             stream_object_bytes: 8 * MIB,

@@ -125,13 +125,15 @@ impl Engine {
                     gap = found;
                     let (block, own) = (self.inner.options.block_bytes, self.inner.options.stream_object_bytes);
                     let objects = build::objects(streams, self.writer(), block, own);
-                    let ids = self.inner.object_ids(objects.len());
-                    let objects = crate::upload::put_all(&self.inner, ids, objects);
-                    uploads.push_back(async move { (objects.await, position, room) });
+                    // A future of this recovery that is dropped gives its names up.
+                    let lease = self.inner.committer.lease(objects.len());
+                    let uploaded = crate::upload::put_all(&self.inner, lease, objects);
+                    uploads.push_back(async move { (uploaded.await, position, room) });
                 }
-                Some((objects, position, room)) = uploads.next() => {
-                    let objects = objects.map_err(RecoverError::Commit)?;
-                    self.inner.commit(incarnation, position, objects).await.map_err(RecoverError::Commit)?;
+                Some((uploaded, position, room)) = uploads.next() => {
+                    let uploaded = uploaded.map_err(RecoverError::Commit)?;
+                    let committed = self.inner.committer.commit(incarnation, position, uploaded).await;
+                    committed.map_err(RecoverError::Commit)?;
                     drop(room);
                 }
             }

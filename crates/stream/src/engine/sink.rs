@@ -45,7 +45,7 @@ impl DurableSink<Pending> for EngineSink {
         if engine.has_failed() {
             return;
         }
-        let mut active = engine.active.lock();
+        let mut active = engine.log.active();
         for (append, mut pending) in group.tokens {
             let stream = pending.stream.clone();
             let Some(room) = pending.room.take() else { continue };
@@ -68,9 +68,10 @@ impl DurableSink<Pending> for EngineSink {
             }
         }
         active.group_ended(group.end);
-        if active.is_full() {
-            let cut = active.cut(Vec::new());
-            engine.send_cut(cut);
+        let is_due = active.is_due(engine.cache.is_wanted());
+        drop(active);
+        if is_due {
+            engine.ring();
         }
     }
 

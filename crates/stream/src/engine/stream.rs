@@ -9,12 +9,13 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use thiserror::Error;
 
+use super::checkpoint::Uncovered;
 use super::room::{Room, settle};
 use super::sink::{Gap, Pending, check_next};
 use super::tail::{Entry, Tail};
-use super::{CheckpointSource, Inner};
+use super::{CheckpointSource, EngineOptions, FrozenState, Inner};
 use crate::Fragments;
-use crate::catalogue::{EpochStart, Extent, TrimRequest};
+use crate::catalogue::{EpochStart, Extent, StreamState, TrimRequest};
 use crate::read::{Cursors, ReadError};
 use crate::wal::Append;
 
@@ -129,19 +130,25 @@ pub(crate) struct Shared {
     closed: AtomicBool,
     pub tail: Mutex<Tail>,
     source: Mutex<Option<Weak<dyn CheckpointSource>>>,
+    uncovered: Mutex<Uncovered>,
     pub cursors: Mutex<Cursors>,
 }
 
+/// Entries that are handled under one lock of a tail, for which acknowledgements wait.
+pub(crate) const LOCKED_ENTRIES_MAX: usize = 1024;
+
 impl Shared {
-    pub fn new(id: StreamId, epoch: StreamEpoch, start: Offset, end: Offset) -> Self {
+    pub fn new(id: StreamId, state: &StreamState, options: &EngineOptions) -> Self {
+        let end = state.end.max(state.start);
         Self {
             id,
-            epoch,
-            start: AtomicU64::new(start.0),
+            epoch: state.epoch,
+            start: AtomicU64::new(state.start.0),
             durable_end: AtomicU64::new(end.0),
             closed: AtomicBool::new(false),
             tail: Mutex::new(Tail::new(end)),
             source: Mutex::new(None),
+            uncovered: Mutex::new(Uncovered::of(state, options)),
             cursors: Mutex::new(Cursors::default()),
         }
     }
@@ -169,7 +176,22 @@ impl Shared {
 
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        self.tail.lock().clear();
+        let entries = self.tail.lock().detach_all();
+        drop(entries);
+    }
+
+    /// Drops entries that end at or below `offset`, which the catalogue holds. What is dropped is freed piece by piece
+    /// outside the tail's lock, by way of `piece`, which is empty before and after.
+    pub fn evict_below(&self, offset: Offset, piece: &mut Vec<Entry>) {
+        loop {
+            let storage = self.tail.lock().detach_below(offset, LOCKED_ENTRIES_MAX, piece);
+            let is_last = piece.len() < LOCKED_ENTRIES_MAX;
+            piece.clear();
+            drop(storage);
+            if is_last {
+                return;
+            }
+        }
     }
 
     /// Takes in a durable entry; `true` when the stream must go on the list of the next cut.
@@ -184,18 +206,47 @@ impl Shared {
         Ok(!std::mem::replace(&mut tail.dirty, true))
     }
 
-    /// The range that a cut takes.
-    pub fn take_uncut(&self) -> OffsetRange {
+    /// Puts the stream on the list of the next cut; `false` when it is there.
+    pub fn mark_dirty(&self) -> bool {
+        !std::mem::replace(&mut self.tail.lock().dirty, true)
+    }
+
+    /// The range that a cut takes, and its payload bytes.
+    fn take_uncut(&self) -> (OffsetRange, u64) {
         let mut tail = self.tail.lock();
         tail.dirty = false;
         let end = self.durable_end();
         let from = std::mem::replace(&mut tail.uncut, end);
-        if self.is_closed() { OffsetRange::new(end, end) } else { OffsetRange::new(from, end) }
+        let bytes = std::mem::take(&mut tail.uncut_bytes);
+        if self.is_closed() { (OffsetRange::new(end, end), 0) } else { (OffsetRange::new(from, end), bytes) }
     }
 
-    pub fn checkpoint(&self, end: Offset) -> Option<Bytes> {
-        let source = self.source.lock().as_ref().and_then(Weak::upgrade)?;
-        source.checkpoint(end)
+    /// Whether the next cut should take a checkpoint; the greater the more urgent.
+    pub fn overdue(&self, log_start: Offset, options: &EngineOptions) -> Option<u32> {
+        let bytes = self.tail.lock().uncut_bytes;
+        self.uncovered.lock().overdue(bytes, log_start, options)
+    }
+
+    /// What a cut takes: a range, and the state at exactly its end if it should and can.
+    pub fn cut(&self, with_checkpoint: bool) -> (OffsetRange, Option<Box<dyn FrozenState>>) {
+        let source = if with_checkpoint { self.source.lock().as_ref().and_then(Weak::upgrade) } else { None };
+        let mut taken = None;
+        let frozen =
+            source.and_then(|source| source.freeze(&mut || taken.get_or_insert_with(|| self.take_uncut()).0.end));
+        // A state that was frozen without an end describes none.
+        let frozen = frozen.filter(|_| taken.is_some() && !self.is_closed());
+        let (range, bytes) = taken.unwrap_or_else(|| self.take_uncut());
+        let mut uncovered = self.uncovered.lock();
+        match &frozen {
+            Some(state) => uncovered.covered(range.end, state.bytes()),
+            None => uncovered.add(bytes),
+        }
+        (range, frozen)
+    }
+
+    /// Whether the log start has moved past the newest checkpoint of a state that somebody keeps.
+    fn is_trimmed_uncovered(&self) -> bool {
+        self.source.lock().is_some() && self.uncovered.lock().is_trimmed(self.start())
     }
 }
 
@@ -232,15 +283,14 @@ impl Stream {
     pub fn append(&self, entry: NewEntry) {
         let NewEntry { range, max_timestamp, payload, room, done } = entry;
         let bytes = payload.iter().map(Bytes::len).sum();
-        let (payload, room) = settle(&self.engine.cache, payload, bytes, room);
+        let (payload, room) = settle(self.engine.cache.budget(), payload, bytes, room);
         let pending = Pending { stream: self.shared.clone(), bytes, room: Some(room), done: Some(done) };
         if self.shared.is_closed() || self.engine.has_failed() {
             return; // dropping `pending` answers the appender
         }
-        if let Some(wal) = self.engine.wal.read().as_ref() {
-            let (stream, epoch) = (self.shared.id, self.shared.epoch);
-            wal.append(Append { stream, epoch, base: range.start, end: range.end, max_timestamp, payload }, pending);
-        }
+        let (stream, epoch) = (self.shared.id, self.shared.epoch);
+        let append = Append { stream, epoch, base: range.start, end: range.end, max_timestamp, payload };
+        self.engine.log.append(append, pending);
     }
 
     /// Whole entries from the one that contains `from`, none reaching beyond `limit`, if the log cache holds them.
@@ -289,9 +339,13 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes note of a trim that was committed together with others.
+    /// Takes note of a trim that was committed together with others. Without the note [`Self::start`] is right all the
+    /// same; what was trimmed is then covered by a checkpoint only when the stream has data again.
     pub fn trimmed(&self, start: Offset) {
         self.shared.start.fetch_max(start.0, Ordering::AcqRel);
+        if self.shared.is_trimmed_uncovered() {
+            self.engine.log.mark(&self.shared);
+        }
     }
 
     /// The newest checkpoint in the store and the offset that it describes.

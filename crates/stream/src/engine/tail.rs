@@ -26,6 +26,8 @@ pub(crate) struct Tail {
     pub uncut: Offset,
     /// Whether the stream is on the list of the next cut.
     pub dirty: bool,
+    /// Payload at or above `uncut`.
+    pub uncut_bytes: u64,
     bytes: usize,
 }
 
@@ -36,6 +38,7 @@ impl Tail {
 
     pub fn push(&mut self, entry: Entry) {
         self.bytes += entry.bytes;
+        self.uncut_bytes += entry.bytes as u64;
         self.entries.push_back(entry);
     }
 
@@ -66,29 +69,34 @@ impl Tail {
         Some(out)
     }
 
-    /// The entries of `range`, which a cut has taken.
-    pub fn cut_entries(&self, range: OffsetRange, mut each: impl FnMut(OffsetRange, TimestampMs, &Fragments)) {
+    /// The first entries of `range`, which a cut has taken, `max` at most.
+    pub fn cut_entries(
+        &self,
+        range: OffsetRange,
+        max: usize,
+        mut each: impl FnMut(OffsetRange, TimestampMs, &Fragments),
+    ) {
         let first = self.entries.partition_point(|e| e.range.end <= range.start);
-        for entry in self.entries.iter().skip(first).take_while(|e| e.range.end <= range.end) {
+        for entry in self.entries.iter().skip(first).take(max).take_while(|e| e.range.end <= range.end) {
             each(entry.range, entry.max_timestamp, &entry.payload);
         }
     }
 
-    /// Drops entries that end at or below `offset`, which the catalogue holds.
-    pub fn evict_below(&mut self, offset: Offset) {
-        while self.entries.front().is_some_and(|e| e.range.end <= offset) {
-            if let Some(entry) = self.entries.pop_front() {
-                self.bytes -= entry.bytes;
-            }
+    /// Takes out entries that end at or below `offset`, which the catalogue holds, `max` at most, and with the last of all
+    /// what they stood in: to be dropped where no lock is held.
+    pub fn detach_below(&mut self, offset: Offset, max: usize, out: &mut Vec<Entry>) -> VecDeque<Entry> {
+        let count = self.entries.partition_point(|e| e.range.end <= offset).min(max);
+        for entry in self.entries.drain(..count) {
+            self.bytes -= entry.bytes;
+            out.push(entry);
         }
-        if self.entries.is_empty() {
-            self.entries = VecDeque::new();
-        }
+        if self.entries.is_empty() { std::mem::take(&mut self.entries) } else { VecDeque::new() }
     }
 
-    pub fn clear(&mut self) {
-        self.entries = VecDeque::new();
-        self.bytes = 0;
+    /// Takes out everything, to be dropped where no lock is held.
+    pub fn detach_all(&mut self) -> VecDeque<Entry> {
+        (self.bytes, self.uncut_bytes) = (0, 0);
+        std::mem::take(&mut self.entries)
     }
 
     /// Range of the first cached entry below `limit` with a timestamp of at least `at_least`.

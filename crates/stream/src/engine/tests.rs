@@ -1,14 +1,15 @@
 mod beside;
+mod checkpoints;
+mod room;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use base::memory::Budget;
 use base::{BrokerId, Clock, Incarnation, Offset, OffsetRange, StreamEpoch, StreamId, TimestampMs, WalPosition};
 use blob::Store;
 use bytes::Bytes;
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::*;
@@ -29,6 +30,8 @@ fn small() -> EngineOptions {
         upload_interval: Duration::from_secs(3600),
         block_bytes: 4 * 1024,
         stream_object_bytes: 16 * KIB,
+        // A checkpoint with every cut.
+        checkpoint_bytes: 0,
         ..EngineOptions::default()
     }
 }
@@ -128,8 +131,7 @@ impl Running {
 
     /// The process dies: nothing is drained.
     fn kill(self) {
-        let wal = self.engine.inner.wal.write().take();
-        drop(wal);
+        drop(self.engine.inner.log.detach());
         self.engine.inner.fail("killed");
     }
 }
@@ -340,9 +342,9 @@ async fn a_buffer_is_charged_whole_until_its_last_slice_has_left_the_cache() {
     append(&streams[0], 10_000..10_100, room).await;
     let small_one = used() - buffer.len() as u64;
     assert!((100..1_000).contains(&small_one), "{small_one}");
-    streams[0].shared.tail.lock().evict_below(Offset(1));
+    streams[0].shared.evict_below(Offset(1), &mut Vec::new());
     assert_eq!(used(), buffer.len() as u64 + small_one, "the second stream still has a slice of it");
-    streams[1].shared.tail.lock().evict_below(Offset(1));
+    streams[1].shared.evict_below(Offset(1), &mut Vec::new());
     assert_eq!(used(), small_one);
 }
 
@@ -387,49 +389,6 @@ async fn a_fenced_broker_acknowledges_nothing_more() {
     let why = broker.engine.failed().await;
     assert!(why.to_string().contains("fenced"), "{why}");
     assert_eq!(stream.durable_end(), Offset(1), "readers must not see it either");
-}
-
-/// Remembers how far it was asked, and answers with that.
-struct Counting {
-    durable: Mutex<Vec<Offset>>,
-    calls: AtomicUsize,
-}
-
-impl CheckpointSource for Counting {
-    fn checkpoint(&self, end: Offset) -> Option<Bytes> {
-        self.calls.fetch_add(1, Ordering::SeqCst);
-        self.durable.lock().push(end);
-        Some(Bytes::from(end.0.to_string()))
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_checkpoint_describes_exactly_the_end_that_its_commit_made_durable() {
-    let durable = Durable::new();
-    let broker = durable.start(small()).await;
-    let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
-    let source = Arc::new(Counting { durable: Mutex::default(), calls: AtomicUsize::new(0) });
-    let weak: Weak<Counting> = Arc::downgrade(&source);
-    let stream = broker.engine.open(id, StreamEpoch(0), Some(weak)).unwrap();
-    assert!(stream.last_checkpoint().await.unwrap().is_none());
-    let mut acks = Vec::new();
-    for i in 0..200 {
-        acks.push(broker.enqueue(&stream, i, &payload(i, 1000)).await);
-    }
-    for ack in acks {
-        ack.await.unwrap().unwrap();
-    }
-    broker.engine.flush().await.unwrap();
-    let view = durable.catalogue.view();
-    let state = view.stream(id).unwrap();
-    let (offset, bytes) = stream.last_checkpoint().await.unwrap().unwrap();
-    assert_eq!(bytes, offset.0.to_string());
-    assert_eq!(offset, state.end);
-    assert!(source.calls.load(Ordering::SeqCst) >= 1);
-    // Trimmed data may go; the newest checkpoint stays readable.
-    stream.trim(state.end).await.unwrap();
-    assert_eq!(stream.last_checkpoint().await.unwrap().unwrap().0, offset);
-    assert!(matches!(stream.fetch(Offset(3), Offset(200), 100, true).await, Err(FetchError::OutOfRange { .. })));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,6 +79,49 @@ fn a_repeat_answers_success_and_changes_nothing() {
 }
 
 #[test]
+fn another_commit_under_a_used_sequence_is_refused_and_its_sender_fenced() {
+    let (mut catalogue, stream) = one_stream();
+    let first = request(ME, 0, vec![object(0, vec![range(stream, 0, 0, 10)])]);
+    commit(&mut catalogue, &first).unwrap();
+    let mut longer = object(0, vec![range(stream, 0, 0, 20)]);
+    longer.length += 1;
+    let mut other_bytes = object(0, vec![range(stream, 0, 0, 20)]);
+    other_bytes.crc += 1;
+    let others = [
+        request(ME, 0, vec![object(1, vec![range(stream, 0, 10, 20)])]),
+        request(ME, 0, vec![first.objects[0].clone(), object(1, vec![range(stream, 0, 10, 20)])]),
+        request(ME, 0, vec![longer]),
+        request(ME, 0, vec![other_bytes]),
+        // No data, but the word that all below the position is safe.
+        CommitRequest { wal_position: WalPosition(50), ..request(ME, 0, vec![]) },
+    ];
+    for other in others {
+        let clone = &mut catalogue.clone();
+        let answer = commit(clone, &other);
+        assert_eq!(answer, Err(CommitRejection::SequenceUsed { writer: ME, sequence: 0 }), "{other:?}");
+        assert_eq!(clone.stream(stream).unwrap().end, Offset(10));
+        assert_eq!(clone.incarnation(ME).unwrap().phase, IncarnationPhase::Fenced);
+        assert_eq!(commit(clone, &first), Err(CommitRejection::WriterFenced { writer: ME }));
+        check(clone);
+    }
+}
+
+#[test]
+fn a_repeat_is_known_after_its_objects_retired_and_after_a_snapshot() {
+    let (mut catalogue, stream) = one_stream();
+    let mut first = request(ME, 0, vec![object(0, vec![range(stream, 0, 0, 10)])]);
+    first.wal_position = WalPosition(70);
+    commit(&mut catalogue, &first).unwrap();
+    let trim = catalogue.trim(&[TrimRequest { stream, epoch: StreamEpoch(0), start: Offset(10) }], NOW);
+    take(&mut catalogue, trim);
+    assert_eq!(catalogue.object_count(), 0);
+    let loaded = snapshot::decode(&mut &snapshot::encode(&catalogue)[..]).unwrap();
+    for mut image in [catalogue, loaded] {
+        assert!(commit(&mut image, &first).unwrap().repeated);
+    }
+}
+
+#[test]
 fn an_object_below_the_upload_floor_is_refused() {
     let (mut catalogue, stream) = one_stream();
     let mut first = request(ME, 0, vec![object(5, vec![range(stream, 0, 0, 10)])]);

@@ -1,0 +1,103 @@
+//! The engine's side of the WAL: the log itself, and what has gathered behind it for the next cut.
+//!
+//! Cuts are taken by the uploader, when it has a place for one: there is no queue of them. Whoever finds that a cut is
+//! due rings the [`Bell`]; until it is taken, what gathers goes with it.
+
+use std::sync::Arc;
+
+use base::{Clock, WalPosition};
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{mpsc, oneshot};
+
+use super::cut::{Active, Gathered};
+use super::sink::Pending;
+use super::{EngineOptions, SharedStream};
+use crate::wal::{Append, Wal};
+
+pub(crate) struct EngineLog {
+    wal: RwLock<Option<Arc<Wal<Pending>>>>,
+    active: Mutex<Active>,
+    bell: mpsc::Sender<()>,
+}
+
+/// Rung when a cut may be due. One ring is remembered, more say nothing new.
+pub(crate) type Bell = mpsc::Receiver<()>;
+
+/// The uploader has ended, so nothing will be uploaded any more.
+#[derive(Debug)]
+pub(crate) struct UploaderEnded;
+
+impl EngineLog {
+    pub fn new(options: &EngineOptions, clock: Clock) -> (Self, Bell) {
+        let (bell, rung) = mpsc::channel(1);
+        let active = Mutex::new(Active::new(options.cut_bytes(u64::MAX), clock));
+        (Self { wal: RwLock::new(None), active, bell }, rung)
+    }
+
+    /// Gives the log its WAL.
+    pub fn attach(&self, wal: Wal<Pending>, options: &EngineOptions) {
+        let capacity = wal.capacity();
+        self.active.lock().set_limits(options.cut_bytes(capacity), capacity);
+        *self.wal.write() = Some(Arc::new(wal));
+    }
+
+    /// The WAL, while there is one.
+    pub fn wal(&self) -> Option<Arc<Wal<Pending>>> {
+        self.wal.read().clone()
+    }
+
+    /// Lets go of the WAL.
+    pub fn detach(&self) -> Option<Arc<Wal<Pending>>> {
+        self.wal.write().take()
+    }
+
+    /// Queues an append; without a WAL it is dropped, which tells the appender.
+    pub fn append(&self, append: Append, pending: Pending) {
+        if let Some(wal) = self.wal.read().as_ref() {
+            wal.append(append, pending);
+        }
+    }
+
+    /// Lets the WAL forget what is committed.
+    pub fn trim(&self, to: WalPosition) {
+        if let Some(wal) = self.wal.read().as_ref() {
+            wal.trim(to);
+        }
+    }
+
+    /// What gathers for the next cut. Held while a group of the WAL is completed.
+    pub fn active(&self) -> parking_lot::MutexGuard<'_, Active> {
+        self.active.lock()
+    }
+
+    /// Whether what has gathered is older than it may get.
+    pub fn is_overdue(&self, options: &EngineOptions) -> bool {
+        self.active.lock().age().is_some_and(|age| age >= options.upload_interval)
+    }
+
+    /// Asks for a cut, whatever has gathered. A waiter is told when everything that is durable now is committed, even if
+    /// nothing has gathered.
+    pub fn request_cut(&self, waiter: Option<oneshot::Sender<()>>) -> Result<(), UploaderEnded> {
+        self.active.lock().request(waiter);
+        self.ring()
+    }
+
+    /// The next cut looks at a stream, though it may have no data: a checkpoint is due.
+    pub fn mark(&self, stream: &Arc<SharedStream>) {
+        self.active.lock().mark(stream);
+    }
+
+    /// Lets the uploader see whether a cut is due.
+    pub fn ring(&self) -> Result<(), UploaderEnded> {
+        match self.bell.try_send(()) {
+            Ok(()) | Err(mpsc::error::TrySendError::Full(())) => Ok(()),
+            Err(mpsc::error::TrySendError::Closed(())) => Err(UploaderEnded),
+        }
+    }
+
+    /// Takes the next cut if one is due. `room_is_wanted`: appends wait for room that no upload under way will give back.
+    pub fn take_cut(&self, room_is_wanted: bool) -> Option<Gathered> {
+        let mut active = self.active.lock();
+        active.is_due(room_is_wanted).then(|| active.take())
+    }
+}
