@@ -101,11 +101,10 @@ async fn live(
     }
     status.enter(Phase::Draining);
     let Serving { broker, engine, meta, log, me, .. } = node;
-    let watched = (engine.clone(), meta.clone());
     tokio::select! {
         drained = Box::pin(drain::drain(broker, &engine, &meta, &log, me)) => drained.map_or_else(End::from, |()| End::Drained),
-        why = watched.0.failed() => End::LogFailed(why),
-        why = watched.1.fenced() => End::Fenced { why },
+        why = engine.failed() => End::LogFailed(why),
+        why = meta.fenced() => End::Fenced { why },
         panicked = group.panicked() => panicked.into(),
         () = told(&mut orders, Order::Stop) => End::Stopped { serving: true },
     }
