@@ -49,7 +49,6 @@ pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> R
         match (verdict, &log.cluster_id) {
             (Verdict::Needed, _) => continue,
             (Verdict::GivenUp, _) => own.remove_given_up(id)?,
-            (Verdict::Ended, Ok(_)) => own.remove_ended(id)?,
             // Looked at again: what it is asked for must not depend on who asked before.
             (Verdict::Unknown, _) if own.block_log().holds_records(id)? => {
                 return Err(StartError::UnknownLog {
@@ -58,8 +57,8 @@ pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> R
                     cluster: log.cluster_id.ok(),
                 });
             }
-            // Its files were made, and it died before it could be opened.
-            (Verdict::Unknown, Ok(_)) => own.remove_ended(id)?,
+            // One that metadata does not know died before it could be opened: its files were made, and no more.
+            (Verdict::Ended | Verdict::Unknown, Ok(_)) => own.remove_ended(id)?,
             (Verdict::Ended | Verdict::Unknown, Err(why)) => {
                 tracing::warn!(
                     incarnation = %id, why,

@@ -39,3 +39,4 @@ pub use recover::Recovery;
 pub use run::{Order, run};
 pub use start::{Facts, StartError};
 pub use status::{Phase, Status};
+pub use takeover::{Missing, Unreachable};

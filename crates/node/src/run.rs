@@ -5,9 +5,11 @@
 //! free, and another node may take its place in the same process. A `run` that is dropped half-way ends all the same,
 //! only without waiting for it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
 
-use base::task::Group;
+use base::task::{Group, Panicked};
+use futures::FutureExt;
 use stream::Engine;
 use tokio::sync::watch;
 
@@ -65,7 +67,9 @@ pub async fn run(
     serving: impl FnOnce(&Facts),
 ) -> End {
     let (group, remains) = (Group::default(), Remains::default());
-    let end = group.run(Box::pin(live(options, status, (&group, &remains), orders, serving))).await;
+    let life = group.run(Box::pin(live(options, status, (&group, &remains), orders, serving)));
+    // Nothing of the life is looked at after a panic but what is made to end: the engine and the tasks.
+    let end = AssertUnwindSafe(life).catch_unwind().await.unwrap_or_else(|_| Panicked { task: "node" }.into());
     status.enter(Phase::Ended(end.to_string()));
     remains.halt(&end).await;
     group.end().await;
@@ -97,11 +101,10 @@ async fn live(
     }
     status.enter(Phase::Draining);
     let Serving { broker, engine, meta, log, me, .. } = node;
-    let watched = (engine.clone(), meta.clone());
     tokio::select! {
         drained = Box::pin(drain::drain(broker, &engine, &meta, &log, me)) => drained.map_or_else(End::from, |()| End::Drained),
-        why = watched.0.failed() => End::LogFailed(why),
-        why = watched.1.fenced() => End::Fenced { why },
+        why = engine.failed() => End::LogFailed(why),
+        why = meta.fenced() => End::Fenced { why },
         panicked = group.panicked() => panicked.into(),
         () = told(&mut orders, Order::Stop) => End::Stopped { serving: true },
     }

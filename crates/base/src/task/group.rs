@@ -243,7 +243,8 @@ mod tests {
         let started =
             group.run(async { spawn("parent", async { spawn_vital("vital", async { panic!("on purpose") }) }) });
         assert!(started.await.await.unwrap().await.is_err());
-        assert_eq!(group.panicked().await, Panicked { task: "vital" });
+        let told = tokio::time::timeout(Duration::from_secs(60), group.panicked()).await;
+        assert_eq!(told.expect("nobody was told"), Panicked { task: "vital" });
     }
 
     #[tokio::test]

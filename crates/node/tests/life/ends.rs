@@ -1,12 +1,14 @@
 //! Whatever ends a part of a node ends the node, and only that one, with the reason.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base::Clock;
 use base::clock::TimeSource;
-use node::{End, NodeOptions, Order};
+use node::{End, NodeOptions, Order, Phase, Status};
+use tokio::sync::watch;
 
 use crate::support::{Node, options};
 
@@ -29,16 +31,24 @@ async fn a_replaced_node_ends_and_its_successor_serves_on() {
     assert!(second.end(Order::Drain).await.is_clean());
 }
 
-/// A clock that panics once it is broken.
+/// A clock that panics once it is broken, and while the node that it is given is in a phase.
 #[derive(Debug)]
 struct Breakable {
     clock: Clock,
     broken: AtomicBool,
+    phases: watch::Receiver<Phase>,
+    breaks_in: Option<Phase>,
 }
 
 impl Breakable {
+    fn of(status: &Status, breaks_in: Option<Phase>) -> Arc<Self> {
+        let (clock, broken, phases) = (Clock::system(), AtomicBool::new(false), status.phases());
+        Arc::new(Self { clock, broken, phases, breaks_in })
+    }
+
     fn look(&self) {
-        assert!(!self.broken.load(Ordering::SeqCst), "broken on purpose");
+        let broken = self.broken.load(Ordering::SeqCst) || self.breaks_in.as_ref() == Some(&*self.phases.borrow());
+        assert!(!broken, "broken on purpose");
     }
 }
 
@@ -54,25 +64,46 @@ impl TimeSource for Breakable {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_whose_vital_task_panicked_is_not_ready_but_ended() {
-    let dir = tempfile::tempdir().unwrap();
-    let time = Arc::new(Breakable { clock: Clock::system(), broken: AtomicBool::new(false) });
-    let node =
-        Node::start(NodeOptions { clock: Clock::from_source(time.clone()), ..options(dir.path()) }).await.unwrap();
+/// Starts a node by that clock, and has it acknowledge a record.
+async fn by(time: &Arc<Breakable>, status: Status, directory: &Path) -> Node {
+    let options = NodeOptions { clock: Clock::from_source(time.clone()), ..options(directory) };
+    let node = Node::start_seen(options, status).await.unwrap();
     let mut client = node.client().await;
     client.create_topic().await;
     assert!(client.produce().await);
-    time.broken.store(true, Ordering::SeqCst);
-    let end = node.ended().await;
-    assert!(matches!(end, End::Panicked(_)), "{end:?}");
-    let again = Node::start(options(dir.path())).await.unwrap();
+    node
+}
+
+/// The record is there for the next node, which is not held up by what is left of the last.
+async fn acknowledged_is_kept(directory: &Path) {
+    let again = Node::start(options(directory)).await.unwrap();
     assert_eq!(again.client().await.latest().await, Some(1));
     assert!(again.end(Order::Drain).await.is_clean());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_drain_ends_with_what_ends_the_node_meanwhile() {
+async fn a_node_whose_vital_task_panicked_is_not_ready_but_ended() {
+    let (dir, status) = (tempfile::tempdir().unwrap(), Status::default());
+    let time = Breakable::of(&status, None);
+    let node = by(&time, status, dir.path()).await;
+    time.broken.store(true, Ordering::SeqCst);
+    let end = node.ended().await;
+    assert!(matches!(end, End::Panicked(_)), "{end:?}");
+    acknowledged_is_kept(dir.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_that_a_panicked_task_holds_up_for_ever_ends() {
+    let (dir, status) = (tempfile::tempdir().unwrap(), Status::default());
+    let time = Breakable::of(&status, Some(Phase::Draining));
+    let node = by(&time, status, dir.path()).await;
+    let end = node.end(Order::Drain).await;
+    assert!(matches!(end, End::Panicked(_)), "{end:?}");
+    acknowledged_is_kept(dir.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_was_replaced_unawares_does_not_say_that_it_drained() {
     let (dir, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let first = Node::start(options(dir.path())).await.unwrap();
     let mut client = first.client().await;

@@ -46,9 +46,13 @@ pub struct Node {
 impl Node {
     /// Starts a node and waits until it serves, or has ended.
     pub async fn start(options: NodeOptions) -> Result<Self, End> {
+        Self::start_seen(options, Status::default()).await
+    }
+
+    /// Starts a node that `status` shows.
+    pub async fn start_seen(options: NodeOptions, status: Status) -> Result<Self, End> {
         let (orders, given) = watch::channel(Order::Serve);
         let (serving, facts) = oneshot::channel();
-        let status = Status::default();
         let seen = status.clone();
         let life = base::task::spawn("node", async move {
             let serving = |facts: &Facts| drop(serving.send(facts.clone()));
