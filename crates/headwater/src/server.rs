@@ -76,6 +76,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
     ready.send_replace(Readiness::NotReady("draining".to_owned()));
     tokio::select! {
         drained = drain(broker, &engine, &meta, &log, me) => drained,
+        why = engine.failed() => bail!("not drained: {why}; the next start recovers from the log"),
         () = signals.stop() => bail!("told to stop a second time: not drained; the next start recovers from the log"),
         why = meta.fenced() => bail!("another process took this broker's place while it drained ({why})"),
     }
