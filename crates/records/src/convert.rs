@@ -72,7 +72,7 @@ pub fn down_convert(bytes: &Bytes, to_magic: i8, first_offset: i64, limit: usize
     if out.is_empty() && !bytes.is_empty() {
         out.put_i64(-1);
         out.put_i32(HEADER_BYTES as i32);
-        debug_assert_eq!(out.len(), LENGTH_OVERHEAD);
+        const { assert!(size_of::<i64>() + size_of::<i32>() == LENGTH_OVERHEAD) };
     }
     Ok(out.freeze())
 }

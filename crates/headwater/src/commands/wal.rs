@@ -12,7 +12,7 @@ use meta::{Meta, MetaOptions, SnapshotPolicy, WalOptions};
 use node::LogPlace;
 use node::identity::{self, Identity};
 use stream::catalogue::WalPlace;
-use stream::wal::{Access, BlockLog, BlockLogOptions, Claim, ReplayEnd, WalError};
+use stream::wal::{Access, BlockLog, BlockLogOptions, Claim, IncarnationSummary, ReplayEnd, WalError};
 
 use super::table;
 use crate::cli::ServerOptions;
@@ -116,8 +116,8 @@ fn show(place: &Place) -> anyhow::Result<()> {
     }
     let log = BlockLog::open(BlockLogOptions::new(path, Access::Observer))?;
     let mut rows = Vec::new();
-    for summary in log.incarnations()? {
-        let found = examine(&log, summary.incarnation, summary.trimmed)?;
+    for incarnation in log.incarnations()?.into_iter().map(|summary| summary.incarnation) {
+        let Some((summary, found)) = look_at(&log, incarnation)? else { continue };
         rows.push(vec![
             summary.incarnation.to_string(),
             summary.cluster_id.unwrap_or_else(|_| "?".to_owned()),
@@ -137,10 +137,34 @@ fn show(place: &Place) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How often a log is looked at anew that its living broker trims faster than it is read.
+const LOOKS_MAX: usize = 8;
+
+/// Looks at a log whose broker may be alive and go on writing, trimming, and in the end remove it: `None` once it has.
+fn look_at(log: &BlockLog, incarnation: Incarnation) -> Result<Option<(IncarnationSummary, Found)>, WalError> {
+    let listed = || Ok::<_, WalError>(log.incarnations()?.into_iter().find(|found| found.incarnation == incarnation));
+    let mut looks = 1;
+    loop {
+        let Some(summary) = listed()? else { return Ok(None) };
+        match examine(log, incarnation, summary.trimmed) {
+            Err(WalError::Trimmed { .. }) if looks < LOOKS_MAX => looks += 1,
+            Err(error @ (WalError::Trimmed { .. } | WalError::Changing { .. })) => {
+                return Ok(Some((
+                    summary,
+                    Found { records: 0, bytes: 0, damaged: false, state: format!("in use: {error}") },
+                )));
+            }
+            Ok(found) if found.damaged && listed()?.is_none() => return Ok(None),
+            found => return Ok(Some((summary, found?))),
+        }
+    }
+}
+
 /// What a log holds above a position.
 struct Found {
     records: u64,
     bytes: u64,
+    damaged: bool,
     state: String,
 }
 
@@ -159,13 +183,14 @@ fn examine(log: &BlockLog, incarnation: Incarnation, from: WalPosition) -> Resul
         *end = record.end.max(*end);
         ControlFlow::Continue(())
     })?;
+    let damaged = gap.is_some() || matches!(end, ReplayEnd::Corrupt { .. });
     // A recovery stops at the first of them, and a gap lies before the end.
     let state = gap.unwrap_or_else(|| match end {
         ReplayEnd::Clean { .. } | ReplayEnd::Stopped { .. } => "whole".to_owned(),
         ReplayEnd::TornTail { .. } => "whole (its last write was cut short and never acknowledged)".to_owned(),
         ReplayEnd::Corrupt { at, reason } => format!("DAMAGED at {at}: {reason}"),
     });
-    Ok(Found { records, bytes, state })
+    Ok(Found { records, bytes, damaged, state })
 }
 
 fn parse(text: &str) -> anyhow::Result<Incarnation> {
