@@ -61,6 +61,13 @@ pub const HALF_CLOSED_MAX: Duration = Duration::from_secs(5);
 /// How long replies may take once the broker is stopping.
 pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 
+/// Partitions that one fetch reads from the store at once. Under way in all fetches together are no more than the block
+/// cache has places for.
+pub const FETCH_COLD_READS_MAX: usize = 16;
+
+/// Partitions whose producer state one produce request loads at once.
+pub const PRODUCER_LOADS_MAX: usize = 16;
+
 /// Bytes of all requests held when `queued.max.request.bytes` sets no limit.
 pub const REQUEST_MEMORY_BYTES_DEFAULT: u64 = 512 * 1024 * 1024;
 

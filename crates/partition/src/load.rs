@@ -20,6 +20,11 @@ use crate::partition::Partition;
 use crate::producers::Producers;
 
 impl Partition {
+    /// Whether an append, with a producer or without, would have to load producer state first.
+    pub fn waits_for_load(&self, has_producer: bool) -> bool {
+        (has_producer || self.load_wanted.load(Ordering::Acquire)) && self.state.lock().producers.is_none()
+    }
+
     /// Loads producer state unless it is loaded.
     ///
     /// # Errors

@@ -15,11 +15,16 @@
 //! before it is durable, I-1) or, with acks all, the time that the request has for it has passed. With acks 0 there is no
 //! reply, and an error closes the connection.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::Uuid;
 use bytes::Bytes;
-use partition::{AppendError, AppendOptions, Appended, Partition, Room};
+use futures::StreamExt;
+use futures::stream;
+use partition::{AppendError, AppendOptions, Appended, Partition, PartitionError, Room};
+use records::BatchHeader;
 use wire::messages::produce_response::{
     BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
@@ -29,7 +34,7 @@ use wire::{ErrorCode, Reader};
 use crate::call::{Call, Refusal};
 use crate::core::Core;
 use crate::errors::{NO_TRANSACTIONS, code};
-use crate::limits::{PRODUCE_WAIT_DEFAULT, PRODUCE_WAIT_MIN};
+use crate::limits::{PRODUCE_WAIT_DEFAULT, PRODUCE_WAIT_MIN, PRODUCER_LOADS_MAX};
 use crate::net::peer::until;
 use crate::net::service::{Later, Reply};
 use crate::topics::is_internal;
@@ -60,9 +65,13 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
     let acks = request.acks;
     let refused = refuse(&request);
     let mut topics = Vec::with_capacity(request.topics().len());
+    let mut unloaded = match refused {
+        None => load_producers(&core, call.version, &request).await,
+        Some(_) => HashMap::new(),
+    };
     let mut memory = Memory { frame_bytes: call.frame_bytes, room: None };
     for topic in request.topics() {
-        topics.push(append_topic(&core, call.version, &request, &mut memory, topic, refused).await);
+        topics.push(append_topic(&core, call.version, &request, &mut memory, &mut unloaded, topic, refused).await);
     }
     // What was appended holds it on; what was refused or copied does not.
     drop(memory);
@@ -119,6 +128,41 @@ fn refuse(request: &ProduceView) -> Option<(ErrorCode, &'static str)> {
     (!valid).then_some((ErrorCode::InvalidRequiredAcks, "acks must be -1 (all), 0 or 1"))
 }
 
+/// A partition of a request: its topic as the request names it, and its index.
+type Place<'a> = (Uuid, &'a str, i32);
+
+fn place<'a>(version: i16, topic: &'a ProduceTopic, index: i32) -> Place<'a> {
+    (if version >= 13 { topic.topic_id } else { Uuid::nil() }, &topic.name, index)
+}
+
+fn find(core: &Core, version: i16, (id, name, index): Place<'_>) -> Result<Arc<Partition>, PartitionError> {
+    // From version 13 on a topic has no other name than its id, not even a nil one.
+    if version >= 13 { core.partitions.get_by_id(id, index) } else { core.partition_of(id, name, index) }
+}
+
+/// Loads the producer state that the appends will ask for, several partitions at a time: one after the other each would
+/// wait for the store. Answers what could not be loaded, so that the appends do not try it again.
+async fn load_producers<'a>(core: &Core, version: i16, request: &'a ProduceView) -> HashMap<Place<'a>, AppendError> {
+    let mut loads = Vec::new();
+    for topic in request.topics() {
+        for partition in request.partitions_of(topic) {
+            let records = request.records_of(partition).unwrap_or_default();
+            let has_producer = BatchHeader::parse(&records).is_ok_and(|header| header.has_producer());
+            let place = place(version, topic, partition.index);
+            // What is not found is refused when its turn comes.
+            if let Ok(found) = find(core, version, place)
+                && found.waits_for_load(has_producer)
+            {
+                loads.push(async move { found.ready().await.err().map(|error| (place, error)) });
+            }
+        }
+    }
+    if loads.is_empty() {
+        return HashMap::new();
+    }
+    stream::iter(loads).buffer_unordered(PRODUCER_LOADS_MAX).filter_map(std::future::ready).collect().await
+}
+
 /// The request's room in the log cache, taken when the first batch is about to be appended.
 struct Memory {
     frame_bytes: usize,
@@ -134,12 +178,13 @@ impl Memory {
     }
 }
 
-async fn append_topic(
+async fn append_topic<'a>(
     core: &Core,
     version: i16,
     request: &ProduceView,
     memory: &mut Memory,
-    topic: &ProduceTopic,
+    unloaded: &mut HashMap<Place<'a>, AppendError>,
+    topic: &'a ProduceTopic,
     refused: Option<(ErrorCode, &'static str)>,
 ) -> Topic {
     let partitions = request.partitions_of(topic);
@@ -149,9 +194,10 @@ async fn append_topic(
         let part = match refused {
             Some((error, why)) => failed(index, code(error), Some(why.to_owned())),
             None => {
+                let place = place(version, topic, index);
                 let records = request.records_of(partition).unwrap_or_default();
-                let id = if version >= 13 { topic.topic_id } else { base::Uuid::nil() };
-                append_partition(core, version, memory, (id, &topic.name), index, records).await
+                let unloaded = unloaded.remove(&place);
+                append_partition(core, version, memory, place, unloaded, records).await
             }
         };
         parts.push(part);
@@ -165,14 +211,12 @@ async fn append_partition(
     core: &Core,
     version: i16,
     memory: &mut Memory,
-    (id, name): (base::Uuid, &str),
-    index: i32,
+    place: Place<'_>,
+    unloaded: Option<AppendError>,
     records: Bytes,
 ) -> Part {
-    let bytes = records.len() as u64;
-    // From version 13 on a topic has no other name than its id, not even a nil one.
-    let found = if version >= 13 { core.partitions.get_by_id(id, index) } else { core.partition_of(id, name, index) };
-    let partition = match found {
+    let (bytes, index) = (records.len() as u64, place.2);
+    let partition = match find(core, version, place) {
         Ok(partition) => partition,
         Err(error) => return failed(index, error.code(), Some(error.to_string())),
     };
@@ -184,6 +228,10 @@ async fn append_partition(
         return nothing(index);
     }
     let metrics = core.topic_metrics(partition.topic().name());
+    if let Some(error) = unloaded {
+        metrics.record_produce_failure(bytes);
+        return refused_part(index, &error);
+    }
     let room = memory.room(&partition).await;
     match partition.append(records, room, AppendOptions::produce(version)).await {
         Ok(appended) => {

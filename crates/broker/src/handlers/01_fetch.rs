@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::memory::Charge;
-use partition::{Isolation, Partition, ReadRequest, Watcher};
+use futures::future::join_all;
+use partition::{Isolation, Partition, ReadError, ReadRequest, ReadResult, Watcher};
 use wire::messages::FetchRequest;
 use wire::{ErrorCode, Reader};
 
@@ -30,7 +31,7 @@ use crate::errors::{NONE, code};
 use crate::fetch::answer::{PartitionAnswer, READS_ALL_FROM};
 use crate::fetch::encode;
 use crate::fetch::session::{Begin, TopicRef, Want};
-use crate::limits::FETCH_BYTES_SCARCE;
+use crate::limits::{FETCH_BYTES_SCARCE, FETCH_COLD_READS_MAX};
 use crate::net::peer::within;
 use crate::net::service::Reply;
 
@@ -192,53 +193,147 @@ fn moved_since(targets: &[Target], pass: &Pass) -> bool {
 
 /// One pass: every partition in order, until the bytes are used up.
 async fn read(core: &Core, targets: &[Target], limits: &Limits) -> Pass {
-    let charge = core.reply_memory.force_charge(0);
-    let mut pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, urgent: false, charge };
-    let mut scarce = false;
-    for target in targets {
-        let answer = match &target.partition {
-            Ok(partition) => {
-                let left = limits.max_bytes.saturating_sub(pass.bytes);
-                let mut max_bytes = usize::try_from(target.want.max_bytes).unwrap_or(0).min(left);
-                // Replies that clients do not take hold memory. Nobody waits for them: who asks meanwhile gets less.
-                scarce |= !pass.charge.try_grow(max_bytes as u64);
-                if scarce {
-                    max_bytes = max_bytes.min(FETCH_BYTES_SCARCE.saturating_sub(pass.bytes));
-                }
-                // One batch at least, or a reader whose limits are too small would stand still. From version 3 on it is
-                // the first of the whole response; before, every partition's answer is cut to size instead.
-                let min_one = if limits.version >= 3 { pass.bytes == 0 } else { left > 0 };
-                let answer = read_one(core, target, partition, limits.isolation, max_bytes, min_one).await;
-                pass.bytes += answer.records_bytes;
-                pass.charge.resize(pass.bytes as u64);
-                answer
-            }
-            Err(error) => PartitionAnswer::error(target.want.topic.clone(), target.want.partition, *error),
-        };
-        pass.urgent |= answer.error_code != NONE;
-        pass.answers.push(answer);
+    let mut reading = Reading::new(core, targets, limits);
+    for at in 0..targets.len() {
+        reading.target(at).await;
     }
-    pass.urgent |= scarce && pass.bytes > 0;
-    pass
+    reading.finish().await
 }
 
-async fn read_one(
+/// A read that goes to the store, and whose bytes are spoken for.
+struct Cold<'a> {
+    at: usize,
+    partition: &'a Partition,
+    request: ReadRequest,
+    /// It may return less than the client would take from the partition.
+    is_cut: bool,
+}
+
+/// A pass under way.
+///
+/// What the log cache holds is taken at once. What it does not hold is read from the store, several partitions at a
+/// time, and only while there are bytes left that the reads can use: each speaks for as many as it may return, so that
+/// all together never exceed what the client asked for, and a partition gets what reading one after the other would give
+/// it. The read that may return one batch of any size goes alone, for nobody knows what it leaves to others.
+struct Reading<'a> {
+    core: &'a Core,
+    targets: &'a [Target],
+    limits: &'a Limits,
+    pass: Pass,
+    cold: Vec<Cold<'a>>,
+    /// Bytes that the reads in `cold` may return.
+    spoken_for: usize,
+    /// Replies that clients do not take hold the memory. Nobody waits for them: who asks meanwhile gets less.
+    scarce: bool,
+    /// What is left was too little for a batch: further reads from the store would bring nothing that can be used.
+    spent: bool,
+}
+
+impl<'a> Reading<'a> {
+    fn new(core: &'a Core, targets: &'a [Target], limits: &'a Limits) -> Self {
+        let charge = core.reply_memory.force_charge(0);
+        let pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, urgent: false, charge };
+        Self { core, targets, limits, pass, cold: Vec::new(), spoken_for: 0, scarce: false, spent: false }
+    }
+
+    /// Reads the next partition or, if that needs the store, remembers to.
+    async fn target(&mut self, at: usize) {
+        let targets = self.targets;
+        let Target { want, partition } = &targets[at];
+        let partition = match partition {
+            Ok(partition) => partition,
+            Err(error) => {
+                let answer = PartitionAnswer::error(want.topic.clone(), want.partition, *error);
+                self.pass.answers.push(answer);
+                self.pass.urgent = true;
+                return;
+            }
+        };
+        let mut request = self.request(want);
+        if request.max_bytes < wanted_bytes(want) && !self.cold.is_empty() {
+            // The reads that are remembered may leave it more than it would get now.
+            self.read_cold().await;
+            request = self.request(want);
+        }
+        let result = partition.try_read(request);
+        let useless = request.max_bytes == 0 || self.spent;
+        let result = match result {
+            Some(result) => result,
+            // The ends of the log are told all the same; without bytes to fill nothing is read.
+            None if useless && !request.min_one => partition.read(ReadRequest { max_bytes: 0, ..request }).await,
+            None => {
+                self.spoken_for += request.max_bytes;
+                let is_cut = request.max_bytes < wanted_bytes(want);
+                self.cold.push(Cold { at, partition, request, is_cut });
+                self.pass.answers.push(PartitionAnswer::error(want.topic.clone(), want.partition, NONE));
+                if (request.min_one && self.limits.version >= 3) || self.cold.len() == FETCH_COLD_READS_MAX {
+                    self.read_cold().await;
+                }
+                return;
+            }
+        };
+        let answer = answer(self.core, want, self.limits.isolation, result).await;
+        self.pass.bytes += answer.records_bytes;
+        self.pass.urgent |= answer.error_code != NONE;
+        self.pass.answers.push(answer);
+        self.pass.charge.resize((self.pass.bytes + self.spoken_for) as u64);
+    }
+
+    /// What may be read of the next partition. Charges for it.
+    fn request(&mut self, want: &Want) -> ReadRequest {
+        let used = self.pass.bytes + self.spoken_for;
+        let left = self.limits.max_bytes.saturating_sub(used);
+        let mut max_bytes = wanted_bytes(want).min(left);
+        self.scarce |= !self.pass.charge.try_grow(max_bytes as u64);
+        if self.scarce {
+            max_bytes = max_bytes.min(FETCH_BYTES_SCARCE.saturating_sub(used));
+        }
+        ReadRequest {
+            offset: want.fetch_offset,
+            max_bytes,
+            // One batch at least, or a reader whose limits are too small would stand still. From version 3 on it is the
+            // first of the whole response; before, every partition's answer is cut to size instead.
+            min_one: if self.limits.version >= 3 { used == 0 } else { left > 0 },
+            isolation: self.limits.isolation,
+            leader_epoch: want.current_leader_epoch,
+        }
+    }
+
+    /// Reads what was remembered, all at once.
+    async fn read_cold(&mut self) {
+        let (cold, targets) = (std::mem::take(&mut self.cold), self.targets);
+        let results = join_all(cold.iter().map(|cold| cold.partition.read(cold.request))).await;
+        self.spoken_for = 0;
+        for (cold, result) in cold.into_iter().zip(results) {
+            let Target { want, .. } = &targets[cold.at];
+            let answer = answer(self.core, want, self.limits.isolation, result).await;
+            self.spent |= answer.error_code == NONE && answer.records_bytes == 0 && cold.is_cut;
+            self.pass.bytes += answer.records_bytes;
+            self.pass.urgent |= answer.error_code != NONE;
+            self.pass.answers[cold.at] = answer;
+        }
+        self.pass.charge.resize(self.pass.bytes as u64);
+    }
+
+    async fn finish(mut self) -> Pass {
+        self.read_cold().await;
+        self.pass.urgent |= self.scarce && self.pass.bytes > 0;
+        self.pass
+    }
+}
+
+fn wanted_bytes(want: &Want) -> usize {
+    usize::try_from(want.max_bytes).unwrap_or(0)
+}
+
+/// What is said about a partition that was read.
+async fn answer(
     core: &Core,
-    target: &Target,
-    partition: &Partition,
+    want: &Want,
     isolation: Isolation,
-    max_bytes: usize,
-    min_one: bool,
+    result: Result<ReadResult, ReadError>,
 ) -> PartitionAnswer {
-    let want = &target.want;
-    let request = ReadRequest {
-        offset: want.fetch_offset,
-        max_bytes,
-        min_one,
-        isolation,
-        leader_epoch: want.current_leader_epoch,
-    };
-    match partition.read(request).await {
+    match result {
         Ok(read) => PartitionAnswer {
             error_code: NONE,
             high_watermark: read.high_watermark.kafka(),

@@ -4,6 +4,7 @@
 
 mod admin;
 mod broker_settings;
+mod cold;
 mod data;
 mod groups;
 mod outage;

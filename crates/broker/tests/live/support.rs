@@ -41,6 +41,11 @@ pub struct Site {
 }
 
 impl Site {
+    /// Where its objects are.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
     /// A fresh memory store and a block log in a temporary directory.
     fn fresh() -> Self {
         let dir = tempfile::tempdir().unwrap();

@@ -52,7 +52,8 @@ fn fifty_kills_on_a_local_directory_lose_nothing() {
 #[test]
 fn fifty_kills_on_a_faulty_s3_server_lose_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    let faults = Faults { latency: Duration::from_millis(3), unavailable: 0.05, lost_reply: 0.05, seed: 11 };
+    let latency = Duration::from_millis(3);
+    let faults = Faults { latency, unavailable: 0.05, lost_reply: 0.05, damaged: 0.01, seed: 11, ..Faults::default() };
     let s3 = S3::start(directory.path(), faults);
     // A start takes a second here: the load between two kills goes on for longer than it is asked to.
     let load = Load { rate: 2000, pause_max: Duration::from_millis(450) };

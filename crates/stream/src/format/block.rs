@@ -55,6 +55,7 @@ pub struct Block {
     /// Offsets from the first entry's base to the last entry's end.
     pub range: OffsetRange,
     entries: Box<[BlockEntry]>,
+    crc: u32,
     bytes: Bytes,
 }
 
@@ -112,7 +113,12 @@ impl Block {
         if at != bytes.len() || base > end || entries.last().is_some_and(|e| e.range.end != end) {
             return Err(FormatError::Inconsistent { what: WHAT, why: "its entries do not fill it" });
         }
-        Ok(Self { stream, epoch, range: OffsetRange::new(base, end), entries: entries.into(), bytes })
+        Ok(Self { stream, epoch, range: OffsetRange::new(base, end), entries: entries.into(), crc: found, bytes })
+    }
+
+    /// The checksum that its bytes have.
+    pub fn crc(&self) -> u32 {
+        self.crc
     }
 
     /// The entries in offset order.

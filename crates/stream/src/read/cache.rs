@@ -1,17 +1,24 @@
 //! The block cache: decoded blocks and indexes under one byte budget, loaded once however many wait.
+//!
+//! Invariants: whoever waits for a load is told how it ended, even when it was dropped or panicked ([`Load`]): nobody
+//! looks again and again. Every read of an object is charged to the budget of cold reads and then takes a place among
+//! them, always in this order and never one while it holds another, so that they cannot wait for each other. What does
+//! not have the checksum that its writer stored is read once more, for the way from the store may have damaged it, and
+//! is kept only when it is right.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use base::ObjectId;
 use base::checksum::{crc32c, crc32c_of};
-use base::memory::Budget;
+use base::memory::{Budget, Charge};
 use blob::{Purpose, ReadRange, Store};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::ReadError;
 use crate::format::block::Block;
@@ -69,13 +76,63 @@ pub(super) struct BlockCache {
     places: Semaphore,
 }
 
+/// What a byte of an index that is read costs: itself, and what is decoded from it.
+const INDEX_COPIES: u64 = 2;
+
 /// Reads of objects under way at once.
 const COLD_READS_MAX: usize = 128;
 
-/// Blocks that one ranged read will bring, with those who wait for each.
+/// A load under way and those who wait for it. However it ends, they are told, and the next one who asks starts another.
+struct Load {
+    cache: Arc<BlockCache>,
+    key: Key,
+    outcome: watch::Sender<Outcome>,
+}
+
+impl Load {
+    fn end(self, outcome: Result<Cached, ReadError>) {
+        if let Ok(cached) = &outcome {
+            self.cache.cached.insert(self.key, cached.clone());
+        }
+        self.outcome.send_replace(Some(outcome));
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.cache.loading.lock().remove(&self.key);
+        self.outcome.send_if_modified(|outcome| {
+            let broken_off = outcome.is_none();
+            if broken_off {
+                *outcome = Some(Err(broken(self.key.object)));
+            }
+            broken_off
+        });
+    }
+}
+
+fn broken(object: ObjectId) -> ReadError {
+    ReadError::Store { object, missing: false, why: "the read was broken off".into() }
+}
+
+/// Waits for whoever loads.
+async fn loaded(object: ObjectId, mut waiting: watch::Receiver<Outcome>) -> Result<Cached, ReadError> {
+    match waiting.wait_for(Option::is_some).await {
+        Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(broken(object))),
+        Err(_) => Err(broken(object)),
+    }
+}
+
+/// Blocks that one ranged read will bring.
 struct Run {
     object: ObjectId,
-    blocks: Vec<(BlockIndex, watch::Sender<Outcome>)>,
+    blocks: Vec<(BlockIndex, Load)>,
+}
+
+/// Room and a place for one cold read.
+struct Admission<'a> {
+    _charge: Charge,
+    _place: SemaphorePermit<'a>,
 }
 
 impl BlockCache {
@@ -113,14 +170,11 @@ impl BlockCache {
             if let Some(Cached::Block(block)) = self.cached.get(&key) {
                 return Ok(block);
             }
-            let Some(mut waiting) = self.join_or_load(object, rows, window) else { continue };
-            let outcome = waiting.wait_for(Option::is_some).await.map(|o| o.clone());
-            match outcome {
-                Ok(Some(Ok(Cached::Block(block)))) => return Ok(block),
-                Ok(Some(Err(error))) => return Err(error),
-                // The load was dropped with its runtime, or the slot held an index: look again.
-                _ => tokio::task::yield_now().await,
-            }
+            let Some(waiting) = self.join_or_load(object, rows, window) else { continue };
+            return match loaded(object, waiting).await? {
+                Cached::Block(block) => Ok(block),
+                Cached::Index(_) => Err(broken(object)),
+            };
         }
     }
 
@@ -164,6 +218,8 @@ impl BlockCache {
         rows: &[BlockIndex],
         window: u64,
     ) -> Option<watch::Receiver<Outcome>> {
+        // Dropped after the lock, which they take.
+        let mut blocks: Vec<(BlockIndex, Load)> = Vec::new();
         let mut loading = self.loading.lock();
         let first = Key { object, position: rows[0].position };
         if let Some(waiting) = loading.get(&first) {
@@ -172,7 +228,6 @@ impl BlockCache {
         if self.cached.peek(&first).is_some() {
             return None;
         }
-        let mut blocks: Vec<(BlockIndex, watch::Sender<Outcome>)> = Vec::new();
         let mut end = rows[0].position;
         let mut waiting = None;
         for row in rows {
@@ -182,10 +237,10 @@ impl BlockCache {
             if !blocks.is_empty() && (beyond || row.position != end || known) {
                 break;
             }
-            let (sender, receiver) = watch::channel(None);
+            let (outcome, receiver) = watch::channel(None);
             waiting.get_or_insert_with(|| receiver.clone());
             loading.insert(key, receiver);
-            blocks.push((*row, sender));
+            blocks.push((*row, Load { cache: self.clone(), key, outcome }));
             end = row.position + u64::from(row.length);
         }
         drop(loading);
@@ -193,29 +248,41 @@ impl BlockCache {
         waiting
     }
 
+    /// Room for `bytes` that are read, and a place to read them.
+    async fn admit(&self, bytes: u64) -> Admission<'_> {
+        let charge = self.cold.charge(bytes).await;
+        let place = self.places.acquire().await.expect("the places are never closed");
+        Admission { _charge: charge, _place: place }
+    }
+
     async fn load(self: Arc<Self>, run: Run) {
         let start = run.blocks[0].0.position;
         let lengths: Vec<u32> = run.blocks.iter().map(|(row, _)| row.length).collect();
         // What comes over a network is there twice until it has been cut into blocks.
         let copies = if self.store.is_remote() { 2 } else { 1 };
-        let _charge = self.cold.charge(copies * lengths.iter().map(|length| u64::from(*length)).sum::<u64>()).await;
-        // Never closed.
-        let _place = self.places.acquire().await;
+        let _admission = self.admit(copies * lengths.iter().map(|length| u64::from(*length)).sum::<u64>()).await;
         // Each block in memory of its own: the cache then holds what it weighs, whichever of them stay.
         let mut parts =
             self.store.get_parts(Purpose::Read, &run.object.key(), start, &lengths).await.map(Vec::into_iter);
-        for (row, waiting) in run.blocks {
-            let key = Key { object: run.object, position: row.position };
+        for (row, load) in run.blocks {
             let outcome = match &mut parts {
                 Err(error) => Err(ReadError::store(run.object, error)),
-                Ok(parts) => decode(run.object, &row, parts.next().unwrap_or_default()),
+                Ok(parts) => match decode(run.object, &row, parts.next().unwrap_or_default()) {
+                    Err(ReadError::Damaged { why, .. }) => {
+                        read_again(run.object, &why);
+                        let range = row.position..row.position + u64::from(row.length);
+                        self.get(run.object, range).await.and_then(|bytes| decode(run.object, &row, bytes))
+                    }
+                    outcome => outcome,
+                },
             };
-            if let Ok(block) = &outcome {
-                self.cached.insert(key, block.clone());
-            }
-            self.loading.lock().remove(&key);
-            waiting.send_replace(Some(outcome));
+            load.end(outcome);
         }
+    }
+
+    async fn get(&self, object: ObjectId, range: Range<u64>) -> Result<Bytes, ReadError> {
+        let bytes = self.store.get(Purpose::Read, &object.key(), ReadRange::from(range)).await;
+        bytes.map_err(|error| ReadError::store(object, &error))
     }
 
     /// The index of an object of `length` bytes whose commit carried `crc`.
@@ -225,58 +292,65 @@ impl BlockCache {
             if let Some(Cached::Index(index)) = self.cached.get(&key) {
                 return Ok(index);
             }
-            let mut waiting = {
+            let waiting = {
                 let mut loading = self.loading.lock();
-                if let Some(waiting) = loading.get(&key) {
-                    waiting.clone()
-                } else {
-                    let (sender, receiver) = watch::channel(None);
-                    loading.insert(key, receiver.clone());
-                    let cache = self.clone();
-                    base::task::spawn("index-read", async move {
-                        let outcome = cache.load_index(object, length, crc).await.map(Cached::Index);
-                        if let Ok(index) = &outcome {
-                            cache.cached.insert(key, index.clone());
-                        }
-                        cache.loading.lock().remove(&key);
-                        sender.send_replace(Some(outcome));
-                    });
-                    receiver
+                match loading.get(&key) {
+                    Some(waiting) => waiting.clone(),
+                    // Ended between the look into the cache and this one.
+                    None if self.cached.peek(&key).is_some() => continue,
+                    None => {
+                        let (outcome, receiver) = watch::channel(None);
+                        loading.insert(key, receiver.clone());
+                        drop(loading);
+                        let load = Load { cache: self.clone(), key, outcome };
+                        base::task::spawn("index-read", async move {
+                            let index = load.cache.load_index(object, length, crc).await;
+                            load.end(index.map(Cached::Index));
+                        });
+                        receiver
+                    }
                 }
             };
-            let outcome = waiting.wait_for(Option::is_some).await.map(|o| o.clone());
-            match outcome {
-                Ok(Some(Ok(Cached::Index(index)))) => return Ok(index),
-                Ok(Some(Err(error))) => return Err(error),
-                _ => tokio::task::yield_now().await,
-            }
+            return match loaded(object, waiting).await? {
+                Cached::Index(index) => Ok(index),
+                Cached::Block(_) => Err(broken(object)),
+            };
         }
     }
 
     async fn load_index(&self, object: ObjectId, length: u64, crc: u32) -> Result<Arc<Index>, ReadError> {
+        match self.read_index(object, length, crc).await {
+            Err(ReadError::Damaged { why, .. }) => {
+                read_again(object, &why);
+                self.read_index(object, length, crc).await
+            }
+            other => other,
+        }
+    }
+
+    async fn read_index(&self, object: ObjectId, length: u64, crc: u32) -> Result<Arc<Index>, ReadError> {
         let damaged = |why| ReadError::Damaged { object, why };
-        let name = object.key();
-        let get = |range: std::ops::Range<u64>| self.store.get(Purpose::Read, &name, ReadRange::from(range));
         if length < FOOTER_BYTES as u64 {
             let why = FormatError::Truncated { what: "object", have: length as usize, need: FOOTER_BYTES };
             return Err(damaged(why));
         }
-        let _charge = self.cold.charge(TAIL_BYTES.min(length)).await;
         let tail_from = length.saturating_sub(TAIL_BYTES);
-        let tail = get(tail_from..length).await.map_err(|e| ReadError::store(object, &e))?;
-        let footer_bytes = tail.slice(tail.len() - FOOTER_BYTES..);
-        let footer = Footer::decode(&footer_bytes, length).map_err(damaged)?;
-        let index_end = footer.index_position + u64::from(footer.index_length);
-        let index_bytes = if footer.index_position >= tail_from {
-            tail.slice((footer.index_position - tail_from) as usize..(index_end - tail_from) as usize)
-        } else {
-            get(footer.index_position..index_end).await.map_err(|e| ReadError::store(object, &e))?
+        let (footer_bytes, footer, index_end) = {
+            // The bytes and what is decoded from them.
+            let _admission = self.admit(INDEX_COPIES * (length - tail_from)).await;
+            let tail = self.get(object, tail_from..length).await?;
+            let footer_bytes = tail.slice(tail.len() - FOOTER_BYTES..);
+            let footer = Footer::decode(&footer_bytes, length).map_err(damaged)?;
+            let index_end = footer.index_position + u64::from(footer.index_length);
+            if footer.index_position >= tail_from {
+                let index = (footer.index_position - tail_from) as usize..(index_end - tail_from) as usize;
+                return decode_index(object, &footer, &tail[index], &footer_bytes, crc);
+            }
+            (Bytes::copy_from_slice(&footer_bytes), footer, index_end)
         };
-        let computed = crc32c_of([&index_bytes[..], &footer_bytes[..]]);
-        if computed != crc {
-            return Err(damaged(FormatError::Checksum { what: "object", found: crc, computed }));
-        }
-        footer.index(&index_bytes).map(Arc::new).map_err(damaged)
+        let _admission = self.admit(INDEX_COPIES * u64::from(footer.index_length)).await;
+        let index_bytes = self.get(object, footer.index_position..index_end).await?;
+        decode_index(object, &footer, &index_bytes, &footer_bytes, crc)
     }
 
     /// A side block's bytes.
@@ -285,22 +359,58 @@ impl BlockCache {
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let bytes =
-            self.store.get(Purpose::Read, &object.key(), range).await.map_err(|e| ReadError::store(object, &e))?;
-        let computed = crc32c(&bytes);
-        if computed != side.crc {
-            let why = FormatError::Checksum { what: "side block", found: side.crc, computed };
-            return Err(ReadError::Damaged { object, why });
+        let _admission = self.admit(u64::from(side.length)).await;
+        match check_side(object, side, self.get(object, range.clone()).await?) {
+            Err(ReadError::Damaged { why, .. }) => {
+                read_again(object, &why);
+                check_side(object, side, self.get(object, range).await?)
+            }
+            other => other,
         }
-        Ok(bytes)
     }
 }
 
+fn read_again(object: ObjectId, why: &FormatError) {
+    tracing::warn!(%object, %why, "what came from the store is damaged and is read once more");
+}
+
+fn decode_index(
+    object: ObjectId,
+    footer: &Footer,
+    index: &[u8],
+    footer_bytes: &[u8],
+    crc: u32,
+) -> Result<Arc<Index>, ReadError> {
+    let damaged = |why| ReadError::Damaged { object, why };
+    let computed = crc32c_of([index, footer_bytes]);
+    if computed != crc {
+        return Err(damaged(FormatError::Checksum { what: "object", found: crc, computed }));
+    }
+    footer.index(index).map(Arc::new).map_err(damaged)
+}
+
+fn check_side(object: ObjectId, side: &SideIndex, bytes: Bytes) -> Result<Bytes, ReadError> {
+    let computed = crc32c(&bytes);
+    if computed == side.crc {
+        return Ok(bytes);
+    }
+    Err(ReadError::Damaged { object, why: FormatError::Checksum { what: "side block", found: side.crc, computed } })
+}
+
+/// The block that `row` names: its own checksum is right, and it is the one that the index holds, which the commit's
+/// checksum covers. A whole and valid block of another write has another one.
 fn decode(object: ObjectId, row: &BlockIndex, bytes: Bytes) -> Result<Cached, ReadError> {
     let block = Block::decode(bytes).map_err(|why| ReadError::Damaged { object, why })?;
     if (block.stream, block.epoch, block.range) != (row.stream, row.epoch, row.range) {
         let why = FormatError::Inconsistent { what: "data block", why: "it is not the block that the index names" };
         return Err(ReadError::Damaged { object, why });
     }
+    if block.crc() != row.crc {
+        let why = FormatError::Checksum { what: "data block", found: row.crc, computed: block.crc() };
+        return Err(ReadError::Damaged { object, why });
+    }
     Ok(Cached::Block(Arc::new(block)))
 }
+
+#[cfg(test)]
+mod tests;

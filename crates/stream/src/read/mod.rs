@@ -106,6 +106,10 @@ impl BlockReader {
         max_bytes: usize,
         min_one: bool,
     ) -> Result<Fetched, FetchError> {
+        if max_bytes == 0 && !min_one {
+            // Nothing that is read could be used.
+            return Ok(Fetched::empty(from));
+        }
         let mut views = 0;
         loop {
             let view = catalogue.view();
