@@ -176,6 +176,7 @@ where
 }
 
 #[cfg(test)]
+#[allow(clippy::async_yields_async, reason = "the tests look at what a group's future has started")]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;

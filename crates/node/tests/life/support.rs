@@ -120,8 +120,7 @@ impl Client {
     pub async fn produce(&mut self) -> bool {
         let mut batch = BatchBuilder::new(Compression::None);
         batch.append(Clock::system().now().0, None, Some(b"value"), &[]).unwrap();
-        let data =
-            PartitionProduceData { index: 0, records: Some(batch.build().unwrap().into()), ..Default::default() };
+        let data = PartitionProduceData { index: 0, records: Some(batch.build().unwrap()), ..Default::default() };
         let topic = TopicProduceData { name: "t".into(), partition_data: vec![data], ..Default::default() };
         let request =
             ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..ProduceRequest::default() };
