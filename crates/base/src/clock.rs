@@ -26,6 +26,13 @@ impl Clock {
         Self(Arc::new(MachineTime { start: Instant::now() }))
     }
 
+    /// The clock that the current runtime's timers follow, paused and moved with it; it stands at `wall_ms` now. For
+    /// simulation: what waits and what looks at the time agree.
+    pub fn runtime(wall_ms: i64) -> Self {
+        #[allow(clippy::disallowed_methods, reason = "this is the home of the clock")]
+        Self(Arc::new(RuntimeTime { start: tokio::time::Instant::now(), wall_ms }))
+    }
+
     /// A clock over a source of the caller's.
     pub fn from_source(source: Arc<dyn TimeSource>) -> Self {
         Self(source)
@@ -51,6 +58,22 @@ impl TimeSource for MachineTime {
     fn wall_ms(&self) -> i64 {
         #[allow(clippy::disallowed_methods, reason = "this is the home of the clock")]
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_millis() as i64)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+#[derive(Debug)]
+struct RuntimeTime {
+    start: tokio::time::Instant,
+    wall_ms: i64,
+}
+
+impl TimeSource for RuntimeTime {
+    fn wall_ms(&self) -> i64 {
+        self.wall_ms + self.monotonic().as_millis() as i64
     }
 
     fn monotonic(&self) -> Duration {
@@ -87,5 +110,19 @@ impl TimeSource for ManualTime {
 
     fn monotonic(&self) -> Duration {
         Duration::from_micros(self.monotonic_us.load(Ordering::SeqCst))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_runtimes_clock_goes_with_its_timers() {
+        let clock = Clock::runtime(1_000);
+        let machine = Clock::system();
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        assert_eq!((clock.now(), clock.monotonic()), (TimestampMs(3_601_000), Duration::from_secs(3600)));
+        assert!(machine.monotonic() < Duration::from_secs(1800), "it was moved, not waited for");
     }
 }

@@ -11,6 +11,8 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::host;
+
 tokio::task_local! {
     static CURRENT: Arc<Members>;
 }
@@ -47,7 +49,7 @@ struct Members {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// `None` for blocking work, which cannot be aborted.
+    /// `None` for blocking work, which cannot be aborted, and for a task that is just being started.
     running: HashMap<u64, Option<AbortHandle>>,
     over: bool,
 }
@@ -114,10 +116,14 @@ struct Place {
 }
 
 impl Place {
-    fn enter(members: Arc<Members>, state: &mut State, name: &'static str, panics: Panics) -> Self {
-        let id = state.next;
-        state.next += 1;
-        state.running.insert(id, None);
+    fn enter(members: Arc<Members>, name: &'static str, panics: Panics) -> Self {
+        let id = {
+            let mut state = members.state.lock();
+            let id = state.next;
+            state.next += 1;
+            state.running.insert(id, None);
+            id
+        };
         members.running.send_modify(|running| *running += 1);
         Self { members, id, name, panics }
     }
@@ -143,21 +149,21 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let Ok(members) = CURRENT.try_with(Arc::clone) else { return super::start(name, future) };
-    // Held until the handle is noted: the task's end takes it too.
-    let mut state = members.state.lock();
-    let place = Place::enter(members.clone(), &mut state, name, panics);
+    let Ok(members) = CURRENT.try_with(Arc::clone) else { return host::spawn(name, future) };
+    let place = Place::enter(members.clone(), name, panics);
     let id = place.id;
     let joining = CURRENT.scope(members.clone(), async move {
         let _place = place;
         future.await
     });
-    let task = super::start(name, joining);
+    let task = host::spawn(name, joining);
+    // Not held while the task starts: a runtime that is shut down drops it on the spot, which gives up its place.
+    let mut state = members.state.lock();
     if state.over {
         drop(state);
         task.abort();
-    } else {
-        state.running.insert(id, Some(task.abort_handle()));
+    } else if let Some(handle) = state.running.get_mut(&id) {
+        *handle = Some(task.abort_handle());
     }
     task
 }
@@ -167,9 +173,9 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let Ok(members) = CURRENT.try_with(Arc::clone) else { return super::start_blocking(name, work) };
-    let place = Place::enter(members.clone(), &mut members.state.lock(), name, Panics::Alone);
-    super::start_blocking(name, move || {
+    let Ok(members) = CURRENT.try_with(Arc::clone) else { return host::spawn_blocking(name, work) };
+    let place = Place::enter(members.clone(), name, Panics::Alone);
+    host::spawn_blocking(name, move || {
         let _place = place;
         work()
     })

@@ -1,0 +1,171 @@
+//! Who runs this code in the operating system's place, for what cannot be handed down as a value: spawning, the choice
+//! among ready futures, and the seeds of hash maps.
+//!
+//! In production there is nobody: tasks are tokio's, choices and seeds are random, and all of it costs one look at a
+//! thread-local. A simulator is a [`Host`]. It runs its programs on a current-thread runtime of tokio with a paused
+//! clock and begins each with [`within`]; from there on every task that a program spawns belongs to the same host.
+//!
+//! What can be handed down is, and has no hidden source: [`Clock`](crate::Clock), [`Entropy`](crate::Entropy),
+//! [`Network`](crate::net::Network), [`Files`](crate::file::Files).
+//!
+//! Invariants:
+//! * A task belongs to the host of whoever spawned it, in every poll and when it is dropped.
+//! * With the same host, giving the same answers, the same tasks run in the same order. So a hosted program starts no
+//!   thread and never waits on anything but its futures.
+//! * Nothing here decides what is safe: a host may delay and drop tasks as it likes.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+pub use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
+
+/// What a simulator answers for.
+pub trait Host: Send + Sync + fmt::Debug {
+    /// A task was spawned. Aborting all tasks of a program is its crash.
+    fn started(&self, name: &'static str, task: AbortHandle);
+
+    /// Whether a task may go on now. `Pending` holds it up; the host wakes it later. By default all may.
+    fn turn(&self, name: &'static str, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = (name, cx);
+        Poll::Ready(())
+    }
+
+    /// The next number of the host's seeded sequence, for choices and hash seeds.
+    fn next_u64(&self) -> u64;
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Arc<dyn Host>>> = const { RefCell::new(None) };
+}
+
+/// The host of what runs now; `None` in production.
+pub fn current() -> Option<Arc<dyn Host>> {
+    // While a thread ends its locals are gone, and so is whatever it hosted.
+    CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// Makes a future and all that it spawns the host's.
+pub fn within<F: Future>(host: Arc<dyn Host>, name: &'static str, future: F) -> Within<F> {
+    Within { host, name, future: Some(Box::pin(future)) }
+}
+
+/// Runs `work` as the host's.
+pub fn scope<T>(host: &Arc<dyn Host>, work: impl FnOnce() -> T) -> T {
+    let _entered = Entered(CURRENT.with(|current| current.replace(Some(host.clone()))));
+    work()
+}
+
+/// Puts back who was host before, also when the work panics.
+struct Entered(Option<Arc<dyn Host>>);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        CURRENT.with(|current| *current.borrow_mut() = self.0.take());
+    }
+}
+
+/// See [`within`].
+#[derive(Debug)]
+pub struct Within<F> {
+    host: Arc<dyn Host>,
+    name: &'static str,
+    /// `None` only while it is dropped.
+    future: Option<Pin<Box<F>>>,
+}
+
+impl<F: Future> Future for Within<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = &mut *self;
+        std::task::ready!(this.host.turn(this.name, cx));
+        let future = this.future.as_mut().expect("it is taken only by drop");
+        scope(&this.host, || future.as_mut().poll(cx))
+    }
+}
+
+impl<F> Drop for Within<F> {
+    fn drop(&mut self) {
+        // What the future holds may spawn as it goes, and that is the host's too.
+        let future = self.future.take();
+        scope(&self.host, || drop(future));
+    }
+}
+
+/// Starts a task, the current host's if there is one. [`task`](crate::task) is where tasks are started from.
+pub(crate) fn spawn<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    #[allow(clippy::disallowed_methods, reason = "this is the home of spawning")]
+    let Some(host) = current() else { return tokio::spawn(future) };
+    #[allow(clippy::disallowed_methods, reason = "this is the home of spawning")]
+    let task = tokio::spawn(within(host.clone(), name, future));
+    host.started(name, task.abort_handle());
+    task
+}
+
+/// Starts blocking work; in a hosted program it is a task of one step.
+pub(crate) fn spawn_blocking<F, T>(name: &'static str, work: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    if current().is_some() {
+        return spawn(name, async move { work() });
+    }
+    #[allow(clippy::disallowed_methods, reason = "this is the home of spawning")]
+    tokio::task::spawn_blocking(work)
+}
+
+/// A host for tests: a fixed sequence of numbers, a note of every task.
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use parking_lot::Mutex;
+
+    use super::*;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Scripted {
+        pub(crate) numbers: AtomicU64,
+        pub(crate) started: Mutex<Vec<(&'static str, AbortHandle)>>,
+    }
+
+    impl Scripted {
+        pub(crate) fn seeded(seed: u64) -> Arc<Self> {
+            Arc::new(Self { numbers: AtomicU64::new(seed), ..Self::default() })
+        }
+
+        pub(crate) fn names(&self) -> Vec<&'static str> {
+            self.started.lock().iter().map(|(name, _)| *name).collect()
+        }
+    }
+
+    impl Host for Scripted {
+        fn started(&self, name: &'static str, task: AbortHandle) {
+            self.started.lock().push((name, task));
+        }
+
+        fn next_u64(&self) -> u64 {
+            self.numbers.fetch_add(1, Ordering::Relaxed)
+        }
+    }
+
+    #[test]
+    fn a_scope_ends_with_its_work_even_when_that_panics() {
+        let host: Arc<dyn Host> = Scripted::seeded(0);
+        scope(&host, || assert!(current().is_some()));
+        assert!(current().is_none());
+        let work = std::panic::AssertUnwindSafe(|| scope(&host, || panic!("expected by the test")));
+        let panicked = std::panic::catch_unwind(work);
+        assert!(panicked.is_err() && current().is_none());
+    }
+}
