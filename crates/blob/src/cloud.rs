@@ -2,6 +2,7 @@
 //! retried conditional PUT takes its own first attempt for another writer's.
 
 use std::fmt;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::{Bytes, BytesMut};
@@ -10,6 +11,7 @@ use opendal::services::{Azblob, Cos, Gcs, Obs, Oss, S3};
 use opendal::{
     Buffer, EntryMode, Error, ErrorKind, HttpBody, HttpTransport, HttpTransporter, Metadata, OperationContext, Operator,
 };
+use opendal_http_transport_reqwest::ReqwestTransport;
 
 use crate::answer::{Ours, Theirs};
 use crate::backend::{Backend, BoxFuture, CreateAttempt, Evidence, ListPage, MultipartPlan, ObjectMeta, ReadRange};
@@ -41,8 +43,7 @@ impl fmt::Debug for CloudBackend {
 
 impl CloudBackend {
     pub(crate) fn open(url: &str, bucket: &Bucket) -> Result<Self, OpenError> {
-        // Without it the first request fails; a second call changes nothing.
-        opendal::install_default();
+        install_transport().map_err(|reason| OpenError::Configuration { url: url.to_owned(), reason })?;
         let operator = build(bucket).map_err(|error| {
             let mut reason = error.message().to_owned();
             if bucket.service == Service::S3 && bucket.region.is_none() && reason.contains("region") {
@@ -100,6 +101,28 @@ impl HttpTransport for Damaging {
         }
         HttpTransporter::default().fetch(request).await
     }
+}
+
+/// What carries the requests of all stores of the process, by HTTP/1.1 and TLS with the one back end that is built: ring.
+/// Whom it trusts is the machine's list of authorities, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name instead.
+fn install_transport() -> Result<(), String> {
+    static INSTALLED: OnceLock<Result<(), String>> = OnceLock::new();
+    let install = || {
+        // Whoever linked this crate may have chosen another: that one serves as well.
+        drop(rustls::crypto::ring::default_provider().install_default());
+        let client = reqwest::Client::builder().build().map_err(|error| {
+            let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+            let causes: Vec<String> = causes.map(ToString::to_string).collect();
+            format!(
+                "no client for it can be made ({}); if this machine has no list of certificate authorities, install \
+                 ca-certificates or name a file of them in SSL_CERT_FILE",
+                causes.join(": ")
+            )
+        })?;
+        HttpTransporter::install_default(ReqwestTransport::new(client));
+        Ok(())
+    };
+    INSTALLED.get_or_init(install).clone()
 }
 
 /// Settings that a URL leaves out (above all credentials) come from where the cloud's own tools look for them.
