@@ -86,6 +86,7 @@ mod tests {
         assert!(spawn_thread("loop", || current().is_some()).is_ok_and(|thread| !thread.join().unwrap()));
     }
 
+    #[allow(clippy::async_yields_async, reason = "the task is looked at from outside its host")]
     #[tokio::test]
     async fn a_host_ends_its_tasks_and_is_their_host_to_the_end() {
         struct Last(Arc<parking_lot::Mutex<Option<bool>>>);
