@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::memory::Budget;
+use base::net::Network;
 use base::{Clock, Entropy, Incarnation, task};
 use coordinator::{GroupConfig, GroupCoordinator, GroupCoordinatorDeps};
 use meta::{Image, MetaHandle};
@@ -96,11 +97,11 @@ impl Listeners {
     ///
     /// # Errors
     /// [`ListenError`], which says what to do.
-    pub async fn bind(config: &BrokerConfig) -> Result<Self, ListenError> {
+    pub async fn bind(config: &BrokerConfig, network: &Network) -> Result<Self, ListenError> {
         let options = socket_options(config);
         let mut all = Vec::new();
         for endpoint in &config.listeners {
-            all.push(bind_one(endpoint, &options).await?);
+            all.push(bind_one(endpoint, &options, network).await?);
         }
         Ok(Self { bound: all, options })
     }
@@ -111,12 +112,12 @@ impl Listeners {
     }
 }
 
-async fn bind_one(endpoint: &Endpoint, options: &SocketOptions) -> Result<Bound, ListenError> {
+async fn bind_one(endpoint: &Endpoint, options: &SocketOptions, network: &Network) -> Result<Bound, ListenError> {
     let listener = endpoint.to_string();
     if endpoint.is_wildcard() && !endpoint.host.contains('.') {
         // Both families, unless the machine has no IPv6.
         let six = SocketAddr::new(IpAddr::from([0_u16; 8]), endpoint.port);
-        match bind(&endpoint.name, six, options) {
+        match bind(network, &endpoint.name, six, options) {
             Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
                 return Err(ListenError::Bind { listener, address: six, error });
             }
@@ -124,18 +125,18 @@ async fn bind_one(endpoint: &Endpoint, options: &SocketOptions) -> Result<Bound,
             Err(_) => {}
         }
         let four = SocketAddr::new(IpAddr::from([0_u8; 4]), endpoint.port);
-        return bind(&endpoint.name, four, options).map_err(|error| ListenError::Bind {
+        return bind(network, &endpoint.name, four, options).map_err(|error| ListenError::Bind {
             listener,
             address: four,
             error,
         });
     }
-    let resolved = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await;
-    let address = resolved.and_then(|mut addresses| {
-        addresses.next().ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "no address"))
+    let resolved = network.resolve(&endpoint.host, endpoint.port).await;
+    let address = resolved.and_then(|addresses| {
+        addresses.first().copied().ok_or_else(|| std::io::Error::new(std::io::ErrorKind::NotFound, "no address"))
     });
     let address = address.map_err(|error| ListenError::Resolve { listener: listener.clone(), error })?;
-    bind(&endpoint.name, address, options).map_err(|error| ListenError::Bind { listener, address, error })
+    bind(network, &endpoint.name, address, options).map_err(|error| ListenError::Bind { listener, address, error })
 }
 
 fn socket_options(config: &BrokerConfig) -> SocketOptions {

@@ -8,15 +8,17 @@
 //!
 //! Never knows Kafka's protocol.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
-use tokio::net::TcpListener;
+use base::net::{ListenOptions, Listener, Network, Stream};
 
 /// Whether the broker serves clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,23 +40,57 @@ pub struct Sources {
 
 /// A bound, not yet serving, HTTP listener.
 pub struct Console {
-    listener: TcpListener,
+    listener: Listener,
+}
+
+/// Wait after an accept that failed, which is most often for want of descriptors.
+const ACCEPT_RETRY: Duration = Duration::from_secs(1);
+
+/// The listener as the HTTP library wants it.
+struct Accepting(Listener);
+
+impl axum::serve::Listener for Accepting {
+    type Io = Stream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Stream, SocketAddr) {
+        loop {
+            match self.0.accept().await {
+                Ok(stream) => {
+                    let remote = stream.peer_addr();
+                    return (stream, remote);
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "an HTTP connection could not be accepted");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.0.local_addr())
+    }
 }
 
 impl Console {
-    /// Binds the address, so that a busy port is known before anything else starts.
+    /// Binds `host:port`, so that a busy port is known before anything else starts.
     ///
     /// # Errors
-    /// The operating system's.
-    pub async fn bind(address: &str) -> std::io::Result<Self> {
-        Ok(Self { listener: TcpListener::bind(address).await? })
+    /// When the address is none, or the network's.
+    pub async fn bind(network: &Network, address: &str) -> io::Result<Self> {
+        let mut failed = io::Error::new(io::ErrorKind::NotFound, format!("{address} has no address"));
+        for address in network.resolve_text(address).await? {
+            match network.listen(address, ListenOptions::default()) {
+                Ok(listener) => return Ok(Self { listener }),
+                Err(error) => failed = error,
+            }
+        }
+        Err(failed)
     }
 
     /// The address that was bound.
-    ///
-    /// # Errors
-    /// The operating system's.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
+    pub fn address(&self) -> SocketAddr {
         self.listener.local_addr()
     }
 
@@ -66,7 +102,7 @@ impl Console {
             .route("/readyz", get(ready))
             .with_state(sources);
         base::task::spawn("http", async move {
-            if let Err(error) = axum::serve(self.listener, pages).await {
+            if let Err(error) = axum::serve(Accepting(self.listener), pages).await {
                 tracing::error!(%error, "the HTTP listener stopped; metrics and health are not served any more");
             }
         })
@@ -87,14 +123,14 @@ async fn ready(State(sources): State<Sources>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
+    use base::net::memory::MemoryNetwork;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::net::TcpStream;
     use tokio::sync::watch;
 
     use super::*;
 
-    async fn get(address: SocketAddr, path: &str) -> String {
-        let mut stream = TcpStream::connect(address).await.unwrap();
+    async fn get(network: &Network, address: SocketAddr, path: &str) -> String {
+        let mut stream = network.connect(address).await.unwrap();
         let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut reply = String::new();
@@ -104,17 +140,23 @@ mod tests {
 
     #[tokio::test]
     async fn readiness_follows_the_broker_and_liveness_does_not() {
-        let console = Console::bind("127.0.0.1:0").await.unwrap();
-        let address = console.address().unwrap();
+        for network in [Network::system(), Network::from_source(Arc::new(MemoryNetwork::default()))] {
+            readiness_over(&network).await;
+        }
+    }
+
+    async fn readiness_over(network: &Network) {
+        let console = Console::bind(network, "127.0.0.1:0").await.unwrap();
+        let address = console.address();
         let (state, readiness) = watch::channel(Readiness::NotReady("starting".into()));
         let readiness = Arc::new(move || readiness.borrow().clone());
         let serving = console.serve(Sources { metrics: Arc::new(|| "up 1\n".to_owned()), readiness });
-        let before = get(address, "/readyz").await;
+        let before = get(network, address, "/readyz").await;
         assert!(before.starts_with("HTTP/1.1 503") && before.contains("starting"), "{before}");
-        assert!(get(address, "/livez").await.starts_with("HTTP/1.1 200"));
+        assert!(get(network, address, "/livez").await.starts_with("HTTP/1.1 200"));
         state.send_replace(Readiness::Ready);
-        assert!(get(address, "/readyz").await.starts_with("HTTP/1.1 200"));
-        assert!(get(address, "/metrics").await.contains("up 1"));
+        assert!(get(network, address, "/readyz").await.starts_with("HTTP/1.1 200"));
+        assert!(get(network, address, "/metrics").await.contains("up 1"));
         serving.abort();
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use base::net::Network;
 use base::{Clock, Entropy};
 use console::{Console, Readiness, Sources};
 use node::{End, NodeOptions, Order, Phase, Status};
@@ -38,15 +39,16 @@ pub fn run(options: &ServerOptions) -> anyhow::Result<()> {
 async fn serve(settings: Settings) -> anyhow::Result<()> {
     let orders = orders_of_signals()?;
     let status = Status::default();
+    let network = Network::system();
     let console = match &settings.http {
-        Some(address) => Some(Console::bind(address).await.with_context(|| {
+        Some(address) => Some(Console::bind(&network, address).await.with_context(|| {
             format!(
                 "HTTP cannot listen on {address}; free the port, choose another with --http HOST:PORT, or --http off"
             )
         })?),
         None => None,
     };
-    let http = console.as_ref().map(Console::address).transpose()?.map(|address| address.to_string());
+    let http = console.as_ref().map(|console| console.address().to_string());
     let pages = console.map(|console| console.serve(sources(&status)));
     let options = NodeOptions {
         broker: settings.broker,
@@ -54,6 +56,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         log: settings.log,
         home: settings.home,
         console: http.clone(),
+        network,
         clock: Clock::system(),
         entropy: Entropy::system(),
     };

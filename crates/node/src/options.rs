@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use base::net::Network;
 use base::{Clock, Entropy};
 use broker::config::BrokerConfig;
 
@@ -38,6 +39,8 @@ pub struct NodeOptions {
     pub home: Option<PathBuf>,
     /// Where the console is, for browsers that come to the Kafka port.
     pub console: Option<String>,
+    /// Where its listeners listen.
+    pub network: Network,
     /// Source of time.
     pub clock: Clock,
     /// Source of ids and nonces.

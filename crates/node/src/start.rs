@@ -181,7 +181,7 @@ pub(crate) struct Serving {
 }
 
 pub(crate) async fn start(options: NodeOptions, status: &Status, remains: &Remains) -> Result<Serving, StartError> {
-    let listeners = Listeners::bind(&options.broker).await?;
+    let listeners = Listeners::bind(&options.broker, &options.network).await?;
     let locked = log::lock(&options.log)?;
     let broker_id = options.broker.node_id;
     let known = match &options.home {

@@ -1,8 +1,9 @@
 //! Listener addresses: `NAME://host:port`, and the other compound values of network keys.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
+
+use base::collections::HashMap;
 
 /// One listener or advertised address.
 #[derive(Clone, Debug, PartialEq, Eq)]

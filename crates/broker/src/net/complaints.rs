@@ -1,9 +1,9 @@
 //! Complaints about clients, each logged in full once: a misconfigured client retries for ever and must not fill the
 //! log.
 
-use std::collections::HashSet;
 use std::net::SocketAddr;
 
+use base::collections::HashSet;
 use parking_lot::Mutex;
 
 use crate::limits::COMPLAINTS_MAX;

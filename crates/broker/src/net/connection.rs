@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base::Clock;
-use tokio::net::TcpStream;
+use base::net::{ReadHalf, Stream, WriteHalf};
 use tokio::time::Sleep;
 
 use super::inbox::{Inbox, Next};
@@ -58,7 +58,8 @@ pub(crate) struct Shared {
 }
 
 pub(crate) struct Connection<S> {
-    stream: TcpStream,
+    reading: ReadHalf,
+    writing: WriteHalf,
     service: Arc<S>,
     peer: Arc<Peer>,
     shared: Shared,
@@ -93,10 +94,12 @@ enum Input {
 
 impl<S: Service> Connection<S> {
     /// `stop` ends when the broker wants its connections to finish.
-    pub(crate) fn new(stream: TcpStream, service: Arc<S>, peer: Arc<Peer>, shared: Shared, stop: Later<()>) -> Self {
+    pub(crate) fn new(stream: Stream, service: Arc<S>, peer: Arc<Peer>, shared: Shared, stop: Later<()>) -> Self {
         let now = shared.clock.monotonic();
+        let (reading, writing) = stream.split();
         Self {
-            stream,
+            reading,
+            writing,
             pipeline: Pipeline::new(service.clone(), peer.clone()),
             service,
             peer,
@@ -129,7 +132,7 @@ impl<S: Service> Connection<S> {
                 self.input = Input::Refused;
             }
             let was_full = self.outbox.is_full();
-            let (written, flushed) = self.outbox.poll_flush(&self.stream, cx);
+            let (written, flushed) = self.outbox.poll_flush(&mut self.writing, cx);
             if written > 0 {
                 self.active = self.shared.clock.monotonic();
             }
@@ -201,7 +204,7 @@ impl<S: Service> Connection<S> {
             Cut::Blocked => return Ok(Poll::Pending),
             Cut::Nothing => {}
         }
-        match self.stream.poll_read_ready(cx) {
+        match self.reading.poll_ready(cx) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return Err(Stop::Broken(error)),
             Poll::Pending => {
@@ -214,7 +217,7 @@ impl<S: Service> Connection<S> {
             (Next::Begun(size), Some(room)) => Some(size.min(usize::try_from(room.granted()).unwrap_or(size))),
             _ => None,
         };
-        match self.stream.try_read_buf(self.inbox.room(begun)) {
+        match self.reading.try_read_buf(self.inbox.room(begun)) {
             Ok(0) => {
                 self.end_input(HALF_CLOSED_MAX);
                 Ok(Poll::Ready(0))

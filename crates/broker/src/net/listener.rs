@@ -6,10 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Clock;
+use base::net::{ListenOptions, Listener, Network, Stream};
 use base::task;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use telemetry::Metrics;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -35,31 +34,15 @@ pub(crate) struct SocketOptions {
 #[derive(Debug)]
 pub(crate) struct Bound {
     pub(crate) name: Arc<str>,
-    pub(crate) listener: TcpListener,
+    pub(crate) listener: Listener,
     pub(crate) address: SocketAddr,
 }
 
 /// Binds `address`; the error says which address it was about.
-pub(crate) fn bind(name: &str, address: SocketAddr, options: &SocketOptions) -> io::Result<Bound> {
-    let domain = if address.is_ipv6() { Domain::IPV6 } else { Domain::IPV4 };
-    let socket = Socket::new(domain, Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() && address.ip().is_unspecified() {
-        // `[::]` serves IPv4 clients too, as Kafka's wildcard listener does.
-        socket.set_only_v6(false)?;
-    }
-    // Buffers are inherited by accepted sockets; the receive buffer must be set before listening to scale the window.
-    if let Some(bytes) = options.send_buffer {
-        socket.set_send_buffer_size(bytes)?;
-    }
-    if let Some(bytes) = options.receive_buffer {
-        socket.set_recv_buffer_size(bytes)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(options.backlog)?;
-    let listener = TcpListener::from_std(socket.into())?;
-    let address = listener.local_addr()?;
+pub(crate) fn bind(network: &Network, name: &str, address: SocketAddr, options: &SocketOptions) -> io::Result<Bound> {
+    let SocketOptions { backlog, send_buffer, receive_buffer, .. } = *options;
+    let listener = network.listen(address, ListenOptions { backlog, send_buffer, receive_buffer })?;
+    let address = listener.local_addr();
     Ok(Bound { name: name.into(), listener, address })
 }
 
@@ -87,7 +70,7 @@ impl<S: Service> Acceptor<S> {
         let mut stop = self.stop.clone();
         let accepting = self.accept_all(&bound);
         let stopped = async { stop.wait_for(|stop| *stop).await.map(drop).ok() };
-        tokio::select! {
+        base::select! {
             () = accepting => {}
             _ = stopped => {}
         }
@@ -97,7 +80,7 @@ impl<S: Service> Acceptor<S> {
         loop {
             match bound.listener.accept().await {
                 // At the limit the newcomer waits for a place, and the backlog holds those behind it, as in Kafka.
-                Ok((stream, remote)) => self.admit(stream, remote, bound, self.quota.slot().await),
+                Ok(stream) => self.admit(stream, bound, self.quota.slot().await),
                 Err(error) => {
                     self.metrics.connections_refused("accept").inc();
                     self.complaints.log("accept", &error.to_string(), &bound.name, None);
@@ -107,7 +90,8 @@ impl<S: Service> Acceptor<S> {
         }
     }
 
-    fn admit(&self, stream: TcpStream, remote: SocketAddr, bound: &Bound, slot: Slot) {
+    fn admit(&self, stream: Stream, bound: &Bound, slot: Slot) {
+        let (remote, local) = (stream.peer_addr(), stream.local_addr());
         let ip = remote.ip().to_canonical();
         let Some(place) = self.quota.place(ip) else {
             self.metrics.connections_refused("per_ip").inc();
@@ -115,11 +99,6 @@ impl<S: Service> Acceptor<S> {
             self.complaints.log("per_ip", &detail, &bound.name, Some(remote));
             return;
         };
-        // Without TCP_NODELAY small replies wait for the client's delayed acknowledgement; a client that is gone is
-        // found by keep-alive. Both are an improvement only, so a refusal is not an error.
-        let _ = stream.set_nodelay(true);
-        let _ = SockRef::from(&stream).set_keepalive(true);
-        let Ok(local) = stream.local_addr() else { return };
         let peer = Arc::new(Peer::new(remote, local, bound.name.clone()));
         let shared = Shared {
             clock: self.clock.clone(),

@@ -5,8 +5,8 @@ use std::io::{self, IoSlice};
 use std::task::{Context, Poll};
 
 use base::memory::Charge;
+use base::net::WriteHalf;
 use bytes::Buf;
-use tokio::net::TcpStream;
 use wire::Frame;
 
 use crate::limits::{REPLY_QUEUE_BYTES_MAX, WRITE_SLICES_MAX};
@@ -40,7 +40,7 @@ impl Outbox {
     }
 
     /// Writes until all is written (`Ready`) or the socket takes no more; says how much.
-    pub(crate) fn poll_flush(&mut self, stream: &TcpStream, cx: &mut Context<'_>) -> (usize, Poll<io::Result<()>>) {
+    pub(crate) fn poll_flush(&mut self, stream: &mut WriteHalf, cx: &mut Context<'_>) -> (usize, Poll<io::Result<()>>) {
         let mut written = 0;
         while !self.frames.is_empty() {
             match self.write_once(stream) {
@@ -49,7 +49,7 @@ impl Outbox {
                     written += count;
                     self.advance(count);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match stream.poll_write_ready(cx) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match stream.poll_ready(cx) {
                     Poll::Ready(Ok(())) => {}
                     Poll::Ready(Err(error)) => return (written, Poll::Ready(Err(error))),
                     Poll::Pending => return (written, Poll::Pending),
@@ -61,7 +61,7 @@ impl Outbox {
         (written, Poll::Ready(Ok(())))
     }
 
-    fn write_once(&self, stream: &TcpStream) -> io::Result<usize> {
+    fn write_once(&self, stream: &mut WriteHalf) -> io::Result<usize> {
         let mut slices = [IoSlice::new(&[]); WRITE_SLICES_MAX];
         let mut filled = 0;
         for (frame, _) in &self.frames {
@@ -70,7 +70,7 @@ impl Outbox {
                 break;
             }
         }
-        if filled == 1 { stream.try_write(&slices[0]) } else { stream.try_write_vectored(&slices[..filled]) }
+        stream.try_write_vectored(&slices[..filled])
     }
 
     fn advance(&mut self, mut count: usize) {

@@ -1,10 +1,10 @@
 //! How many client connections there are, and how many there may be: in all, and from one address. The limits change while
 //! the broker runs; connections that are open stay open, as in Kafka's `ConnectionQuotas`.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use base::collections::HashMap;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -42,7 +42,7 @@ struct State {
 
 impl Quota {
     pub(crate) fn new(limits: ConnectionLimits) -> Arc<Self> {
-        let state = State { limits, open: 0, by_ip: HashMap::new() };
+        let state = State { limits, open: 0, by_ip: HashMap::default() };
         Arc::new(Self { state: Mutex::new(state), moved: Notify::new() })
     }
 
@@ -127,7 +127,7 @@ mod tests {
     use super::*;
 
     fn limits(all: usize, per_ip: usize) -> ConnectionLimits {
-        ConnectionLimits { all, per_ip, per_ip_overrides: HashMap::new() }
+        ConnectionLimits { all, per_ip, per_ip_overrides: HashMap::default() }
     }
 
     #[tokio::test]
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn an_address_has_its_own_limit_or_that_of_all() {
         let (one, two) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let overrides = HashMap::from([(two, 0)]);
+        let overrides = HashMap::from_iter([(two, 0)]);
         let quota = Quota::new(ConnectionLimits { per_ip_overrides: overrides, ..limits(9, 1) });
         let place = quota.place(one).unwrap();
         assert!(quota.place(one).is_none() && quota.place(two).is_none());

@@ -121,7 +121,7 @@ impl Room {
                         Err(_) => std::future::pending().await,
                     }
                 };
-                tokio::select! {
+                base::select! {
                     biased;
                     charge = budget.charge(missing) => Granted::Bytes(charge),
                     permit = permit => Granted::Overdraft(permit),

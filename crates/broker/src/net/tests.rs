@@ -1,12 +1,13 @@
 //! A connection over a real socket with a service of the test's own.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::Clock;
+use base::collections::HashMap;
 use base::memory::Budget;
+use base::net::Network;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use telemetry::Metrics;
@@ -124,7 +125,7 @@ fn start_with(memory: Budget, per_ip: usize, change: impl FnOnce(&mut SocketOpti
     let mut options =
         SocketOptions { backlog: 50, send_buffer: None, receive_buffer: None, idle_max: Duration::from_secs(60) };
     change(&mut options);
-    let bound = bind("TEST", "127.0.0.1:0".parse().unwrap(), &options).unwrap();
+    let bound = bind(&Network::system(), "TEST", "127.0.0.1:0".parse().unwrap(), &options).unwrap();
     let address = bound.address;
     let (stop, stopped) = watch::channel(false);
     let service = Arc::new(Echo::default());
@@ -138,7 +139,7 @@ fn start_with(memory: Budget, per_ip: usize, change: impl FnOnce(&mut SocketOpti
         complaints: Arc::new(Complaints::default()),
         console: Some("http://127.0.0.1:9080".into()),
         stop: stopped,
-        quota: Quota::new(ConnectionLimits { all: 100, per_ip, per_ip_overrides: HashMap::new() }),
+        quota: Quota::new(ConnectionLimits { all: 100, per_ip, per_ip_overrides: HashMap::default() }),
     };
     acceptor.serve(bound);
     Server { service, address, stop, metrics }

@@ -108,7 +108,7 @@ pub async fn start_on(site: Site, overrides: &[(&str, &str)]) -> Live {
     let directory = Arc::new(ImageDirectory::new(meta.clone(), me, config.clone()));
     let partitions = Partitions::new(engine, directory, clock.clone(), Options::default());
     let metrics = Metrics::new();
-    let listeners = Listeners::bind(&config).await.unwrap();
+    let listeners = Listeners::bind(&config, &base::net::Network::system()).await.unwrap();
     let address = listeners.addresses()[0].1;
     let deps = BrokerDeps {
         meta: meta.clone(),

@@ -1,11 +1,11 @@
 //! A small Kafka client for the commands: blocking, one connection per broker, versions negotiated.
 
-use std::collections::HashMap;
 use std::io::{Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
+use base::collections::HashMap;
+use base::net::{BlockingStream, Network};
 use bytes::Bytes;
 use wire::header::RequestHeader;
 use wire::messages::{ApiVersionsRequest, ApiVersionsResponse, MetadataRequest, MetadataResponse};
@@ -17,7 +17,7 @@ const REPLY_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// One connection.
 pub struct Connection {
-    stream: TcpStream,
+    stream: BlockingStream,
     correlation: i32,
     versions: HashMap<i16, (i16, i16)>,
 }
@@ -30,21 +30,11 @@ impl Connection {
                 "no Kafka broker answers at {address}; start one with `headwater`, or name another with --bootstrap-server HOST:PORT"
             )
         };
-        let addresses: Vec<_> = address.to_socket_addrs().with_context(unreachable)?.collect();
-        let mut last = anyhow!("{address} has no address");
-        for candidate in addresses {
-            match TcpStream::connect_timeout(&candidate, CONNECT_TIMEOUT) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
-                    let mut connection = Self { stream, correlation: 0, versions: HashMap::new() };
-                    connection.negotiate().with_context(unreachable)?;
-                    return Ok(connection);
-                }
-                Err(error) => last = error.into(),
-            }
-        }
-        Err(last).with_context(unreachable)
+        let stream = BlockingStream::connect(&Network::system(), address, CONNECT_TIMEOUT, REPLY_TIMEOUT)
+            .with_context(unreachable)?;
+        let mut connection = Self { stream, correlation: 0, versions: HashMap::default() };
+        connection.negotiate().with_context(unreachable)?;
+        Ok(connection)
     }
 
     fn negotiate(&mut self) -> anyhow::Result<()> {
@@ -166,7 +156,7 @@ impl Cluster {
                 let mut partitions: Vec<(i32, i32)> =
                     found.partitions.iter().map(|p| (p.partition_index, p.leader_id)).collect();
                 partitions.sort_unstable();
-                return Ok(Leaders { addresses, partitions, open: HashMap::new() });
+                return Ok(Leaders { addresses, partitions, open: HashMap::default() });
             }
             if !code.is_retriable() && code != ErrorCode::None {
                 check(found.error_code, None).with_context(|| format!("topic {topic}"))?;

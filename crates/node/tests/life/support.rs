@@ -30,6 +30,7 @@ pub fn options(directory: &Path) -> NodeOptions {
         log: LogPlace::At(directory.join("wal")),
         home: Some(directory.to_owned()),
         console: None,
+        network: base::net::Network::system(),
         clock: Clock::system(),
         entropy: Entropy::system(),
     }
