@@ -8,5 +8,5 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     workspace::run("clients and the rival", "clients/install", &["java"])?;
     let mut call = vec!["run", "--release", "-p", "bench", "--"];
     call.extend(args.iter().map(String::as_str));
-    workspace::run("bench", "cargo", &call)
+    workspace::run("bench", "cargo", &call).map(drop)
 }

@@ -1,11 +1,17 @@
 //! The project's chores: `cargo xtask <chore>`. CI calls the same entry points a developer calls.
 
 mod bench;
+mod suites;
 mod test;
+mod times;
 mod workspace;
 
 #[cfg(test)]
+mod ports;
+#[cfg(test)]
 mod tidy;
+
+use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
@@ -28,9 +34,9 @@ enum Chore {
     },
 }
 
-fn main() -> anyhow::Result<()> {
+fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().chore {
         Chore::Test(options) => test::run(&options),
-        Chore::Bench { args } => bench::run(&args),
+        Chore::Bench { args } => bench::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::workspace::root;
 
 /// Crates by layer: imports go strictly down. Development crates may import anything but one another's internals.
-const LAYERS: &[(&str, u8)] = &[
+pub(crate) const LAYERS: &[(&str, u8)] = &[
     ("base", 0),
     ("wire", 1),
     ("records", 1),
@@ -26,7 +26,7 @@ const DEVELOPMENT: &[&str] = &["testkit", "s3server", "fuzzing", "bench", "xtask
 /// Pairs of one layer in which the first may import the second.
 const SAME_LAYER: &[(&str, &str)] = &[("partition", "meta")];
 
-fn crates() -> Vec<(String, PathBuf, toml::Table)> {
+pub(crate) fn crates() -> Vec<(String, PathBuf, toml::Table)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(root().join("crates")).unwrap() {
         let path = entry.unwrap().path();
@@ -39,7 +39,7 @@ fn crates() -> Vec<(String, PathBuf, toml::Table)> {
     found
 }
 
-fn rust_files(dir: &Path, out: &mut Vec<PathBuf>) {
+pub(crate) fn rust_files(dir: &Path, out: &mut Vec<PathBuf>) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries {
         let path = entry.unwrap().path();
@@ -129,6 +129,20 @@ fn the_crate_map_of_the_architecture_page_is_the_tree() {
         .collect();
     let tree: BTreeSet<String> = crates().into_iter().map(|(name, ..)| name).collect();
     assert_eq!(mapped, tree, "ARCHITECTURE.md lists these crates, the tree holds those");
+}
+
+#[test]
+fn every_suite_has_its_row_on_the_testing_page_and_every_row_its_suite() {
+    let table = crate::times::Table::parse(&fs::read_to_string(crate::test::page()).unwrap()).unwrap();
+    let rows: BTreeSet<String> = table.names().map(str::to_owned).collect();
+    let metadata = metadata();
+    let own = metadata["packages"].as_array().unwrap().iter().filter(|package| package["source"].is_null());
+    let mut suites: BTreeSet<String> = crate::test::parts().chain([crate::suites::DOCUMENTATION.to_owned()]).collect();
+    for package in own {
+        let targets = package["targets"].as_array().unwrap().iter().filter(|target| target["test"] == true);
+        suites.extend(targets.filter_map(|target| crate::suites::name(package["name"].as_str().unwrap(), target)));
+    }
+    assert_eq!(rows, suites, "docs/testing.md lists these, the tree holds those");
 }
 
 #[test]

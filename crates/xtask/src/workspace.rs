@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 
@@ -11,9 +12,10 @@ pub fn root() -> PathBuf {
     here.ancestors().nth(2).expect("this crate lies two folders below the root").to_path_buf()
 }
 
-/// Runs a program in the root and fails when it does.
-pub fn run(step: &str, program: &str, args: &[&str]) -> anyhow::Result<()> {
-    println_step(step);
+/// Runs a program in the root, says how long it took, and fails when it does.
+pub fn run(step: &str, program: &str, args: &[&str]) -> anyhow::Result<Duration> {
+    announce(step);
+    let started = now();
     let status = Command::new(program)
         .args(args)
         .current_dir(root())
@@ -22,10 +24,17 @@ pub fn run(step: &str, program: &str, args: &[&str]) -> anyhow::Result<()> {
     if !status.success() {
         bail!("{step}: `{program} {}` failed ({status})", args.join(" "));
     }
-    Ok(())
+    Ok(started.elapsed())
 }
 
+/// The machine's clock: a chore has no other.
+#[allow(clippy::disallowed_methods, reason = "a chore measures real time")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Says what begins.
 #[allow(clippy::print_stdout, reason = "a chore reports on the terminal")]
-fn println_step(step: &str) {
+pub fn announce(step: &str) {
     println!("\n== {step}");
 }
