@@ -60,6 +60,14 @@ impl axum::serve::Listener for Accepting {
                     let remote = stream.peer_addr();
                     return (stream, remote);
                 }
+                // One client went away again; the next one is not kept waiting.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted
+                            | io::ErrorKind::ConnectionReset
+                            | io::ErrorKind::ConnectionRefused
+                    ) => {}
                 Err(error) => {
                     tracing::debug!(%error, "an HTTP connection could not be accepted");
                     tokio::time::sleep(ACCEPT_RETRY).await;
