@@ -1,8 +1,8 @@
 //! What every request handler works with.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use base::collections::HashMap;
 use base::memory::Budget;
 use base::{BrokerId, Clock, Incarnation, Uuid};
 use coordinator::{ClientContext, GroupCoordinator};

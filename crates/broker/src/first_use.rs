@@ -5,9 +5,9 @@
 //! FindCoordinator waits a little, so that its first answer has a coordinator, but never for longer than
 //! [`FIRST_USE_WAIT_MAX`]. The creation goes on meanwhile, and whoever asks for the same topic does not begin another.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use base::collections::HashMap;
 use base::task;
 use futures::future::{FutureExt, Shared, join_all};
 use meta::{Image, MetaHandle, NewTopic, TopicError};

@@ -11,8 +11,8 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use base::collections::HashMap;
 use base::{Clock, Entropy, Uuid};
-use hashbrown::HashMap;
 use imbl::ordmap::DiffItem;
 use meta::MetaHandle;
 use parking_lot::Mutex;

@@ -72,7 +72,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
+    base::select! {
         end = Box::pin(life) => outcome(end),
         ended = pages_end => match ended {
             Ok(()) => bail!("the HTTP listener has ended, so that nobody can tell whether this broker is ready"),
@@ -108,7 +108,7 @@ fn orders_of_signals() -> std::io::Result<watch::Receiver<Order>> {
     let (orders, given) = watch::channel(Order::Serve);
     base::task::spawn("signals", async move {
         for order in [Order::Drain, Order::Stop] {
-            tokio::select! {
+            base::select! {
                 _ = term.recv() => {}
                 _ = interrupt.recv() => {}
             }

@@ -83,7 +83,7 @@ async fn live(
     mut orders: watch::Receiver<Order>,
     serving: impl FnOnce(&Facts),
 ) -> End {
-    let started = tokio::select! {
+    let started = base::select! {
         started = Box::pin(start::start(options, status, remains)) => started,
         // A start that is given up half-way is a crash: the next one finds what it left.
         () = told(&mut orders, Order::Drain) => return End::Stopped { serving: false },
@@ -95,13 +95,13 @@ async fn live(
     };
     status.enter(Phase::Serving);
     serving(&node.facts);
-    tokio::select! {
+    base::select! {
         end = unforeseen(&node, group) => return end,
         () = told(&mut orders, Order::Drain) => {}
     }
     status.enter(Phase::Draining);
     let Serving { broker, engine, meta, log, me, .. } = node;
-    tokio::select! {
+    base::select! {
         drained = Box::pin(drain::drain(broker, &engine, &meta, &log, me)) => drained.map_or_else(End::from, |()| End::Drained),
         why = engine.failed() => End::LogFailed(why),
         why = meta.fenced() => End::Fenced { why },
@@ -112,7 +112,7 @@ async fn live(
 
 /// The first thing that ends a serving node without an order.
 async fn unforeseen(node: &Serving, group: &Group) -> End {
-    tokio::select! {
+    base::select! {
         why = node.engine.failed() => End::LogFailed(why),
         why = node.meta.fenced() => End::Fenced { why },
         panicked = group.panicked() => panicked.into(),

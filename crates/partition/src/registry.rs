@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
+use base::collections::HashMap;
 use base::{Clock, StreamId, Uuid};
-use hashbrown::HashMap;
 use parking_lot::RwLock;
 use stream::Engine;
 

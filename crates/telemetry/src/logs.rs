@@ -3,10 +3,10 @@
 //! What libraries say through the `log` crate comes along ([`Libraries`]): a warning once, and without the path that its
 //! source had on the machine where this program was built.
 
-use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::IsTerminal;
 
+use base::collections::HashSet;
 use log::{Level, Log, Metadata, Record};
 use parking_lot::Mutex;
 use tracing::subscriber::set_global_default;

@@ -1,7 +1,6 @@
 //! Kafka's `BrokerTopicMetrics`: one series for each topic and one, without a topic label, for the whole broker.
 
-use std::collections::HashMap;
-
+use base::collections::HashMap;
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
 use prometheus_client::metrics::counter::Counter;
@@ -127,7 +126,7 @@ impl TopicFamilies {
                 family
             })
             .collect();
-        let mut new = Self { families, broker: Scope::default(), topics: Mutex::new(HashMap::new()) };
+        let mut new = Self { families, broker: Scope::default(), topics: Mutex::new(HashMap::default()) };
         new.broker = new.scope(&Label(None));
         new
     }

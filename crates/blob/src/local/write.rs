@@ -1,11 +1,11 @@
 //! Writing and deleting files so that an answer survives a power cut.
 
-use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use base::collections::HashSet;
 use parking_lot::Mutex;
 use rustix::io::Errno;
 
@@ -75,7 +75,7 @@ impl Writer {
 
     /// Removes files and syncs every directory that lost one.
     pub(super) fn delete(&self, keys: &[String]) -> Result<(), StoreError> {
-        let mut touched = HashSet::new();
+        let mut touched = HashSet::default();
         for key in keys {
             let path = self.root.join(key);
             match fs::remove_file(&path) {

@@ -4,8 +4,9 @@
 //! difference is written. Nothing of a resource is changed unless all of it is valid, and unless what is set for it is
 //! still what the difference was taken from: two requests at a time have the effect of one after the other.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
+use base::collections::HashSet;
 use meta::{ConfigChange, ConfigError, ConfigResource as Resource, Image};
 use partition::config::validate_topic_settings;
 use wire::ErrorCode;
@@ -32,8 +33,8 @@ pub(crate) struct Repeated(HashSet<Resource>);
 impl Repeated {
     /// Of those named.
     pub(crate) fn of(named: impl Iterator<Item = Resource>) -> Self {
-        let mut seen = HashSet::new();
-        let mut twice = HashSet::new();
+        let mut seen = HashSet::default();
+        let mut twice = HashSet::default();
         for resource in named {
             if let Some(again) = seen.replace(resource) {
                 twice.insert(again);

@@ -280,7 +280,7 @@ mod tests {
 
     #[test]
     fn every_default_passes_its_own_validator() {
-        let mut names = std::collections::HashSet::new();
+        let mut names = base::collections::HashSet::default();
         for def in BROKER_KEYS.iter().chain(INERT_KEYS) {
             if let Some(default) = def.default {
                 assert_eq!(def.parse(default).as_deref(), Ok(default), "{}", def.name);

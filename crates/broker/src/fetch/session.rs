@@ -16,10 +16,11 @@
 //! them; a response with an error never advances a
 //! session; the epoch wraps from `i32::MAX` to 1.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::collections::HashMap;
 use base::{Entropy, Uuid};
 use parking_lot::Mutex;
 use wire::ErrorCode;
@@ -303,7 +304,7 @@ impl Sessions {
             }
         };
         let mut session =
-            Session { id, uses_ids, epoch: 1, order: BTreeMap::new(), places: HashMap::new(), next_place: 0 };
+            Session { id, uses_ids, epoch: 1, order: BTreeMap::new(), places: HashMap::default(), next_place: 0 };
         wants.into_iter().for_each(|want| session.put(want));
         let session = Arc::new(Mutex::new(session));
         cache.sessions.insert(id, Slot { session: session.clone(), created: now, used: now, partitions });

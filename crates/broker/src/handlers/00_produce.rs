@@ -15,11 +15,11 @@
 //! before it is durable, I-1) or, with acks all, the time that the request has for it has passed. With acks 0 there is no
 //! reply, and an error closes the connection.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::Uuid;
+use base::collections::HashMap;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
@@ -67,7 +67,7 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
     let mut topics = Vec::with_capacity(request.topics().len());
     let mut unloaded = match refused {
         None => load_producers(&core, call.version, &request).await,
-        Some(_) => HashMap::new(),
+        Some(_) => HashMap::default(),
     };
     let mut memory = Memory { frame_bytes: call.frame_bytes, room: None };
     for topic in request.topics() {
@@ -158,7 +158,7 @@ async fn load_producers<'a>(core: &Core, version: i16, request: &'a ProduceView)
         }
     }
     if loads.is_empty() {
-        return HashMap::new();
+        return HashMap::default();
     }
     stream::iter(loads).buffer_unordered(PRODUCER_LOADS_MAX).filter_map(std::future::ready).collect().await
 }

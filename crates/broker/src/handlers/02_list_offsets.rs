@@ -8,9 +8,9 @@
 //! | 4 | leader epochs (KIP-320) |
 //! | 7 | -3, the greatest timestamp (KIP-734); 8: -4 (KIP-405); 9: -5 (KIP-1005); 10: a timeout; 11: -6 (KIP-1023) |
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use base::collections::HashSet;
 use partition::{FoundOffset, Isolation, OffsetSpec, Partition, ReadError};
 use wire::messages::list_offsets_request::ListOffsetsPartition;
 use wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
@@ -24,7 +24,7 @@ use crate::limits::OLD_STYLE_OFFSETS_MAX;
 pub(crate) async fn handle(core: &Core, call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let isolation = if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
     // Version 0 answers a partition as often as it is named.
-    let twice = if call.version == 0 { HashSet::new() } else { repeated(&request) };
+    let twice = if call.version == 0 { HashSet::default() } else { repeated(&request) };
     let mut room = OLD_STYLE_OFFSETS_MAX;
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
@@ -59,7 +59,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: ListOffsetsRequest
 
 /// Partitions that the request names more than once, which Kafka refuses from version 1 on.
 fn repeated(request: &ListOffsetsRequest) -> HashSet<(Str, i32)> {
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     let all = request.topics.iter().flat_map(|t| t.partitions.iter().map(|p| (t.name.clone(), p.partition_index)));
     all.filter(|partition| !seen.insert(partition.clone())).collect()
 }

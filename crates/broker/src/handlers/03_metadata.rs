@@ -12,9 +12,9 @@
 //! | 10 | topic ids in the answer, 12: in the request (KIP-516) |
 //! | 13 | an error of the whole response |
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use base::collections::HashSet;
 use meta::{Image, TopicImage};
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
@@ -42,7 +42,7 @@ pub(crate) fn handle(core: &Core, call: &Call, request: MetadataRequest) -> Meta
             if request.allow_auto_topic_creation && core.config.is("auto.create.topics.enable") {
                 create_missing(core, &image, &asked);
             }
-            let mut seen = HashSet::new();
+            let mut seen = HashSet::default();
             let once = asked.iter().filter(|topic| seen.insert((topic.topic_id, topic.name.clone())));
             once.map(|topic| answer(&image, topic, version)).collect::<Vec<_>>()
         }

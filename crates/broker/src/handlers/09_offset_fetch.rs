@@ -10,8 +10,7 @@
 //! | 9 | member and epoch, which classic groups do not look at (KIP-848) |
 //! | 10 | topic ids in place of names |
 
-use std::collections::HashSet;
-
+use base::collections::HashSet;
 use wire::messages::{OffsetFetchRequest, OffsetFetchResponse};
 
 use crate::call::Call;
@@ -25,16 +24,16 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: OffsetFetchReq
 /// Leaves each group and partition in the request once: with their metadata a small request could otherwise ask for any
 /// amount.
 fn ask_once(request: &mut OffsetFetchRequest) {
-    let mut groups = HashSet::new();
+    let mut groups = HashSet::default();
     request.groups.retain(|group| groups.insert(group.group_id.clone()));
     for group in &mut request.groups {
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         for topic in group.topics.iter_mut().flatten() {
             let (name, id) = (topic.name.clone(), topic.topic_id);
             topic.partition_indexes.retain(|partition| seen.insert((name.clone(), id, *partition)));
         }
     }
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     for topic in request.topics.iter_mut().flatten() {
         let name = topic.name.clone();
         topic.partition_indexes.retain(|partition| seen.insert((name.clone(), *partition)));

@@ -3,8 +3,7 @@
 //! v3 adds authorized operations (all, while there is no access control), v4 instance ids, v6 GROUP_ID_NOT_FOUND with a
 //! message for a group that older versions are shown as Dead.
 
-use std::collections::HashSet;
-
+use base::collections::HashSet;
 use wire::messages::{DescribeGroupsRequest, DescribeGroupsResponse};
 
 use crate::call::Call;
@@ -14,7 +13,7 @@ use crate::core::Core;
 const GROUP_OPERATIONS: i32 = 1 << 3 | 1 << 6 | 1 << 8 | 1 << 10 | 1 << 11;
 
 pub(crate) async fn handle(core: &Core, call: &Call, mut request: DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     // Each is told once: a small request could otherwise ask for any amount.
     request.groups.retain(|group| seen.insert(group.clone()));
     let mut response = core.groups.describe_groups(&call.group_client(), &request).await;

@@ -6,8 +6,9 @@
 //! The store replicates: a topic has one replica a partition. A higher replication factor is accepted when no more
 //! brokers are asked for than exist, as Kafka demands, and means nothing further.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
+use base::collections::HashSet;
 use meta::{Image, MetaError, NewTopic, PARTITIONS_PER_TOPIC_MAX, TopicError};
 use partition::config::{TOPIC_KEYS, effective, validate_topic_settings};
 use wire::messages::create_topics_request::CreatableTopic;
@@ -25,12 +26,12 @@ use crate::topics::{check_name, collision, reserved};
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let image = core.image();
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     let twice: HashSet<Str> =
         request.topics.iter().filter(|t| !seen.insert(t.name.clone())).map(|t| t.name.clone()).collect();
     let mut results = Vec::with_capacity(request.topics.len());
     let mut planned = Vec::new();
-    let mut told = HashSet::new();
+    let mut told = HashSet::default();
     for topic in &request.topics {
         if twice.contains(&topic.name) {
             // Kafka answers once for all of them.
@@ -200,7 +201,7 @@ pub(crate) fn check_replicas(image: &Image, ids: &[i32]) -> Result<(), String> {
     if ids.is_empty() {
         return Err("The manual partition assignment includes an empty replica list.".to_owned());
     }
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     for id in ids {
         if !image.brokers.contains_key(&base::BrokerId(*id)) {
             return Err(format!(

@@ -3,10 +3,10 @@
 //! v5 adds messages, v6 topic ids. A topic named twice, or by name and id, is refused (KIP-516); an internal topic may be
 //! deleted, as in KRaft.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use base::Uuid;
+use base::collections::HashMap;
 use meta::{Image, TopicError, TopicImage};
 use wire::messages::delete_topics_request::DeleteTopicState;
 use wire::messages::delete_topics_response::DeletableTopicResult;
@@ -82,7 +82,7 @@ fn unknown(asked: &DeleteTopicState) -> ApiError {
 }
 
 fn refuse_repeated(found: &mut [Result<Arc<TopicImage>, ApiError>]) {
-    let mut times: HashMap<Uuid, usize> = HashMap::new();
+    let mut times: HashMap<Uuid, usize> = HashMap::default();
     for topic in found.iter().flatten() {
         *times.entry(topic.id).or_default() += 1;
     }

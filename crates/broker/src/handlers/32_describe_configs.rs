@@ -10,8 +10,7 @@
 //! | broker (4) | this broker's id | broker keys |
 //! | broker (4) | empty | what is set for all brokers together |
 
-use std::collections::HashSet;
-
+use base::collections::HashSet;
 use meta::Image;
 use partition::config::{self as topic_config, BrokerSettings, TOPIC_KEYS, TopicKey, TopicSettings};
 use wire::messages::describe_configs_request::DescribeConfigsResource;
@@ -32,7 +31,7 @@ use crate::topics::check_name;
 pub(crate) fn handle(core: &Core, call: &Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let image = core.image();
     let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     let mut resources = request.resources;
     // Each is told once: a small request could otherwise ask for any amount.
     resources.retain(|asked| seen.insert((asked.resource_type, asked.resource_name.clone())));

@@ -3,8 +3,7 @@
 //! A topic grows to `count` partitions; it never shrinks. Manual assignments are checked and mean nothing further, since
 //! one replica on the broker with the fewest streams is what every partition gets.
 
-use std::collections::HashSet;
-
+use base::collections::HashSet;
 use futures::future::join_all;
 use meta::{Image, PARTITIONS_PER_TOPIC_MAX};
 use wire::messages::create_partitions_request::CreatePartitionsTopic;
@@ -19,7 +18,7 @@ use crate::errors::ApiError;
 
 pub(crate) async fn handle(core: &Core, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let image = core.image();
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     let twice: HashSet<Str> =
         request.topics.iter().filter(|t| !seen.insert(t.name.clone())).map(|t| t.name.clone()).collect();
     // Side by side: they share an entry of the metadata log.

@@ -1,8 +1,7 @@
 //! IncrementalAlterConfigs (key 44), versions 0–1 (KIP-339): single settings are set, deleted, and lists appended to or
 //! subtracted from, starting from the value in force.
 
-use std::collections::HashSet;
-
+use base::collections::HashSet;
 use meta::{ConfigResource, Image};
 use partition::config::{ConfigType, topic_key};
 use wire::ErrorCode;
@@ -61,7 +60,7 @@ fn edited_by(
     asked: &AlterConfigsResource,
     now: &Settings,
 ) -> Result<Settings, ApiError> {
-    let mut seen = HashSet::new();
+    let mut seen = HashSet::default();
     if let Some(twice) = asked.configs.iter().find(|config| !seen.insert(&config.name)) {
         let why = format!("Error due to duplicate config keys: {}", twice.name);
         return Err(ApiError::new(ErrorCode::InvalidRequest, why));

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use base::collections::HashMap;
 use bytes::Bytes;
-use hashbrown::HashMap;
 use tokio::sync::oneshot;
 use wire::messages::join_group_response::JoinGroupResponseMember;
 use wire::messages::{JoinGroupResponse, SyncGroupResponse};
@@ -174,10 +174,10 @@ impl ClassicGroup {
             protocol: None,
             leader: None,
             members: BTreeMap::new(),
-            static_members: HashMap::new(),
-            pending: HashMap::new(),
+            static_members: HashMap::default(),
+            pending: HashMap::default(),
             pending_sync: BTreeSet::new(),
-            supported: HashMap::new(),
+            supported: HashMap::default(),
             awaiting_join: 0,
             subscribed: None,
             initial_delay: None,
@@ -406,7 +406,7 @@ impl ClassicGroup {
     /// The protocol that most members like best among those that all have. Ties go to the leader's preference.
     pub fn vote(&self) -> Option<Str> {
         let by_all = |name: &Str| self.supported.get(name).copied().unwrap_or(0) == self.members.len();
-        let mut votes: HashMap<&Str, usize> = HashMap::new();
+        let mut votes: HashMap<&Str, usize> = HashMap::default();
         for member in self.members.values() {
             if let Some((choice, _)) = member.protocols.iter().find(|(name, _)| by_all(name)) {
                 *votes.entry(choice).or_default() += 1;

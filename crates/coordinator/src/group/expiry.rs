@@ -1,7 +1,7 @@
 //! What happens when time passes: sessions, rebalance deadlines, and the retention of offsets.
 
 use base::Uuid;
-use hashbrown::{HashMap, HashSet};
+use base::collections::{HashMap, HashSet};
 use wire::Str;
 
 use super::classic::{ClassicGroup, GroupState};
@@ -83,7 +83,7 @@ impl Groups {
 
     /// Removes offsets by their topic's name and id, as they will be once everything decided is replayed.
     fn forget_offsets(&self, goes: impl Fn(&str, Uuid) -> bool, out: &mut Out<'_>) {
-        let mut gone = HashSet::new();
+        let mut gone = HashSet::default();
         for (group, stored) in self.stored.groups() {
             for (topic, partitions) in &stored.offsets {
                 let going = partitions.iter().filter(|(_, offset)| goes(topic, offset.topic_id));

@@ -35,8 +35,8 @@ mod tests;
 
 use std::sync::Arc;
 
+use base::collections::HashMap;
 use base::{Entropy, Uuid};
-use hashbrown::HashMap;
 use wire::{EncodeError, Str};
 
 use crate::GroupConfig;
@@ -117,7 +117,7 @@ impl Groups {
             topic_exists,
             memory,
             stored: Stored::default(),
-            live: HashMap::new(),
+            live: HashMap::default(),
             timers: Timers::default(),
         }
     }

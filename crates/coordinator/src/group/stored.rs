@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::Uuid;
+use base::collections::HashMap;
 use bytes::Bytes;
-use hashbrown::HashMap;
 use wire::records::{GroupMetadataValue, OffsetCommitValue};
 use wire::{EncodeError, RawTaggedField, Str};
 

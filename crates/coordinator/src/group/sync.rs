@@ -1,6 +1,6 @@
 //! SyncGroup: the leader's assignment goes to the log, and from there to the members.
 
-use hashbrown::HashMap;
+use base::collections::HashMap;
 use tokio::sync::oneshot;
 use wire::messages::{SyncGroupRequest, SyncGroupResponse};
 use wire::records::GroupMetadataValue;

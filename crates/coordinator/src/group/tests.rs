@@ -14,9 +14,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base::collections::{HashMap, HashSet};
 use base::{Entropy, TimestampMs, Uuid};
 use bytes::Bytes;
-use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 use wire::messages::join_group_request::JoinGroupRequestProtocol;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use hashbrown::HashMap;
+use base::collections::HashMap;
 use wire::Str;
 
 /// What a deadline is for.

@@ -7,11 +7,11 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use base::collections::HashMap;
 use base::{Offset, StreamEpoch, StreamId};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use hashbrown::HashMap;
 use parking_lot::Mutex;
 use partition::PartitionError;
 use tokio::sync::{oneshot, watch};

@@ -4,10 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use base::collections::{HashMap, HashSet};
 use base::memory::{Budget, Charge};
 use base::{Clock, Offset};
 use bytes::Bytes;
-use hashbrown::{HashMap, HashSet};
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{Notify, oneshot, watch};
@@ -508,12 +508,12 @@ impl<M: Machine> Active<M> {
 
     /// The replicated state as it will be once everything in the queue is replayed.
     fn state_after_queue(&self) -> Result<Vec<Record>, EncodeError> {
-        let mut overlay: HashMap<&Bytes, &Record> = HashMap::new();
+        let mut overlay: HashMap<&Bytes, &Record> = HashMap::default();
         for record in self.writes.iter().flat_map(|write| &write.records) {
             overlay.insert(&record.key, record);
         }
         let mut records = Vec::new();
-        let mut seen = HashSet::new();
+        let mut seen = HashSet::default();
         self.machine.snapshot(&mut |record| {
             if let Some(newer) = overlay.get(&record.key) {
                 if newer.value.is_some() && seen.insert(newer.key.clone()) {

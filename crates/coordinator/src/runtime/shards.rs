@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use base::Clock;
+use base::collections::HashMap;
 use base::memory::Budget;
-use hashbrown::HashMap;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
@@ -178,7 +178,7 @@ impl<M: Machine> Shards<M> {
         let sleep = due.map_or(TIMER_SLEEP_MAX, |due| Duration::from_millis(due.saturating_sub(now)));
         // Deadlines are in whole milliseconds, rounded down: one more makes sure that they have passed.
         let sleep = (sleep + Duration::from_millis(1)).min(TIMER_SLEEP_MAX);
-        tokio::select! {
+        base::select! {
             () = self.0.timer.notified() => {}
             () = tokio::time::sleep(sleep) => {}
         }

@@ -47,7 +47,7 @@ pub(super) async fn run<M: Machine>(shard: Arc<Shard<M>>) {
             }
             continue;
         }
-        tokio::select! {
+        base::select! {
             Some(outcome) = in_flight.next() => match outcome {
                 Ok(Sent { writes, base }) => match shard.applied(writes, base) {
                     Applied::Fine => {}

@@ -1,9 +1,9 @@
 //! `headwater consume`: print records of a topic.
 
-use std::collections::HashMap;
 use std::io::Write;
 
 use anyhow::{Context, bail};
+use base::collections::HashMap;
 use clap::Args;
 use wire::Str;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -155,7 +155,7 @@ fn fetch(
 }
 
 fn offsets(leaders: &mut Leaders, topic: &str, timestamp: i64) -> anyhow::Result<HashMap<i32, i64>> {
-    let mut found = HashMap::new();
+    let mut found = HashMap::default();
     for (partition, leader) in leaders.partitions.clone() {
         let partition = ListOffsetsPartition { partition_index: partition, timestamp, ..Default::default() };
         let topic = ListOffsetsTopic { name: Str::from(topic), partitions: vec![partition], ..Default::default() };

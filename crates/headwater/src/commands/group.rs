@@ -1,8 +1,9 @@
 //! `headwater group`: list, describe, reset offsets, delete.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use anyhow::{Context, bail};
+use base::collections::HashMap;
 use clap::{Args, Subcommand};
 use wire::Str;
 use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -103,7 +104,7 @@ fn describe(cluster: &mut Cluster, group: &str) -> anyhow::Result<()> {
         table::print(&["MEMBER", "CLIENT", "HOST"], &rows)?;
     }
     let offsets = committed(cluster, group)?;
-    let mut ends: HashMap<String, HashMap<i32, (i64, i64)>> = HashMap::new();
+    let mut ends: HashMap<String, HashMap<i32, (i64, i64)>> = HashMap::default();
     let mut rows = Vec::new();
     for ((topic, partition), offset) in offsets {
         if !ends.contains_key(&topic) {

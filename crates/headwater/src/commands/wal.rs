@@ -1,10 +1,10 @@
 //! `headwater wal`: look at write-ahead logs, give up a damaged one, remove one whose cluster is gone.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use base::collections::HashMap;
 use base::{BrokerEpoch, BrokerId, Clock, Entropy, Incarnation, Offset, StreamEpoch, StreamId, WalPosition};
 use blob::{Store, StoreOptions};
 use clap::{Args, Subcommand};
@@ -170,7 +170,7 @@ struct Found {
 
 fn examine(log: &BlockLog, incarnation: Incarnation, from: WalPosition) -> Result<Found, WalError> {
     let (mut records, mut bytes, mut gap) = (0, 0, None);
-    let mut ends: HashMap<(StreamId, StreamEpoch), Offset> = HashMap::new();
+    let mut ends: HashMap<(StreamId, StreamEpoch), Offset> = HashMap::default();
     let end = log.replay(incarnation, from, &mut |record| {
         records += 1;
         bytes += record.payload.len() as u64;

@@ -28,10 +28,10 @@ pub(crate) mod tail;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use base::collections::HashMap;
 use base::{Clock, Incarnation, StreamEpoch, StreamId};
 use blob::Store;
 use parking_lot::Mutex;
@@ -128,7 +128,7 @@ impl Engine {
             store,
             catalogue,
             writer,
-            streams: Mutex::new(HashMap::new()),
+            streams: Mutex::new(HashMap::default()),
             failure,
             options,
         });
@@ -281,7 +281,7 @@ impl Engine {
     pub async fn flush(&self) -> Result<(), EngineFailure> {
         let (done, committed) = oneshot::channel();
         self.inner.request_cut(Some(done));
-        tokio::select! {
+        base::select! {
             biased;
             committed = committed => committed.map_err(|_| self.failure().unwrap_or_else(|| EngineFailure("the uploader ended".into()))),
             why = self.failed() => Err(why),
@@ -299,7 +299,7 @@ impl Engine {
         let ending = wal.clone();
         let mut ended = base::task::spawn_blocking("wal-shutdown", move || ending.shutdown());
         let end = loop {
-            tokio::select! {
+            base::select! {
                 ended = &mut ended => break ended,
                 why = self.failed() => return Err(why),
                 () = tokio::time::sleep(DRAIN_CUT_INTERVAL) => self.inner.request_cut(None),

@@ -5,10 +5,10 @@
 //! owned by the incarnation at the record's epoch and its base is the stream's committed end so far; everything below is
 //! committed already. A taker that dies is replaced by another that does the same again: commits skip what is taken.
 
-use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use base::collections::HashMap;
 use base::memory::{Budget, Charge};
 use base::{Incarnation, Offset, OffsetRange, StreamId, WalPosition};
 use futures::StreamExt;
@@ -112,7 +112,7 @@ impl Engine {
         let (mut ended, mut gap) = (false, None);
         // Uploads overlap with one another and with the replay; commits follow the order of the log.
         while !ended || !uploads.is_empty() {
-            tokio::select! {
+            base::select! {
                 chunk = queue.recv(), if !ended && uploads.len() < UPLOADS_MAX => {
                     let Some((records, position, room)) = chunk else {
                         ended = true;
@@ -185,13 +185,13 @@ struct Keeper {
 
 impl Keeper {
     fn new(incarnation: Incarnation) -> Self {
-        Self { incarnation, ends: HashMap::new(), records: 0, bytes: 0 }
+        Self { incarnation, ends: HashMap::default(), records: 0, bytes: 0 }
     }
 
     /// What to commit of a chunk, up to the first gap.
     fn keep(&mut self, view: &Catalogue, records: Vec<ReplayedRecord>) -> (Vec<UploadStream>, Option<Gap>) {
         let mut gap = None;
-        let mut streams: HashMap<StreamId, UploadStream> = HashMap::new();
+        let mut streams: HashMap<StreamId, UploadStream> = HashMap::default();
         for record in records {
             let Some(state) = view.stream(record.stream) else { continue };
             if state.owner != self.incarnation || state.epoch != record.epoch {

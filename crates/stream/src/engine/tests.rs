@@ -489,7 +489,7 @@ async fn a_taker_that_dies_between_two_commits_is_followed_by_another() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     };
-    tokio::select! {
+    base::select! {
         recovered = first.recover(&log, writer, WalPosition(0), &own) => panic!("the first taker ended: {recovered:?}"),
         () = first_commit => first.inner.fail("killed"),
     }

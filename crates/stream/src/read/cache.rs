@@ -6,18 +6,18 @@
 //! not have the checksum that its writer stored is read once more, for the way from the store may have damaged it, and
 //! is kept only when it is right.
 
-use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use base::ObjectId;
 use base::checksum::{crc32c, crc32c_of};
+use base::collections::{HashMap, SeededState};
 use base::memory::{Budget, Charge};
 use blob::{Purpose, ReadRange, Store};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use quick_cache::sync::{Cache, DefaultLifecycle};
-use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
+use quick_cache::{OptionsBuilder, Weighter};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
 use super::ReadError;
@@ -69,7 +69,7 @@ type Outcome = Option<Result<Cached, ReadError>>;
 /// Shared by all readers of a broker.
 pub(super) struct BlockCache {
     store: Store,
-    cached: Cache<Key, Cached, ByBytes>,
+    cached: Cache<Key, Cached, ByBytes, SeededState>,
     loading: Mutex<HashMap<Key, watch::Receiver<Outcome>>>,
     cold: Budget,
     /// Cold reads that may be under way, so that they leave threads and connections to others.
@@ -148,10 +148,10 @@ impl BlockCache {
             cached: Cache::with_options(
                 options.expect("both capacities are given"),
                 by_bytes,
-                DefaultHashBuilder::default(),
+                SeededState::default(),
                 DefaultLifecycle::default(),
             ),
-            loading: Mutex::new(HashMap::new()),
+            loading: Mutex::new(HashMap::default()),
             cold: Budget::new(cold_read_bytes),
             places: Semaphore::new(COLD_READS_MAX),
         }

@@ -289,7 +289,7 @@ mod tests {
     #[tokio::test]
     async fn a_commit_whose_sender_stopped_waiting_stands_and_the_next_is_not_taken_for_it() {
         let world = World::new();
-        tokio::select! {
+        base::select! {
             biased;
             answer = world.commit(100, world.put(0, 0..10)) => panic!("nothing was answered yet: {answer:?}"),
             taken = world.catalogue.taken.acquire() => taken.unwrap().forget(),

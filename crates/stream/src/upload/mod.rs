@@ -54,7 +54,7 @@ pub(crate) async fn run(engine: Weak<Inner>, mut bell: Bell) {
         while let Some(cut) = next_cut(&engine, uploads.len()) {
             uploads.push_back(base::task::spawn_vital("upload", cut));
         }
-        tokio::select! {
+        base::select! {
             rung = bell.recv() => if rung.is_none() { return },
             Some(stored) = uploads.next() => {
                 let outcome = match stored {

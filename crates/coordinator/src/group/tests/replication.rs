@@ -278,7 +278,7 @@ impl Walk {
                 drop(self.fixture.decide(|groups, out| groups.delete_offsets(&GROUP.into(), &asked, out)));
             }
             Event::DeleteTopic { topic } => {
-                let deleted = HashMap::from([(Str::from(TOPICS[topic]), FIRST_ID)]);
+                let deleted = HashMap::from_iter([(Str::from(TOPICS[topic]), FIRST_ID)]);
                 self.fixture.decide(|groups, out| groups.topics_deleted(&deleted, out));
             }
             Event::DeleteGroup => drop(self.fixture.decide(|groups, out| groups.delete(&GROUP.into(), out))),
@@ -413,7 +413,7 @@ async fn a_deletion_meets_the_commits_that_are_on_their_way() {
                 shard.write(|groups, out| commit_one(groups, new_offset(topic_id), out)).await.unwrap();
             }
         };
-        let deleted = HashMap::from([(Str::from("topic"), FIRST_ID)]);
+        let deleted = HashMap::from_iter([(Str::from("topic"), FIRST_ID)]);
         let deleting = shard.write(|groups, out| groups.topics_deleted(&deleted, out));
         let releasing = async {
             tokio::task::yield_now().await;
