@@ -411,7 +411,7 @@ async fn only_the_broker_writes_the_offsets_topic() {
 /// commits where it did before, until the broker is restarted (4.4.0 spreads them over 12 then).
 #[tokio::test]
 async fn groups_stay_where_they_are_when_the_offsets_topic_grows() {
-    let live = start(FAST).await;
+    let live = started(FAST).await;
     let mut client = Client::connect(&live).await;
     create_topic(&mut client, "t").await;
     let groups: Vec<String> = (0..20).map(|n| format!("g{n}")).collect();

@@ -124,16 +124,18 @@ impl Engine {
                     ended = found.is_some();
                     gap = found;
                     let (block, own) = (self.inner.options.block_bytes, self.inner.options.stream_object_bytes);
+                    let kept: Vec<_> = streams.iter().filter_map(UploadStream::covers).collect();
                     let objects = build::objects(streams, self.writer(), block, own);
                     // A future of this recovery that is dropped gives its names up.
                     let lease = self.inner.committer.lease(objects.len());
                     let uploaded = crate::upload::put_all(&self.inner, lease, objects);
-                    uploads.push_back(async move { (uploaded.await, position, room) });
+                    uploads.push_back(async move { (uploaded.await, kept, position, room) });
                 }
-                Some((uploaded, position, room)) = uploads.next() => {
+                Some((uploaded, kept, position, room)) = uploads.next() => {
                     let uploaded = uploaded.map_err(RecoverError::Commit)?;
                     let committed = self.inner.committer.commit(incarnation, position, uploaded).await;
                     committed.map_err(RecoverError::Commit)?;
+                    crate::upload::check_taken(&self.catalogue(), kept).map_err(RecoverError::Commit)?;
                     drop(room);
                 }
             }

@@ -187,6 +187,27 @@ async fn appends_are_read_back_from_cache_and_from_objects() {
     assert_eq!(streams[1].max_timestamp(Offset(200)).await.unwrap().unwrap().0, TimestampMs(1990));
 }
 
+/// Whatever kept the data out of the stream, the log is the last that has it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cut_of_which_the_catalogue_took_nothing_stops_the_engine_and_stays_in_the_log() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let ids = durable.catalogue.create_streams(1, broker.me).unwrap();
+    let stream = broker.open(ids[0]);
+    broker.append(&stream, 0, &payload(0, 700)).await.unwrap();
+    // Closed behind its owner's back: the commit succeeds, and skips what it does not own.
+    durable.catalogue.update(|image| image.close_stream(ids[0], stream.epoch())).unwrap().unwrap();
+    let why = broker.engine.flush().await.unwrap_err();
+    assert!(why.to_string().contains("stays in the write-ahead log"), "{why}");
+    assert_eq!(durable.catalogue.view().stream(ids[0]).unwrap().end, Offset(0));
+    // A deleted stream's data may go.
+    let next = durable.start(small()).await;
+    let ids = durable.catalogue.create_streams(1, next.me).unwrap();
+    next.append(&next.open(ids[0]), 0, &payload(0, 700)).await.unwrap();
+    durable.catalogue.update(|image| image.delete_streams(&ids)).unwrap();
+    next.engine.flush().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_sequential_reader_loads_a_backlog_larger_than_the_cache_once() {
     const MIB: u64 = 1024 * KIB;

@@ -25,6 +25,14 @@ pub(crate) struct UploadStream {
 }
 
 impl UploadStream {
+    /// The stream and the offsets from its first entry to its last; `None` without entries.
+    pub fn covers(&self) -> Option<(StreamId, OffsetRange)> {
+        let (first, last) = (self.entries.first()?, self.entries.last()?);
+        Some((self.stream, OffsetRange::new(first.range.start, last.range.end)))
+    }
+}
+
+impl UploadStream {
     fn bytes(&self) -> u64 {
         self.entries.iter().flat_map(|e| e.payload.iter()).map(|p| p.len() as u64).sum()
     }

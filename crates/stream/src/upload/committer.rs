@@ -53,7 +53,7 @@ impl Committer {
         let names = ObjectNames::new(writer);
         let (queue, jobs) = mpsc::channel(QUEUED_MAX);
         let clerk = Clerk { writer, catalogue, failure, names: names.clone(), next_commit: 0 };
-        base::task::spawn("committer", clerk.run(jobs));
+        base::task::spawn_vital("committer", clerk.run(jobs));
         Self { names, queue }
     }
 

@@ -16,12 +16,12 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use base::memory::Charge;
-use base::{ObjectId, OffsetRange};
+use base::{ObjectId, OffsetRange, StreamId};
 use blob::Purpose;
 use futures::stream::FuturesOrdered;
 use futures::{StreamExt, TryStreamExt};
 
-use crate::catalogue::{NewCheckpoint, NewObject, NewRange};
+use crate::catalogue::{Catalogue, NewCheckpoint, NewObject, NewRange};
 use crate::engine::Inner;
 use crate::engine::cut::{Cut, CutStream};
 use crate::engine::log::Bell;
@@ -178,6 +178,24 @@ fn describe(id: ObjectId, object: &BuiltObject) -> NewObject {
     }
 }
 
+/// Whether all of what was handed to a commit that stands is part of its streams, or its stream was deleted. Asked before
+/// anything of it leaves the log: a commit skips what its sender does not own, and whatever did not get into its objects.
+pub(crate) fn check_taken(
+    view: &Catalogue,
+    ranges: impl IntoIterator<Item = (StreamId, OffsetRange)>,
+) -> Result<(), Arc<str>> {
+    for (stream, range) in ranges {
+        if let Some(state) = view.stream(stream).filter(|state| state.end < range.end) {
+            let end = state.end;
+            return Err(format!(
+                "the commit of stream {stream}, {range}, left it at {end}: what is missing stays in the write-ahead log"
+            )
+            .into());
+        }
+    }
+    Ok(())
+}
+
 async fn commit_cut(stored: StoredCut) -> Result<(), Arc<str>> {
     let StoredCut { engine, cut: Cut { streams, position, waiters }, uploaded } = stored;
     if engine.has_failed() {
@@ -187,6 +205,7 @@ async fn commit_cut(stored: StoredCut) -> Result<(), Arc<str>> {
     // A cut without data (its streams are deleted) moves the log's end too, or a log full of such data would never empty.
     if !streams.is_empty() || position > committed {
         engine.committer.commit(engine.writer, position, uploaded).await?;
+        check_taken(&engine.catalogue.view(), streams.iter().map(|part| (part.stream.id, part.range)))?;
         engine.cache.committed(&streams);
         engine.log.trim(position);
     }
