@@ -184,7 +184,7 @@ fn shortest_names(most: usize) -> Vec<Str> {
         from += 1;
     }
     names.truncate(most);
-    names.into_iter().map(|name| Str::from_utf8(name.into()).unwrap()).collect()
+    names.into_iter().map(|name| Str::from_utf8(name.into()).expect("letters are UTF-8")).collect()
 }
 
 /// Encodes a request in the oldest, the first compact and the newest version, and reads it again.
@@ -193,7 +193,7 @@ fn is_taken<Q: Message>(what: &str, request: impl Fn(i16) -> Q) {
     let mut versions = Q::VERSIONS;
     let first_flexible = versions.find(|version| Q::is_flexible(*version)).unwrap_or(*Q::VERSIONS.end());
     for version in [*Q::VERSIONS.start(), first_flexible, *Q::VERSIONS.end()] {
-        let bytes = request(version).to_frame(version).unwrap().into_bytes();
+        let bytes = request(version).to_frame(version).expect("it is encodable").into_bytes();
         let length = bytes.len();
         let decoded = Q::from_bytes(bytes, version);
         assert!(decoded.is_ok(), "{what} in version {version}, {length} bytes: {:?}", decoded.err());
