@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
+use base::file::Files;
 use base::net::Network;
 use base::{Clock, Entropy};
 use console::{Console, Readiness, Sources};
@@ -57,6 +58,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         home: settings.home,
         console: http.clone(),
         network,
+        files: Files::system(),
         clock: Clock::system(),
         entropy: Entropy::system(),
     };

@@ -1,14 +1,16 @@
 //! `meta.properties`: which broker of which cluster keeps its files in a directory, with the layout that Kafka uses.
 
-use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use base::file::Files;
 use base::{BrokerId, Entropy, Uuid};
 use thiserror::Error;
 
 const FILE: &str = "meta.properties";
 const FRESH: &str = "meta.properties.new";
+/// The most that is read of it: a few lines are written.
+const FILE_BYTES_MAX: usize = 64 * 1024;
 
 /// What the directory says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,16 +91,16 @@ pub fn file(directory: &Path) -> PathBuf {
 ///
 /// # Errors
 /// When the directory cannot be written or belongs to another broker.
-pub fn load(directory: &Path, broker: BrokerId) -> Result<Option<Identity>, IdentityError> {
+pub fn load(files: &Files, directory: &Path, broker: BrokerId) -> Result<Option<Identity>, IdentityError> {
     let file = file(directory);
     let unwritable = |source| IdentityError::Unwritable { file: file.clone(), source };
-    blob::create_dir_all_synced(directory).map_err(unwritable)?;
-    let text = match fs::read_to_string(&file) {
-        Ok(text) => text,
+    files.create_directory(directory).map_err(unwritable)?;
+    let text = match files.read(&file, FILE_BYTES_MAX) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             // Better known now than after another process was fenced.
             let fresh = directory.join(FRESH);
-            fs::File::create(&fresh).and_then(|_| fs::remove_file(&fresh)).map_err(unwritable)?;
+            files.write(&fresh, b"").and_then(|()| files.remove(&fresh)).map_err(unwritable)?;
             return Ok(None);
         }
         Err(source) => return Err(IdentityError::Unreadable { file, source }),
@@ -123,16 +125,14 @@ pub fn load(directory: &Path, broker: BrokerId) -> Result<Option<Identity>, Iden
 ///
 /// # Errors
 /// When the directory cannot be written.
-pub fn store(directory: &Path, identity: &Identity) -> Result<(), IdentityError> {
+pub fn store(files: &Files, directory: &Path, identity: &Identity) -> Result<(), IdentityError> {
     let cluster = identity.cluster_id.as_ref().map_or_else(String::new, |id| format!("cluster.id={id}\n"));
     let text = format!("version=1\nnode.id={}\ndirectory.id={}\n{cluster}", identity.broker, identity.directory_id);
     let (path, fresh) = (file(directory), directory.join(FRESH));
     let write = || -> io::Result<()> {
-        let mut file = fs::File::create(&fresh)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&fresh, &path)?;
-        fs::File::open(directory)?.sync_all()
+        files.write(&fresh, text.as_bytes())?;
+        files.rename(&fresh, &path)?;
+        files.sync_directory(directory)
     };
     write().map_err(|source| IdentityError::Unwritable { file: path.clone(), source })
 }
@@ -143,13 +143,13 @@ mod tests {
 
     #[test]
     fn a_directory_keeps_its_identity_and_refuses_another_broker() {
-        let dir = tempfile::tempdir().unwrap();
-        assert_eq!(load(dir.path(), BrokerId(3)).unwrap(), None);
+        let (dir, files) = (tempfile::tempdir().unwrap(), Files::system());
+        assert_eq!(load(&files, dir.path(), BrokerId(3)).unwrap(), None);
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "a start that is refused leaves nothing");
         let first = Identity { cluster_id: Some("abc".into()), ..Identity::new(BrokerId(3), &Entropy::system()) };
-        store(dir.path(), &first).unwrap();
-        assert_eq!(load(dir.path(), BrokerId(3)).unwrap(), Some(first));
-        let error = load(dir.path(), BrokerId(4)).unwrap_err().to_string();
+        store(&files, dir.path(), &first).unwrap();
+        assert_eq!(load(&files, dir.path(), BrokerId(3)).unwrap(), Some(first));
+        let error = load(&files, dir.path(), BrokerId(4)).unwrap_err().to_string();
         let named = file(dir.path()).display().to_string();
         assert!(error.contains("node.id=3") && error.contains(&named), "{error}");
     }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use base::file::Files;
 use base::net::Network;
 use base::{Clock, Entropy};
 use broker::config::BrokerConfig;
@@ -41,6 +42,8 @@ pub struct NodeOptions {
     pub console: Option<String>,
     /// Where its listeners listen.
     pub network: Network,
+    /// Where its identity is kept.
+    pub files: Files,
     /// Source of time.
     pub clock: Clock,
     /// Source of ids and nonces.

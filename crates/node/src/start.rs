@@ -185,7 +185,7 @@ pub(crate) async fn start(options: NodeOptions, status: &Status, remains: &Remai
     let locked = log::lock(&options.log)?;
     let broker_id = options.broker.node_id;
     let known = match &options.home {
-        Some(home) => identity::load(home, broker_id)?,
+        Some(home) => identity::load(&options.files, home, broker_id)?,
         None => None,
     };
     let in_memory = options.store.starts_with("memory:");
@@ -211,7 +211,7 @@ pub(crate) async fn start(options: NodeOptions, status: &Status, remains: &Remai
     if let Some(home) = &options.home {
         let identity = Identity { cluster_id: Some(cluster_id.to_string()), ..identity };
         if known.as_ref() != Some(&identity) {
-            identity::store(home, &identity)?;
+            identity::store(&options.files, home, &identity)?;
         }
     }
     let log = locked.registered(cluster_id.clone());

@@ -3,7 +3,6 @@
 //! A task knows its group by a task-local value, which it hands to the tasks that it starts. Threads of the operating
 //! system have none.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::sync::Arc;
 
@@ -11,6 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
+use crate::collections::HashMap;
 use crate::host;
 
 tokio::task_local! {

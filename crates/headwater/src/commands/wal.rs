@@ -244,7 +244,7 @@ fn abandon(text: &str, place: &Place, yes: bool) -> anyhow::Result<()> {
         let store = Store::open(&settings.store, options).await?;
         // The directory may be as new as the disk that replaced the log's.
         let known = match &settings.home {
-            Some(home) => identity::load(home, settings.broker.node_id)?,
+            Some(home) => identity::load(&base::file::Files::system(), home, settings.broker.node_id)?,
             None => None,
         };
         let identity = known.unwrap_or_else(|| Identity::homeless(settings.broker.node_id));

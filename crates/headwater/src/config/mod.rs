@@ -7,6 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use base::file::Files;
 use broker::config::{BrokerConfig, Parsed};
 use node::LogPlace;
 
@@ -125,9 +126,13 @@ fn directory_url(path: &Path) -> anyhow::Result<String> {
     Ok(format!("file://{text}"))
 }
 
+/// The most that a properties file may have: far more than there are keys.
+const FILE_BYTES_MAX: usize = 16 << 20;
+
 /// The file's keys, with the lines on which they stand.
 fn read_file(path: &Path) -> anyhow::Result<Vec<(String, String, String)>> {
-    let file = std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?;
+    let file =
+        Files::system().read(path, FILE_BYTES_MAX).with_context(|| format!("{} cannot be read", path.display()))?;
     let properties = properties::parse(&file).with_context(|| format!("{} cannot be used", path.display()))?;
     let located = properties.into_iter().map(|Property { line, key, value }| {
         let source = format!("{}:{line}", path.display());

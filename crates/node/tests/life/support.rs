@@ -31,6 +31,7 @@ pub fn options(directory: &Path) -> NodeOptions {
         home: Some(directory.to_owned()),
         console: None,
         network: base::net::Network::system(),
+        files: base::file::Files::system(),
         clock: Clock::system(),
         entropy: Entropy::system(),
     }
