@@ -11,7 +11,7 @@
 //!
 //! The first error of any of them ends all: no acknowledgement follows, nothing is tried again. A thread that ends for any
 //! other reason than that it was told to, a panic included, is such an error ([`Watch`]); whoever waits for the log learns
-//! it from [`Wal::failed`], which lives on no thread of the log, and every token is dropped.
+//! it from [`Appender::failed`], which lives on no thread of the log, and every token is dropped.
 //!
 //! An idle writer seals: it writes one empty group behind the last, so that rot in the last is not taken for a torn tail.
 //! Nobody waits for a seal, nobody is told of it, and no position speaks of it.
@@ -21,11 +21,12 @@ mod completer;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use base::aligned::AlignedBuffer;
-use base::{WalPosition, task};
+use base::{Incarnation, WalPosition, task};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::{oneshot, watch};
 
@@ -33,35 +34,38 @@ use super::file::ZERO_PIECE;
 use super::layout::{PAGE, RECORD_HEADER, RecordHeader, SEAL_STREAM, SegmentPage, TrimPage};
 use super::log::{Pool, write_page};
 use super::volume::{BlockFile, NewSegment, SegmentId, Volume, is_full};
-use super::{Append, DurableSink, GROUP_BYTES_MAX, Group, SPACE_RETRY_INTERVAL, WalFailure, WriterWait};
-
-/// A log as it stands.
-#[derive(Clone, Debug)]
-pub struct WalStatus {
-    /// The end of what is durable.
-    pub durable: WalPosition,
-    /// The end of what the sink was given.
-    pub acknowledged: WalPosition,
-    /// Records below are committed.
-    pub trimmed: WalPosition,
-    /// Bytes appended and not yet given to the sink.
-    pub queued_bytes: u64,
-    /// Un-trimmed bytes at which the writer waits.
-    pub capacity_bytes: u64,
-    /// What the writer waits for.
-    pub waiting: Option<WriterWait>,
-    /// Why the log died.
-    pub failure: Option<WalFailure>,
-}
+use super::{GROUP_BYTES_MAX, SPACE_RETRY_INTERVAL};
+use crate::wal::{Append, Appender, Cuts, DurableSink, Ending, Group, WalFailure, WalStatus, WriterWait};
 
 /// Bytes of the first segment that are zeroed before it is used: a start need not wait for all of it.
 const FIRST_ZEROED_BYTES: u64 = 2 << 20;
 
-/// One incarnation, open for append. Dropping it without [`Wal::shutdown`] is like a crash: what is queued is lost.
-#[derive(Debug)]
-pub struct Wal<T> {
+/// One incarnation of a block log, open for append.
+pub struct BlockWal<T> {
     shared: Arc<Shared<T>>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
+    running: watch::Receiver<()>,
+}
+
+impl<T> std::fmt::Debug for BlockWal<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WAL incarnation {} in {}", self.shared.stamp.incarnation, self.shared.volume.path())
+    }
+}
+
+/// Held by every thread of the log until all else that it holds has gone. The last to go says that nothing is written any
+/// more.
+#[derive(Debug)]
+struct Life {
+    pool: Arc<Pool>,
+    incarnation: Incarnation,
+    /// Its receivers learn of the end by its drop.
+    _ended: watch::Sender<()>,
+}
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.pool.running.lock().retain(|running| *running != self.incarnation);
+    }
 }
 
 pub(crate) struct Setup {
@@ -107,7 +111,6 @@ enum Gathered {
     End,
 }
 
-#[derive(Debug)]
 struct State<T> {
     queue: Vec<(Append, T)>,
     queued_bytes: u64,
@@ -130,7 +133,6 @@ struct State<T> {
     failure: Option<WalFailure>,
 }
 
-#[derive(Debug)]
 struct Shared<T> {
     state: Mutex<State<T>>,
     to_writer: Condvar,
@@ -149,7 +151,7 @@ struct Shared<T> {
 }
 
 /// Prepares the first segment and starts the threads.
-pub(crate) fn start<T: Send + 'static>(setup: Setup, sink: impl DurableSink<T>) -> io::Result<Wal<T>> {
+pub(crate) fn start<T: Send + 'static>(setup: Setup, sink: impl DurableSink<T>) -> io::Result<BlockWal<T>> {
     let incarnation = setup.trim.stamp.incarnation;
     let shared = Arc::new(Shared {
         state: Mutex::new(State {
@@ -189,21 +191,23 @@ pub(crate) fn start<T: Send + 'static>(setup: Setup, sink: impl DurableSink<T>) 
         state.zeroed = zeroed;
         state.ready.push_back(first.clone());
     }
-    let wal = Wal { shared: Arc::clone(&shared), threads: Mutex::new(Vec::new()) };
+    let (ended, running) = watch::channel(());
+    let wal = BlockWal { shared: Arc::clone(&shared), running };
     setup.pool.running.lock().push(incarnation);
+    let life = Arc::new(Life { pool: setup.pool, incarnation, _ended: ended });
     let (writer, completer, preparer) = (Arc::clone(&shared), Arc::clone(&shared), shared);
     let spawned = [
-        task::spawn_thread("wal-writer", move || {
+        spawn("wal-writer", life.clone(), move || {
             let _watch = Watch(&writer, "writer");
             writer.write_groups();
         }),
-        task::spawn_thread("wal-completer", move || {
+        spawn("wal-completer", life.clone(), move || {
             // Dropped in the other order: the tokens go once everybody can know why.
             let _unfinished = Unfinished(&completer);
             let _watch = Watch(&completer, "completer");
             completer.complete_groups(sink);
         }),
-        task::spawn_thread("wal-preparer", move || {
+        spawn("wal-preparer", life, move || {
             let _watch = Watch(&preparer, "preparer");
             if preparer.zero_rest(&first) {
                 preparer.prepare_segments(trim);
@@ -211,19 +215,21 @@ pub(crate) fn start<T: Send + 'static>(setup: Setup, sink: impl DurableSink<T>) 
         }),
     ];
     // On an error the threads that did start end with the dropped `wal`.
-    let mut running = wal.threads.lock();
-    for thread in spawned {
-        running.push(thread?);
-    }
-    drop(running);
+    spawned.into_iter().collect::<io::Result<()>>()?;
     Ok(wal)
 }
 
-impl<T> Wal<T> {
-    /// Queues an append; the order of calls is the order of the log. `token` comes back through the sink, or is dropped
-    /// once the log has died. Never waits for the disk. A payload over [`Wal::max_record_bytes`] ends the log: the caller
-    /// checks, as it bounds the queue by the memory it charges.
-    pub fn append(&self, append: Append, token: T) {
+/// Starts a thread of the log. Its life ends after the work and all that the work holds.
+fn spawn(name: &'static str, life: Arc<Life>, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    task::spawn_thread(name, move || {
+        let _life = life;
+        work();
+    })
+    .map(drop)
+}
+
+impl<T: Send + 'static> Appender<T> for BlockWal<T> {
+    fn append(&self, append: Append, token: T) {
         let bytes = (RECORD_HEADER + append.payload_bytes()) as u64;
         let mut state = self.shared.state.lock();
         if state.failure.is_some() || state.stop != Stop::No {
@@ -240,9 +246,7 @@ impl<T> Wal<T> {
         }
     }
 
-    /// Resolves after a read of the fence page, begun from now on, that found the log not fenced; an error means that the
-    /// log is fenced, has died or ends. What this broker knew when it asked, no other broker had contradicted.
-    pub fn check_unfenced(&self) -> oneshot::Receiver<()> {
+    fn check_unfenced(&self) -> oneshot::Receiver<()> {
         let (sender, checked) = oneshot::channel();
         let mut state = self.shared.state.lock();
         if state.failure.is_none() && state.stop == Stop::No {
@@ -253,8 +257,7 @@ impl<T> Wal<T> {
         checked
     }
 
-    /// Says that records below `to` are committed. Whole segments below are recycled.
-    pub fn trim(&self, to: WalPosition) {
+    fn trim(&self, to: WalPosition) {
         let mut state = self.shared.state.lock();
         if to > state.trim_to {
             state.trim_to = to;
@@ -262,89 +265,56 @@ impl<T> Wal<T> {
         }
     }
 
-    /// Resolves when the log has died, however it died, with the reason; with nothing once it has ended in order. It does
-    /// not depend on any thread of the log, nor on the sink.
-    pub fn failed(&self) -> impl Future<Output = Option<WalFailure>> + Send + 'static + use<T> {
+    fn failed(&self) -> BoxFuture<'static, Option<WalFailure>> {
         let mut failed = self.shared.failed.subscribe();
-        async move { failed.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone()) }
+        async move { failed.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone()) }.boxed()
     }
 
-    /// The end of what is durable.
-    pub fn position(&self) -> WalPosition {
-        self.shared.state.lock().durable
+    fn end(&self, ending: Ending) {
+        let mut state = self.shared.state.lock();
+        match ending {
+            Ending::Flush if state.stop == Stop::No => state.stop = Stop::Flush,
+            Ending::Flush => {}
+            Ending::Abandon => state.stop = Stop::Abandon,
+        }
+        drop(state);
+        self.shared.wake_all();
     }
 
-    /// Bytes appended and not yet given to the sink.
-    pub fn queued_bytes(&self) -> u64 {
-        self.shared.state.lock().queued_bytes
+    fn ended(&self) -> BoxFuture<'static, Result<WalPosition, WalFailure>> {
+        let (mut running, shared) = (self.running.clone(), Arc::clone(&self.shared));
+        async move {
+            // Nothing is ever sent: what there is to learn is that the sender has gone.
+            while running.changed().await.is_ok() {}
+            let state = shared.state.lock();
+            state.failure.clone().map_or(Ok(state.durable), Err)
+        }
+        .boxed()
     }
 
-    /// Un-trimmed durable bytes.
-    pub fn backlog(&self) -> u64 {
-        let state = self.shared.state.lock();
-        state.durable.0.saturating_sub(state.trim_to.0)
-    }
-
-    /// Un-trimmed bytes at which the writer waits: trim well before.
-    pub fn capacity(&self) -> u64 {
-        self.shared.segments_max as u64 * self.shared.segment_bytes
-    }
-
-    /// The longest payload that a record can hold.
-    pub fn max_record_bytes(&self) -> usize {
-        self.shared.max_record_bytes()
-    }
-
-    /// The whole picture.
-    pub fn status(&self) -> WalStatus {
+    fn status(&self) -> WalStatus {
         let state = self.shared.state.lock();
         WalStatus {
             durable: state.durable,
             acknowledged: state.acknowledged,
             trimmed: state.trim_to,
             queued_bytes: state.queued_bytes,
-            capacity_bytes: self.capacity(),
+            capacity_bytes: self.shared.segments_max as u64 * self.shared.segment_bytes,
             waiting: state.waiting(),
             failure: state.failure.clone(),
         }
     }
 
-    /// Writes and completes what is queued, ends the threads and returns the final position. Blocks; while the writer
-    /// waits for a trim, trims must go on. What is appended afterwards is dropped. May be called again.
-    ///
-    /// # Errors
-    /// When the log has died.
-    pub fn shutdown(&self) -> Result<WalPosition, WalFailure> {
-        {
-            let mut state = self.shared.state.lock();
-            if state.stop == Stop::No {
-                state.stop = Stop::Flush;
-            }
-        }
-        self.join();
-        let state = self.shared.state.lock();
-        state.failure.clone().map_or(Ok(state.durable), Err)
+    fn max_record_bytes(&self) -> usize {
+        self.shared.max_record_bytes()
     }
 
-    /// Ends the threads at once, as a crash would: nothing more is written or acknowledged, what is queued is dropped.
-    /// Blocks until a write under way has returned. May be called again.
-    pub fn abandon(&self) {
-        self.shared.state.lock().stop = Stop::Abandon;
-        self.join();
-    }
-
-    fn join(&self) {
-        self.shared.wake_all();
-        for thread in self.threads.lock().drain(..) {
-            // A panic was turned into a failure by the thread's watch.
-            let _ = thread.join();
-        }
-        let incarnation = self.shared.stamp.incarnation;
-        self.shared.pool.running.lock().retain(|running| *running != incarnation);
+    fn cuts(&self) -> Cuts {
+        Cuts::BuildAndPut
     }
 }
 
-impl<T> Drop for Wal<T> {
+impl<T> Drop for BlockWal<T> {
     fn drop(&mut self) {
         self.shared.state.lock().stop = Stop::Abandon;
         self.shared.wake_all();

@@ -3,8 +3,8 @@
 use base::aligned::AlignedBuffer;
 
 use super::Shared;
-use crate::wal::layout::{FENCE_OFFSET, FenceState, PAGE, RECORD_HEADER, fence_state};
-use crate::wal::{DurableSink, WalFailure};
+use crate::wal::block::layout::{FENCE_OFFSET, PAGE, RECORD_HEADER, fence_state};
+use crate::wal::{DurableSink, FenceState, WalFailure};
 
 impl<T> Shared<T> {
     /// The completer's thread.
