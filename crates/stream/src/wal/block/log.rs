@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Entropy, Incarnation, WalPosition};
+use base::{Clock, Entropy, Incarnation, WalPosition};
 use parking_lot::Mutex;
 
 use super::device::DeviceVolume;
@@ -22,6 +22,7 @@ use super::layout::{
 };
 use super::replay::{self, Sight};
 use super::volume::{BlockFile, HeaderName, SegmentId, Volume, is_full};
+use super::writer::machine::{self, Driver};
 use super::{SEAL_AFTER, writer};
 use crate::wal::{
     Access, Claim, DurableSink, FenceState, IncarnationSummary, ReplayEnd, ReplayedRecord, Wal, WalError,
@@ -46,6 +47,8 @@ pub struct BlockLogOptions {
     pub transfer: Transfer,
     /// Where nonces come from.
     pub entropy: Entropy,
+    /// What says how long the writer has been idle, and when a full disk is tried again.
+    pub clock: Clock,
 }
 
 impl BlockLogOptions {
@@ -60,6 +63,7 @@ impl BlockLogOptions {
             seal_after: SEAL_AFTER,
             transfer: Transfer::Auto,
             entropy: Entropy::system(),
+            clock: Clock::system(),
         }
     }
 }
@@ -180,7 +184,8 @@ impl BlockLog {
         Ok(summaries)
     }
 
-    /// Makes a fresh incarnation and starts what appends to it. The caller commits it `OPEN` before the first append.
+    /// Makes a fresh incarnation and starts what appends to it: three threads, or, in a hosted program, three tasks. The
+    /// caller commits it `OPEN` before the first append.
     ///
     /// # Errors
     /// [`WalError::Exists`], [`WalError::NoSpace`], or what storage says.
@@ -189,6 +194,21 @@ impl BlockLog {
         incarnation: Incarnation,
         cluster_id: &str,
         sink: impl DurableSink<T>,
+    ) -> Result<Wal<T>, WalError> {
+        let clock = self.options.clock.clone();
+        self.create_driven(incarnation, cluster_id, sink, &mut |machine| machine::drive(machine, &clock))
+    }
+
+    /// As [`Self::create`]; what appends is handed to `driver`, machine by machine.
+    ///
+    /// # Errors
+    /// As [`Self::create`], and what the driver says.
+    pub fn create_driven<T: Send + 'static>(
+        &self,
+        incarnation: Incarnation,
+        cluster_id: &str,
+        sink: impl DurableSink<T>,
+        driver: &mut Driver<'_>,
     ) -> Result<Wal<T>, WalError> {
         self.demand(&[Access::Owner], "append")?;
         if cluster_id.len() > CLUSTER_ID_BYTES_MAX {
@@ -220,8 +240,9 @@ impl BlockLog {
             segments_max: (self.options.capacity_bytes / segment_bytes) as usize,
             segments_ahead: self.options.segments_ahead.max(1),
             seal_after: self.options.seal_after,
+            clock: self.options.clock.clone(),
         };
-        writer::start(setup, sink).map(Wal::over).map_err(|error| self.no_space(error))
+        writer::start(setup, sink, driver).map(Wal::over).map_err(|error| self.no_space(error))
     }
 
     /// Writes the fence page of `incarnation`, and nothing else. May be repeated. A header page that cannot be read does

@@ -41,6 +41,7 @@ use base::{Incarnation, WalPosition};
 
 use super::{Claim, DurableSink, IncarnationSummary, Log, OwnLog, ReplayEnd, ReplayedRecord, Wal, WalError};
 pub use log::{BlockLog, BlockLogOptions, Transfer};
+pub use writer::machine;
 
 /// The most a group holds, unless a single record is larger: enough to amortise a sync, small enough to keep latency.
 pub const GROUP_BYTES_MAX: usize = 4 << 20;
