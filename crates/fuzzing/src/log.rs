@@ -5,7 +5,7 @@ use bytes::Bytes;
 use meta::format;
 use stream::catalogue::{Catalogue, snapshot};
 use stream::wal::FenceState;
-use stream::wal::layout::{
+use stream::wal::block::layout::{
     DevicePage, HeaderPage, PAGE, RECORD_HEADER, RecordHeader, SegmentPage, Stamp, TrimPage, fence_page, fence_state,
 };
 use wire::registry::{Kind, MESSAGES};

@@ -25,9 +25,9 @@ enum Verdict {
 /// operator decides. To be asked before this node adds a log of its own.
 pub(crate) fn refuse_unknown(own: &OwnLog, meta: &MetaHandle) -> Result<(), StartError> {
     let catalogue = meta.image().catalogue.clone();
-    for log in own.block_log().incarnations()? {
+    for log in own.port().incarnations()? {
         let id = log.incarnation;
-        if catalogue.incarnation(id).is_none() && own.block_log().holds_records(id)? {
+        if catalogue.incarnation(id).is_none() && own.port().holds_records(id)? {
             return Err(StartError::UnknownLog { incarnation: id, place: own.place(), cluster: log.cluster_id.ok() });
         }
     }
@@ -38,7 +38,7 @@ pub(crate) fn refuse_unknown(own: &OwnLog, meta: &MetaHandle) -> Result<(), Star
 pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> Result<(), StartError> {
     let catalogue = meta.image().catalogue.clone();
     let mut kept = Vec::new();
-    for log in own.block_log().incarnations()?.into_iter().filter(|log| log.incarnation != me) {
+    for log in own.port().incarnations()?.into_iter().filter(|log| log.incarnation != me) {
         let id = log.incarnation;
         let verdict = match catalogue.incarnation(id).map(|state| &state.phase) {
             None => Verdict::Unknown,
@@ -50,7 +50,7 @@ pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> R
             (Verdict::Needed, _) => continue,
             (Verdict::GivenUp, _) => own.remove_given_up(id)?,
             // Looked at again: what it is asked for must not depend on who asked before.
-            (Verdict::Unknown, _) if own.block_log().holds_records(id)? => {
+            (Verdict::Unknown, _) if own.port().holds_records(id)? => {
                 return Err(StartError::UnknownLog {
                     incarnation: id,
                     place: own.place(),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use base::Incarnation;
-use stream::wal::{Access, BlockLog, BlockLogOptions, Claim, WalError};
+use stream::engine::Pending;
+use stream::wal::{Access, BlockLog, BlockLogOptions, Claim, OwnLog as WalPort, WalError};
 
 use crate::memory::MemoryVolume;
 use crate::options::LogPlace;
@@ -14,13 +15,13 @@ const MEMORY_LOG_BYTES_MAX: u64 = 256 << 20;
 
 /// A log place that this process has locked, and has not connected with a cluster yet.
 pub(crate) struct LockedLog {
-    log: Arc<BlockLog>,
+    log: Arc<dyn WalPort<Pending>>,
     place: LogPlace,
 }
 
 /// The log place of a registered node.
 pub(crate) struct OwnLog {
-    log: Arc<BlockLog>,
+    log: Arc<dyn WalPort<Pending>>,
     place: String,
     cluster_id: Arc<str>,
 }
@@ -76,7 +77,7 @@ impl LockedLog {
 }
 
 impl OwnLog {
-    pub(crate) fn block_log(&self) -> &Arc<BlockLog> {
+    pub(crate) fn port(&self) -> &Arc<dyn WalPort<Pending>> {
         &self.log
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use base::Incarnation;
 use parking_lot::Mutex;
-use stream::wal::volume::{BlockFile, HeaderName, NewSegment, SegmentId, Volume};
+use stream::wal::block::volume::{BlockFile, HeaderName, NewSegment, SegmentId, Volume};
 
 /// Bytes that are kept, or not, as one.
 const CHUNK_BYTES: u64 = 64 * 1024;

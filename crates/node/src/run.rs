@@ -45,9 +45,7 @@ impl Remains {
 
     async fn halt(&self, why: &End) {
         let Some(engine) = self.engine.get() else { return };
-        if let Err(error) = engine.halt(&why.to_string()).await {
-            tracing::warn!(%error, "the log's threads were not seen to end");
-        }
+        engine.halt(&why.to_string()).await;
     }
 }
 

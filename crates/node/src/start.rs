@@ -224,7 +224,7 @@ pub(crate) async fn start(options: NodeOptions, status: &Status, remains: &Remai
     let recovered = recover::recover(&registration.recover, me, &log, &engine, &meta).await?;
     leftovers::refuse_unknown(&log, &meta)?;
 
-    let wal = log.block_log().create(me, &cluster_id, engine.sink())?;
+    let wal = log.port().create(me, &cluster_id, Box::new(engine.sink()))?;
     meta.open_incarnation(me, register::wal_place(&log.place())).await?;
     engine.attach(wal);
     meta.activate(me).await?;

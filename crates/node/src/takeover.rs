@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base::Incarnation;
-use stream::wal::{Access, BlockLog, BlockLogOptions, WalError};
+use stream::wal::{Access, BlockLog, BlockLogOptions, Log, WalError};
 use thiserror::Error;
 
 use crate::log::OwnLog;
@@ -46,7 +46,7 @@ pub enum Missing {
 
 /// A log to recover.
 pub(crate) struct Assigned {
-    pub(crate) log: Arc<BlockLog>,
+    pub(crate) log: Arc<dyn Log>,
     /// Whether it stands in the node's own place, which it cleans up.
     pub(crate) is_own: bool,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Assigned {
 /// Finds the log of `incarnation`.
 pub(crate) fn find(own: &OwnLog, incarnation: Incarnation, location: &Arc<str>) -> Result<Assigned, Unreachable> {
     if own.is_at(location) {
-        return Ok(Assigned { log: own.block_log().clone(), is_own: true });
+        return Ok(Assigned { log: own.port().clone(), is_own: true });
     }
     let log = stranger(location, incarnation, own.cluster_id());
     let log = log.map_err(|why| Unreachable { incarnation, location: location.clone(), why })?;
@@ -62,7 +62,7 @@ pub(crate) fn find(own: &OwnLog, incarnation: Incarnation, location: &Arc<str>) 
 }
 
 /// A log that a former process wrote elsewhere.
-fn stranger(location: &str, incarnation: Incarnation, cluster_id: &Arc<str>) -> Result<Arc<BlockLog>, Missing> {
+fn stranger(location: &str, incarnation: Incarnation, cluster_id: &Arc<str>) -> Result<Arc<dyn Log>, Missing> {
     if !Path::new(location).exists() {
         return Err(Missing::Nothing);
     }

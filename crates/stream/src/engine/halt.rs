@@ -2,19 +2,19 @@
 
 use std::sync::Arc;
 
-use super::{Engine, EngineFailure, Pending};
-use crate::wal::Wal;
+use super::{Engine, Pending};
+use crate::wal::{Ending, Wal};
 
 impl Engine {
-    /// Stops at once, as a crash would: no append is acknowledged any more, what is queued is dropped, and the threads of
-    /// the log have ended when this returns. What was acknowledged is in the log, and the next registration recovers it.
-    ///
-    /// # Errors
-    /// When the runtime ends first.
-    pub async fn halt(&self, why: &str) -> Result<(), EngineFailure> {
-        let Some(wal) = self.stop(why) else { return Ok(()) };
-        let halted = base::task::spawn_blocking("wal-abandon", move || wal.abandon()).await;
-        halted.map_err(|error| EngineFailure(error.to_string().into()))
+    /// Stops at once, as a crash would: no append is acknowledged any more, what is queued is dropped, and nothing of the
+    /// log runs when this returns. What was acknowledged is in the log, and the next registration recovers it.
+    pub async fn halt(&self, why: &str) {
+        let Some(wal) = self.stop(why) else { return };
+        wal.end(Ending::Abandon);
+        let ended = wal.ended();
+        drop(wal);
+        // Why it died, if it did, has been told to whoever asked.
+        let _ = ended.await;
     }
 
     /// As [`Engine::halt`], without waiting for the threads.

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::cut::{Active, Gathered};
 use super::sink::Pending;
 use super::{EngineOptions, SharedStream};
-use crate::wal::{Append, Wal};
+use crate::wal::{Append, Cuts, Wal};
 
 pub(crate) struct EngineLog {
     wal: RwLock<Option<Arc<Wal<Pending>>>>,
@@ -44,6 +44,11 @@ impl EngineLog {
     /// The WAL, while there is one.
     pub fn wal(&self) -> Option<Arc<Wal<Pending>>> {
         self.wal.read().clone()
+    }
+
+    /// What a cut does. Without a WAL nothing gathers, and a cut of nothing stores nothing, however that is done.
+    pub fn cuts(&self) -> Cuts {
+        self.wal.read().as_ref().map_or(Cuts::BuildAndPut, |wal| wal.cuts())
     }
 
     /// Lets go of the WAL.

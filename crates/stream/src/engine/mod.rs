@@ -41,7 +41,7 @@ use tokio::sync::{oneshot, watch};
 use crate::catalogue::{Catalogue, CatalogueClient};
 use crate::read::BlockReader;
 use crate::upload::{self, Committer};
-use crate::wal::Wal;
+use crate::wal::{Ending, Wal};
 
 pub use checkpoint::{CheckpointSource, FrozenState};
 pub use options::EngineOptions;
@@ -296,8 +296,8 @@ impl Engine {
     pub async fn drain(&self) -> Result<(), EngineFailure> {
         let Some(wal) = self.inner.log.wal() else { return Ok(()) };
         // Emptying the queue may need room that only commits give back.
-        let ending = wal.clone();
-        let mut ended = base::task::spawn_blocking("wal-shutdown", move || ending.shutdown());
+        wal.end(Ending::Flush);
+        let mut ended = wal.ended();
         let end = loop {
             base::select! {
                 ended = &mut ended => break ended,
@@ -306,8 +306,7 @@ impl Engine {
             }
         };
         let end = match end {
-            Ok(Ok(end)) => end,
-            Ok(Err(error)) => return Err(EngineFailure(error.to_string().into())),
+            Ok(end) => end,
             Err(error) => return Err(EngineFailure(error.to_string().into())),
         };
         self.flush().await?;

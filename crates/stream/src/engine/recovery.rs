@@ -20,7 +20,7 @@ use super::Engine;
 use crate::Fragments;
 use crate::catalogue::{COMMIT_ITEMS_MAX, Catalogue};
 use crate::upload::build::{self, UploadEntry, UploadStream};
-use crate::wal::{BlockLog, ReplayEnd, ReplayedRecord, WalError};
+use crate::wal::{Log, ReplayEnd, ReplayedRecord, WalError};
 
 /// Bytes of the log, and records, that become objects and one commit at once. A commit names no more streams than it has
 /// records.
@@ -75,9 +75,9 @@ impl Engine {
     ///
     /// # Errors
     /// [`RecoverError`]; on `Damaged` whatever stood before the damage has been committed.
-    pub async fn recover(
+    pub async fn recover<L: Log + ?Sized + 'static>(
         &self,
-        log: &Arc<BlockLog>,
+        log: &Arc<L>,
         incarnation: Incarnation,
         from: WalPosition,
         memory: &Budget,

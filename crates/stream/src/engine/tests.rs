@@ -16,8 +16,7 @@ use super::*;
 use crate::Fragments;
 use crate::catalogue::local::LocalCatalogue;
 use crate::catalogue::{COMMIT_ITEMS_MAX, TrimRequest, WalPlace};
-use crate::wal::log::Access;
-use crate::wal::{BlockLog, BlockLogOptions, Claim};
+use crate::wal::{Access, BlockLog, BlockLogOptions, Claim};
 
 const BROKER: BrokerId = BrokerId(1);
 const KIB: u64 = 1024;

@@ -1,55 +1,35 @@
 //! The write-ahead log of a broker: where an append becomes durable.
 //!
 //! One log per broker, all streams interleaved, group commit. Every broker epoch writes a fresh **incarnation** that is
-//! never reopened for append; its files go only after metadata says `RECOVERED` or `ABANDONED`. This module is the
-//! **block log**: fixed-size segments in a directory or on a raw device.
-//!
-//! ```text
-//!            append()            one write, synced            fence page read, begun afterwards
-//! engine ──► queue ──► writer thread ──► segment ──► completer thread ──► DurableSink::durable
-//!                          ▲
-//!                          └── ready segments ◄── preparer thread ◄── trim()
-//! ```
+//! never reopened for append; its files go only after metadata says `RECOVERED` or `ABANDONED`.
 //!
 //! | Module | Holds |
 //! |---|---|
-//! | [`layout`] | every byte: header, trim, fence and segment pages, records |
-//! | [`volume`] | the port to storage: where segments and headers live ([`directory`], [`device`]) |
-//! | [`log`] | [`BlockLog`]: the incarnations of one directory or device |
-//! | [`replay`] | reading an incarnation back; torn tail or corruption |
-//! | [`writer`] | [`Wal`]: the three threads that append |
+//! | [`port`] | what every kind of log does: [`Log`] and [`OwnLog`] for a place of logs, [`Wal`] for one that is written |
+//! | [`replayed`] | what a replay shows, and how it ends |
+//! | [`block`] | the block log: segments in a directory or on a raw device |
 //!
-//! Invariants, with the model of `models/blocklog.py` that shows each load-bearing:
+//! Invariants of every kind:
 //!
-//! - Nothing is acknowledged before its synced write returned *and* a fence-page read that began afterwards found the
-//!   page unfenced (I-1; "header re-read", "read before the record's write").
-//! - The fence page belongs to one incarnation; takers write it, the owner only reads it, and anything but the exact
-//!   unfenced page (torn, other bytes, a failed read) means fenced ("a torn fence page is ignored", "one epoch page").
-//! - Takers fence, then scan ("taker scans before it fences").
-//! - The first failed write or sync ends the log: no acknowledgement follows and nothing is tried again (I-8).
-//! - A full disk is met where segments are prepared: the writer waits, nobody fails.
+//! - Nothing is acknowledged before it is durable *and* a look at the fence that began afterwards found none (I-1).
+//! - Acknowledgements come in the order of the appends, and so do the records of a replay (I-4).
+//! - After the first failure of any sort nothing is acknowledged any more, and whoever waits is told (I-8).
+//! - Nothing is removed before it was asked whose it is (I-5).
 
-pub mod device;
-pub mod directory;
-mod file;
-pub mod layout;
-pub mod log;
-pub mod replay;
-pub mod volume;
-pub mod writer;
+pub mod block;
+pub mod port;
+pub mod replayed;
 
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use base::{Incarnation, Offset, StreamEpoch, StreamId, TimestampMs, WalPosition};
 use thiserror::Error;
 
 pub use crate::Fragments;
-pub use layout::FenceState;
-pub use log::{Access, BlockLog, BlockLogOptions, Claim, IncarnationSummary, Transfer};
-pub use replay::{DamageReason, ReplayEnd, ReplayedRecord};
-pub use writer::{Wal, WalStatus};
+pub use block::{BlockLog, BlockLogOptions, Transfer};
+pub use port::{Access, Appender, Claim, Cuts, Ending, FenceState, IncarnationSummary, Log, OwnLog, Wal, WalStatus};
+pub use replayed::{DamageReason, ReplayEnd, ReplayedRecord};
 
 /// One entry for the log: a run of a stream's offsets and the bytes that hold them.
 #[derive(Clone, Debug)]
@@ -64,7 +44,7 @@ pub struct Append {
     pub end: Offset,
     /// The newest timestamp inside, for time look-ups of whoever recovers it.
     pub max_timestamp: TimestampMs,
-    /// The bytes, in the slices they arrived in. At most [`Wal::max_record_bytes`].
+    /// The bytes, in the slices they arrived in. At most [`Appender::max_record_bytes`].
     pub payload: Fragments,
 }
 
@@ -86,7 +66,7 @@ pub struct Group<T> {
     pub end: WalPosition,
 }
 
-/// Who is told that appends are durable. Called on the completer thread only, so calls never overlap.
+/// Who is told that appends are durable. Called by one thread or task of the log, so calls never overlap.
 pub trait DurableSink<T>: Send + 'static {
     /// A group is durable and the log was seen unfenced afterwards: it may be acknowledged. Groups come in WAL order.
     fn durable(&mut self, group: Group<T>);
@@ -95,9 +75,26 @@ pub trait DurableSink<T>: Send + 'static {
     fn failed(&mut self, error: WalFailure);
 
     /// The writer waits, or (`None`) goes on. While it waits no group becomes durable; for [`WriterWait::Trim`] the
-    /// cure is to upload, commit and [`Wal::trim`].
+    /// cure is to upload, commit and [`Appender::trim`].
     fn waiting(&mut self, wait: Option<WriterWait>) {
         let _ = wait;
+    }
+}
+
+impl<T> DurableSink<T> for Box<dyn DurableSink<T>>
+where
+    T: 'static,
+{
+    fn durable(&mut self, group: Group<T>) {
+        (**self).durable(group);
+    }
+
+    fn failed(&mut self, error: WalFailure) {
+        (**self).failed(error);
+    }
+
+    fn waiting(&mut self, wait: Option<WriterWait>) {
+        (**self).waiting(wait);
     }
 }
 
@@ -152,7 +149,7 @@ pub enum WalFailure {
         /// The most a record can hold.
         limit: usize,
     },
-    /// A thread of the log panicked, or ended although nobody had told it to: a bug.
+    /// A machine of the log panicked, or ended although nobody had told it to: a bug.
     #[error("the WAL's {0} thread ended unexpectedly (see the log for a panic); restart the broker to recover")]
     ThreadEnded(&'static str),
 }
@@ -271,10 +268,3 @@ impl WalError {
         Self::Io { what: what.into(), source }
     }
 }
-
-/// The most a group holds, unless a single record is larger: enough to amortise a sync, small enough to keep latency.
-pub const GROUP_BYTES_MAX: usize = 4 << 20;
-/// How long the writer is idle before it seals its last group, by default.
-pub const SEAL_AFTER: Duration = Duration::from_secs(1);
-/// How long the preparer waits before it tries a full disk again.
-pub const SPACE_RETRY_INTERVAL: Duration = Duration::from_millis(250);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base::WalPosition;
 use proptest::prelude::*;
-use stream::wal::volume::SegmentId;
+use stream::wal::block::volume::SegmentId;
 use stream::wal::{Access, DamageReason, ReplayEnd};
 
 use crate::memory::{MemoryVolume, Place, WriteFate};

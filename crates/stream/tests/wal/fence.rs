@@ -9,8 +9,10 @@ use base::{BrokerId, Clock, Offset, StreamId, WalPosition};
 use blob::Store;
 use stream::catalogue::WalPlace;
 use stream::catalogue::local::LocalCatalogue;
-use stream::wal::layout::{FENCE_OFFSET, FenceState, PAGE};
-use stream::wal::{Access, Append, Claim, DamageReason, DurableSink, Group, ReplayEnd, WalError, WalFailure};
+use stream::wal::block::layout::{FENCE_OFFSET, PAGE};
+use stream::wal::{
+    Access, Append, Claim, DamageReason, DurableSink, FenceState, Group, ReplayEnd, WalError, WalFailure,
+};
 use stream::{Engine, EngineOptions};
 
 use crate::memory::{MemoryFile, MemoryVolume, Operation, Place, WriteFate};

@@ -6,8 +6,8 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 
 use base::WalPosition;
-use stream::wal::replay::PASSES_MAX;
-use stream::wal::volume::SegmentId;
+use stream::wal::block::replay::PASSES_MAX;
+use stream::wal::block::volume::SegmentId;
 use stream::wal::{Access, DamageReason, ReplayEnd, WalError};
 
 use crate::memory::{MemoryVolume, Operation, Place};

@@ -6,6 +6,7 @@
 //! | `fence` | acknowledge only after a fence-page read that began after the sync; the first error ends all |
 //! | `living` | reading a log while its owner writes |
 //! | `seal` | the empty group behind the last of an idle owner |
+//! | `steps` | a whole log in one thread, in the order of a seed; a hosted one |
 //! | `space` | trim, recycling, capacity, a full disk |
 //! | `files` | directories, devices, locks, golden names |
 
@@ -18,4 +19,5 @@ mod living;
 mod memory;
 mod seal;
 mod space;
+mod steps;
 mod support;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use base::Incarnation;
-use stream::wal::volume::{BlockFile, HeaderName, NewSegment, SegmentId, Volume};
+use stream::wal::block::volume::{BlockFile, HeaderName, NewSegment, SegmentId, Volume};
 
 /// Which file an operation is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use stream::wal::volume::SegmentId;
+use stream::wal::block::volume::SegmentId;
 use stream::wal::{Access, BlockLog, BlockLogOptions, DamageReason, ReplayEnd};
 
 use crate::memory::{MemoryVolume, Place, WriteFate};

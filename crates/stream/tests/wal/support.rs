@@ -7,7 +7,7 @@ use std::time::Duration;
 use base::{BrokerEpoch, BrokerId, Incarnation, Offset, StreamEpoch, StreamId, TimestampMs, WalPosition};
 use bytes::Bytes;
 use smallvec::smallvec;
-use stream::wal::volume::Volume;
+use stream::wal::block::volume::Volume;
 use stream::wal::{
     Access, Append, BlockLog, BlockLogOptions, Claim, DurableSink, Group, ReplayEnd, ReplayedRecord, Wal, WalFailure,
     WriterWait,

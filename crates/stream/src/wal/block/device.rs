@@ -24,11 +24,11 @@ use base::Incarnation;
 use base::aligned::AlignedBuffer;
 use rustix::fs::OFlags;
 
-use super::WalError;
 use super::file::{FileBlock, Lock, Transfer, lock};
 use super::layout::{DevicePage, HEADER_PAGES, PAGE};
-use super::log::{Access, write_page};
+use super::log::write_page;
 use super::volume::{BlockFile, HeaderName, NewSegment, SegmentId, Volume};
+use crate::wal::{Access, WalError};
 
 const SLOT_BYTES: u64 = (HEADER_PAGES * PAGE) as u64;
 const SLOTS: u64 = 63;

@@ -58,6 +58,8 @@
 use base::checksum::{Crc32c, crc32c_of};
 use base::{BrokerEpoch, BrokerId, Incarnation, Offset, StreamEpoch, StreamId, TimestampMs, WalPosition};
 
+use crate::wal::FenceState;
+
 /// The unit of direct I/O and of every layout here.
 pub const PAGE: usize = 4096;
 /// Pages of an incarnation's header.
@@ -247,17 +249,6 @@ pub fn stamp_in(header: &[u8]) -> Option<Stamp> {
     let page = |n: usize| header.get(n * PAGE..(n + 1) * PAGE);
     let kinds = [(1, *b"HWLT"), (2, *b"HWLT"), (3, *b"HWLF")];
     kinds.into_iter().find_map(|(n, magic)| open(magic, page(n)?).ok())
-}
-
-/// What a fence page says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FenceState {
-    /// Exactly the page that the owner made.
-    Open,
-    /// A taker's page.
-    Fenced,
-    /// Anything else, which counts as fenced.
-    Unreadable,
 }
 
 /// The fence page of `stamp`, open or fenced.

@@ -16,10 +16,10 @@ use std::sync::Arc;
 
 use base::{BrokerEpoch, BrokerId, Incarnation};
 
-use super::WalError;
 use super::file::{FileBlock, Lock, Transfer, create_zeroed, lock, sync_directory};
 use super::layout::{HEADER_PAGES, PAGE};
 use super::volume::{BlockFile, HeaderName, NewSegment, SegmentId, Volume};
+use crate::wal::WalError;
 
 const LOCK_FILE: &str = "LOCK";
 const HEADER_BYTES: u64 = (HEADER_PAGES * PAGE) as u64;

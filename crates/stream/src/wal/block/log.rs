@@ -10,31 +10,23 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{Entropy, Incarnation, WalPosition};
+use base::{Clock, Entropy, Incarnation, WalPosition};
 use parking_lot::Mutex;
 
 use super::device::DeviceVolume;
 use super::directory::DirectoryVolume;
 pub use super::file::Transfer;
 use super::layout::{
-    CLUSTER_ID_BYTES_MAX, FENCE_OFFSET, FenceState, HEADER_PAGES, HeaderPage, PAGE, SegmentPage, Stamp, TrimPage,
-    fence_page, fence_state, stamp_in,
+    CLUSTER_ID_BYTES_MAX, FENCE_OFFSET, HEADER_PAGES, HeaderPage, PAGE, SegmentPage, Stamp, TrimPage, fence_page,
+    fence_state, stamp_in,
 };
-use super::replay::{self, ReplayEnd, ReplayedRecord, Sight};
+use super::replay::{self, Sight};
 use super::volume::{BlockFile, HeaderName, SegmentId, Volume, is_full};
-use super::writer::{self, Wal};
-use super::{DurableSink, SEAL_AFTER, WalError};
-
-/// What the opener may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Everything; at most one process at a time.
-    Owner,
-    /// Fence and replay, beside an owner that may be alive.
-    Taker,
-    /// Look only (`headwater wal show`).
-    Observer,
-}
+use super::writer::machine::{self, Driver};
+use super::{SEAL_AFTER, writer};
+use crate::wal::{
+    Access, Claim, DurableSink, FenceState, IncarnationSummary, ReplayEnd, ReplayedRecord, Wal, WalError,
+};
 
 /// How a log is opened.
 #[derive(Clone, Debug)]
@@ -55,6 +47,8 @@ pub struct BlockLogOptions {
     pub transfer: Transfer,
     /// Where nonces come from.
     pub entropy: Entropy,
+    /// What says how long the writer has been idle, and when a full disk is tried again.
+    pub clock: Clock,
 }
 
 impl BlockLogOptions {
@@ -69,35 +63,9 @@ impl BlockLogOptions {
             seal_after: SEAL_AFTER,
             transfer: Transfer::Auto,
             entropy: Entropy::system(),
+            clock: Clock::system(),
         }
     }
-}
-
-/// What is known of an incarnation without reading its records.
-#[derive(Clone, Debug)]
-pub struct IncarnationSummary {
-    /// Which.
-    pub incarnation: Incarnation,
-    /// The cluster it belongs to; `Err` says what is wrong with its header.
-    pub cluster_id: Result<String, String>,
-    /// What its fence page says.
-    pub fence: FenceState,
-    /// Records below are committed.
-    pub trimmed: WalPosition,
-    /// Logical numbers of its segments, trimmed ones that wait for recycling included.
-    pub segments: Vec<u64>,
-    /// Bytes of one segment.
-    pub segment_bytes: u64,
-}
-
-/// On whose word an incarnation is removed: nothing of a log goes before it was asked whose it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Claim<'a> {
-    /// The remover is of this cluster, and the header must say that the log is too.
-    Cluster(&'a str),
-    /// An operator of this cluster gave the log up, so a header that is lost or broken need not say whose it is. One that
-    /// names another cluster still refuses.
-    GivenUp(&'a str),
 }
 
 /// Segments that belong to no incarnation, and the incarnations that are being written.
@@ -216,7 +184,8 @@ impl BlockLog {
         Ok(summaries)
     }
 
-    /// Makes a fresh incarnation and starts its threads. The caller commits it `OPEN` before the first append.
+    /// Makes a fresh incarnation and starts what appends to it: three threads, or, in a hosted program, three tasks. The
+    /// caller commits it `OPEN` before the first append.
     ///
     /// # Errors
     /// [`WalError::Exists`], [`WalError::NoSpace`], or what storage says.
@@ -225,6 +194,21 @@ impl BlockLog {
         incarnation: Incarnation,
         cluster_id: &str,
         sink: impl DurableSink<T>,
+    ) -> Result<Wal<T>, WalError> {
+        let clock = self.options.clock.clone();
+        self.create_driven(incarnation, cluster_id, sink, &mut |machine| machine::drive(machine, &clock))
+    }
+
+    /// As [`Self::create`]; what appends is handed to `driver`, machine by machine.
+    ///
+    /// # Errors
+    /// As [`Self::create`], and what the driver says.
+    pub fn create_driven<T: Send + 'static>(
+        &self,
+        incarnation: Incarnation,
+        cluster_id: &str,
+        sink: impl DurableSink<T>,
+        driver: &mut Driver<'_>,
     ) -> Result<Wal<T>, WalError> {
         self.demand(&[Access::Owner], "append")?;
         if cluster_id.len() > CLUSTER_ID_BYTES_MAX {
@@ -256,8 +240,9 @@ impl BlockLog {
             segments_max: (self.options.capacity_bytes / segment_bytes) as usize,
             segments_ahead: self.options.segments_ahead.max(1),
             seal_after: self.options.seal_after,
+            clock: self.options.clock.clone(),
         };
-        writer::start(setup, sink).map_err(|error| self.no_space(error))
+        writer::start(setup, sink, driver).map(Wal::over).map_err(|error| self.no_space(error))
     }
 
     /// Writes the fence page of `incarnation`, and nothing else. May be repeated. A header page that cannot be read does
@@ -279,7 +264,7 @@ impl BlockLog {
             .map_err(|source| WalError::io(format!("fencing WAL incarnation {incarnation}"), source))
     }
 
-    /// Reads the records of `incarnation` from `from`, which is 0, a [`super::Group::end`] or a
+    /// Reads the records of `incarnation` from `from`, which is 0, a [`Group::end`](crate::wal::Group::end) or a
     /// [`ReplayedRecord::next`]. Fence it first: what a living owner appends afterwards is missed. No record is shown
     /// twice, and damage is told only after a second look.
     ///
