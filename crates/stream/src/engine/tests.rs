@@ -1,5 +1,6 @@
 mod beside;
 mod checkpoints;
+mod ends;
 mod room;
 
 use std::path::Path;
@@ -149,6 +150,21 @@ async fn read_all(stream: &Stream) -> Vec<Vec<u8>> {
         from = got.range.end;
     }
     out
+}
+
+/// Tells each append when it is durable.
+struct Telling;
+
+impl crate::wal::DurableSink<oneshot::Sender<()>> for Telling {
+    fn durable(&mut self, group: crate::wal::Group<oneshot::Sender<()>>) {
+        for (_, token) in group.tokens {
+            token.send(()).unwrap();
+        }
+    }
+
+    fn failed(&mut self, error: crate::wal::WalFailure) {
+        panic!("{error}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -526,115 +542,6 @@ async fn a_taker_that_dies_between_two_commits_is_followed_by_another() {
         assert_eq!(all.len() as u64, RECORDS / 2);
         assert!(all.iter().zip(0..).all(|(bytes, i)| *bytes == payload(i * 2 + n as u64, 20)));
     }
-}
-
-/// Dies on the completion thread with the first group; what it was told before it passes on.
-struct Dying(EngineSink);
-
-impl crate::wal::DurableSink<Pending> for Dying {
-    fn durable(&mut self, _: crate::wal::Group<Pending>) {
-        panic!("planted");
-    }
-
-    fn failed(&mut self, error: crate::wal::WalFailure) {
-        self.0.failed(error);
-    }
-}
-
-/// The sink dies with the thread that it lives on: the engine learns of it all the same, and so does a drain.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_engine_fails_when_a_thread_of_its_log_panics() {
-    let durable = Durable::new();
-    let (log, (me, _)) = (durable.log(), durable.catalogue.register(BROKER).unwrap());
-    let client: Arc<dyn CatalogueClient> = Arc::new(durable.catalogue.clone());
-    let engine = Engine::new(small(), durable.store.clone(), client, me, durable.clock.clone());
-    let wal = log.create(me, "test-cluster", Dying(engine.sink())).unwrap();
-    durable.catalogue.open_incarnation(me, WalPlace { kind: 0, location: "test".into() }).unwrap();
-    engine.attach(wal);
-    let id = durable.catalogue.create_streams(1, me).unwrap()[0];
-    let broker = Running { engine, me };
-    let stream = broker.open(id);
-    let soon = Duration::from_secs(30);
-    let answer = tokio::time::timeout(soon, broker.append(&stream, 0, b"x")).await.expect("an answer");
-    assert_eq!(answer, Err(Fenced), "nobody waits for a dead log");
-    let why = tokio::time::timeout(soon, broker.engine.failed()).await.expect("the engine has failed");
-    assert!(why.to_string().contains("completer thread"), "{why}");
-    let drained = tokio::time::timeout(soon, broker.engine.drain()).await.expect("a drain ends too");
-    assert!(drained.unwrap_err().to_string().contains("completer thread"));
-    assert!(broker.engine.check_unfenced().await.is_err());
-    assert_eq!(broker.append(&stream, 0, b"x").await, Err(Fenced));
-}
-
-/// In release builds too: durable ends move by whole entries, or not at all.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_append_that_does_not_continue_its_stream_stops_the_engine() {
-    for (base, end) in [(5, 6), (0, 0)] {
-        let durable = Durable::new();
-        let broker = durable.start(small()).await;
-        let stream = broker.open(durable.catalogue.create_streams(1, broker.me).unwrap()[0]);
-        let (done, answered) = oneshot::channel();
-        stream.append(NewEntry {
-            range: OffsetRange::new(Offset(base), Offset(end)),
-            max_timestamp: TimestampMs(0),
-            payload: Fragments::from_elem(Bytes::from_static(b"x"), 1),
-            room: None,
-            done: Box::new(move |result| {
-                let _ = done.send(result);
-            }),
-        });
-        assert_eq!(answered.await.unwrap(), Err(Fenced), "[{base}, {end})");
-        let why = broker.engine.failed().await;
-        assert!(why.to_string().contains("this is a bug"), "{why}");
-        assert_eq!(stream.durable_end(), Offset(0));
-    }
-}
-
-/// Tells each append when it is durable.
-struct Telling;
-
-impl crate::wal::DurableSink<oneshot::Sender<()>> for Telling {
-    fn durable(&mut self, group: crate::wal::Group<oneshot::Sender<()>>) {
-        for (_, token) in group.tokens {
-            token.send(()).unwrap();
-        }
-    }
-
-    fn failed(&mut self, error: crate::wal::WalFailure) {
-        panic!("{error}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_stands_before_a_gap_is_recovered_and_the_gap_is_told() {
-    let durable = Durable::new();
-    let log = durable.log();
-    let (writer, _) = durable.catalogue.register(BROKER).unwrap();
-    let wal = log.create(writer, "test-cluster", Telling).unwrap();
-    durable.catalogue.open_incarnation(writer, WalPlace { kind: 0, location: "test".into() }).unwrap();
-    let ids = durable.catalogue.create_streams(2, writer).unwrap();
-    for (stream, base) in [(ids[0], 0), (ids[1], 0), (ids[0], 1), (ids[1], 5), (ids[0], 2)] {
-        let (token, told) = oneshot::channel();
-        let append = crate::wal::Append {
-            stream,
-            epoch: StreamEpoch(0),
-            base: Offset(base),
-            end: Offset(base + 1),
-            max_timestamp: TimestampMs(0),
-            payload: Fragments::from_elem(Bytes::from_static(b"acknowledged"), 1),
-        };
-        wal.append(append, token);
-        told.await.unwrap();
-    }
-    drop(wal);
-    let (me, _) = durable.catalogue.register(BROKER).unwrap();
-    let client: Arc<dyn CatalogueClient> = Arc::new(durable.catalogue.clone());
-    let taker = Engine::new(small(), durable.store.clone(), client, me, durable.clock.clone());
-    let error = taker.recover(&log, writer, WalPosition(0), &memory()).await.unwrap_err();
-    let RecoverError::Damaged { at, why, .. } = error else { panic!("{error}") };
-    assert!(why.contains("offset 5") && why.contains("ends at 1"), "{why}");
-    let view = durable.catalogue.view();
-    assert_eq!((view.stream(ids[0]).unwrap().end, view.stream(ids[1]).unwrap().end), (Offset(2), Offset(1)));
-    assert_eq!(view.incarnation(writer).unwrap().committed, at);
 }
 
 #[tokio::test(flavor = "multi_thread")]
