@@ -125,7 +125,7 @@ pub trait FileSource: Send + Sync + fmt::Debug {
     /// The names in a directory, sorted. Names that are not UTF-8 are none of ours and left out.
     ///
     /// # Errors
-    /// `NotFound`, or whatever the device says.
+    /// `NotFound`, `NotADirectory` for a file or device, or whatever the device says.
     fn list(&self, path: &Path) -> io::Result<Vec<String>>;
 
     /// Gives a file another name, replacing what has it.

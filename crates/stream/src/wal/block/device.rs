@@ -14,17 +14,14 @@
 //! several hosts is fenced by its fence pages, but it may be *recycled* by another host only once the former owner's host
 //! is detached: a write that was under way there could still land.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::Incarnation;
 use base::aligned::AlignedBuffer;
-use rustix::fs::OFlags;
+use base::file::{self, Files, Lock, Locked, Transfer};
 
-use super::file::{FileBlock, Lock, Transfer, lock};
 use super::layout::{DevicePage, HEADER_PAGES, PAGE};
 use super::log::write_page;
 use super::volume::{BlockFile, HeaderName, NewSegment, SegmentId, Volume};
@@ -37,10 +34,13 @@ const DIRECTORY_BYTES: u64 = 1 << 20;
 /// A device cut into header slots and segments.
 #[derive(Debug)]
 pub struct DeviceVolume {
+    files: Files,
     path: PathBuf,
     layout: DevicePage,
     transfer: Transfer,
     writable: bool,
+    /// The claim of an owner lasts as long as what was opened with it.
+    _claim: Arc<dyn BlockFile>,
     _lock: Option<Lock>,
 }
 
@@ -49,34 +49,35 @@ impl DeviceVolume {
     ///
     /// # Errors
     /// [`WalError::InUse`], [`WalError::Foreign`], or what the device says.
-    pub fn open(path: &Path, segment_bytes: u64, transfer: Transfer, access: Access) -> Result<Self, WalError> {
+    pub fn open(
+        files: &Files,
+        path: &Path,
+        segment_bytes: u64,
+        transfer: Transfer,
+        access: Access,
+    ) -> Result<Self, WalError> {
         let failed = |source| WalError::io(format!("opening the WAL device {}", path.display()), source);
-        let writable = access != Access::Observer;
-        let claim = exclusive(access, std::fs::metadata(path).map_err(failed)?.file_type().is_block_device());
-        let opened = OpenOptions::new().read(true).write(writable).custom_flags(claim.bits() as i32).open(path);
-        let file = match opened {
+        let in_use = |owner| WalError::InUse { path: path.display().to_string(), owner };
+        let bytes = files.length(path).map_err(failed)?;
+        let whole = match files.open(path, opened_for(access), transfer, 0..bytes) {
             Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
-                let owner = "a file system that is mounted, or another process that claimed the device".to_owned();
-                return Err(WalError::InUse { path: path.display().to_string(), owner });
+                let owner = "a file system that is mounted, or another process that claimed the device";
+                return Err(in_use(owner.to_owned()));
             }
             opened => opened.map_err(failed)?,
         };
         let held = if access == Access::Owner {
-            let holder = lock_holder(&file);
-            let Some(lock) = lock(file.try_clone().map_err(failed)?).map_err(failed)? else {
-                let owner = holder.map_or_else(|| "another process".to_owned(), |pid| format!("process {pid}"));
-                return Err(WalError::InUse { path: path.display().to_string(), owner });
-            };
-            Some(lock)
+            match files.lock(path, None).map_err(failed)? {
+                Locked::Held(lock) => Some(lock),
+                Locked::Taken(holder) => return Err(in_use(holder.unwrap_or_else(|| "another process".to_owned()))),
+            }
         } else {
             None
         };
-        let bytes = io::Seek::seek(&mut &file, io::SeekFrom::End(0)).map_err(failed)?;
         let foreign = |reason: String| WalError::Foreign { path: path.display().to_string(), reason };
         if bytes < DIRECTORY_BYTES + 2 * segment_bytes {
             return Err(foreign(format!("its {bytes} bytes are fewer than 1 MiB and two segments of {segment_bytes}")));
         }
-        let whole = FileBlock::open(path, writable, transfer, 0, bytes).map_err(failed)?;
         let mut start = AlignedBuffer::zeroed(DIRECTORY_BYTES as usize);
         whole.read_at(start.as_mut_slice(), 0).map_err(failed)?;
         let layout = match DevicePage::decode(&start.as_slice()[..PAGE]) {
@@ -84,8 +85,8 @@ impl DeviceVolume {
             Err(_) if access == Access::Owner && start.as_slice().iter().all(|&b| b == 0) => {
                 let segments = (bytes - DIRECTORY_BYTES) / segment_bytes;
                 let layout = DevicePage { segment_bytes, segments };
-                blank_segment_pages(&whole, layout).map_err(failed)?;
-                write_page(&whole, &layout.encode(), 0).map_err(failed)?;
+                blank_segment_pages(&*whole, layout).map_err(failed)?;
+                write_page(&*whole, &layout.encode(), 0).map_err(failed)?;
                 layout
             }
             Err(why) => return Err(foreign(format!("its first page: {why}"))),
@@ -94,11 +95,13 @@ impl DeviceVolume {
         if fits.is_none_or(|needed| needed > bytes) {
             return Err(foreign(format!("it was made for {} segments, which its {bytes} bytes lack", layout.segments)));
         }
-        Ok(Self { path: path.to_owned(), layout, transfer, writable, _lock: held })
+        let (files, path, writable) = (files.clone(), path.to_owned(), access != Access::Observer);
+        Ok(Self { files, path, layout, transfer, writable, _claim: whole, _lock: held })
     }
 
     fn part(&self, start: u64, length: u64) -> io::Result<Arc<dyn BlockFile>> {
-        Ok(Arc::new(FileBlock::open(&self.path, self.writable, self.transfer, start, length)?))
+        let access = if self.writable { file::Access::Write } else { file::Access::Read };
+        self.files.open(&self.path, access, self.transfer, start..start + length)
     }
 
     fn slot(&self, slot: u64) -> io::Result<Arc<dyn BlockFile>> {
@@ -126,27 +129,20 @@ impl DeviceVolume {
 /// How the node is opened: the kernel keeps an exclusive claim on a block device from file systems, volume managers and
 /// other claims, whatever they think of `flock`, for as long as the descriptor lives. A taker claims nothing: an owner that
 /// is only paused must not keep it out.
-fn exclusive(access: Access, is_block_device: bool) -> OFlags {
-    if access == Access::Owner && is_block_device { OFlags::EXCL } else { OFlags::empty() }
+fn opened_for(access: Access) -> file::Access {
+    match access {
+        Access::Owner => file::Access::WriteAlone,
+        Access::Taker => file::Access::Write,
+        Access::Observer => file::Access::Read,
+    }
 }
 
 /// Whatever the device held where segment pages will be must not be taken for damage.
-fn blank_segment_pages(device: &FileBlock, layout: DevicePage) -> io::Result<()> {
+fn blank_segment_pages(device: &dyn BlockFile, layout: DevicePage) -> io::Result<()> {
     for segment in 0..layout.segments {
         write_page(device, &[0; PAGE], DIRECTORY_BYTES + segment * layout.segment_bytes)?;
     }
     Ok(())
-}
-
-/// The process that holds a lock on the file, as far as this host tells.
-fn lock_holder(file: &File) -> Option<u32> {
-    let inode = file.metadata().ok()?.ino().to_string();
-    let locks = std::fs::read_to_string("/proc/locks").ok()?;
-    locks.lines().find_map(|line| {
-        let fields: Vec<_> = line.split_whitespace().collect();
-        let held = fields.get(1) == Some(&"FLOCK") && fields.get(5)?.rsplit(':').next() == Some(&inode);
-        held.then(|| fields.get(4)?.parse().ok()).flatten()
-    })
 }
 
 impl Volume for DeviceVolume {
@@ -215,15 +211,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_owner_of_a_real_device_claims_it() {
-        for (access, is_block_device, claims) in [
-            (Access::Owner, true, true),
-            // Without `O_CREAT`, `O_EXCL` of a plain file means nothing that is defined.
-            (Access::Owner, false, false),
-            (Access::Taker, true, false),
-            (Access::Observer, true, false),
+    fn only_the_owner_claims_a_device() {
+        // For plain files the claim means nothing, which is the file port's affair.
+        for (access, opened) in [
+            (Access::Owner, file::Access::WriteAlone),
+            (Access::Taker, file::Access::Write),
+            (Access::Observer, file::Access::Read),
         ] {
-            assert_eq!(exclusive(access, is_block_device) == OFlags::EXCL, claims, "{access:?} {is_block_device}");
+            assert_eq!(opened_for(access), opened, "{access:?}");
         }
     }
 }

@@ -9,14 +9,13 @@
 //!
 //! A file gets its lasting name only when its contents are durable, and the directory is synced after every change.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use base::file::{Access, Files, Lock, Locked, Transfer};
 use base::{BrokerEpoch, BrokerId, Incarnation};
 
-use super::file::{FileBlock, Lock, Transfer, create_zeroed, lock, sync_directory};
 use super::layout::{HEADER_PAGES, PAGE};
 use super::volume::{BlockFile, HeaderName, NewSegment, SegmentId, Volume};
 use crate::wal::WalError;
@@ -27,10 +26,11 @@ const HEADER_BYTES: u64 = (HEADER_PAGES * PAGE) as u64;
 /// A directory of headers and segments.
 #[derive(Debug)]
 pub struct DirectoryVolume {
+    files: Files,
     path: PathBuf,
     segment_bytes: u64,
     transfer: Transfer,
-    writable: bool,
+    access: Access,
     _lock: Option<Lock>,
 }
 
@@ -39,51 +39,47 @@ impl DirectoryVolume {
     ///
     /// # Errors
     /// [`WalError::InUse`] while another process owns it.
-    pub fn own(path: &Path, segment_bytes: u64, transfer: Transfer) -> Result<Self, WalError> {
+    pub fn own(files: &Files, path: &Path, segment_bytes: u64, transfer: Transfer) -> Result<Self, WalError> {
         let failed = |source| WalError::io(format!("opening the WAL directory {}", path.display()), source);
-        blob::create_dir_all_synced(path).map_err(failed)?;
-        let name = path.join(LOCK_FILE);
-        let mut file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&name).map_err(failed)?;
-        let mut holder = file.try_clone().map_err(failed)?;
-        let Some(lock) = lock(file.try_clone().map_err(failed)?).map_err(failed)? else {
-            let mut text = String::new();
-            let owner = match file.read_to_string(&mut text) {
-                Ok(_) if !text.trim().is_empty() => format!("process {}", text.trim()),
-                _ => "another process".to_owned(),
-            };
-            return Err(WalError::InUse { path: path.display().to_string(), owner });
+        files.create_directory(path).map_err(failed)?;
+        let note = format!("{}\n", std::process::id());
+        let lock = match files.lock(&path.join(LOCK_FILE), Some(&note)).map_err(failed)? {
+            Locked::Held(lock) => lock,
+            Locked::Taken(holder) => {
+                let owner = match holder {
+                    Some(id) if id.bytes().all(|digit| digit.is_ascii_digit()) => format!("process {id}"),
+                    Some(holder) => holder,
+                    None => "another process".to_owned(),
+                };
+                return Err(WalError::InUse { path: path.display().to_string(), owner });
+            }
         };
-        holder.set_len(0).map_err(failed)?;
-        writeln!(holder, "{}", std::process::id()).map_err(failed)?;
-        for entry in fs::read_dir(path).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            if entry.file_name().to_str().is_some_and(|name| name.ends_with(".new")) {
-                fs::remove_file(entry.path()).map_err(failed)?;
+        for name in files.list(path).map_err(failed)? {
+            if name.ends_with(".new") {
+                files.remove(&path.join(name)).map_err(failed)?;
             }
         }
-        let segment_bytes = existing_segment_bytes(path).map_err(failed)?.unwrap_or(segment_bytes);
-        Ok(Self { path: path.to_owned(), segment_bytes, transfer, writable: true, _lock: Some(lock) })
+        let segment_bytes = existing_segment_bytes(files, path).map_err(failed)?.unwrap_or(segment_bytes);
+        let (files, path) = (files.clone(), path.to_owned());
+        Ok(Self { files, path, segment_bytes, transfer, access: Access::Write, _lock: Some(lock) })
     }
 
     /// Opens the directory without owning it.
     ///
     /// # Errors
     /// When it is not there.
-    pub fn visit(path: &Path, segment_bytes: u64, transfer: Transfer, writable: bool) -> Result<Self, WalError> {
-        let segment_bytes = existing_segment_bytes(path)
+    pub fn visit(
+        files: &Files,
+        path: &Path,
+        segment_bytes: u64,
+        transfer: Transfer,
+        writable: bool,
+    ) -> Result<Self, WalError> {
+        let segment_bytes = existing_segment_bytes(files, path)
             .map_err(|source| WalError::io(format!("opening the WAL directory {}", path.display()), source))?
             .unwrap_or(segment_bytes);
-        Ok(Self { path: path.to_owned(), segment_bytes, transfer, writable, _lock: None })
-    }
-
-    fn names(&self) -> io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path)? {
-            names.extend(entry?.file_name().to_str().map(str::to_owned));
-        }
-        names.sort();
-        Ok(names)
+        let access = if writable { Access::Write } else { Access::Read };
+        Ok(Self { files: files.clone(), path: path.to_owned(), segment_bytes, transfer, access, _lock: None })
     }
 
     fn segment_path(&self, id: SegmentId) -> PathBuf {
@@ -91,31 +87,28 @@ impl DirectoryVolume {
     }
 
     fn open(&self, path: &Path, length: u64) -> io::Result<Arc<dyn BlockFile>> {
-        let there = fs::metadata(path)?.len();
+        let there = self.files.length(path)?;
         if there < length {
             return Err(io::Error::new(
                 io::ErrorKind::UnexpectedEof,
                 format!("{} has {there} bytes instead of {length}", path.display()),
             ));
         }
-        Ok(Arc::new(FileBlock::open(path, self.writable, self.transfer, 0, length)?))
+        self.files.open(path, self.access, self.transfer, 0..length)
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => sync_directory(&self.path),
-        }
+        self.files.remove(path)?;
+        self.files.sync_directory(&self.path)
     }
 }
 
 /// The size of the segments that are there: the largest, so that a shortened one is found out.
-fn existing_segment_bytes(path: &Path) -> io::Result<Option<u64>> {
+fn existing_segment_bytes(files: &Files, path: &Path) -> io::Result<Option<u64>> {
     let mut largest = None;
-    for entry in fs::read_dir(path)? {
-        let entry = entry?;
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with("segment-") && name.ends_with(".wal")) {
-            largest = largest.max(Some(entry.metadata()?.len()));
+    for name in files.list(path)? {
+        if name.starts_with("segment-") && name.ends_with(".wal") {
+            largest = largest.max(Some(files.length(&path.join(name))?));
         }
     }
     Ok(largest.filter(|bytes| *bytes >= 2 * PAGE as u64 && bytes.is_multiple_of(PAGE as u64)))
@@ -136,7 +129,7 @@ impl Volume for DirectoryVolume {
     }
 
     fn headers(&self) -> io::Result<Vec<(HeaderName, Option<Incarnation>)>> {
-        let names = self.names()?.into_iter();
+        let names = self.files.list(&self.path)?.into_iter();
         Ok(names.filter_map(|name| parse_header(&name).map(|inc| (HeaderName(name), Some(inc)))).collect())
     }
 
@@ -147,14 +140,12 @@ impl Volume for DirectoryVolume {
     fn create_header(&self, incarnation: Incarnation, pages: &[u8]) -> io::Result<Arc<dyn BlockFile>> {
         let path = self.path.join(format!("incarnation-{}-{}.wal", incarnation.broker, incarnation.epoch));
         let fresh = path.with_extension("new");
-        let mut file = File::create(&fresh)?;
-        file.write_all(pages)?;
-        file.sync_all()?;
+        self.files.write(&fresh, pages)?;
         // A hard link, not a rename: it never replaces a header that is there.
-        let linked = fs::hard_link(&fresh, &path);
-        fs::remove_file(&fresh)?;
+        let linked = self.files.link(&fresh, &path);
+        self.files.remove(&fresh)?;
         linked?;
-        sync_directory(&self.path)?;
+        self.files.sync_directory(&self.path)?;
         self.open(&path, HEADER_BYTES)
     }
 
@@ -164,7 +155,7 @@ impl Volume for DirectoryVolume {
 
     fn segments(&self) -> io::Result<Vec<SegmentId>> {
         let number = |name: &str| name.strip_prefix("segment-")?.strip_suffix(".wal")?.parse().ok().map(SegmentId);
-        let mut ids: Vec<_> = self.names()?.iter().filter_map(|name| number(name)).collect();
+        let mut ids: Vec<_> = self.files.list(&self.path)?.iter().filter_map(|name| number(name)).collect();
         ids.sort();
         Ok(ids)
     }
@@ -177,8 +168,8 @@ impl Volume for DirectoryVolume {
         let id = SegmentId(self.segments()?.last().map_or(0, |last| last.0 + 1));
         let path = self.segment_path(id);
         let fresh = path.with_extension("new");
-        let made = create_zeroed(&fresh, self.segment_bytes, zeroed, self.transfer)
-            .and_then(|zeroed| fs::rename(&fresh, &path).map(|()| zeroed));
+        let made = self.files.create_zeroed(&fresh, self.segment_bytes, zeroed, self.transfer);
+        let made = made.and_then(|zeroed| self.files.rename(&fresh, &path).map(|()| zeroed));
         let zeroed = match made {
             Ok(zeroed) => zeroed,
             Err(error) => {
@@ -186,7 +177,7 @@ impl Volume for DirectoryVolume {
                 return Err(error);
             }
         };
-        sync_directory(&self.path)?;
+        self.files.sync_directory(&self.path)?;
         Ok(NewSegment { id, file: self.open_segment(id)?, zeroed })
     }
 

@@ -10,12 +10,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::file::{Files, Transfer};
 use base::{Clock, Entropy, Incarnation, WalPosition};
 use parking_lot::Mutex;
 
 use super::device::DeviceVolume;
 use super::directory::DirectoryVolume;
-pub use super::file::Transfer;
 use super::layout::{
     CLUSTER_ID_BYTES_MAX, FENCE_OFFSET, HEADER_PAGES, HeaderPage, PAGE, SegmentPage, Stamp, TrimPage, fence_page,
     fence_state, stamp_in,
@@ -45,6 +45,8 @@ pub struct BlockLogOptions {
     pub seal_after: Duration,
     /// How bytes reach the device.
     pub transfer: Transfer,
+    /// Where the path leads.
+    pub files: Files,
     /// Where nonces come from.
     pub entropy: Entropy,
     /// What says how long the writer has been idle, and when a full disk is tried again.
@@ -62,6 +64,7 @@ impl BlockLogOptions {
             segments_ahead: 1,
             seal_after: SEAL_AFTER,
             transfer: Transfer::Auto,
+            files: Files::system(),
             entropy: Entropy::system(),
             clock: Clock::system(),
         }
@@ -109,7 +112,7 @@ impl BlockLog {
     /// # Errors
     /// [`WalError::InUse`] when another process owns it, [`WalError::Foreign`] when a device holds something else.
     pub fn open(options: BlockLogOptions) -> Result<Self, WalError> {
-        let volume = open_volume(&options.path, &options)?;
+        let volume = open_volume(&options)?;
         Self::over(volume, options)
     }
 
@@ -499,13 +502,19 @@ pub(crate) fn write_page(file: &dyn BlockFile, page: &super::layout::Page, offse
     file.write_at(buffer.as_slice(), offset)
 }
 
-fn open_volume(path: &Path, options: &BlockLogOptions) -> Result<Arc<dyn Volume>, WalError> {
-    let is_device = path.exists() && !path.is_dir();
-    Ok(match (is_device, options.access) {
-        (true, access) => Arc::new(DeviceVolume::open(path, options.segment_bytes, options.transfer, access)?),
-        (false, Access::Owner) => Arc::new(DirectoryVolume::own(path, options.segment_bytes, options.transfer)?),
-        (false, access) => {
-            Arc::new(DirectoryVolume::visit(path, options.segment_bytes, options.transfer, access == Access::Taker)?)
-        }
+fn open_volume(options: &BlockLogOptions) -> Result<Arc<dyn Volume>, WalError> {
+    let BlockLogOptions { files, path, access, segment_bytes, transfer, .. } = options;
+    let (access, bytes, transfer) = (*access, *segment_bytes, *transfer);
+    Ok(match access {
+        _ if is_device(files, path) => Arc::new(DeviceVolume::open(files, path, bytes, transfer, access)?),
+        Access::Owner => Arc::new(DirectoryVolume::own(files, path, bytes, transfer)?),
+        _ => Arc::new(DirectoryVolume::visit(files, path, bytes, transfer, access == Access::Taker)?),
     })
+}
+
+/// Whether there is something that is no directory. What is not there will be one.
+fn is_device(files: &Files, path: &Path) -> bool {
+    let is_none = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotADirectory;
+    // Below a file there is nothing either.
+    files.list(path).is_err_and(is_none) && !files.length(path).is_err_and(is_none)
 }

@@ -27,7 +27,6 @@
 
 pub mod device;
 pub mod directory;
-mod file;
 pub mod layout;
 pub mod log;
 pub mod replay;
@@ -40,7 +39,8 @@ use std::time::Duration;
 use base::{Incarnation, WalPosition};
 
 use super::{Claim, DurableSink, IncarnationSummary, Log, OwnLog, ReplayEnd, ReplayedRecord, Wal, WalError};
-pub use log::{BlockLog, BlockLogOptions, Transfer};
+pub use base::file::Transfer;
+pub use log::{BlockLog, BlockLogOptions};
 pub use writer::machine;
 
 /// The most a group holds, unless a single record is larger: enough to amortise a sync, small enough to keep latency.

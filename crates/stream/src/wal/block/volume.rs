@@ -8,22 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use base::Incarnation;
-
-/// A fixed-size run of bytes that is read and written in whole pages.
-pub trait BlockFile: Send + Sync + fmt::Debug {
-    /// Fills `buffer` from `offset`, from the device and not from a cache that another host's write would miss. Both are
-    /// multiples of the page. Bytes that are not there are an error (`UnexpectedEof`), never zeros.
-    ///
-    /// # Errors
-    /// Whatever the device says.
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
-
-    /// Writes `bytes` at `offset`; on return they are durable. Both are multiples of the page.
-    ///
-    /// # Errors
-    /// Whatever the device says. After an error any part of the range may hold old, new or torn sectors, now or later.
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-}
+pub use base::file::{BlockFile, is_full};
 
 /// A header of a volume, by the name the volume gave it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -111,9 +96,4 @@ pub trait Volume: Send + Sync + fmt::Debug {
     /// # Errors
     /// Whatever the device says.
     fn remove_segment(&self, id: SegmentId) -> io::Result<()>;
-}
-
-/// Whether an error says "no room now" rather than "broken".
-pub fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }

@@ -11,10 +11,12 @@ use super::part::Work;
 use super::{Segment, Shared, State};
 use crate::wal::WriterWait;
 use crate::wal::block::SPACE_RETRY_INTERVAL;
-use crate::wal::block::file::ZERO_PIECE;
 use crate::wal::block::layout::{SegmentPage, TrimPage};
 use crate::wal::block::log::write_page;
 use crate::wal::block::volume::{NewSegment, is_full};
+
+/// Bytes of one write of zeros.
+const ZERO_PIECE: usize = 1 << 20;
 
 /// Keeps segments ready ahead of the writer.
 pub(super) struct Preparer<T> {
