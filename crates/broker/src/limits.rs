@@ -36,8 +36,8 @@ pub const ANSWER_FACTOR: usize = 10;
 /// Answers to requests that decode to no more than this are not charged.
 pub const ANSWER_SMALL_BYTES: usize = 128 * 1024;
 
-/// A request that is not a Produce, and that can decode to no more than this, is let in when request memory is used up:
-/// heartbeats and commits, so that groups stay alive whatever others send.
+/// A request that is not a Produce, and that takes no more than this in all, is let in when request memory is used up:
+/// heartbeats and commits, so that groups stay alive whatever others send. It is charged for it once it is whole.
 pub const REQUEST_LET_IN_BYTES_MAX: u64 = 256 * 1024;
 
 /// Replies queued for one connection, in bytes, before its further requests wait. One reply may exceed it.
@@ -52,8 +52,8 @@ pub const FRAME_STALL_MAX: Duration = Duration::from_secs(60);
 /// The same for a frame that overdraws the request memory, for which others wait.
 pub const FRAME_STALL_OVERDRAWN_MAX: Duration = Duration::from_secs(2);
 
-/// How much of a frame is charged at first while request memory is scarce.
-pub const FRAME_CHARGE_STEP_MIN: u64 = 64 * 1024;
+/// How much of a frame is charged at first while request memory is scarce: as much as its connection reads at once anyway.
+pub const FRAME_CHARGE_STEP_MIN: u64 = READ_CHUNK_BYTES_MIN as u64;
 
 /// How long replies of a half-closed connection may take.
 pub const HALF_CLOSED_MAX: Duration = Duration::from_secs(5);

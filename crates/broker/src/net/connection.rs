@@ -26,12 +26,11 @@ use super::inbox::{Inbox, Next};
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::pipeline::Pipeline;
-use super::room::{RequestMemory, Room};
+use super::room::{Place, RequestMemory, Room};
 use super::service::{CloseReason, Later, Reply, Service};
 use super::stray;
 use crate::limits::{
     DRAIN_MAX, FRAME_STALL_MAX, FRAME_STALL_OVERDRAWN_MAX, HALF_CLOSED_MAX, READ_TURN_BYTES_MAX, REPLY_STALL_MAX,
-    REQUEST_CHARGE_BYTES_MIN,
 };
 
 /// How a connection came to its end.
@@ -265,13 +264,13 @@ impl<S: Service> Connection<S> {
                         let detail = format!("a frame announces {size} bytes; requests of its kind may have {most}");
                         Stop::refuse("bad_frame_size", detail)
                     })?;
-                    // Requests that are answered one by one come through whatever others send, and groups stay alive.
-                    let waits = cost.waits || !self.pipeline.is_empty();
-                    none.insert(self.shared.memory.begin(cost.bytes.max(REQUEST_CHARGE_BYTES_MIN as u64), waits))
+                    none.insert(self.shared.memory.begin(size, cost))
                 }
             };
             let was_waiting = room.is_waiting();
-            if room.poll(&self.shared.memory, self.inbox.received(size) as u64, complete, cx).is_pending() {
+            // Requests that are answered one by one come through whatever others send, and groups stay alive.
+            let place = if self.pipeline.is_empty() { Place::First } else { Place::Behind };
+            if room.poll_receive(self.inbox.received(size) as u64, place, cx).is_pending() {
                 return Ok(if cut == Cut::Frames { cut } else { Cut::Blocked });
             }
             if was_waiting {
