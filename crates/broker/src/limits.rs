@@ -83,8 +83,17 @@ pub const OTHER_REPLY_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// What the reply to such a request is taken to need at least until it is there.
 pub const REPLY_RESERVED_BYTES_MIN: u64 = 64 * 1024;
 
-/// How long a client may take nothing of a reply for whose memory others wait.
+/// A request waits for no more than one part in so many of this memory, however large replies of its kind have been.
+pub const REPLY_EXPECTED_SHARE: u64 = 8;
+
+/// How long until a large reply counts for half as much in what the next one is taken to need.
+pub const REPLY_EXPECTED_HALF_LIFE: Duration = Duration::from_secs(60);
+
+/// How long a client has to take some of its replies for whose memory others wait: ...
 pub const REPLY_STALL_MAX: Duration = Duration::from_secs(5);
+
+/// ... one part in so many of what it held of that memory at first.
+pub const REPLY_TAKEN_SHARE_MIN: u64 = 16;
 
 /// Replies below this size are not charged; a connection has one at a time beyond [`REPLY_QUEUE_BYTES_MAX`].
 pub const REPLY_CHARGE_BYTES_MIN: usize = 16 * 1024;

@@ -21,7 +21,7 @@ use super::peer::{Peer, unless_draining};
 use super::quota::{ConnectionLimits, Quota};
 use super::room::{Held, RequestMemory};
 use super::service::{CloseReason, Cost, Later, Order, Reply, Service};
-use crate::limits::REPLY_STALL_MAX;
+use crate::limits::{REPLY_STALL_MAX, REPLY_TAKEN_SHARE_MIN};
 
 /// `a…` appends and waits for `durable`; `p…` polls until `arrived` or the drain; `l…` gets a reply of [`LARGE`] bytes as
 /// soon as there is memory for it; `m…` costs [`COST_FACTOR`] times its size; `x…` closes; others echo.
@@ -398,6 +398,30 @@ async fn who_takes_nothing_is_cut_off_when_others_wait_for_its_memory() {
     eventually("all memory is given back", || budget.used() == 0).await;
     let page = server.metrics.render();
     assert!(page.contains("headwater_connections_refused_total{reason=\"stalled_reply\"}"), "{page}");
+}
+
+/// Two clients hold all the memory that there is for replies, and take just enough of it to be seen to move.
+#[tokio::test]
+async fn who_takes_next_to_nothing_is_cut_off_when_others_wait_for_its_memory() {
+    let server = start(|_| {});
+    let budget = &server.service.replies;
+    let mut trickling = Vec::new();
+    for _ in 0..2 {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        send(&mut client, b"l").await;
+        trickling.push(base::task::spawn("trickle", async move {
+            let mut bit = vec![0; LARGE / REPLY_TAKEN_SHARE_MIN as usize / 100];
+            while client.read_exact(&mut bit).await.is_ok() {
+                tokio::time::sleep(REPLY_STALL_MAX / 20).await;
+            }
+        }));
+    }
+    eventually("the memory is used up", || budget.used() == budget.limit()).await;
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    send(&mut client, b"l").await;
+    let answer = tokio::time::timeout(4 * REPLY_STALL_MAX, receive(&mut client)).await.expect("an answer");
+    assert_eq!(answer.len(), LARGE);
+    trickling.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// Taking a reply bit by bit is slow, and not nothing.
