@@ -65,6 +65,9 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// cache has places for.
 pub const FETCH_COLD_READS_MAX: usize = 16;
 
+/// Partitions that one ListOffsets looks up at once.
+pub const OFFSET_LOOKUPS_MAX: usize = 16;
+
 /// Partitions whose producer state one produce request loads at once.
 pub const PRODUCER_LOADS_MAX: usize = 16;
 
