@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use telemetry::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
 
 use super::complaints::Complaints;
@@ -403,14 +403,17 @@ async fn who_takes_nothing_is_cut_off_when_others_wait_for_its_memory() {
 /// Two clients hold all the memory that there is for replies, and take just enough of it to be seen to move.
 #[tokio::test]
 async fn who_takes_next_to_nothing_is_cut_off_when_others_wait_for_its_memory() {
-    let server = start(|_| {});
+    // The smaller the buffers between the two, the smaller the bits that are seen to move.
+    let server = start(|options| options.send_buffer = Some(256 << 10));
     let budget = &server.service.replies;
     let mut trickling = Vec::new();
     for _ in 0..2 {
-        let mut client = TcpStream::connect(server.address).await.unwrap();
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(32 << 10).unwrap();
+        let mut client = socket.connect(server.address).await.unwrap();
         send(&mut client, b"l").await;
         trickling.push(base::task::spawn("trickle", async move {
-            let mut bit = vec![0; LARGE / REPLY_TAKEN_SHARE_MIN as usize / 100];
+            let mut bit = vec![0; LARGE / REPLY_TAKEN_SHARE_MIN as usize / 40];
             while client.read_exact(&mut bit).await.is_ok() {
                 tokio::time::sleep(REPLY_STALL_MAX / 20).await;
             }
