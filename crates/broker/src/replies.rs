@@ -118,15 +118,24 @@ enum Waits {
 
 fn waits(api: ApiKey) -> Waits {
     match api {
-        ApiKey::Fetch | ApiKey::Produce => Waits::Never,
-        ApiKey::ApiVersions | ApiKey::FindCoordinator | ApiKey::InitProducerId | ApiKey::OffsetCommit => Waits::Never,
-        ApiKey::JoinGroup | ApiKey::SyncGroup | ApiKey::Heartbeat | ApiKey::LeaveGroup => Waits::Never,
-        ApiKey::CreateTopics | ApiKey::DeleteTopics | ApiKey::CreatePartitions | ApiKey::DeleteRecords => {
-            Waits::ForTheLeast
-        }
-        ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs | ApiKey::DeleteGroups | ApiKey::OffsetDelete => {
-            Waits::ForTheLeast
-        }
+        ApiKey::Fetch
+        | ApiKey::Produce
+        | ApiKey::ApiVersions
+        | ApiKey::FindCoordinator
+        | ApiKey::InitProducerId
+        | ApiKey::OffsetCommit
+        | ApiKey::JoinGroup
+        | ApiKey::SyncGroup
+        | ApiKey::Heartbeat
+        | ApiKey::LeaveGroup => Waits::Never,
+        ApiKey::CreateTopics
+        | ApiKey::DeleteTopics
+        | ApiKey::CreatePartitions
+        | ApiKey::DeleteRecords
+        | ApiKey::AlterConfigs
+        | ApiKey::IncrementalAlterConfigs
+        | ApiKey::DeleteGroups
+        | ApiKey::OffsetDelete => Waits::ForTheLeast,
         _ => Waits::ForItsKind,
     }
 }
