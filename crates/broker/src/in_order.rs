@@ -49,12 +49,10 @@ mod tests {
             running.fetch_sub(1, Ordering::Relaxed);
             number
         };
-        let began = tokio::time::Instant::now();
         for number in 0..64 {
             all.push(slow(number)).await;
         }
         assert_eq!(all.finish().await, (0..64).collect::<Vec<_>>());
         assert_eq!(most_seen.load(Ordering::Relaxed), 16);
-        assert!(began.elapsed() < Duration::from_millis(800), "{:?}", began.elapsed());
     }
 }

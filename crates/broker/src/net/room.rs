@@ -326,8 +326,7 @@ mod tests {
 
     #[test]
     fn who_overdrew_lets_the_next_one_do_so_when_there_is_room_again() {
-        let budget = Budget::new(64 * KIB);
-        let memory = RequestMemory::new(budget.clone());
+        let memory = RequestMemory::new(Budget::new(64 * KIB));
         let mut room = begin(&memory, 32 * KIB, 900 * KIB, false);
         assert!(receive(&mut room, 32 * KIB) && decode(&mut room) && room.overdraws());
         let held = Held::new(room);

@@ -44,7 +44,7 @@ fn a_member_cannot_grow_beyond_the_room_there_is() {
     let heavier = Join { protocols: vec![("range", Bytes::from(vec![1; 30_000]))], ..Join::new() };
     let refused = fixture.join_now(&heavier.clone().member(&ids[0]));
     assert_join(&refused, ErrorCode::GroupMaxSizeReached);
-    assert_eq!((refused.member_id.clone(), fixture.state()), (ids[0].clone(), GroupState::Stable));
+    assert_eq!((refused.member_id, fixture.state()), (ids[0].clone(), GroupState::Stable));
     let heavier = Join { protocols: vec![("range", Bytes::from(vec![1; 20_000]))], ..heavier };
     assert!(fixture.join(&heavier.member(&ids[0])).waits());
     assert_eq!(fixture.state(), GroupState::PreparingRebalance);
