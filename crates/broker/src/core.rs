@@ -64,7 +64,7 @@ impl Core {
         Self {
             sessions: Sessions::new(config.count("max.incremental.fetch.session.cache.slots"), entropy),
             reply_memory: Budget::new(REPLY_MEMORY_BYTES),
-            replies: ReplyMemory::new(OTHER_REPLY_MEMORY_BYTES),
+            replies: ReplyMemory::new(OTHER_REPLY_MEMORY_BYTES, clock.clone()),
             fetch_bytes_max: config.count("fetch.max.bytes"),
             producer_ids: ProducerIds::new(me),
             first_use: FirstUse::new(meta.clone()),

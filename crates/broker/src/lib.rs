@@ -23,6 +23,7 @@ mod fenced;
 mod fetch;
 mod first_use;
 mod handlers;
+mod in_order;
 mod limits;
 mod net;
 mod producer_ids;

@@ -36,8 +36,8 @@ pub const ANSWER_FACTOR: usize = 10;
 /// Answers to requests that decode to no more than this are not charged.
 pub const ANSWER_SMALL_BYTES: usize = 128 * 1024;
 
-/// A request that is not a Produce, and that can decode to no more than this, is let in when request memory is used up:
-/// heartbeats and commits, so that groups stay alive whatever others send.
+/// A request that is not a Produce, and that takes no more than this in all, is let in when request memory is used up:
+/// heartbeats and commits, so that groups stay alive whatever others send. It is charged for it once it is whole.
 pub const REQUEST_LET_IN_BYTES_MAX: u64 = 256 * 1024;
 
 /// Replies queued for one connection, in bytes, before its further requests wait. One reply may exceed it.
@@ -52,8 +52,8 @@ pub const FRAME_STALL_MAX: Duration = Duration::from_secs(60);
 /// The same for a frame that overdraws the request memory, for which others wait.
 pub const FRAME_STALL_OVERDRAWN_MAX: Duration = Duration::from_secs(2);
 
-/// How much of a frame is charged at first while request memory is scarce.
-pub const FRAME_CHARGE_STEP_MIN: u64 = 64 * 1024;
+/// How much of a frame is charged at first while request memory is scarce: as much as its connection reads at once anyway.
+pub const FRAME_CHARGE_STEP_MIN: u64 = READ_CHUNK_BYTES_MIN as u64;
 
 /// How long replies of a half-closed connection may take.
 pub const HALF_CLOSED_MAX: Duration = Duration::from_secs(5);
@@ -64,6 +64,9 @@ pub const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// Partitions that one fetch reads from the store at once. Under way in all fetches together are no more than the block
 /// cache has places for.
 pub const FETCH_COLD_READS_MAX: usize = 16;
+
+/// Partitions that one ListOffsets looks up at once.
+pub const OFFSET_LOOKUPS_MAX: usize = 16;
 
 /// Partitions whose producer state one produce request loads at once.
 pub const PRODUCER_LOADS_MAX: usize = 16;
@@ -83,8 +86,17 @@ pub const OTHER_REPLY_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 /// What the reply to such a request is taken to need at least until it is there.
 pub const REPLY_RESERVED_BYTES_MIN: u64 = 64 * 1024;
 
-/// How long a client may take nothing of a reply for whose memory others wait.
+/// A request waits for no more than one part in so many of this memory, however large replies of its kind have been.
+pub const REPLY_EXPECTED_SHARE: u64 = 8;
+
+/// How long until a large reply counts for half as much in what the next one is taken to need.
+pub const REPLY_EXPECTED_HALF_LIFE: Duration = Duration::from_secs(60);
+
+/// How long a client has to take some of its replies for whose memory others wait: ...
 pub const REPLY_STALL_MAX: Duration = Duration::from_secs(5);
+
+/// ... one part in so many of what it held of that memory at first.
+pub const REPLY_TAKEN_SHARE_MIN: u64 = 16;
 
 /// Replies below this size are not charged; a connection has one at a time beyond [`REPLY_QUEUE_BYTES_MAX`].
 pub const REPLY_CHARGE_BYTES_MIN: usize = 16 * 1024;

@@ -2,31 +2,53 @@
 //!
 //! How large a reply becomes is known only when it is there: a small Metadata request may list a million partitions. So a
 //! request waits *before* it is looked at, until there is room for a reply as large as the largest that was made to its kind
-//! so far, and its client with it. Only a reply that is larger than all before it takes more than there was room for, and
-//! nobody is let in until it is gone. Clients that do not take their replies are cut off when others wait for that (see
-//! `net::connection`), so that silent ones slow down the rest for [`REPLY_STALL_MAX`] and not for ever.
+//! lately, and its client with it: the largest counts for half as much each [`REPLY_EXPECTED_HALF_LIFE`], so that one that
+//! was once very large does not make all that follow wait for as much. It waits for an [`EXPECTED_SHARE`]th of the memory
+//! at most, or it would have to wait until hardly anybody has a reply, and those behind it too. A reply that is larger takes
+//! more than there was room for, and nobody is let in until it is gone. Clients that do not take their replies are cut off
+//! when others wait for that (see `net::connection`), so that silent ones slow down the rest for some
+//! [`REPLY_STALL_MAX`] and not for ever.
 //!
 //! What keeps groups and producers alive never waits: those replies are no larger than their requests, or than the group
 //! that they tell of, which both have bounds of their own. They are charged all the same.
 //!
+//! [`EXPECTED_SHARE`]: crate::limits::REPLY_EXPECTED_SHARE
 //! [`REPLY_STALL_MAX`]: crate::limits::REPLY_STALL_MAX
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
+use base::Clock;
 use base::memory::{Budget, Charge};
 use bytes::Buf;
+use parking_lot::Mutex;
 use wire::ApiKey;
 
 use crate::api::{self, SERVED};
-use crate::limits::{REPLY_CHARGE_BYTES_MIN, REPLY_RESERVED_BYTES_MIN};
+use crate::limits::{REPLY_CHARGE_BYTES_MIN, REPLY_EXPECTED_HALF_LIFE, REPLY_EXPECTED_SHARE, REPLY_RESERVED_BYTES_MIN};
 use crate::net::service::Reply;
 
 /// The memory of a broker's replies.
 #[derive(Debug)]
 pub(crate) struct ReplyMemory {
     budget: Budget,
-    /// In the order of [`SERVED`]: the largest reply so far.
-    largest: Vec<AtomicU64>,
+    clock: Clock,
+    /// In the order of [`SERVED`].
+    largest: Vec<Mutex<Largest>>,
+}
+
+/// The largest reply of a kind, and when it was made.
+#[derive(Clone, Copy, Debug, Default)]
+struct Largest {
+    bytes: u64,
+    at: Duration,
+}
+
+impl Largest {
+    /// What it counts for now.
+    fn counts(&self, now: Duration) -> u64 {
+        let halves = now.saturating_sub(self.at).as_secs() / REPLY_EXPECTED_HALF_LIFE.as_secs();
+        u32::try_from(halves).ok().and_then(|halves| self.bytes.checked_shr(halves)).unwrap_or(0)
+    }
 }
 
 /// What a request may take for its reply.
@@ -37,8 +59,8 @@ pub(crate) struct Reserved {
 }
 
 impl ReplyMemory {
-    pub(crate) fn new(limit: u64) -> Self {
-        Self { budget: Budget::new(limit), largest: SERVED.iter().map(|_| AtomicU64::new(0)).collect() }
+    pub(crate) fn new(limit: u64, clock: Clock) -> Self {
+        Self { budget: Budget::new(limit), clock, largest: SERVED.iter().map(|_| Mutex::default()).collect() }
     }
 
     /// Bytes held now.
@@ -63,7 +85,10 @@ impl ReplyMemory {
             Reply::Frame(frame, None) => {
                 let bytes = frame.remaining() as u64;
                 if let Some(largest) = api::position(api).and_then(|position| self.largest.get(position)) {
-                    largest.fetch_max(bytes, Ordering::Relaxed);
+                    let (mut largest, now) = (largest.lock(), self.clock.monotonic());
+                    if bytes >= largest.counts(now) {
+                        *largest = Largest { bytes, at: now };
+                    }
                 }
                 let charged = bytes >= REPLY_CHARGE_BYTES_MIN as u64;
                 charge.resize(if charged { bytes } else { 0 });
@@ -75,7 +100,8 @@ impl ReplyMemory {
 
     fn expected(&self, api: ApiKey) -> u64 {
         let largest = api::position(api).and_then(|position| self.largest.get(position));
-        largest.map_or(0, |largest| largest.load(Ordering::Relaxed)).max(REPLY_RESERVED_BYTES_MIN)
+        let largest = largest.map_or(0, |largest| largest.lock().counts(self.clock.monotonic()));
+        largest.min(self.budget.limit() / REPLY_EXPECTED_SHARE).max(REPLY_RESERVED_BYTES_MIN)
     }
 }
 
@@ -84,7 +110,7 @@ impl ReplyMemory {
 enum Waits {
     /// It is answered at once.
     Never,
-    /// It waits for room for the largest reply of its kind.
+    /// It waits for room for as much as replies of its kind have taken lately.
     ForItsKind,
     /// It waits for a little. It holds that while it waits for the metadata store, which may take long.
     ForTheLeast,
@@ -92,21 +118,31 @@ enum Waits {
 
 fn waits(api: ApiKey) -> Waits {
     match api {
-        ApiKey::Fetch | ApiKey::Produce => Waits::Never,
-        ApiKey::ApiVersions | ApiKey::FindCoordinator | ApiKey::InitProducerId | ApiKey::OffsetCommit => Waits::Never,
-        ApiKey::JoinGroup | ApiKey::SyncGroup | ApiKey::Heartbeat | ApiKey::LeaveGroup => Waits::Never,
-        ApiKey::CreateTopics | ApiKey::DeleteTopics | ApiKey::CreatePartitions | ApiKey::DeleteRecords => {
-            Waits::ForTheLeast
-        }
-        ApiKey::AlterConfigs | ApiKey::IncrementalAlterConfigs | ApiKey::DeleteGroups | ApiKey::OffsetDelete => {
-            Waits::ForTheLeast
-        }
+        ApiKey::Fetch
+        | ApiKey::Produce
+        | ApiKey::ApiVersions
+        | ApiKey::FindCoordinator
+        | ApiKey::InitProducerId
+        | ApiKey::OffsetCommit
+        | ApiKey::JoinGroup
+        | ApiKey::SyncGroup
+        | ApiKey::Heartbeat
+        | ApiKey::LeaveGroup => Waits::Never,
+        ApiKey::CreateTopics
+        | ApiKey::DeleteTopics
+        | ApiKey::CreatePartitions
+        | ApiKey::DeleteRecords
+        | ApiKey::AlterConfigs
+        | ApiKey::IncrementalAlterConfigs
+        | ApiKey::DeleteGroups
+        | ApiKey::OffsetDelete => Waits::ForTheLeast,
         _ => Waits::ForItsKind,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use base::clock::ManualTime;
     use futures::FutureExt;
     use wire::Writer;
 
@@ -128,7 +164,7 @@ mod tests {
 
     #[tokio::test]
     async fn requests_wait_while_replies_that_nobody_takes_use_up_the_memory() {
-        let memory = ReplyMemory::new(256 * KIB);
+        let memory = ReplyMemory::new(256 * KIB, Clock::system());
         let first = made(&memory, ApiKey::Metadata, 200 * KIB).await;
         assert_eq!(memory.used(), 200 * KIB);
         assert!(memory.reserve(ApiKey::Metadata).now_or_never().is_none(), "another as large has no room");
@@ -139,7 +175,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_thousand_silent_clients_hold_no_more_than_the_limit_and_one_reply() {
-        let memory = ReplyMemory::new(1024 * KIB);
+        let memory = ReplyMemory::new(1024 * KIB, Clock::system());
         let mut held = Vec::new();
         for _ in 0..1_000 {
             if let Some(reply) = made(&memory, ApiKey::Metadata, 300 * KIB).now_or_never() {
@@ -152,7 +188,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_keeps_a_group_alive_never_waits() {
-        let memory = ReplyMemory::new(64 * KIB);
+        let memory = ReplyMemory::new(64 * KIB, Clock::system());
         let _held = made(&memory, ApiKey::Metadata, 100 * KIB).await;
         for api in [ApiKey::Heartbeat, ApiKey::JoinGroup, ApiKey::SyncGroup, ApiKey::OffsetCommit, ApiKey::Fetch] {
             assert!(memory.reserve(api).now_or_never().is_some(), "{api:?}");
@@ -164,15 +200,44 @@ mod tests {
 
     #[tokio::test]
     async fn a_change_that_waits_for_the_store_holds_little() {
-        let memory = ReplyMemory::new(1024 * KIB);
+        let memory = ReplyMemory::new(1024 * KIB, Clock::system());
         drop(made(&memory, ApiKey::CreateTopics, 500 * KIB).await);
         let _waiting: Vec<_> = (0..3).map(|_| memory.reserve(ApiKey::CreateTopics).now_or_never().unwrap()).collect();
         assert_eq!(memory.used(), 3 * REPLY_RESERVED_BYTES_MIN);
     }
 
     #[tokio::test]
+    async fn a_reply_that_was_once_very_large_is_soon_not_expected_any_more() {
+        let time = ManualTime::starting_at(0);
+        let memory = ReplyMemory::new(8 * 1024 * KIB, Clock::from_source(time.clone()));
+        let expects = async || memory.reserve(ApiKey::Metadata).await.charge.bytes();
+        drop(made(&memory, ApiKey::Metadata, 1024 * KIB).await);
+        assert_eq!(expects().await, 1024 * KIB);
+        for halved in [512, 256, 128, 64, 64] {
+            time.advance(REPLY_EXPECTED_HALF_LIFE);
+            assert_eq!(expects().await, halved * KIB);
+        }
+        drop(made(&memory, ApiKey::Metadata, 100 * KIB).await);
+        drop(made(&memory, ApiKey::Metadata, KIB).await);
+        assert_eq!(expects().await, 100 * KIB, "the largest counts");
+        time.advance(1_000 * REPLY_EXPECTED_HALF_LIFE);
+        assert_eq!(expects().await, REPLY_RESERVED_BYTES_MIN);
+    }
+
+    #[tokio::test]
+    async fn after_a_reply_larger_than_the_memory_others_of_its_kind_go_on_side_by_side() {
+        let memory = ReplyMemory::new(1024 * KIB, Clock::system());
+        drop(made(&memory, ApiKey::Metadata, 2000 * KIB).await);
+        let _others: Vec<_> = (0..REPLY_EXPECTED_SHARE)
+            .map(|_| memory.reserve(ApiKey::Metadata).now_or_never().expect("room for each"))
+            .collect();
+        assert_eq!(memory.used(), 1024 * KIB);
+        assert!(memory.reserve(ApiKey::DescribeConfigs).now_or_never().is_none());
+    }
+
+    #[tokio::test]
     async fn small_replies_and_closed_connections_give_everything_back() {
-        let memory = ReplyMemory::new(64 * KIB);
+        let memory = ReplyMemory::new(64 * KIB, Clock::system());
         let _small = made(&memory, ApiKey::Metadata, KIB).await;
         assert_eq!(memory.used(), 0);
         let reserved = memory.reserve(ApiKey::Metadata).await;

@@ -182,11 +182,7 @@ impl GroupCoordinator {
     async fn try_heartbeat(&self, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
         check_group_id(&request.group_id)?;
         let shard = self.shard(&request.group_id).await?;
-        match shard.write(|groups, out| groups.heartbeat(request, out)).await {
-            // Members must not leave because their group is being loaded, or much waits to be written.
-            Err(ShardError::Loading | ShardError::Overloaded) => Ok(()),
-            outcome => outcome?,
-        }
+        beat(&shard, request).await
     }
 
     /// LeaveGroup. Before version 3 the one member stands beside the list.
@@ -223,6 +219,15 @@ impl GroupCoordinator {
             }
             outcome => outcome,
         }
+    }
+}
+
+/// Renews a member's session.
+async fn beat(shard: &GroupShard, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
+    match shard.sign_of_life(|groups, out| groups.heartbeat(request, out)).await {
+        // Members must not leave because their group is being loaded; their sessions begin when it is.
+        Err(ShardError::Loading) => Ok(()),
+        outcome => outcome?,
     }
 }
 

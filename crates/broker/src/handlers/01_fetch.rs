@@ -272,7 +272,7 @@ impl<'a> Reading<'a> {
                 return;
             }
         };
-        let answer = answer(self.core, want, self.limits.isolation, result).await;
+        let answer = answer(want, self.limits.isolation, result);
         self.pass.bytes += answer.records_bytes;
         self.pass.urgent |= answer.error_code != NONE;
         self.pass.answers.push(answer);
@@ -306,7 +306,7 @@ impl<'a> Reading<'a> {
         self.spoken_for = 0;
         for (cold, result) in cold.into_iter().zip(results) {
             let Target { want, .. } = &targets[cold.at];
-            let answer = answer(self.core, want, self.limits.isolation, result).await;
+            let answer = answer(want, self.limits.isolation, result);
             self.spent |= answer.error_code == NONE && answer.records_bytes == 0 && cold.is_cut;
             self.pass.bytes += answer.records_bytes;
             self.pass.urgent |= answer.error_code != NONE;
@@ -317,6 +317,7 @@ impl<'a> Reading<'a> {
 
     async fn finish(mut self) -> Pass {
         self.read_cold().await;
+        doubt_ends(&mut self.pass.answers, self.core.partitions.check_unfenced()).await;
         self.pass.urgent |= self.scarce && self.pass.bytes > 0;
         self.pass
     }
@@ -327,12 +328,7 @@ fn wanted_bytes(want: &Want) -> usize {
 }
 
 /// What is said about a partition that was read.
-async fn answer(
-    core: &Core,
-    want: &Want,
-    isolation: Isolation,
-    result: Result<ReadResult, ReadError>,
-) -> PartitionAnswer {
+fn answer(want: &Want, isolation: Isolation, result: Result<ReadResult, ReadError>) -> PartitionAnswer {
     match result {
         Ok(read) => PartitionAnswer {
             error_code: NONE,
@@ -345,16 +341,22 @@ async fn answer(
             ..PartitionAnswer::error(want.topic.clone(), want.partition, NONE)
         },
         Err(error) => {
-            let mut error_code = error.code();
-            if error_code == code(ErrorCode::OffsetOutOfRange) && core.partitions.check_unfenced().await.is_err() {
-                // The offset may well exist, in the log of whoever took over (I-3).
-                error_code = code(ErrorCode::NotLeaderOrFollower);
-            }
+            let error_code = error.code();
             if error_code == code(ErrorCode::KafkaStorageError) || error_code == code(ErrorCode::CorruptMessage) {
                 tracing::warn!(%error, topic = ?want.topic, partition = want.partition, "records cannot be read");
             }
             PartitionAnswer::error(want.topic.clone(), want.partition, error_code)
         }
+    }
+}
+
+/// Takes back that offsets are out of range if another broker took this one's place: they may well exist in its log (I-3).
+/// One check is enough for all, and none is made where nothing depends on it: it begins when all answers are known.
+async fn doubt_ends<E>(answers: &mut [PartitionAnswer], check: impl Future<Output = Result<(), E>>) {
+    let out_of_range = |answer: &&mut PartitionAnswer| answer.error_code == code(ErrorCode::OffsetOutOfRange);
+    let mut doubtful = answers.iter_mut().filter(out_of_range).peekable();
+    if doubtful.peek().is_some() && check.await.is_err() {
+        doubtful.for_each(|answer| answer.error_code = code(ErrorCode::NotLeaderOrFollower));
     }
 }
 
@@ -385,6 +387,36 @@ fn count(core: &Core, targets: &[Target], answers: &[PartitionAnswer]) {
             metrics.record_fetch(answer.records_bytes as u64);
         } else {
             metrics.record_fetch_failure();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn one_look_at_the_fence_is_for_all_offsets_that_are_out_of_range() {
+        const OUT: ErrorCode = ErrorCode::OffsetOutOfRange;
+        const NOT: ErrorCode = ErrorCode::NotLeaderOrFollower;
+        const UNKNOWN: ErrorCode = ErrorCode::UnknownTopicOrPartition;
+        for (asked, fenced, told, looks) in [
+            ([OUT, UNKNOWN, OUT], true, [NOT, UNKNOWN, NOT], 1),
+            ([OUT, UNKNOWN, OUT], false, [OUT, UNKNOWN, OUT], 1),
+            ([UNKNOWN, UNKNOWN, NOT], true, [UNKNOWN, UNKNOWN, NOT], 0),
+        ] {
+            let answer = |error| PartitionAnswer::error(TopicRef::Name("t".into()), 0, code(error));
+            let mut answers = asked.map(answer);
+            let looked = Cell::new(0);
+            let check = async {
+                looked.set(looked.get() + 1);
+                if fenced { Err("replaced") } else { Ok(()) }
+            };
+            doubt_ends(&mut answers, check).await;
+            assert_eq!(answers.map(|answer| answer.error_code), told.map(code), "{asked:?} {fenced}");
+            assert_eq!(looked.get(), looks);
         }
     }
 }

@@ -19,28 +19,36 @@ use wire::{ErrorCode, Str};
 
 use crate::call::Call;
 use crate::core::Core;
-use crate::limits::OLD_STYLE_OFFSETS_MAX;
+use crate::in_order::InOrder;
+use crate::limits::{OFFSET_LOOKUPS_MAX, OLD_STYLE_OFFSETS_MAX};
+
+/// What is said of a partition, or its error code.
+type Found = Result<ListOffsetsPartitionResponse, i16>;
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
     let isolation = if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
     // Version 0 answers a partition as often as it is named.
     let twice = if call.version == 0 { HashSet::default() } else { repeated(&request) };
-    let mut room = OLD_STYLE_OFFSETS_MAX;
+    let mut found = if call.version == 0 {
+        find_all_old_style(core, &request).into_iter()
+    } else {
+        let mut lookups = InOrder::new(OFFSET_LOOKUPS_MAX);
+        for topic in &request.topics {
+            for asked in &topic.partitions {
+                let twice = twice.contains(&(topic.name.clone(), asked.partition_index));
+                lookups.push(find(core, call.version, &topic.name, asked, isolation, twice)).await;
+            }
+        }
+        lookups.finish().await.into_iter()
+    };
     let mut topics = Vec::with_capacity(request.topics.len());
     for topic in request.topics {
-        let mut partitions = Vec::with_capacity(topic.partitions.len());
-        for asked in topic.partitions {
-            let partition_index = asked.partition_index;
-            let found = if twice.contains(&(topic.name.clone(), partition_index)) {
-                Err(ErrorCode::InvalidRequest.code())
-            } else if call.version == 0 {
-                find_old_style(core, &topic.name, &asked, &mut room)
-            } else {
-                find(core, call.version, &topic.name, &asked, isolation).await
-            };
+        let answered = topic.partitions.iter().zip(&mut found).map(|(asked, found)| {
             let refused = |error_code| ListOffsetsPartitionResponse { error_code, ..Default::default() };
-            partitions.push(ListOffsetsPartitionResponse { partition_index, ..found.unwrap_or_else(refused) });
-        }
+            let partition_index = asked.partition_index;
+            ListOffsetsPartitionResponse { partition_index, ..found.unwrap_or_else(refused) }
+        });
+        let partitions = answered.collect();
         topics.push(ListOffsetsTopicResponse { name: topic.name, partitions, ..ListOffsetsTopicResponse::default() });
     }
     // Another broker may have moved on from these offsets, and this one be too late to know: then none of them is said.
@@ -88,13 +96,18 @@ fn admit(
     Ok((spec, partition))
 }
 
+/// Looks one partition up, unless it is named `twice`.
 async fn find(
     core: &Core,
     version: i16,
     topic: &str,
     asked: &ListOffsetsPartition,
     isolation: Isolation,
-) -> Result<ListOffsetsPartitionResponse, i16> {
+    twice: bool,
+) -> Found {
+    if twice {
+        return Err(ErrorCode::InvalidRequest.code());
+    }
     let (spec, partition) = admit(core, version, topic, asked)?;
     let found = partition.find_offset(spec, isolation, asked.current_leader_epoch).await;
     let FoundOffset { offset, timestamp, leader_epoch } = found.map_err(|error| refusal(topic, asked, &error))?;
@@ -106,13 +119,15 @@ async fn find(
     })
 }
 
-/// For version 0. `room` is what the answer may still hold.
-fn find_old_style(
-    core: &Core,
-    topic: &str,
-    asked: &ListOffsetsPartition,
-    room: &mut usize,
-) -> Result<ListOffsetsPartitionResponse, i16> {
+/// For version 0. These look-ups wait for nothing.
+fn find_all_old_style(core: &Core, request: &ListOffsetsRequest) -> Vec<Found> {
+    let mut room = OLD_STYLE_OFFSETS_MAX;
+    let all = request.topics.iter().flat_map(|topic| topic.partitions.iter().map(|asked| (&*topic.name, asked)));
+    all.map(|(topic, asked)| find_old_style(core, topic, asked, &mut room)).collect()
+}
+
+/// `room` is what the answer may still hold.
+fn find_old_style(core: &Core, topic: &str, asked: &ListOffsetsPartition, room: &mut usize) -> Found {
     let (spec, partition) = admit(core, 0, topic, asked)?;
     // Kafka fails to make an array of a negative length, and says so in the same way.
     let limit = usize::try_from(asked.max_num_offsets).map_err(|_| ErrorCode::UnknownServerError.code())?;

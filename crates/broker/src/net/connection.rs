@@ -10,7 +10,7 @@
 //!
 //! Back-pressure: no frame is read while the pipeline or the outbox is full, or while the broker's request memory is
 //! used up; the client's TCP window closes and it slows down. A request also waits while the broker's memory for replies
-//! is used up, and who takes nothing of the replies that others wait for is cut off.
+//! is used up, and who takes next to nothing of the replies that others wait for is cut off.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -26,12 +26,12 @@ use super::inbox::{Inbox, Next};
 use super::outbox::Outbox;
 use super::peer::Peer;
 use super::pipeline::Pipeline;
-use super::room::{RequestMemory, Room};
+use super::room::{Place, RequestMemory, Room};
 use super::service::{CloseReason, Later, Reply, Service};
 use super::stray;
 use crate::limits::{
     DRAIN_MAX, FRAME_STALL_MAX, FRAME_STALL_OVERDRAWN_MAX, HALF_CLOSED_MAX, READ_TURN_BYTES_MAX, REPLY_STALL_MAX,
-    REQUEST_CHARGE_BYTES_MIN,
+    REPLY_TAKEN_SHARE_MIN,
 };
 
 /// How a connection came to its end.
@@ -74,10 +74,26 @@ pub(crate) struct Connection<S> {
     armed: Duration,
     /// When bytes last moved.
     active: Duration,
-    /// Since when the client has taken nothing of the replies that are there for it.
-    untaken: Option<Duration>,
+    /// How the client takes the replies that are there for it.
+    taking: Option<Taking>,
     seen_frame: bool,
     input: Input,
+}
+
+/// What a client took of its replies within one [`REPLY_STALL_MAX`]; the next begins when it is over.
+#[derive(Clone, Copy, Debug)]
+struct Taking {
+    since: Duration,
+    /// What its replies held of the broker's memory then.
+    held: u64,
+    taken: u64,
+}
+
+impl Taking {
+    /// Whether it was next to nothing.
+    fn is_stalled(&self) -> bool {
+        self.taken.saturating_mul(REPLY_TAKEN_SHARE_MIN) < self.held.max(1)
+    }
 }
 
 /// The state of the receiving side.
@@ -110,7 +126,7 @@ impl<S: Service> Connection<S> {
             timer: Box::pin(tokio::time::sleep(shared.idle_max)),
             armed: now + shared.idle_max,
             active: now,
-            untaken: None,
+            taking: None,
             shared,
             seen_frame: false,
             input: Input::Open,
@@ -136,7 +152,7 @@ impl<S: Service> Connection<S> {
             if written > 0 {
                 self.active = self.shared.clock.monotonic();
             }
-            self.note_untaken(written);
+            self.note_taken(written);
             match flushed {
                 Poll::Ready(Err(error)) => return Poll::Ready(Ended::Broken(error)),
                 Poll::Ready(Ok(())) if self.input == Input::Refused => {
@@ -167,15 +183,23 @@ impl<S: Service> Connection<S> {
         self.poll_timer(cx)
     }
 
-    /// Notes whether the client takes its replies, of which it has just taken `written` bytes.
-    fn note_untaken(&mut self, written: usize) {
+    /// Notes that the client has just taken `written` bytes of its replies.
+    fn note_taken(&mut self, written: usize) {
         if self.outbox.is_empty() {
-            self.untaken = None;
-        } else if written > 0 || self.untaken.is_none() {
-            let now = self.shared.clock.monotonic();
-            self.untaken = Some(now);
-            self.peer.wake_by(now + REPLY_STALL_MAX);
+            self.taking = None;
+        } else if let Some(taking) = &mut self.taking {
+            taking.taken += written as u64;
+        } else {
+            let since = self.begin_taking();
+            self.peer.wake_by(since + REPLY_STALL_MAX);
         }
+    }
+
+    /// From now on it is counted what the client takes.
+    fn begin_taking(&mut self) -> Duration {
+        let since = self.shared.clock.monotonic();
+        self.taking = Some(Taking { since, held: self.outbox.held(), taken: 0 });
+        since
     }
 
     /// Moves finished replies to the outbox, in order.
@@ -265,13 +289,13 @@ impl<S: Service> Connection<S> {
                         let detail = format!("a frame announces {size} bytes; requests of its kind may have {most}");
                         Stop::refuse("bad_frame_size", detail)
                     })?;
-                    // Requests that are answered one by one come through whatever others send, and groups stay alive.
-                    let waits = cost.waits || !self.pipeline.is_empty();
-                    none.insert(self.shared.memory.begin(cost.bytes.max(REQUEST_CHARGE_BYTES_MIN as u64), waits))
+                    none.insert(self.shared.memory.begin(size, cost))
                 }
             };
             let was_waiting = room.is_waiting();
-            if room.poll(&self.shared.memory, self.inbox.received(size) as u64, complete, cx).is_pending() {
+            // Requests that are answered one by one come through whatever others send, and groups stay alive.
+            let place = if self.pipeline.is_empty() { Place::First } else { Place::Behind };
+            if room.poll_receive(self.inbox.received(size) as u64, place, cx).is_pending() {
                 return Ok(if cut == Cut::Frames { cut } else { Cut::Blocked });
             }
             if was_waiting {
@@ -345,24 +369,29 @@ impl<S: Service> Connection<S> {
                     detail: format!("a frame stopped arriving half-way for {} s", longest.as_secs()),
                 }));
             }
-            let untaken = self.untaken.map(|since| now.saturating_sub(since));
-            if untaken.is_some_and(|quiet| quiet >= REPLY_STALL_MAX) && self.outbox.is_awaited() {
-                return Poll::Ready(Ended::Refused(CloseReason {
-                    kind: "stalled_reply",
-                    detail: format!(
-                        "nothing of a reply was taken for {} s while others waited for its memory",
-                        REPLY_STALL_MAX.as_secs()
-                    ),
-                }));
+            if let Some(taking) = self.taking
+                && now.saturating_sub(taking.since) >= REPLY_STALL_MAX
+            {
+                if taking.is_stalled() && self.outbox.is_awaited() {
+                    return Poll::Ready(Ended::Refused(CloseReason {
+                        kind: "stalled_reply",
+                        detail: format!(
+                            "{} of {} bytes were taken within {} s while others waited for the memory",
+                            taking.taken,
+                            taking.held,
+                            REPLY_STALL_MAX.as_secs()
+                        ),
+                    }));
+                }
+                // Nobody may wait for it yet; somebody may later.
+                self.begin_taking();
             }
             let mut next = self.active.max(now.saturating_sub(self.shared.idle_max)) + self.shared.idle_max;
             if let Some(longest) = arriving {
                 next = next.min(self.active + longest);
             }
-            if let Some(quiet) = untaken {
-                // Nobody may wait for it yet; somebody may later.
-                let left = REPLY_STALL_MAX.saturating_sub(quiet);
-                next = next.min(now + if left.is_zero() { REPLY_STALL_MAX } else { left });
+            if let Some(taking) = self.taking {
+                next = next.min(taking.since + REPLY_STALL_MAX);
             }
             if let Input::Ended { until } = self.input {
                 next = next.min(until);

@@ -34,6 +34,11 @@ impl Outbox {
         self.bytes >= REPLY_QUEUE_BYTES_MAX
     }
 
+    /// Bytes of memory that replies here hold.
+    pub(crate) fn held(&self) -> u64 {
+        self.frames.iter().filter_map(|(_, charge)| charge.as_ref()).map(Charge::bytes).sum()
+    }
+
     /// Whether somebody waits for memory that replies here hold.
     pub(crate) fn is_awaited(&self) -> bool {
         self.frames.iter().any(|(_, charge)| charge.as_ref().is_some_and(Charge::is_awaited))

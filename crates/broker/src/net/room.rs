@@ -1,20 +1,25 @@
 //! The request memory that one frame holds.
 //!
-//! While there is plenty, a frame is charged whole when it begins. When more than half is taken, announcements count for
-//! nothing: a frame is charged in steps that double as its bytes come, so that nobody holds more than twice what was
-//! sent. Frames that wait for a step hold what they have, and could wait for each other for ever: one at a time may
-//! therefore overdraw the memory and go on to its end.
+//! While a frame is on its way it is charged for its bytes and for nothing else. While there is plenty they are charged when
+//! it begins; all announcements together get no more than half of the memory in this way. When that is taken,
+//! announcements count for nothing: a frame is charged in steps that double as its bytes come, so that nobody holds more
+//! than twice what was sent, or one read buffer.
 //!
-//! A frame is charged for the most that it can decode to, and gives back what it did not take once it is decoded.
+//! What a frame can decode to, and the answer to it, is charged when it is whole and its turn has come to be decoded; it
+//! gives back what it did not take once it is.
+//!
+//! Frames that wait for memory hold what they have, and could wait for each other for ever: one at a time may therefore
+//! overdraw the memory and go on to its end. It is always the first of its connection, or it would keep the memory from
+//! those whose end it has to wait for itself.
 
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use base::memory::{Budget, Charge};
 use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::service::Later;
+use super::service::{Cost, Later};
 use crate::limits::{FRAME_CHARGE_STEP_MIN, REQUEST_CHARGE_BYTES_MIN, REQUEST_LET_IN_BYTES_MAX};
 
 /// The request memory of a broker.
@@ -29,41 +34,62 @@ impl RequestMemory {
         Self { budget, overdraft: Arc::new(Semaphore::new(1)) }
     }
 
-    /// For a frame that has begun and costs `total` bytes in the end. One that `waits` not is let in at first even when
-    /// memory is used up.
-    pub(crate) fn begin(&self, total: u64, waits: bool) -> Room {
-        let plenty = self.budget.used() < self.budget.limit() / 2;
-        let charge = plenty.then(|| self.budget.try_charge(total)).flatten();
-        let at_first = if waits { 0 } else { total.min(REQUEST_LET_IN_BYTES_MAX) };
-        let charge = charge.unwrap_or_else(|| self.budget.force_charge(at_first));
-        Room { total, granted: charge.bytes(), charge, overdraft: None, waiting: None }
+    /// For a frame of `size` bytes that has begun.
+    pub(crate) fn begin(&self, size: usize, cost: Cost) -> Room {
+        let least = REQUEST_CHARGE_BYTES_MIN as u64;
+        let (frame, total) = ((size as u64).max(least), cost.bytes.max(least));
+        let plenty = (self.budget.limit() / 2).saturating_sub(self.budget.used()).min(frame);
+        let charge = if plenty == 0 { None } else { self.budget.try_charge(plenty) };
+        let charge = charge.unwrap_or_else(|| self.budget.force_charge(0));
+        Room {
+            memory: self.clone(),
+            frame,
+            total,
+            is_let_in: !cost.waits && total <= REQUEST_LET_IN_BYTES_MAX,
+            granted: charge.bytes(),
+            charge,
+            overdraft: None,
+            memory_comes: None,
+            turn_comes: None,
+        }
     }
 }
 
-enum Granted {
-    Bytes(Charge),
-    Overdraft(OwnedSemaphorePermit),
+/// Where a frame stands on its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// Nothing before it waits for its reply.
+    First,
+    /// Something does.
+    Behind,
 }
 
 /// What a frame holds, until its request is answered.
 pub(crate) struct Room {
+    memory: RequestMemory,
+    /// What its bytes take.
+    frame: u64,
+    /// What it takes in all while it is answered.
     total: u64,
+    /// Whether it gets its memory even when that is used up, as the first of its connection.
+    is_let_in: bool,
     /// What the frame may have; less than the charge where more came with one read.
     granted: u64,
     charge: Charge,
     overdraft: Option<OwnedSemaphorePermit>,
-    waiting: Option<Later<Granted>>,
+    memory_comes: Option<Later<Charge>>,
+    turn_comes: Option<Later<OwnedSemaphorePermit>>,
 }
 
 impl Room {
-    /// Bytes that the frame may have in memory.
+    /// Bytes of the frame that may be in memory.
     pub(crate) fn granted(&self) -> u64 {
         self.granted
     }
 
     /// Whether more memory is awaited.
     pub(crate) fn is_waiting(&self) -> bool {
-        self.waiting.is_some()
+        self.memory_comes.is_some()
     }
 
     /// Whether nobody else can overdraw the memory because of this frame.
@@ -71,63 +97,80 @@ impl Room {
         self.overdraft.is_some()
     }
 
-    /// Gets what the frame needs next: all of its cost when it is complete, else room for more than the `received`
-    /// bytes.
-    pub(crate) fn poll(
-        &mut self,
-        memory: &RequestMemory,
-        received: u64,
-        complete: bool,
-        cx: &mut Context<'_>,
-    ) -> Poll<()> {
+    /// Gets room for more of the frame than the `received` bytes, or for all of it if they are.
+    pub(crate) fn poll_receive(&mut self, received: u64, place: Place, cx: &mut Context<'_>) -> Poll<()> {
         // They are there, whether that was foreseen or not.
         if received > self.charge.bytes() {
             self.charge.resize(received);
         }
-        let need = if complete {
-            self.total
-        } else if received < self.granted {
-            self.granted
-        } else {
-            self.total.min((2 * received).max(FRAME_CHARGE_STEP_MIN))
-        };
+        if received < self.granted {
+            return Poll::Ready(());
+        }
+        let need = self.frame.min((2 * received).max(FRAME_CHARGE_STEP_MIN));
+        if self.is_let_in && place == Place::First {
+            // It is small: what comes of it is charged as it comes.
+            self.grant(need);
+            return Poll::Ready(());
+        }
+        self.poll_for(need, place, cx)
+    }
+
+    /// Gets what the frame takes while it is decoded and answered. It is whole, and the first of its connection.
+    pub(crate) fn poll_decode(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.is_let_in {
+            self.charge.resize(self.charge.bytes().max(self.total));
+            self.grant(self.total);
+        }
+        self.poll_for(self.total, Place::First, cx)
+    }
+
+    fn poll_for(&mut self, need: u64, place: Place, cx: &mut Context<'_>) -> Poll<()> {
         loop {
-            if let Some(waiting) = &mut self.waiting {
-                match ready!(waiting.as_mut().poll(cx)) {
-                    Granted::Bytes(charge) => {
-                        self.charge.merge(charge);
-                        self.granted = need;
-                    }
-                    Granted::Overdraft(permit) => self.overdraft = Some(permit),
-                }
-                self.waiting = None;
-            }
             let missing = need.saturating_sub(self.charge.bytes());
-            if need <= self.granted || self.charge.try_grow(missing) {
-                self.granted = self.granted.max(need);
+            if need <= self.granted || (self.memory_comes.is_none() && self.charge.try_grow(missing)) {
+                self.grant(need);
                 return Poll::Ready(());
             }
             if self.overdraft.is_some() {
                 self.charge.resize(self.charge.bytes() + missing);
-                self.granted = need;
+                self.grant(need);
                 return Poll::Ready(());
             }
-            let RequestMemory { budget, overdraft } = memory.clone();
-            self.waiting = Some(Box::pin(async move {
-                let permit = async {
+            let budget = &self.memory.budget;
+            let memory_comes = self.memory_comes.get_or_insert_with(|| {
+                let budget = budget.clone();
+                Box::pin(async move { budget.charge(missing).await })
+            });
+            if let Poll::Ready(charge) = memory_comes.as_mut().poll(cx) {
+                self.charge.merge(charge);
+                self.grant(need);
+                return Poll::Ready(());
+            }
+            if place == Place::Behind {
+                return Poll::Pending;
+            }
+            let overdraft = &self.memory.overdraft;
+            let turn_comes = self.turn_comes.get_or_insert_with(|| {
+                let overdraft = overdraft.clone();
+                Box::pin(async move {
                     match overdraft.acquire_owned().await {
                         Ok(permit) => permit,
                         // Never closed.
                         Err(_) => std::future::pending().await,
                     }
-                };
-                base::select! {
-                    biased;
-                    charge = budget.charge(missing) => Granted::Bytes(charge),
-                    permit = permit => Granted::Overdraft(permit),
-                }
-            }));
+                })
+            });
+            match turn_comes.as_mut().poll(cx) {
+                Poll::Ready(permit) => self.overdraft = Some(permit),
+                Poll::Pending => return Poll::Pending,
+            }
         }
+    }
+
+    /// It has `bytes`, and waits no more.
+    fn grant(&mut self, bytes: u64) {
+        self.granted = self.granted.max(bytes);
+        (self.memory_comes, self.turn_comes) = (None, None);
     }
 }
 
@@ -148,6 +191,16 @@ impl Held {
         if room.charge.bytes() != bytes {
             room.charge.resize(bytes);
         }
+        let budget = &room.memory.budget;
+        if budget.used() <= budget.limit() {
+            // Nothing is overdrawn any more.
+            room.overdraft = None;
+        }
+    }
+
+    /// Gets what the request takes while it is decoded and answered, as [`Room::poll_decode`].
+    pub(crate) fn poll_decode(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.lock().poll_decode(cx)
     }
 }
 
@@ -157,40 +210,91 @@ mod tests {
 
     const KIB: u64 = 1024;
 
-    fn poll(room: &mut Room, memory: &RequestMemory, received: u64, complete: bool) -> bool {
-        room.poll(memory, received, complete, &mut Context::from_waker(std::task::Waker::noop())).is_ready()
+    fn begin(memory: &RequestMemory, frame: u64, total: u64, waits: bool) -> Room {
+        memory.begin(frame as usize, Cost { bytes: total, waits })
+    }
+
+    /// A frame that takes nothing but its bytes, and waits for them.
+    fn plain(memory: &RequestMemory, frame: u64) -> Room {
+        begin(memory, frame, frame, true)
+    }
+
+    fn receive(room: &mut Room, received: u64) -> bool {
+        room.poll_receive(received, Place::First, &mut Context::from_waker(std::task::Waker::noop())).is_ready()
+    }
+
+    fn decode(room: &mut Room) -> bool {
+        room.poll_decode(&mut Context::from_waker(std::task::Waker::noop())).is_ready()
     }
 
     #[test]
     fn announcements_hold_no_more_than_half_of_the_memory_and_then_twice_what_came() {
         let budget = Budget::new(1024 * KIB);
         let memory = RequestMemory::new(budget.clone());
-        let mut rooms: Vec<_> = (0..5).map(|_| memory.begin(600 * KIB, true)).collect();
-        assert_eq!(rooms[0].granted(), 600 * KIB, "there was plenty");
+        let mut rooms: Vec<_> = (0..5).map(|_| plain(&memory, 600 * KIB)).collect();
+        assert_eq!(rooms[0].granted(), 512 * KIB, "there was plenty");
+        assert_eq!(budget.used(), 512 * KIB, "for the first");
         for room in &mut rooms[1..] {
-            assert!(poll(room, &memory, 14, false));
-            assert_eq!(room.granted(), 64 * KIB);
+            assert!(receive(room, 14));
+            assert_eq!(room.granted(), FRAME_CHARGE_STEP_MIN);
         }
-        assert!(poll(&mut rooms[1], &memory, 64 * KIB, false));
+        assert!(receive(&mut rooms[1], 64 * KIB));
         assert_eq!(rooms[1].granted(), 128 * KIB);
         drop(rooms);
         assert_eq!(budget.used(), 0);
     }
 
     #[test]
+    fn what_a_frame_can_decode_to_is_charged_when_its_turn_has_come() {
+        let budget = Budget::new(1024 * KIB);
+        let memory = RequestMemory::new(budget.clone());
+        for (frame, total) in [(8 * KIB, 250 * KIB), (20 * KIB, 900 * KIB)] {
+            let mut room = begin(&memory, frame, total, false);
+            assert!(receive(&mut room, 2) && receive(&mut room, frame));
+            assert_eq!(budget.used(), frame, "it is whole, and others may be before it");
+            assert!(decode(&mut room));
+            assert_eq!(budget.used(), total);
+        }
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn silent_announcements_hold_what_came_when_memory_is_scarce() {
+        let budget = Budget::new(1024 * KIB);
+        let memory = RequestMemory::new(budget.clone());
+        let _half = budget.force_charge(512 * KIB);
+        let mut silent: Vec<_> = (0..100).map(|_| begin(&memory, 8 * KIB - 1, 256 * KIB, false)).collect();
+        for room in &mut silent {
+            assert!(receive(room, 2));
+        }
+        assert_eq!(budget.used(), 512 * KIB + 100 * 2);
+    }
+
+    #[test]
     fn frames_that_wait_for_each_other_go_on_one_by_one() {
         let budget = Budget::new(256 * KIB);
         let memory = RequestMemory::new(budget.clone());
-        let _held = budget.force_charge(130 * KIB);
-        let (mut a, mut b) = (memory.begin(200 * KIB, true), memory.begin(200 * KIB, true));
-        assert!(poll(&mut a, &memory, 14, false) && !a.overdraws());
-        assert!(poll(&mut b, &memory, 14, false) && b.overdraws(), "the first that does not fit");
-        assert!(!poll(&mut a, &memory, 64 * KIB, false) && a.is_waiting());
-        assert!(poll(&mut b, &memory, 200 * KIB, true), "it goes on to its end");
+        let held = budget.force_charge(200 * KIB);
+        let (mut a, mut b) = (plain(&memory, 200 * KIB), plain(&memory, 200 * KIB));
+        assert!(receive(&mut a, 16 * KIB) && !a.overdraws());
+        assert!(receive(&mut b, 16 * KIB) && b.overdraws(), "the first that does not fit");
+        assert!(!receive(&mut a, 64 * KIB) && a.is_waiting());
+        assert!(receive(&mut b, 200 * KIB) && decode(&mut b), "it goes on to its end");
         drop(b);
-        assert!(poll(&mut a, &memory, 200 * KIB, true), "the next one has its turn");
-        drop(a);
-        assert_eq!(budget.used(), 130 * KIB);
+        assert!(receive(&mut a, 200 * KIB) && decode(&mut a), "the next one has its turn");
+        drop((a, held));
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn only_the_first_of_a_connection_overdraws() {
+        let memory = RequestMemory::new(Budget::new(64 * KIB));
+        let _full = memory.budget.force_charge(64 * KIB);
+        let mut room = plain(&memory, 64 * KIB);
+        let cx = &mut Context::from_waker(std::task::Waker::noop());
+        assert!(room.poll_receive(KIB, Place::Behind, cx).is_pending());
+        assert!(memory.overdraft.available_permits() == 1, "what it waits for may need it");
+        assert!(room.poll_receive(KIB, Place::First, cx).is_ready() && room.overdraws());
     }
 
     #[test]
@@ -199,16 +303,17 @@ mod tests {
         let memory = RequestMemory::new(budget.clone());
         let _full = budget.force_charge(100 * KIB);
         let _overdrawn = memory.overdraft.clone().try_acquire_owned().unwrap();
-        assert!(poll(&mut memory.begin(KIB, false), &memory, KIB, true));
-        assert!(!poll(&mut memory.begin(KIB, true), &memory, KIB, true));
+        let mut let_in = begin(&memory, KIB, 50 * KIB, false);
+        assert!(receive(&mut let_in, KIB) && decode(&mut let_in));
+        assert!(!receive(&mut begin(&memory, KIB, KIB, true), KIB));
     }
 
     #[test]
     fn what_a_request_did_not_take_is_given_back_when_it_is_decoded() {
         let budget = Budget::new(1024 * KIB);
         let memory = RequestMemory::new(budget.clone());
-        let mut room = memory.begin(100 * KIB, false);
-        assert!(poll(&mut room, &memory, 10 * KIB, true));
+        let mut room = begin(&memory, 10 * KIB, 100 * KIB, false);
+        assert!(receive(&mut room, 10 * KIB) && decode(&mut room));
         let held = Held::new(room);
         assert_eq!(budget.used(), 100 * KIB);
         held.settle(12 * KIB);
@@ -217,5 +322,15 @@ mod tests {
         assert_eq!(budget.used(), REQUEST_CHARGE_BYTES_MIN as u64);
         drop(held);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn who_overdrew_lets_the_next_one_do_so_when_there_is_room_again() {
+        let memory = RequestMemory::new(Budget::new(64 * KIB));
+        let mut room = begin(&memory, 32 * KIB, 900 * KIB, false);
+        assert!(receive(&mut room, 32 * KIB) && decode(&mut room) && room.overdraws());
+        let held = Held::new(room);
+        held.settle(33 * KIB);
+        assert_eq!(memory.overdraft.available_permits(), 1);
     }
 }

@@ -45,10 +45,10 @@ pub(crate) enum Order {
     Alone,
 }
 
-/// What a request costs.
+/// What a request costs while it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cost {
-    /// Memory.
+    /// Memory, its frame included. More than the frame takes is charged when the frame is whole and its turn has come.
     pub(crate) bytes: u64,
     /// Whether it waits when memory is used up, however small it is.
     pub(crate) waits: bool,
@@ -69,7 +69,8 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// The largest frame `peer` may send.
     fn frame_bytes_max(&self, peer: &Peer) -> usize;
 
-    /// What a frame of `size` bytes that begins with `head` may cost while it is received and answered.
+    /// What a frame of `size` bytes that begins with `head` may cost; no less than its size, and no more for an
+    /// [`Order::Append`].
     ///
     /// # Errors
     /// The largest size of such a frame, if this one is larger.

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use telemetry::Metrics;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
 
 use super::complaints::Complaints;
@@ -21,16 +21,19 @@ use super::peer::{Peer, unless_draining};
 use super::quota::{ConnectionLimits, Quota};
 use super::room::{Held, RequestMemory};
 use super::service::{CloseReason, Cost, Later, Order, Reply, Service};
-use crate::limits::REPLY_STALL_MAX;
+use crate::limits::{REPLY_STALL_MAX, REPLY_TAKEN_SHARE_MIN};
 
 /// `a…` appends and waits for `durable`; `p…` polls until `arrived` or the drain; `l…` gets a reply of [`LARGE`] bytes as
-/// soon as there is memory for it; `x…` closes; others echo.
+/// soon as there is memory for it; `m…` costs [`COST_FACTOR`] times its size; `x…` closes; others echo.
 struct Echo {
     durable: Notify,
     arrived: Notify,
     log: Mutex<Vec<String>>,
     replies: Budget,
 }
+
+/// What some requests can decode to.
+const COST_FACTOR: u64 = 32;
 
 /// More than the buffers of two sockets take.
 const LARGE: usize = 24 << 20;
@@ -101,7 +104,8 @@ impl Service for Echo {
     }
 
     fn admit(&self, head: [u8; 2], size: usize) -> Result<Cost, usize> {
-        let cost = Cost { bytes: size as u64, waits: head[0] != b'e' };
+        let factor = if head[0] == b'm' { COST_FACTOR } else { 1 };
+        let cost = Cost { bytes: factor * size as u64, waits: !matches!(head[0], b'e' | b'm') };
         if head == *b"sm" && size > 1_000 { Err(1_000) } else { Ok(cost) }
     }
 }
@@ -267,6 +271,50 @@ async fn request_memory_bounds_what_is_read_and_every_request_is_answered() {
     eventually("memory is given back", || memory.used() == 0).await;
 }
 
+/// Many clients say that a request comes, and then send nothing more of it.
+#[tokio::test]
+async fn what_silent_clients_announce_keeps_nobody_from_producing() {
+    let memory = Budget::new(4 << 20);
+    let server = start_with_memory(memory.clone(), |_| {});
+    let mut silent = Vec::new();
+    for announced in std::iter::once(6 << 20).chain(std::iter::repeat_n(8_000_u32, 90)) {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        client.write_all(&announced.to_be_bytes()).await.unwrap();
+        client.write_all(b"mm").await.unwrap();
+        silent.push(client);
+    }
+    eventually("all are read", || server.metrics.connections().get() == 91).await;
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert!(memory.used() <= memory.limit() / 2 + 91 * 8_192, "{} bytes are held", memory.used());
+    let mut producers = Vec::new();
+    for _ in 0..4 {
+        let mut client = TcpStream::connect(server.address).await.unwrap();
+        send(&mut client, &[b'a'; 100_000]).await;
+        producers.push(client);
+    }
+    eventually("all produce at the same time", || server.service.log.lock().len() == 4).await;
+    for producer in &mut producers {
+        server.service.durable.notify_one();
+        assert!(!receive(producer).await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_request_behind_another_holds_no_more_than_its_bytes() {
+    let memory = Budget::new(64 << 20);
+    let server = start_with_memory(memory.clone(), |_| {});
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    send(&mut client, b"p").await;
+    send(&mut client, &[b'm'; 1 << 20]).await;
+    eventually("both are read", || memory.used() > 1 << 20).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(memory.used(), (1 << 20) + 1024);
+    server.service.arrived.notify_one();
+    assert_eq!(receive(&mut client).await, b"p");
+    assert_eq!(receive(&mut client).await.len(), 1 << 20);
+    eventually("memory is given back", || memory.used() == 0).await;
+}
+
 #[tokio::test]
 async fn a_browser_gets_a_page_and_a_tls_client_an_alert() {
     let server = start(|_| {});
@@ -350,6 +398,33 @@ async fn who_takes_nothing_is_cut_off_when_others_wait_for_its_memory() {
     eventually("all memory is given back", || budget.used() == 0).await;
     let page = server.metrics.render();
     assert!(page.contains("headwater_connections_refused_total{reason=\"stalled_reply\"}"), "{page}");
+}
+
+/// Two clients hold all the memory that there is for replies, and take just enough of it to be seen to move.
+#[tokio::test]
+async fn who_takes_next_to_nothing_is_cut_off_when_others_wait_for_its_memory() {
+    // The smaller the buffers between the two, the smaller the bits that are seen to move.
+    let server = start(|options| options.send_buffer = Some(256 << 10));
+    let budget = &server.service.replies;
+    let mut trickling = Vec::new();
+    for _ in 0..2 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(32 << 10).unwrap();
+        let mut client = socket.connect(server.address).await.unwrap();
+        send(&mut client, b"l").await;
+        trickling.push(base::task::spawn("trickle", async move {
+            let mut bit = vec![0; LARGE / REPLY_TAKEN_SHARE_MIN as usize / 40];
+            while client.read_exact(&mut bit).await.is_ok() {
+                tokio::time::sleep(REPLY_STALL_MAX / 20).await;
+            }
+        }));
+    }
+    eventually("the memory is used up", || budget.used() == budget.limit()).await;
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    send(&mut client, b"l").await;
+    let answer = tokio::time::timeout(4 * REPLY_STALL_MAX, receive(&mut client)).await.expect("an answer");
+    assert_eq!(answer.len(), LARGE);
+    trickling.iter().for_each(tokio::task::JoinHandle::abort);
 }
 
 /// Taking a reply bit by bit is slow, and not nothing.

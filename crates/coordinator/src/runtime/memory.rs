@@ -84,6 +84,8 @@ struct State {
     refuse_reads: bool,
     refuse_trims: bool,
     reads_wait: bool,
+    /// Whether appends wait for room, before they have a place in the log.
+    appends_wait: bool,
     batch_bytes_max: usize,
 }
 
@@ -139,6 +141,7 @@ impl Disk {
             refuse_reads: false,
             refuse_trims: false,
             reads_wait: false,
+            appends_wait: false,
             batch_bytes_max: 1024 * 1024,
         };
         Self { stream: StreamId(1_000 + index as u64), state: Mutex::new(state), moved: watch::Sender::new(0) }
@@ -206,6 +209,11 @@ impl Disk {
     /// Whether reads wait.
     pub fn hold_reads(&self, wait: bool) {
         self.change(|state| state.reads_wait = wait);
+    }
+
+    /// Whether appends wait for room in the cache of the log.
+    pub fn hold_appends(&self, wait: bool) {
+        self.change(|state| state.appends_wait = wait);
     }
 
     /// The largest batch that it takes.
@@ -299,6 +307,28 @@ impl MemoryLog {
             let _ = moved.changed().await;
         }
     }
+
+    fn append_now(&self, batch: &Bytes) -> Result<Appended, LogError> {
+        self.disk.change(|state| {
+            state.check(self.epoch)?;
+            if state.refuse_appends {
+                return Err(PartitionError::NotLeader.into());
+            }
+            assert!(batch.len() <= state.batch_bytes_max, "a batch of {} bytes", batch.len());
+            let header = records::BatchHeader::parse(batch)
+                .map_err(|error| LogError::Damaged { at: state.end(), why: error.to_string() })?;
+            let (base, end) = state.push(batch, header.record_count as u64);
+            state.appends += 1;
+            if !state.held {
+                state.durable = end;
+                return Ok(Appended { base, durable: std::future::ready(Ok(())).boxed() });
+            }
+            let (told, waits) = oneshot::channel();
+            state.waiting.push_back(Waiting { base, end, told });
+            let durable = waits.map(|told| told.unwrap_or(Err(PartitionError::NotLeader.into()))).boxed();
+            Ok(Appended { base, durable })
+        })
+    }
 }
 
 impl Log for MemoryLog {
@@ -319,26 +349,11 @@ impl Log for MemoryLog {
     }
 
     fn append(&self, batch: Bytes) -> BoxFuture<'_, Result<Appended, LogError>> {
-        let appended = self.disk.change(|state| {
-            state.check(self.epoch)?;
-            if state.refuse_appends {
-                return Err(PartitionError::NotLeader.into());
-            }
-            assert!(batch.len() <= state.batch_bytes_max, "a batch of {} bytes", batch.len());
-            let header = records::BatchHeader::parse(&batch)
-                .map_err(|error| LogError::Damaged { at: state.end(), why: error.to_string() })?;
-            let (base, end) = state.push(&batch, header.record_count as u64);
-            state.appends += 1;
-            if !state.held {
-                state.durable = end;
-                return Ok(Appended { base, durable: std::future::ready(Ok(())).boxed() });
-            }
-            let (told, waits) = oneshot::channel();
-            state.waiting.push_back(Waiting { base, end, told });
-            let durable = waits.map(|told| told.unwrap_or(Err(PartitionError::NotLeader.into()))).boxed();
-            Ok(Appended { base, durable })
-        });
-        std::future::ready(appended).boxed()
+        async move {
+            self.wait(|state| !state.appends_wait).await?;
+            self.append_now(&batch)
+        }
+        .boxed()
     }
 
     fn read(&self, from: Offset) -> BoxFuture<'_, Result<ReadBatches, LogError>> {

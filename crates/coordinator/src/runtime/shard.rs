@@ -152,6 +152,8 @@ impl<A> Write<A> {
 enum Purpose {
     /// A request; refused when too much waits.
     Request,
+    /// A request that only says that somebody is still there. Time passes whatever waits to be written, and so must this.
+    SignOfLife,
     /// Nothing but to wait for what was decided before.
     Barrier,
     /// What is due.
@@ -240,7 +242,26 @@ impl<M: Machine> Shard<M> {
         self: &Arc<Self>,
         decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
     ) -> Result<R, ShardError> {
-        let (result, done) = self.decide(decide, Purpose::Request)?;
+        self.decide_durably(decide, Purpose::Request).await
+    }
+
+    /// As [`Shard::write`], for a decision that adds nothing to what waits to be written: it is made however much that is.
+    ///
+    /// # Errors
+    /// As [`Shard::write`], but never [`ShardError::Overloaded`].
+    pub async fn sign_of_life<R>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
+    ) -> Result<R, ShardError> {
+        self.decide_durably(decide, Purpose::SignOfLife).await
+    }
+
+    async fn decide_durably<R>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
+        purpose: Purpose,
+    ) -> Result<R, ShardError> {
+        let (result, done) = self.decide(decide, purpose)?;
         if let Some(done) = done {
             done.await.map_err(|_| ShardError::NotCoordinator)?;
         }

@@ -6,7 +6,8 @@ use base::Offset;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 
-use super::shard::{Applied, Shard};
+use super::log::Appended;
+use super::shard::{Applied, Batch, Shard};
 use super::{LogError, Machine};
 use crate::limits::BATCHES_IN_FLIGHT_MAX;
 
@@ -16,32 +17,27 @@ struct Sent {
     base: Option<Offset>,
 }
 
-/// Appends batches in order, a few ahead of durability, and replays each when it is durable.
+/// Appends batches in order, a few ahead of durability, and replays each when it is durable, also while the next one
+/// waits for its place in the log: who is behind it must not keep up those who are before it.
 pub(super) async fn run<M: Machine>(shard: Arc<Shard<M>>) {
     let _turn = shard.turn.clone().lock_owned().await;
     let mut in_flight: FuturesOrdered<BoxFuture<'static, Result<Sent, LogError>>> = FuturesOrdered::new();
+    // The batch that has no place in the log yet, and how many writes it holds.
+    let mut appending: Option<(usize, BoxFuture<'_, Result<Appended, LogError>>)> = None;
     loop {
-        while in_flight.len() < BATCHES_IN_FLIGHT_MAX {
-            let Some(batch) = shard.take_batch() else { break };
-            let writes = batch.writes;
-            if batch.records == 0 {
+        while appending.is_none() && in_flight.len() < BATCHES_IN_FLIGHT_MAX {
+            let Some(Batch { bytes, writes, records }) = shard.take_batch() else { break };
+            if records == 0 {
                 // A barrier: done when all before it are.
                 in_flight.push_back(Box::pin(std::future::ready(Ok(Sent { writes, base: None }))));
                 continue;
             }
-            let bytes = match batch.bytes {
-                Ok(bytes) => bytes,
+            match bytes {
+                Ok(bytes) => appending = Some((writes, shard.log.append(bytes))),
                 Err(error) => return discard(&shard, &format!("a batch could not be built: {error}")),
-            };
-            match shard.log.append(bytes).await {
-                Ok(appended) => in_flight.push_back(Box::pin(async move {
-                    appended.durable.await?;
-                    Ok(Sent { writes, base: Some(appended.base) })
-                })),
-                Err(error) => return discard(&shard, &error.to_string()),
             }
         }
-        if in_flight.is_empty() {
+        if in_flight.is_empty() && appending.is_none() {
             if shard.rest() {
                 return;
             }
@@ -58,9 +54,27 @@ pub(super) async fn run<M: Machine>(shard: Arc<Shard<M>>) {
                 },
                 Err(error) => return discard(&shard, &error.to_string()),
             },
+            Some((writes, appended)) = appended(&mut appending) => {
+                appending = None;
+                match appended {
+                    Ok(Appended { base, durable }) => in_flight.push_back(Box::pin(async move {
+                        durable.await?;
+                        Ok(Sent { writes, base: Some(base) })
+                    })),
+                    Err(error) => return discard(&shard, &error.to_string()),
+                }
+            }
             () = shard.more.notified() => {}
         }
     }
+}
+
+/// Waits for the batch that is being appended, if there is one.
+async fn appended(
+    appending: &mut Option<(usize, BoxFuture<'_, Result<Appended, LogError>>)>,
+) -> Option<(usize, Result<Appended, LogError>)> {
+    let (writes, append) = appending.as_mut()?;
+    Some((*writes, append.await))
 }
 
 /// The outcome of what was appended is unknown: only the log can tell.

@@ -1,4 +1,13 @@
+use std::time::Duration;
+
+use base::clock::ManualTime;
+use bytes::Bytes;
+use wire::messages::join_group_request::JoinGroupRequestProtocol;
+
 use super::*;
+use crate::limits::{BATCH_BYTES_MAX, WRITES_WAITING_BYTES_MAX};
+use crate::runtime::memory::MemoryLogs;
+use crate::runtime::{OpenLog, Record};
 
 #[test]
 fn a_join_is_checked_before_its_group_is_looked_for() {
@@ -21,4 +30,66 @@ fn clients_are_told_what_to_do_about_a_shard_that_cannot_serve() {
     assert_eq!(ErrorCode::from(ShardError::NotCoordinator), ErrorCode::NotCoordinator);
     assert_eq!(ErrorCode::from(ShardError::Loading), ErrorCode::CoordinatorLoadInProgress);
     assert_eq!(ErrorCode::from(ShardError::Overloaded), ErrorCode::CoordinatorLoadInProgress);
+}
+
+/// While writes back up the queue is full; sessions go on to end, so they must go on to be renewed too.
+#[tokio::test]
+async fn a_member_that_beats_stays_while_nothing_can_be_written() {
+    const SESSION: Duration = Duration::from_secs(10);
+    let time = ManualTime::starting_at(1_000_000);
+    let logs = Arc::new(MemoryLogs::default());
+    let disk = logs.disk(0);
+    let open: Arc<dyn OpenLog> = logs;
+    let config = Arc::new(GroupConfig::default());
+    let entropy = Entropy::system();
+    let shards = Shards::new(open, Clock::from_source(time.clone()), move |_| {
+        Groups::new(config.clone(), entropy.clone(), Arc::new(|_: &str, _| true), GroupsMemory::default())
+    });
+    let shard = shards.get(0).await.unwrap();
+    let join = JoinGroupRequest {
+        group_id: "g".into(),
+        session_timeout_ms: SESSION.as_millis() as i32,
+        rebalance_timeout_ms: SESSION.as_millis() as i32,
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol { name: "range".into(), ..Default::default() }],
+        ..Default::default()
+    };
+    // Its version lets a member in without asking for an id first.
+    let client = Client { version: 3, ..Client::default() };
+    let joined = shard.write(|groups, out| groups.join(&client, &join, out)).await.unwrap();
+    time.advance(Duration::from_secs(3));
+    shards.tick();
+    let joined = joined.await.unwrap();
+    assert_eq!(joined.error_code, 0);
+    let sync = SyncGroupRequest {
+        group_id: "g".into(),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        ..Default::default()
+    };
+    let synced = shard.write(|groups, out| groups.sync(&sync, out)).await.unwrap();
+    assert_eq!(synced.await.unwrap().error_code, 0);
+    let beat_of = HeartbeatRequest {
+        group_id: "g".into(),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        ..Default::default()
+    };
+    disk.hold();
+    let record = Record { key: Bytes::from_static(b"k"), value: Some(vec![0; BATCH_BYTES_MAX / 2].into()) };
+    let full = 1 + WRITES_WAITING_BYTES_MAX as usize / record.bytes();
+    let mut waiting = Box::pin(shard.write(|_, out| out.records.extend(std::iter::repeat_n(record, full))));
+    assert!(futures::poll!(waiting.as_mut()).is_pending());
+    assert_eq!(shard.write(|_, _| ()).await, Err(ShardError::Overloaded));
+    for _ in 0..8 {
+        time.advance(SESSION / 4);
+        assert_eq!(beat(&shard, &beat_of).await, Ok(()));
+        shards.tick();
+    }
+    let members = shard.read(|groups| groups.describe("g").map(|group| group.members.len()));
+    assert_eq!(members, Ok(Some(1)), "a member that beats is there");
+    time.advance(2 * SESSION);
+    shards.tick();
+    let members = shard.read(|groups| groups.describe("g").map(|group| group.members.len()));
+    assert_ne!(members, Ok(Some(1)), "one that does not is gone");
 }

@@ -318,3 +318,22 @@ async fn writes_that_wait_are_bounded_by_their_bytes_and_the_shard_goes_on() {
     }
     assert_eq!(broker.add("a").await, Ok(1));
 }
+
+#[tokio::test]
+async fn what_is_durable_is_answered_while_the_next_batch_waits_for_room_in_the_log() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let first = adding(&shard, "a");
+    settle().await;
+    broker.disk.hold_appends(true);
+    let mut second = adding(&shard, "a");
+    settle().await;
+    assert_eq!(broker.disk.waiting(), 1, "the second has no place in the log");
+    assert!(broker.disk.release_one());
+    assert_eq!(first.answer().await, Ok(1));
+    assert!(!second.is_answered().await);
+    broker.disk.hold_appends(false);
+    broker.disk.release();
+    assert_eq!(second.answer().await, Ok(2));
+}
