@@ -68,9 +68,9 @@ fn array(
     let room = size - writer.len() - 64;
     let count = (room / unit.len()) as u32;
     if flexible {
-        writer.varint(count + 1)
+        writer.varint(count + 1);
     } else {
-        writer.i32(count.cast_signed())
+        writer.i32(count.cast_signed());
     }
     Hostile {
         what,

@@ -215,6 +215,8 @@ async fn a_cut_of_which_the_catalogue_took_nothing_stops_the_engine_and_stays_in
     let why = broker.engine.flush().await.unwrap_err();
     assert!(why.to_string().contains("stays in the write-ahead log"), "{why}");
     assert_eq!(durable.catalogue.view().stream(ids[0]).unwrap().end, Offset(0));
+    drop(stream);
+    broker.kill();
     // A deleted stream's data may go.
     let next = durable.start(small()).await;
     let ids = durable.catalogue.create_streams(1, next.me).unwrap();
