@@ -13,13 +13,18 @@ impl Engine {
     /// When the runtime ends first.
     pub async fn halt(&self, why: &str) -> Result<(), EngineFailure> {
         let Some(wal) = self.stop(why) else { return Ok(()) };
+        // Not left to the other thread, for which there may be none: all may wait for storage.
+        wal.kill();
         let halted = base::task::spawn_blocking("wal-abandon", move || wal.abandon()).await;
         halted.map_err(|error| EngineFailure(error.to_string().into()))
     }
 
     /// As [`Engine::halt`], without waiting for the threads.
     pub fn kill(&self, why: &str) {
-        drop(self.stop(why));
+        // Others may hold the log: a drain that waits for it to empty does. So letting go of it says nothing yet.
+        if let Some(wal) = self.stop(why) {
+            wal.kill();
+        }
     }
 
     fn stop(&self, why: &str) -> Option<Arc<Wal<Pending>>> {

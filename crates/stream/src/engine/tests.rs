@@ -1,5 +1,6 @@
 mod beside;
 mod checkpoints;
+mod halt;
 mod room;
 
 use std::path::Path;

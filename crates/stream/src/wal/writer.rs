@@ -329,8 +329,14 @@ impl<T> Wal<T> {
     /// Ends the threads at once, as a crash would: nothing more is written or acknowledged, what is queued is dropped.
     /// Blocks until a write under way has returned. May be called again.
     pub fn abandon(&self) {
-        self.shared.state.lock().stop = Stop::Abandon;
+        self.kill();
         self.join();
+    }
+
+    /// As [`Wal::abandon`], without waiting for the threads.
+    pub fn kill(&self) {
+        self.shared.state.lock().stop = Stop::Abandon;
+        self.shared.wake_all();
     }
 
     fn join(&self) {
@@ -346,8 +352,7 @@ impl<T> Wal<T> {
 
 impl<T> Drop for Wal<T> {
     fn drop(&mut self) {
-        self.shared.state.lock().stop = Stop::Abandon;
-        self.shared.wake_all();
+        self.kill();
     }
 }
 
