@@ -174,7 +174,7 @@ where
     T: Send + 'static,
 {
     let Ok(members) = CURRENT.try_with(Arc::clone) else { return host::spawn_blocking(name, work) };
-    let place = Place::enter(members.clone(), name, Panics::Alone);
+    let place = Place::enter(members, name, Panics::Alone);
     host::spawn_blocking(name, move || {
         let _place = place;
         work()
