@@ -1,6 +1,8 @@
 //! The hash in a store's answer to a write, and the hash that it must be. Where the store does not compare a checksum
 //! that goes along, this tells whether it holds what it was sent.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use base::task;
 use md5::{Digest, Md5};
 use opendal::Metadata;
@@ -45,6 +47,31 @@ impl Theirs {
             Self::Tag(_) if tags_are_hashes => Ok(Evidence::Doubt),
             Self::Tag(_) => Ok(Evidence::None),
         }
+    }
+}
+
+/// Which entity tags of a store have been the hashes that they should be. Whole objects and those in parts have formulas
+/// of their own, and of one that was never seen to hold a tag that differs says nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Tags {
+    whole: AtomicBool,
+    in_parts: AtomicBool,
+}
+
+impl Tags {
+    pub(crate) fn compare(
+        &self,
+        key: &str,
+        theirs: &Theirs,
+        ours: &Ours,
+        in_parts: bool,
+    ) -> Result<Evidence, StoreError> {
+        let seen = if in_parts { &self.in_parts } else { &self.whole };
+        let evidence = theirs.compare(key, ours, seen.load(Ordering::Relaxed))?;
+        if evidence == Evidence::Hash && matches!(theirs, Theirs::Tag(_)) {
+            seen.store(true, Ordering::Relaxed);
+        }
+        Ok(evidence)
     }
 }
 
@@ -140,6 +167,19 @@ mod tests {
         for none in ["", "\"0x8DA0A64D66790C3\"", "abc", "ä"] {
             assert_eq!(theirs(None, none), None, "{none}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_tag_of_parts_is_doubted_only_where_one_was_their_hash() {
+        let (tags, body) = (Tags::default(), || Payload::from(b"headwater"));
+        let (whole, parts) = (Ours::of(body(), None).await.unwrap(), Ours::of(body(), Some(4)).await.unwrap());
+        let same = |ours: &Ours| theirs(None, &ours.tag).unwrap();
+        let other = theirs(None, "00000000000000000000000000000000-3").unwrap();
+        assert_eq!(tags.compare("a", &same(&whole), &whole, false).unwrap(), Evidence::Hash);
+        assert_eq!(tags.compare("a", &other, &whole, false).unwrap(), Evidence::Doubt);
+        assert_eq!(tags.compare("a", &other, &parts, true).unwrap(), Evidence::None, "another formula");
+        assert_eq!(tags.compare("a", &same(&parts), &parts, true).unwrap(), Evidence::Hash);
+        assert_eq!(tags.compare("a", &other, &parts, true).unwrap(), Evidence::Doubt);
     }
 
     #[tokio::test]

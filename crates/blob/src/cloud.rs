@@ -13,7 +13,7 @@ use opendal::{
 };
 use opendal_http_transport_reqwest::ReqwestTransport;
 
-use crate::answer::{Ours, Theirs};
+use crate::answer::{Ours, Tags, Theirs};
 use crate::backend::{Backend, BoxFuture, CreateAttempt, Evidence, ListPage, MultipartPlan, ObjectMeta, ReadRange};
 use crate::error::{OpenError, StoreError};
 use crate::payload::Payload;
@@ -31,8 +31,8 @@ pub struct CloudBackend {
     sends_checksums: bool,
     /// Whether the store was seen to compare it.
     compares_checksums: AtomicBool,
-    /// Whether an entity tag of the store was the MD5 of the bytes.
-    tags_are_hashes: AtomicBool,
+    /// Which entity tags of the store were hashes of the bytes.
+    tags: Tags,
 }
 
 impl fmt::Debug for CloudBackend {
@@ -52,9 +52,9 @@ impl CloudBackend {
             OpenError::Configuration { url: url.to_owned(), reason }
         })?;
         let sends_checksums = bucket.service == Service::S3 && bucket.checksum;
-        let (compares_checksums, tags_are_hashes) = (AtomicBool::new(false), AtomicBool::new(false));
+        let (compares_checksums, tags) = (AtomicBool::new(false), Tags::default());
         let bucket = bucket.name.clone();
-        Ok(Self { name: url.to_owned(), bucket, operator, sends_checksums, compares_checksums, tags_are_hashes })
+        Ok(Self { name: url.to_owned(), bucket, operator, sends_checksums, compares_checksums, tags })
     }
 
     fn sort(&self, operation: &'static str, key: &str, error: &Error) -> StoreError {
@@ -79,11 +79,7 @@ impl CloudBackend {
             key: key.to_owned(),
             reason,
         })?;
-        let evidence = theirs.compare(key, &ours, self.tags_are_hashes.load(Ordering::Relaxed))?;
-        if evidence == Evidence::Hash && matches!(theirs, Theirs::Tag(_)) {
-            self.tags_are_hashes.store(true, Ordering::Relaxed);
-        }
-        Ok(evidence)
+        self.tags.compare(key, &theirs, &ours, part_bytes.is_some())
     }
 }
 

@@ -11,7 +11,7 @@ use base::file::Files;
 use base::net::Network;
 use base::{Clock, Entropy};
 use console::{Console, Readiness, Sources};
-use node::{End, NodeOptions, Order, Phase, Status};
+use node::{Afterwards, End, NodeOptions, Order, Phase, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -32,7 +32,7 @@ pub fn run(options: &ServerOptions) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
     let outcome = runtime.block_on(serve(settings));
-    // Blocking work that is still under way (a read of a slow store) must not hold up the exit.
+    // Blocking work that is still under way (a read of a store that hangs) must not hold up the exit.
     runtime.shutdown_timeout(Duration::from_millis(100));
     outcome
 }
@@ -61,6 +61,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         files: Files::system(),
         clock: Clock::system(),
         entropy: Entropy::system(),
+        afterwards: Afterwards::ProcessExits,
     };
     let life = node::run(options, &status, orders, |facts| {
         // A closed standard output is no reason not to serve.
@@ -104,20 +105,26 @@ fn sources(status: &Status) -> Sources {
     Sources { metrics: Arc::new(move || pages.page()), readiness: Arc::new(readiness) }
 }
 
-/// SIGTERM and SIGINT: the first one drains, the second one stops.
+/// SIGTERM and SIGINT: the first one drains, the second one stops, the third one ends the process where it stands. Nothing
+/// is lost by that, as nothing is by a crash, and it does not depend on anything that may wait for storage.
 fn orders_of_signals() -> std::io::Result<watch::Receiver<Order>> {
     let (mut term, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (orders, given) = watch::channel(Order::Serve);
     base::task::spawn("signals", async move {
-        for order in [Order::Drain, Order::Stop] {
+        let mut told = async || {
             base::select! {
                 _ = term.recv() => {}
                 _ = interrupt.recv() => {}
             }
+        };
+        for order in [Order::Drain, Order::Stop] {
+            told().await;
+            tracing::info!(?order, "told by a signal");
             orders.send_replace(order);
         }
-        // Whoever still looks at the orders finds the last one.
-        orders.closed().await;
+        told().await;
+        tracing::warn!("told by a third signal: ends at once; the next start recovers from the log");
+        std::process::exit(1);
     });
     Ok(given)
 }

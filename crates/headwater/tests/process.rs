@@ -7,13 +7,16 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use testkit::process::free_port;
-use testkit::{Headwater, HeadwaterOptions};
+use testkit::process::{free_port, wait_until};
+use testkit::{Headwater, HeadwaterOptions, Signal};
 use wire::header::RequestHeader;
+use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use wire::messages::offset_fetch_request::OffsetFetchRequestTopic;
-use wire::messages::{FindCoordinatorRequest, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest};
+use wire::messages::{
+    FetchRequest, FetchResponse, FindCoordinatorRequest, ListOffsetsRequest, OffsetCommitRequest, OffsetFetchRequest,
+};
 use wire::{Message, Reader, Request, Writer};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_headwater");
@@ -134,6 +137,47 @@ fn the_same_id_elsewhere_takes_over_and_the_first_process_ends() {
     assert_eq!(done(&second, &["consume", "kept", "--from-beginning", "-e"], ""), lines(0..20));
 }
 
+/// Puts a pipe into which nobody writes in the place of every data object: their reading does not end.
+fn hang_objects(directory: &Path) {
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            hang_objects(&path);
+        } else if path.components().any(|part| part.as_os_str() == "obj") {
+            std::fs::remove_file(&path).unwrap();
+            assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        }
+    }
+}
+
+#[test]
+fn signals_end_a_broker_whose_store_hangs() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = start(dir.path());
+    done(&broker, &["topic", "create", "kept", "-p", "1"], "");
+    done(&broker, &["produce", "kept"], &lines(0..10));
+    assert!(broker.stop(STOP).unwrap().success());
+    let store = broker.options().store.clone();
+    for signals in [2, 3] {
+        broker.up().unwrap();
+        if signals == 2 {
+            hang_objects(Path::new(store.trim_start_matches("file://")));
+        }
+        let mut asker = Asker::open(&broker);
+        asker.0.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+        assert!(asker.fetch().is_none(), "the read does not hang");
+        let process = broker.process().unwrap();
+        for heard in ["Drain", "Stop", "third"].into_iter().take(signals) {
+            process.signal(Signal::TERM).unwrap();
+            let hears = |line: &str| line.contains("signal") && line.contains(heard);
+            wait_until(STOP, || Ok(process.output()?.lines().any(hears))).unwrap();
+        }
+        assert_eq!(process.wait(STOP).unwrap().code(), Some(1));
+        let end = process.output().unwrap();
+        assert_eq!(end.contains("still in use"), signals == 2, "{end}");
+    }
+}
+
 type Ask = fn(&mut Asker) -> Option<i64>;
 
 /// One connection that asks one thing at a time.
@@ -174,6 +218,14 @@ impl Asker {
         let reply = self.call(5, &request)?;
         let partition = &reply.topics[0].partitions[0];
         (partition.error_code == 0).then_some(partition.offset)
+    }
+
+    /// What it holds from its beginning.
+    fn fetch(&mut self) -> Option<FetchResponse> {
+        let partition = FetchPartition { partition_max_bytes: 1 << 20, ..FetchPartition::default() };
+        let topic = FetchTopic { topic: "kept".into(), partitions: vec![partition], ..FetchTopic::default() };
+        let request = FetchRequest { replica_id: -1, max_bytes: 1 << 20, topics: vec![topic], ..Default::default() };
+        self.call(4, &request)
     }
 
     /// Asks for the coordinator of the group `g`, as every client does at first.

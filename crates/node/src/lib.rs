@@ -8,7 +8,7 @@
 //! run ─► start: addresses ─► own log locked, asked whose it is ─► identity ─► store probed ─► [register]
 //!          ─► [takeover] and [recover] each assigned log ─► [leftovers] looked at ─► own incarnation OPEN ─► serve
 //!     ─► drain (told to), or the first of: engine failed, registration replaced, a vital task panicked
-//!     ─► every task, thread and lock of the node is gone ─► End
+//!     ─► every task, thread and lock of the node is gone, or hangs in storage and the process exits ─► End
 //! ```
 //!
 //! Invariants:
@@ -34,9 +34,9 @@ mod takeover;
 
 pub use drain::DrainError;
 pub use end::End;
-pub use options::{LogPlace, NodeOptions};
+pub use options::{Afterwards, LogPlace, NodeOptions};
 pub use recover::Recovery;
-pub use run::{Order, run};
+pub use run::{LEAVING_TIME_MAX, Order, run};
 pub use start::{Facts, StartError};
 pub use status::{Phase, Status};
 pub use takeover::{Missing, Unreachable};

@@ -26,6 +26,16 @@ impl fmt::Display for LogPlace {
     }
 }
 
+/// What its host does once a node has ended. Storage may hang for as long as it likes, and what a thread waits for there
+/// cannot be called off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Afterwards {
+    /// It exits, which frees everything: storage that hangs is waited for up to [`crate::LEAVING_TIME_MAX`].
+    ProcessExits,
+    /// It goes on, and another node may take the place: waits, without limit, until nothing of this one is left.
+    PlaceIsReused,
+}
+
 /// What a node is told.
 #[derive(Debug)]
 pub struct NodeOptions {
@@ -48,4 +58,6 @@ pub struct NodeOptions {
     pub clock: Clock,
     /// Source of ids and nonces.
     pub entropy: Entropy,
+    /// What follows on its end.
+    pub afterwards: Afterwards,
 }

@@ -2,11 +2,13 @@
 //!
 //! The node's tasks form one group. However the life ends, the engine is halted first, so that nothing is acknowledged
 //! any more, then every task is aborted and waited for: when [`run`] returns, the node's sockets, threads and locks are
-//! free, and another node may take its place in the same process. A `run` that is dropped half-way ends all the same,
-//! only without waiting for it.
+//! free, and another node may take its place in the same process. Only where the process exits afterwards is storage
+//! that hangs not waited for without limit ([`Afterwards`]): a broker that was replaced, or told to stop, must go even
+//! then. A `run` that is dropped half-way ends all the same, only without waiting for it.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use base::task::{Group, Panicked};
 use futures::FutureExt;
@@ -15,9 +17,12 @@ use tokio::sync::watch;
 
 use crate::drain;
 use crate::end::End;
-use crate::options::NodeOptions;
+use crate::options::{Afterwards, NodeOptions};
 use crate::start::{self, Facts, Serving};
 use crate::status::{Phase, Status};
+
+/// How long a process that is about to exit waits for storage that its node still uses.
+pub const LEAVING_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// What a node shall do. Orders only rise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -64,13 +69,27 @@ pub async fn run(
     orders: watch::Receiver<Order>,
     serving: impl FnOnce(&Facts),
 ) -> End {
-    let (group, remains) = (Group::default(), Remains::default());
+    let (group, remains, afterwards) = (Group::default(), Remains::default(), options.afterwards);
     let life = group.run(Box::pin(live(options, status, (&group, &remains), orders, serving)));
     // Nothing of the life is looked at after a panic but what is made to end: the engine and the tasks.
     let end = AssertUnwindSafe(life).catch_unwind().await.unwrap_or_else(|_| Panicked { task: "node" }.into());
     status.enter(Phase::Ended(end.to_string()));
-    remains.halt(&end).await;
-    group.end().await;
+    let leaving = async {
+        remains.halt(&end).await;
+        group.end().await;
+    };
+    match afterwards {
+        Afterwards::PlaceIsReused => leaving.await,
+        Afterwards::ProcessExits => {
+            if tokio::time::timeout(LEAVING_TIME_MAX, leaving).await.is_err() {
+                let waited = LEAVING_TIME_MAX;
+                tracing::warn!(
+                    ?waited,
+                    "the log or the store does not answer: they are still in use as this node ends"
+                );
+            }
+        }
+    }
     end
 }
 

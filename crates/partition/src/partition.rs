@@ -166,12 +166,6 @@ impl Partition {
         self.high_watermark()
     }
 
-    /// Bytes kept: uploaded parts and what is not uploaded yet.
-    pub fn size_bytes(&self) -> u64 {
-        let extents = self.stream.extents();
-        extents.tail_bytes + extents.uploaded.iter().map(|extent| extent.bytes).sum::<u64>()
-    }
-
     /// Leader epochs and where they begin.
     pub fn epochs(&self) -> EpochHistory {
         let epochs = self.stream.epochs().into_iter().map(|epoch| (epoch.epoch, epoch.start));

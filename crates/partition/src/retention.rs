@@ -102,7 +102,7 @@ impl Partitions {
         self.directory().led_here(&mut |placement| {
             let Some(state) = catalogue.stream(placement.stream) else { return };
             let config = settings.of(placement.topic_id);
-            let tail_bytes = self.opened(placement.stream).map_or(0, |open| open.stream.extents().tail_bytes);
+            let tail_bytes = self.opened(placement.stream).map_or(0, |open| open.stream.tail_bytes());
             let start = new_start(&config, state.extents(), tail_bytes, now).filter(|&start| start > state.start);
             due.extend(start.map(|start| (placement, start)));
         });

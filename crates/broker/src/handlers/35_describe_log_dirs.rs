@@ -2,11 +2,17 @@
 //!
 //! There is one "directory", the store; a partition's size is what the store and the log cache hold of it. v3 adds an
 //! error of the whole response, v4 total and usable bytes (KIP-827): unknown, since an object store has no end.
+//!
+//! It may ask for every partition, and a size is the sum of the sizes of all extents: found on a thread of its own.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use meta::TopicImage;
+use base::task;
+use meta::{Image, TopicImage};
+use partition::Partitions;
+use wire::ErrorCode;
+use wire::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use wire::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
@@ -14,29 +20,45 @@ use wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 
 use crate::core::Core;
 
-pub(crate) fn handle(core: &Core, request: &DescribeLogDirsRequest) -> DescribeLogDirsResponse {
-    let image = core.image();
-    let topics: Vec<DescribeLogDirsTopic> = match &request.topics {
-        None => image.topics_from("").filter_map(|topic| describe(core, topic, None)).collect(),
-        Some(asked) => {
-            let known = asked.iter().filter_map(|asked| Some((image.topic(&asked.topic)?, &asked.partitions)));
-            known.filter_map(|(topic, partitions)| describe(core, topic, Some(partitions))).collect()
+pub(crate) async fn handle(core: &Core, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
+    let (image, partitions) = (core.image(), core.partitions.clone());
+    let sized = task::spawn_blocking("log-dirs", move || sizes(&image, &partitions, request.topics));
+    let (error_code, topics) = match sized.await {
+        Ok(topics) => (0, topics),
+        Err(error) => {
+            tracing::error!(%error, "the sizes of partitions could not be told");
+            (ErrorCode::UnknownServerError.code(), Vec::new())
         }
     };
-    let directory = DescribeLogDirsResult { log_dir: core.store_name(), topics, ..DescribeLogDirsResult::default() };
+    let log_dir = core.store_name();
+    let directory = DescribeLogDirsResult { error_code, log_dir, topics, ..DescribeLogDirsResult::default() };
     DescribeLogDirsResponse { results: vec![directory], ..DescribeLogDirsResponse::default() }
 }
 
-fn describe(core: &Core, topic: &Arc<TopicImage>, only: Option<&Vec<i32>>) -> Option<DescribeLogDirsTopic> {
+fn sizes(
+    image: &Image,
+    partitions: &Partitions,
+    asked: Option<Vec<DescribableLogDirTopic>>,
+) -> Vec<DescribeLogDirsTopic> {
+    match asked {
+        None => image.topics_from("").filter_map(|topic| describe(partitions, topic, None)).collect(),
+        Some(asked) => {
+            let known = asked.iter().filter_map(|asked| Some((image.topic(&asked.topic)?, &asked.partitions)));
+            known.filter_map(|(topic, only)| describe(partitions, topic, Some(only))).collect()
+        }
+    }
+}
+
+fn describe(partitions: &Partitions, topic: &Arc<TopicImage>, only: Option<&Vec<i32>>) -> Option<DescribeLogDirsTopic> {
     let only: Option<BTreeSet<i32>> = only.map(|only| only.iter().copied().collect());
     let indexes = (0..).take(topic.partitions.len());
     let partitions: Vec<_> = indexes
         .filter(|index| only.as_ref().is_none_or(|only| only.contains(index)))
         .filter_map(|partition_index| {
-            let partition = core.partitions.get(&topic.name, partition_index).ok()?;
+            let size = partitions.size_bytes(&topic.name, partition_index)?;
             Some(DescribeLogDirsPartition {
                 partition_index,
-                partition_size: i64::try_from(partition.size_bytes()).unwrap_or(i64::MAX),
+                partition_size: i64::try_from(size).unwrap_or(i64::MAX),
                 ..DescribeLogDirsPartition::default()
             })
         })

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use base::Clock;
 use base::clock::TimeSource;
-use node::{End, NodeOptions, Order, Phase, Status};
+use node::{Afterwards, End, NodeOptions, Order, Phase, Status};
 use tokio::sync::watch;
 
-use crate::support::{Node, options};
+use crate::support::{Hung, Node, options};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replaced_node_ends_and_its_successor_serves_on() {
@@ -116,4 +116,47 @@ async fn a_node_that_was_replaced_unawares_does_not_say_that_it_drained() {
     assert!(!end.is_clean(), "{end:?}");
     assert_eq!(second.client().await.latest().await, Some(1));
     assert!(second.end(Order::Drain).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_process_exits_does_not_wait_for_a_store_that_hangs() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Node::start(options(dir.path())).await.unwrap();
+    let mut client = first.client().await;
+    client.create_topic().await;
+    assert!(client.produce().await);
+    assert!(first.end(Order::Drain).await.is_clean());
+
+    let exits = NodeOptions { afterwards: Afterwards::ProcessExits, ..options(dir.path()) };
+    let node = Node::start(exits).await.unwrap();
+    let hung = Hung::objects_below(&dir.path().join("store"));
+    let mut client = node.client().await;
+    let answer = tokio::time::timeout(Duration::from_secs(1), client.fetch()).await;
+    assert!(answer.is_err(), "the read does not hang: {answer:?}");
+    let ended = tokio::time::timeout(10 * node::LEAVING_TIME_MAX, node.end(Order::Stop)).await;
+    // Before anything is asserted: the runtime of the test waits for the read.
+    drop(hung);
+    let end = ended.expect("the node waits for its store");
+    assert!(matches!(end, End::Stopped { serving: true }), "{end:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_place_is_used_again_waits_for_all_that_it_left_in_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Node::start(options(dir.path())).await.unwrap();
+    let mut client = first.client().await;
+    client.create_topic().await;
+    assert!(client.produce().await);
+    assert!(first.end(Order::Drain).await.is_clean());
+
+    let node = Node::start(options(dir.path())).await.unwrap();
+    let hung = Hung::objects_below(&dir.path().join("store"));
+    let mut client = node.client().await;
+    let answer = tokio::time::timeout(Duration::from_secs(1), client.fetch()).await;
+    assert!(answer.is_err(), "the read does not hang: {answer:?}");
+    let mut ending = std::pin::pin!(node.end(Order::Stop));
+    let early = tokio::time::timeout(2 * node::LEAVING_TIME_MAX, &mut ending).await;
+    drop(hung);
+    assert!(early.is_err(), "something of the node is left: {early:?}");
+    ending.await;
 }

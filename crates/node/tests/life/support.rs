@@ -1,22 +1,25 @@
 //! A node in this process, and a client that speaks to it over a real socket.
 
+use std::fs::File;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use base::task::JoinHandle;
 use base::{Clock, Entropy};
 use broker::config::BrokerConfig;
-use node::{End, Facts, LogPlace, NodeOptions, Order, Phase, Status};
+use node::{Afterwards, End, Facts, LogPlace, NodeOptions, Order, Phase, Status};
 use records::{BatchBuilder, Compression};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{oneshot, watch};
 use wire::header::RequestHeader;
 use wire::messages::create_topics_request::CreatableTopic;
+use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
-use wire::messages::{CreateTopicsRequest, ListOffsetsRequest, ProduceRequest};
+use wire::messages::{CreateTopicsRequest, FetchRequest, FetchResponse, ListOffsetsRequest, ProduceRequest};
 use wire::{Message, Reader, Request, Writer};
 
 /// What nothing here takes.
@@ -34,6 +37,7 @@ pub fn options(directory: &Path) -> NodeOptions {
         files: base::file::Files::system(),
         clock: Clock::system(),
         entropy: Entropy::system(),
+        afterwards: Afterwards::PlaceIsReused,
     }
 }
 
@@ -85,6 +89,41 @@ impl Node {
     }
 }
 
+/// Objects whose reading does not end: the name of each is a pipe into which nobody writes.
+pub struct Hung(Vec<PathBuf>);
+
+impl Hung {
+    /// The data objects of a store.
+    pub fn objects_below(store: &Path) -> Self {
+        let (mut directories, mut hung) = (vec![store.to_owned()], Vec::new());
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else if path.components().any(|part| part.as_os_str() == "obj") {
+                    std::fs::remove_file(&path).unwrap();
+                    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+                    hung.push(path);
+                }
+            }
+        }
+        assert!(!hung.is_empty(), "there is no object");
+        Self(hung)
+    }
+}
+
+impl Drop for Hung {
+    /// Whoever reads finds nothing now.
+    fn drop(&mut self) {
+        for pipe in &self.0 {
+            // Opened for both, which waits for nobody.
+            drop(File::options().read(true).write(true).open(pipe));
+            let _ = std::fs::remove_file(pipe);
+        }
+    }
+}
+
 /// One connection that asks one thing at a time.
 pub struct Client(TcpStream);
 
@@ -128,6 +167,15 @@ impl Client {
             ProduceRequest { acks: -1, timeout_ms: 30_000, topic_data: vec![topic], ..ProduceRequest::default() };
         let reply = self.call(7, &request).await;
         reply.is_some_and(|reply| reply.responses[0].partition_responses[0].error_code == 0)
+    }
+
+    /// What can be read from its beginning.
+    pub async fn fetch(&mut self) -> Option<FetchResponse> {
+        let partition = FetchPartition { partition_max_bytes: 1 << 20, ..FetchPartition::default() };
+        let topic = FetchTopic { topic: "t".into(), partitions: vec![partition], ..FetchTopic::default() };
+        let request =
+            FetchRequest { replica_id: -1, max_bytes: 1 << 20, topics: vec![topic], ..FetchRequest::default() };
+        self.call(4, &request).await
     }
 
     /// Its latest offset.

@@ -1,7 +1,9 @@
 //! The log cache: the budget of everything that was appended, and the generations that may leave it.
 //!
 //! A generation is what one cut took. Once committed it stays for tail readers until its room is needed. Nothing here
-//! keeps a deleted stream, and what leaves is freed without a lock that an acknowledgement waits for.
+//! keeps a deleted stream, and what leaves is freed without a lock that an acknowledgement waits for. A generation names
+//! only streams of which it has entries, and those that are deleted are passed over before they outnumber the others: what
+//! is named here is bounded by what is cached.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,7 +25,43 @@ pub(crate) struct LogCache {
     /// Bytes that appends wait for.
     wanted: AtomicU64,
     /// Cuts that are committed and still cached, oldest first.
-    evictable: Mutex<VecDeque<Generation>>,
+    evictable: Mutex<Evictable>,
+}
+
+/// Names of streams, in all generations, below which nobody looks for those that are deleted.
+const LIVING_LOOKED_FOR_MIN: usize = 1024;
+
+#[derive(Default)]
+struct Evictable {
+    generations: VecDeque<Generation>,
+    /// Names of streams in all of them.
+    names: usize,
+    /// How many there were when the deleted ones went last.
+    living: usize,
+}
+
+impl Evictable {
+    fn push(&mut self, generation: Generation) {
+        if generation.is_empty() {
+            return;
+        }
+        self.names += generation.len();
+        self.generations.push_back(generation);
+        if self.names > LIVING_LOOKED_FOR_MIN.max(2 * self.living) {
+            for generation in &mut self.generations {
+                generation.retain(|(stream, _)| stream.upgrade().is_some_and(|stream| !stream.is_closed()));
+            }
+            self.generations.retain(|generation| !generation.is_empty());
+            self.names = self.generations.iter().map(Vec::len).sum();
+            self.living = self.names;
+        }
+    }
+
+    fn pop(&mut self) -> Option<Generation> {
+        let oldest = self.generations.pop_front()?;
+        self.names -= oldest.len();
+        Some(oldest)
+    }
 }
 
 /// Up to where each stream may leave.
@@ -61,8 +99,9 @@ impl LogCache {
 
     /// What a committed cut took may leave from now on; leaves at once what there is no room to keep.
     pub fn committed(&self, streams: &[CutStream]) {
-        let generation = streams.iter().map(|part| (Arc::downgrade(&part.stream), part.range.end)).collect();
-        self.evictable.lock().push_back(generation);
+        let cached = streams.iter().filter(|part| !part.range.is_empty() && !part.stream.is_closed());
+        let generation = cached.map(|part| (Arc::downgrade(&part.stream), part.range.end)).collect();
+        self.evictable.lock().push(generation);
         // Whoever waits for room needs it more than tail readers do.
         let limit = self.budget.limit();
         let keep = (limit / 100 * KEEP_PERCENT).min(limit.saturating_sub(self.wanted.load(Ordering::Acquire)));
@@ -71,7 +110,7 @@ impl LogCache {
 
     /// Drops the oldest committed generation; `false` when there is none.
     pub fn evict_one(&self) -> bool {
-        let Some(generation) = self.evictable.lock().pop_front() else { return false };
+        let Some(generation) = self.evictable.lock().pop() else { return false };
         let mut piece = Vec::new();
         for (stream, end) in generation {
             if let Some(stream) = stream.upgrade() {
@@ -98,5 +137,49 @@ impl Wanted<'_> {
 impl Drop for Wanted<'_> {
     fn drop(&mut self) {
         self.cache.wanted.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::{BrokerId, Clock, OffsetRange};
+
+    use super::super::{CatalogueClient, EngineOptions};
+    use super::*;
+    use crate::catalogue::local::LocalCatalogue;
+
+    fn streams(count: usize) -> Vec<Arc<Shared>> {
+        let catalogue = LocalCatalogue::new(Clock::system());
+        let (me, _) = catalogue.register(BrokerId(1)).unwrap();
+        let (id, view) = (catalogue.create_streams(1, me).unwrap()[0], catalogue.view());
+        let open = || Arc::new(Shared::new(id, view.stream(id).unwrap(), &EngineOptions::default()));
+        std::iter::repeat_with(open).take(count).collect()
+    }
+
+    fn cut(streams: &[Arc<Shared>], entries: u64) -> Vec<CutStream> {
+        let range = OffsetRange::new(Offset(0), Offset(entries));
+        streams.iter().map(|stream| CutStream { stream: stream.clone(), range, checkpoint: None }).collect()
+    }
+
+    #[test]
+    fn what_is_remembered_of_cuts_is_bounded_by_what_they_left_in_the_cache() {
+        let cache = LogCache::new(1 << 30);
+        let kept = streams(10);
+        for _ in 0..2_000 {
+            // Cuts that took nothing but a checkpoint, and cuts of streams that are deleted then.
+            cache.committed(&[]);
+            cache.committed(&cut(&kept, 0));
+            cache.committed(&cut(&streams(1), 1));
+            let closed = streams(1);
+            closed[0].close();
+            cache.committed(&cut(&closed, 1));
+        }
+        cache.committed(&cut(&kept, 1));
+        let evictable = cache.evictable.lock();
+        assert!(evictable.names <= LIVING_LOOKED_FOR_MIN, "{} names", evictable.names);
+        assert_eq!(evictable.names, evictable.generations.iter().map(Vec::len).sum::<usize>());
+        assert!(evictable.generations.iter().all(|generation| !generation.is_empty()));
+        let newest = evictable.generations.back().unwrap();
+        assert_eq!(newest.len(), kept.len(), "a living stream is not evicted any more");
     }
 }

@@ -19,7 +19,10 @@ impl Engine {
 
     /// As [`Engine::halt`], without waiting for the threads.
     pub fn kill(&self, why: &str) {
-        drop(self.stop(why));
+        // Others may hold the log: a drain that waits for it to empty does. So letting go of it says nothing yet.
+        if let Some(wal) = self.stop(why) {
+            wal.end(Ending::Abandon);
+        }
     }
 
     fn stop(&self, why: &str) -> Option<Arc<Wal<Pending>>> {

@@ -22,6 +22,7 @@ pub(crate) mod log;
 mod options;
 mod recovery;
 mod room;
+mod runs;
 mod sink;
 pub(crate) mod stream;
 pub(crate) mod tail;

@@ -12,7 +12,7 @@ use thiserror::Error;
 use super::checkpoint::Uncovered;
 use super::room::{Room, settle};
 use super::sink::{Gap, Pending, check_next};
-use super::tail::{Entry, Tail};
+use super::tail::{Entry, Tail, Wanted};
 use super::{CheckpointSource, EngineOptions, FrozenState, Inner};
 use crate::Fragments;
 use crate::catalogue::{EpochStart, Extent, StreamState, TrimRequest};
@@ -295,10 +295,21 @@ impl Stream {
 
     /// Whole entries from the one that contains `from`, none reaching beyond `limit`, if the log cache holds them.
     pub fn try_fetch_cached(&self, from: Offset, limit: Offset, max_bytes: usize, min_one: bool) -> Option<Fetched> {
-        if from >= limit.min(self.durable_end()) {
-            return Some(Fetched::empty(from));
+        let limit = limit.min(self.durable_end());
+        let mut out = Fetched::empty(from);
+        if from >= limit {
+            return Some(out);
         }
-        self.shared.tail.lock().collect(from, limit.min(self.durable_end()), max_bytes, min_one)
+        let wanted = Wanted { max_bytes, min_one };
+        loop {
+            let more = self.shared.tail.lock().collect(out.range.end, limit, wanted, LOCKED_ENTRIES_MAX, &mut out);
+            match more {
+                Some(true) => {}
+                // What follows may have left the cache meanwhile.
+                None if out.range.is_empty() => return None,
+                Some(false) | None => return Some(out),
+            }
+        }
     }
 
     /// Whole entries from the one that contains `from`, none reaching beyond `limit`, at most `max_bytes` of them, or one
@@ -441,7 +452,14 @@ impl Stream {
         self.engine.catalogue.view().stream(self.id()).map_or_else(Vec::new, |s| s.epochs().to_vec())
     }
 
-    /// Sizes and ages for retention.
+    /// Payload bytes of what is durable and not uploaded yet.
+    pub fn tail_bytes(&self) -> u64 {
+        let from = self.uploaded_end();
+        self.shared.tail.lock().bytes_from(from)
+    }
+
+    /// Sizes and ages of all parts. It copies every extent; whoever needs only sizes asks the catalogue and
+    /// [`Self::tail_bytes`].
     pub fn extents(&self) -> Extents {
         let view = self.engine.catalogue.view();
         let state = view.stream(self.id());

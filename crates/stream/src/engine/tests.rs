@@ -1,6 +1,7 @@
 mod beside;
 mod checkpoints;
 mod ends;
+mod halt;
 mod room;
 
 use std::path::Path;

@@ -19,13 +19,13 @@ mod store;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use base::{OffsetRange, StreamId};
+use base::{OffsetRange, StreamId, WalPosition};
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 
 use crate::catalogue::Catalogue;
 use crate::engine::Inner;
-use crate::engine::cut::Cut;
+use crate::engine::cut::{Cut, CutStream};
 use crate::engine::log::Bell;
 use committer::Uploaded;
 
@@ -104,6 +104,25 @@ pub(crate) fn check_taken(
 
 async fn commit_cut(stored: StoredCut) -> Result<(), Arc<str>> {
     let StoredCut { engine, cut: Cut { streams, position, waiters }, uploaded } = stored;
+    if let Err(why) = make_part(&engine, &streams, position, uploaded).await {
+        // First, so that a waiter whose end is dropped hears this.
+        engine.fail(why.clone());
+        return Err(why);
+    }
+    for waiter in waiters {
+        // A waiter that has gone does not matter.
+        let _ = waiter.send(());
+    }
+    Ok(())
+}
+
+/// Commits a cut and, once it stands, lets go of what it holds.
+async fn make_part(
+    engine: &Inner,
+    streams: &[CutStream],
+    position: WalPosition,
+    uploaded: Uploaded,
+) -> Result<(), Arc<str>> {
     if engine.has_failed() {
         return Err("the engine has failed".into());
     }
@@ -112,12 +131,8 @@ async fn commit_cut(stored: StoredCut) -> Result<(), Arc<str>> {
     if !streams.is_empty() || position > committed {
         engine.committer.commit(engine.writer, position, uploaded).await?;
         check_taken(&engine.catalogue.view(), streams.iter().map(|part| (part.stream.id, part.range)))?;
-        engine.cache.committed(&streams);
+        engine.cache.committed(streams);
         engine.log.trim(position);
-    }
-    for waiter in waiters {
-        // A waiter that has gone does not matter.
-        let _ = waiter.send(());
     }
     Ok(())
 }
