@@ -85,7 +85,7 @@ impl LoadError {
     pub(crate) fn is_lost_checkpoint(&self) -> bool {
         match self {
             Self::Fetch(error) => error.is_lasting(),
-            Self::Checkpoint(error) => !matches!(error, CheckpointError::Version(_)),
+            Self::Checkpoint(error) => !matches!(error, CheckpointError::Version(_) | CheckpointError::Newer(_)),
             Self::Log { .. } | Self::Transactional(_) => false,
         }
     }
