@@ -153,7 +153,7 @@ async fn load_producers<'a>(core: &Core, version: i16, request: &'a ProduceView)
             if let Ok(found) = find(core, version, place)
                 && found.waits_for_load(has_producer)
             {
-                loads.push(async move { found.ready().await.err().map(|error| (place, error)) });
+                loads.push(async move { found.ready().await.err().map(|error| (place, error.into())) });
             }
         }
     }
