@@ -53,8 +53,8 @@ impl Partition {
         };
         let log_start = self.log_start();
         if from < log_start && lost.is_none() {
-            // Nothing is trimmed beyond a checkpoint but what nobody could read any more, since this rule holds.
-            tracing::warn!(
+            // A coordinator's log, which no producer writes; or one whose lost records were trimmed, of which was warned then.
+            tracing::debug!(
                 topic = %self.topic.name(), partition = self.index, from = %from, to = %log_start,
                 "records were trimmed of which no checkpoint tells which producers wrote them"
             );
