@@ -1,8 +1,15 @@
-//! DeleteRecords: a client moves the log start.
+//! Trims: a client moves the log start by DeleteRecords, or retention does.
+//!
+//! The records below the new start are the only ones that tell what the idempotent producers sent that wrote them, until a
+//! checkpoint does. So the producers are loaded and a checkpoint is committed before the records go, unless the newest one
+//! tells enough already; or else a producer that was not answered and sends again would be stored twice (I-2).
+//!
+//! Where the log is damaged for good, the producers cannot be known any more, whether the records stay or not: they are
+//! trimmed all the same, and the log is whole again behind them. What only a newer release can read stays until it does.
 
 use base::Offset;
 
-use crate::error::DeleteRecordsError;
+use crate::error::{DeleteRecordsError, TrimError};
 use crate::partition::Partition;
 
 /// DeleteRecords' "up to the high watermark".
@@ -27,8 +34,25 @@ impl Partition {
         };
         let to = to.ok_or(DeleteRecordsError::OutOfRange { offset, high_watermark })?;
         if to > self.log_start() {
-            self.stream.trim(to).await?;
+            self.trim(to).await?;
         }
         Ok(self.log_start())
+    }
+
+    /// Moves the log start, once what is below tells nothing any more that no checkpoint tells.
+    pub(crate) async fn trim(&self, start: Offset) -> Result<(), TrimError> {
+        if start > self.stream.covered()
+            && let Err(why) = self.ready().await
+        {
+            if !why.is_lasting() {
+                return Err(why.into());
+            }
+            tracing::warn!(
+                topic = %self.topic.name(), partition = self.index, log_start = %start, %why,
+                "records are trimmed of which it cannot be known any more which producers wrote them"
+            );
+            return Ok(self.stream.trim_without_state(start).await?);
+        }
+        Ok(self.stream.trim(start).await?)
     }
 }

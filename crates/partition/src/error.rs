@@ -2,7 +2,7 @@
 
 use base::{Offset, OffsetRange};
 use records::{InvalidRecord, RecordError, RecordsError};
-use stream::engine::{FetchError, TrimError};
+use stream::engine::FetchError;
 use thiserror::Error;
 use wire::ErrorCode;
 
@@ -80,12 +80,22 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Whether loading again cannot help, nor could another release: the log is damaged.
+    pub(crate) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Fetch(error) => error.is_lasting(),
+            Self::Log { .. } => true,
+            // A lost checkpoint fails no load.
+            Self::Checkpoint(_) | Self::Transactional(_) => false,
+        }
+    }
+
     /// Whether a checkpoint that cannot be read for this reason will never be: then the log has to tell what it held. One
     /// of a newer release can be read, by that release.
     pub(crate) fn is_lost_checkpoint(&self) -> bool {
         match self {
             Self::Fetch(error) => error.is_lasting(),
-            Self::Checkpoint(error) => !matches!(error, CheckpointError::Version(_)),
+            Self::Checkpoint(error) => !matches!(error, CheckpointError::Version(_) | CheckpointError::Newer(_)),
             Self::Log { .. } | Self::Transactional(_) => false,
         }
     }
@@ -199,6 +209,17 @@ impl ReadError {
     }
 }
 
+/// Why the log start was not moved.
+#[derive(Clone, Debug, Error)]
+pub enum TrimError {
+    /// What the records tell of producers could not be loaded.
+    #[error("producer state could not be loaded: {0}")]
+    Load(#[from] LoadError),
+    /// The metadata log refused, or no checkpoint could be written before.
+    #[error(transparent)]
+    Stream(#[from] stream::engine::TrimError),
+}
+
 /// Why records were not deleted.
 #[derive(Clone, Debug, Error)]
 pub enum DeleteRecordsError {
@@ -219,7 +240,7 @@ pub enum DeleteRecordsError {
         /// The topic.
         topic: String,
     },
-    /// The metadata log refused.
+    /// The log start was not moved.
     #[error(transparent)]
     Trim(#[from] TrimError),
 }

@@ -1,6 +1,6 @@
 //! Loading producer state: the newest checkpoint, then the log from there to where this leader began.
 //!
-//! Done once, at the first append that needs it. Appends without a producer id need not wait: they do not change the
+//! Done once, at the first append or trim that needs it. Appends without a producer id need not wait: they do not change the
 //! state, so replaying up to the end of the log at opening is enough.
 //!
 //! A checkpoint that can never be read again (damaged, or gone) is made anew from the log, as Kafka does without a
@@ -14,7 +14,7 @@ use records::batch::HEADER_BYTES;
 use records::{BatchHeader, RecordsError};
 
 use crate::append::identity;
-use crate::error::{AppendError, LoadError};
+use crate::error::LoadError;
 use crate::limits::{REBUILD_BYTES_MIN, SCAN_BYTES};
 use crate::partition::Partition;
 use crate::producers::Producers;
@@ -29,7 +29,7 @@ impl Partition {
     ///
     /// # Errors
     /// When the store failed or holds what cannot be read; a later call tries again.
-    pub async fn ready(&self) -> Result<(), AppendError> {
+    pub async fn ready(&self) -> Result<(), LoadError> {
         if self.state.lock().producers.is_some() {
             return Ok(());
         }
@@ -51,7 +51,15 @@ impl Partition {
             Err(why) if why.is_lost_checkpoint() => (Producers::new(), self.rebuild_from(now), Some(why)),
             Err(error) => return Err(error),
         };
-        let mut next = from.max(self.log_start());
+        let log_start = self.log_start();
+        if from < log_start && lost.is_none() {
+            // A coordinator's log, which no producer writes; or one whose lost records were trimmed, of which was warned then.
+            tracing::debug!(
+                topic = %self.topic.name(), partition = self.index, from = %from, to = %log_start,
+                "records were trimmed of which no checkpoint tells which producers wrote them"
+            );
+        }
+        let mut next = from.max(log_start);
         while next < self.opened_end {
             let fetched = self.stream.fetch(next, self.opened_end, SCAN_BYTES, true).await?;
             for header in Headers::new(&fetched.slices) {

@@ -2,7 +2,9 @@
 //!
 //! The unit is the uploaded extent, as the segment is in Kafka; what is not uploaded yet is never trimmed. The sweep
 //! costs no I/O beyond the trims, which go to the metadata log together. Partitions that nobody uses are swept by the
-//! catalogue alone and stay unopened. What is due is found on a thread of its own: it takes a look at every extent of
+//! catalogue alone and stay unopened, as far as their newest checkpoint tells what their producers sent. Beyond it a
+//! partition is opened, its producers are loaded, and a checkpoint is uploaded before the trim, shared with the others of
+//! the sweep ([`crate::delete`]); where that fails, what is below the newest checkpoint goes all the same. What is due is found on a thread of its own: it takes a look at every extent of
 //! the broker, which no task that serves clients should wait for.
 
 use std::sync::Arc;
@@ -13,6 +15,7 @@ use stream::catalogue::Extent;
 
 use crate::config::{BrokerSettings, TopicConfig};
 use crate::directory::Placement;
+use crate::error::TrimError;
 use crate::limits::RETENTION_CONCURRENCY;
 use crate::registry::Partitions;
 
@@ -109,21 +112,46 @@ impl Partitions {
         due
     }
 
-    async fn trim(&self, placement: Placement, start: Offset) -> bool {
+    async fn trim(&self, placement: Placement, due: Offset) -> bool {
+        if self.trim_to(&placement, due).await {
+            return true;
+        }
+        // Whatever kept the rest: what the newest checkpoint tells of producers need not be kept for them.
+        let catalogue = self.shared().engine.catalogue();
+        let told = catalogue.stream(placement.stream).filter(|state| state.start < state.covered());
+        match told.map(|state| state.covered()).filter(|&told| told < due) {
+            Some(told) => self.trim_to(&placement, told).await,
+            None => false,
+        }
+    }
+
+    async fn trim_to(&self, placement: &Placement, start: Offset) -> bool {
+        let topic = &placement.topic;
         let stream = match self.shared().engine.open(placement.stream, placement.epoch, None) {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::debug!(topic = %placement.topic, partition = placement.index, %error, "retention passed over");
+                tracing::debug!(%topic, partition = placement.index, %error, "retention passed over");
                 return false;
             }
         };
-        match stream.trim(start).await {
+        let outcome = if start <= stream.covered() {
+            stream.trim(start).await.map_err(TrimError::from)
+        } else {
+            match self.at(placement) {
+                Ok(partition) => partition.trim(start).await,
+                Err(error) => {
+                    tracing::debug!(%topic, partition = placement.index, %error, "retention passed over");
+                    return false;
+                }
+            }
+        };
+        match outcome {
             Ok(()) => {
-                tracing::info!(topic = %placement.topic, partition = placement.index, log_start = %start, "retention");
+                tracing::info!(%topic, partition = placement.index, log_start = %start, "retention");
                 true
             }
             Err(error) => {
-                tracing::warn!(topic = %placement.topic, partition = placement.index, %error, "retention failed");
+                tracing::warn!(%topic, partition = placement.index, %error, "retention failed");
                 false
             }
         }

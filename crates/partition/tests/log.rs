@@ -23,7 +23,7 @@ use records::{BatchBuilder, Compression, batches};
 use stream::catalogue::local::LocalCatalogue;
 use stream::catalogue::{CatalogueClient, WalPlace};
 use stream::wal::{Access, BlockLog, BlockLogOptions};
-use stream::{Engine, EngineOptions};
+use stream::{CheckpointSource, Engine, EngineOptions, FrozenState};
 
 const TOPIC: Uuid = Uuid::from_u128(7);
 
@@ -586,6 +586,118 @@ async fn retention_trims_partitions_that_nobody_opened() {
     let reopened = again.partition();
     assert_eq!(reopened.log_start(), Offset(1));
     assert_eq!(values(&reopened, 1).await, [(1, "new".to_owned())]);
+}
+
+/// A producer that was not answered sends again, whatever was deleted meanwhile (I-2).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_sent_again_is_known_though_its_records_are_deleted_and_the_broker_was_killed() {
+    let sent = || batch(&["a", "b", "c"], now(), Some((9, 0, 0)));
+    for killed_before in [false, true] {
+        for deleted in [3, -1] {
+            let mut cluster = Cluster::new();
+            let mut broker = cluster.start().await;
+            produce(&broker.partition(), sent()).await.unwrap();
+            if killed_before {
+                // What recovery commits comes without a checkpoint, and nobody has asked for the producers yet.
+                broker = cluster.start().await;
+            }
+            assert_eq!(broker.partition().delete_records(deleted).await.unwrap(), Offset(3));
+            let case = format!("killed before {killed_before}, deleted to {deleted}");
+            for restarts in 0..2 {
+                let again = produce(&broker.partition(), sent()).await.unwrap();
+                assert!(again.duplicate, "{case}, {restarts} restarts");
+                assert_eq!(again.base_offset, Offset(0), "{case}, {restarts} restarts");
+                broker = cluster.start().await;
+            }
+            assert_eq!(broker.partition().log_end(), Offset(3), "{case}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_sent_again_is_known_though_its_records_expired_while_nobody_used_the_partition() {
+    let mut cluster = Cluster::new();
+    let old = now() - 60_000;
+    let broker = cluster.start().await;
+    produce(&broker.partition(), batch(&["old"], old, Some((9, 0, 0)))).await.unwrap();
+    for restarts in 0..2 {
+        let broker = cluster.start().await;
+        broker.image.settings.lock().insert("retention.ms".into(), "30000".into());
+        assert_eq!(broker.partitions.sweep_retention().await, usize::from(restarts == 0));
+        assert_eq!(broker.partition().log_start(), Offset(1));
+        let again = produce(&broker.partition(), batch(&["old"], old, Some((9, 0, 0)))).await.unwrap();
+        assert!(again.duplicate, "{restarts} restarts later");
+    }
+}
+
+/// Producers that a newer release wrote down, with transactions that this one knows nothing of.
+struct Newer;
+
+impl CheckpointSource for Newer {
+    fn freeze(&self, end: &mut dyn FnMut() -> Offset) -> Option<Box<dyn FrozenState>> {
+        Some(Box::new(NewerState(end())))
+    }
+}
+
+struct NewerState(Offset);
+
+impl FrozenState for NewerState {
+    fn bytes(&self) -> u64 {
+        28
+    }
+
+    fn encode(self: Box<Self>) -> Bytes {
+        let mut bytes = vec![0; 8];
+        bytes.extend(self.0.0.to_be_bytes());
+        bytes.extend(1_u32.to_be_bytes());
+        bytes.extend([0; 24]);
+        bytes.extend(base::checksum::crc32c(&bytes).to_be_bytes());
+        bytes.into()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_only_a_newer_release_can_read_is_neither_made_anew_nor_trimmed_before_it_was_read() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    let newer: Arc<dyn CheckpointSource> = Arc::new(Newer);
+    broker.engine.open(log.stream_id(), log.leader_epoch(), Some(Arc::downgrade(&newer))).unwrap();
+    let old = now() - 60_000;
+    produce(&log, batch(&["told"], old, Some((9, 0, 0)))).await.unwrap();
+    broker.engine.flush().await.unwrap();
+    produce(&log, batch(&["untold"], old, Some((9, 0, 1)))).await.unwrap();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    let refused = produce(&log, batch(&["x"], now(), Some((9, 0, 1)))).await.unwrap_err();
+    assert!(refused.to_string().contains("upgrade"), "{refused}");
+    assert_eq!(log.delete_records(2).await.unwrap_err().code(), 56);
+    broker.image.settings.lock().insert("retention.ms".into(), "30000".into());
+    broker.partitions.apply(&Change::TopicSettings(TOPIC));
+    assert_eq!(broker.partitions.sweep_retention().await, 1, "what the checkpoint tells goes");
+    assert_eq!(log.log_start(), Offset(1));
+    assert_eq!(broker.partitions.sweep_retention().await, 0);
+    assert_eq!(values(&log, 1).await, [(1, "untold".to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_can_never_be_read_again_do_not_stop_retention() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    produce(&broker.partition(), batch(&["old"], now() - 60_000, Some((9, 0, 0)))).await.unwrap();
+    let broker = cluster.start().await;
+    for object in cluster.store.list_all(Purpose::Scrub, "").await.unwrap() {
+        let mut bytes = cluster.store.get(Purpose::Scrub, &object.key, ..).await.unwrap().to_vec();
+        bytes.iter_mut().for_each(|byte| *byte ^= 1);
+        cluster.store.put(Purpose::Scrub, &object.key, Bytes::from(bytes)).await.unwrap();
+    }
+    broker.image.settings.lock().insert("retention.ms".into(), "30000".into());
+    assert_eq!(broker.partitions.sweep_retention().await, 1);
+    let log = broker.partition();
+    assert_eq!(log.log_start(), Offset(1));
+    // Behind them the log is whole again.
+    let next = produce(&log, batch(&["new"], now(), Some((9, 0, 1)))).await.unwrap();
+    assert_eq!(next.base_offset, Offset(1));
 }
 
 /// As Kafka 3.9.2 and 4.4.0, which then go by the time of the segment's file.

@@ -14,6 +14,9 @@
 //! the future it returns ends when all of them are durable (acks 1 and all wait for the same: nothing is acknowledged
 //! before it is durable, I-1) or, with acks all, the time that the request has for it has passed. With acks 0 there is no
 //! reply, and an error closes the connection.
+//!
+//! What is wrong with a producer's epoch or sequence depends on what the log holds, and a broker that was replaced does not
+//! know that any more: such a refusal ends a client's producer for good. So it passes the check of the fence (I-3).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +37,7 @@ use wire::{ErrorCode, Reader};
 use crate::call::{Call, Refusal};
 use crate::core::Core;
 use crate::errors::{NO_TRANSACTIONS, code};
+use crate::fenced::told_if_unfenced;
 use crate::limits::{PRODUCE_WAIT_DEFAULT, PRODUCE_WAIT_MIN, PRODUCER_LOADS_MAX};
 use crate::net::peer::until;
 use crate::net::service::{Later, Reply};
@@ -44,6 +48,8 @@ struct Part {
     response: PartitionProduceResponse,
     /// What must be durable before the reply says that it is.
     durable: Option<partition::Durable>,
+    /// Refused for what the log holds of its producer, which only an unfenced broker knows.
+    by_producer_state: bool,
 }
 
 struct Topic {
@@ -84,6 +90,7 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
     // From the append on, as in Kafka: waiting for room in the log cache slows a producer down and fails nothing.
     let deadline = core.clock.monotonic() + timeout;
     Box::pin(async move {
+        let topics = told_of_producers(&core, topics).await;
         let mut responses = Vec::with_capacity(topics.len());
         for Topic { mut head, parts } in topics {
             head.partition_responses.reserve(parts.len());
@@ -102,6 +109,22 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
         }
         call.reply(&ProduceResponse { responses, ..ProduceResponse::default() })
     })
+}
+
+/// The parts, with what was refused for a producer's state as far as this broker may still tell: one check for all.
+async fn told_of_producers(core: &Core, topics: Vec<Topic>) -> Vec<Topic> {
+    if !topics.iter().flat_map(|topic| &topic.parts).any(|part| part.by_producer_state) {
+        return topics;
+    }
+    told_if_unfenced(std::future::ready(topics), core.partitions.check_unfenced(), |mut topics| {
+        let parts = topics.iter_mut().flat_map(|topic| &mut topic.parts);
+        for part in parts.filter(|part| part.by_producer_state) {
+            let error = PartitionError::NotLeader;
+            *part = failed(part.response.index, error.code(), Some(error.to_string()));
+        }
+        topics
+    })
+    .await
 }
 
 /// How long a producer with acks all waits at most.
@@ -153,7 +176,7 @@ async fn load_producers<'a>(core: &Core, version: i16, request: &'a ProduceView)
             if let Ok(found) = find(core, version, place)
                 && found.waits_for_load(has_producer)
             {
-                loads.push(async move { found.ready().await.err().map(|error| (place, error)) });
+                loads.push(async move { found.ready().await.err().map(|error| (place, error.into())) });
             }
         }
     }
@@ -248,7 +271,7 @@ async fn append_partition(
 /// The success of appending nothing, which Kafka lets versions below 3 do.
 fn nothing(index: i32) -> Part {
     let response = PartitionProduceResponse { index, base_offset: -1, ..PartitionProduceResponse::default() };
-    Part { response, durable: None }
+    Part { response, durable: None, by_producer_state: false }
 }
 
 fn appended_part(index: i32, appended: Appended) -> Part {
@@ -259,11 +282,12 @@ fn appended_part(index: i32, appended: Appended) -> Part {
         log_start_offset: appended.log_start.kafka(),
         ..PartitionProduceResponse::default()
     };
-    Part { response, durable: Some(appended.durable) }
+    Part { response, durable: Some(appended.durable), by_producer_state: false }
 }
 
 fn refused_part(index: i32, error: &AppendError) -> Part {
     let mut part = failed(index, error.code(), Some(error.to_string()));
+    part.by_producer_state = matches!(error, AppendError::Producer(_));
     part.response.record_errors = error
         .record_errors()
         .iter()
@@ -284,7 +308,7 @@ fn failed(index: i32, error_code: i16, message: Option<String>) -> Part {
         error_message: message.map(Into::into),
         ..PartitionProduceResponse::default()
     };
-    Part { response, durable: None }
+    Part { response, durable: None, by_producer_state: false }
 }
 
 /// Turns a success into what became of it.

@@ -1,6 +1,7 @@
 //! DeleteRecords (key 21), versions 0–2.
 //!
-//! Raises the log start; -1 means the high watermark. The answer's low watermark is the log start afterwards.
+//! Raises the log start; -1 means the high watermark. The answer's low watermark is the log start afterwards. Where the log
+//! starts and ends, only an unfenced broker knows (I-3): one check for all that the request names.
 
 use futures::future::join_all;
 use wire::ErrorCode;
@@ -9,7 +10,8 @@ use wire::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
 
 use crate::core::Core;
 use crate::deadline::within;
-use crate::errors::{ApiError, NONE};
+use crate::errors::{ApiError, NONE, code};
+use crate::fenced::told_if_unfenced;
 use crate::topics::is_internal;
 
 pub(crate) async fn handle(core: &Core, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
@@ -35,7 +37,15 @@ pub(crate) async fn handle(core: &Core, request: DeleteRecordsRequest) -> Delete
         let partitions = join_all(partitions).await;
         DeleteRecordsTopicResult { name: topic.name, partitions, ..DeleteRecordsTopicResult::default() }
     });
-    DeleteRecordsResponse { topics: join_all(topics).await, ..DeleteRecordsResponse::default() }
+    let topics = told_if_unfenced(join_all(topics), core.partitions.check_unfenced(), |mut topics| {
+        let told = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        for told in told.filter(|told| told.error_code == NONE || told.error_code == code(ErrorCode::OffsetOutOfRange))
+        {
+            (told.low_watermark, told.error_code) = (-1, code(ErrorCode::NotLeaderOrFollower));
+        }
+        topics
+    });
+    DeleteRecordsResponse { topics: topics.await, ..DeleteRecordsResponse::default() }
 }
 
 async fn delete(core: &Core, topic: &str, index: i32, offset: i64) -> Result<i64, ApiError> {

@@ -8,6 +8,7 @@ mod cold;
 mod data;
 mod groups;
 mod outage;
+mod replaced;
 mod replies;
 mod settings;
 mod support;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use meta::{Meta, MetaHandle, MetaOptions, SnapshotPolicy, WalOptions};
 use partition::{Options, Partitions};
 use records::{BatchBuilder, Compression};
-use stream::catalogue::{CatalogueClient, WalPlace};
+use stream::catalogue::{CatalogueClient, IncarnationPhase, WalPlace};
 use stream::wal::{Access, BlockLog, BlockLogOptions};
 use stream::{Engine, EngineOptions};
 use telemetry::Metrics;
@@ -44,6 +44,13 @@ impl Site {
     /// Where its objects are.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Another takes the place of the broker of `live`, which does not know of it yet.
+    pub fn fence(&self, live: &Live) {
+        let image = live.meta.image();
+        let open = image.catalogue.incarnations().filter(|(_, state)| state.phase == IncarnationPhase::Open);
+        open.for_each(|(incarnation, _)| self.log.fence(incarnation).unwrap());
     }
 
     /// A fresh memory store and a block log in a temporary directory.

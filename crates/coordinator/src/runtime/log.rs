@@ -8,7 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use meta::MetaHandle;
 use partition::{AppendError, AppendOptions, Isolation, Partition, PartitionError, ReadError, ReadRequest, Watcher};
-use stream::catalogue::{CatalogueClient, TrimRequest};
+use stream::catalogue::{CatalogueClient, StateBelow, TrimRequest};
 use thiserror::Error;
 
 use crate::limits::LOAD_READ_BYTES;
@@ -180,7 +180,9 @@ impl Log for PartitionLog {
         // Not DeleteRecords, which a compacted topic refuses to clients with good reason.
         async move {
             let (stream, epoch) = (self.partition.stream_id(), self.partition.leader_epoch());
-            let answers = self.meta.trim(vec![TrimRequest { stream, epoch, start }]).await;
+            // A coordinator writes without a producer id: its batches make no producer state.
+            let request = TrimRequest { stream, epoch, start, state: StateBelow::NotKept };
+            let answers = self.meta.trim(vec![request]).await;
             let answers = answers.map_err(|error| LogError::Trim(error.to_string()))?;
             answers.into_iter().try_for_each(|answer| answer.map_err(|error| LogError::Trim(error.to_string())))
         }

@@ -1,6 +1,6 @@
 //! Operations through the handle.
 
-use stream::catalogue::{CatalogueClient, CommitRequest, NewObject, NewRange, ObjectKind, TrimRequest};
+use stream::catalogue::{CatalogueClient, CommitRequest, NewObject, NewRange, ObjectKind, StateBelow, TrimRequest};
 
 use super::*;
 
@@ -114,7 +114,7 @@ async fn retired_objects_are_deleted_after_their_grace_and_then_forgotten() {
     };
     assert!(!handle.commit(commit.clone()).await.unwrap().repeated);
     assert!(handle.commit(commit).await.unwrap().repeated);
-    let trim = TrimRequest { stream, epoch: base::StreamEpoch(0), start: base::Offset(10) };
+    let trim = TrimRequest { stream, epoch: base::StreamEpoch(0), start: base::Offset(10), state: StateBelow::NotKept };
     handle.trim(vec![trim]).await.unwrap().remove(0).unwrap();
     assert_eq!(crate::deleter::round(&handle, &bucket.store).await.unwrap(), 0, "readers may still hold it");
     time.advance(Duration::from_secs(600));

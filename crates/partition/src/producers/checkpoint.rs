@@ -55,6 +55,9 @@ pub enum CheckpointError {
     /// A newer release wrote it.
     #[error("a producer checkpoint has format version {0}, and this release reads up to {VERSION}: upgrade the broker")]
     Version(u16),
+    /// A newer release wrote it, in the format that this one reads.
+    #[error("a producer checkpoint holds {0}, which only a newer release keeps: upgrade the broker")]
+    Newer(&'static str),
     /// The checksum does not match.
     #[error("a producer checkpoint is corrupt: CRC-32C {found:#010x}, stored {stored:#010x}")]
     Corrupt {
@@ -171,11 +174,14 @@ impl Producers {
                 return Err(CheckpointError::Invalid("a producer appears twice"));
             }
         }
-        if input.remaining() != 4 {
+        if input.remaining() < 4 {
             return Err(CheckpointError::Truncated);
         }
         if input.get_u32() != 0 {
-            return Err(CheckpointError::Invalid("aborted transactions, which this version never writes"));
+            return Err(CheckpointError::Newer("aborted transactions"));
+        }
+        if input.has_remaining() {
+            return Err(CheckpointError::Invalid("more than its counts say"));
         }
         Ok(producers)
     }
@@ -191,8 +197,12 @@ fn read_producer(input: &mut &[u8], end: Offset) -> Result<(i64, Producer), Chec
     let coordinator_epoch = input.get_i32();
     let transaction = input.get_i64();
     let touched = TimestampMs(input.get_i64());
+    if coordinator_epoch < NO_COORDINATOR_EPOCH || transaction < NO_TRANSACTION {
+        return Err(CheckpointError::Invalid("a coordinator epoch or the start of a transaction is negative"));
+    }
+    // The format has a place for both. Forgotten, an open transaction would be read as committed.
     if coordinator_epoch != NO_COORDINATOR_EPOCH || transaction != NO_TRANSACTION {
-        return Err(CheckpointError::Invalid("transaction state, which this version never writes"));
+        return Err(CheckpointError::Newer("transaction state"));
     }
     if count == 0 || count > PRODUCER_BATCHES {
         return Err(CheckpointError::Invalid("a producer without batches, or with more than five"));

@@ -217,6 +217,26 @@ fn damaged_checkpoints_are_refused() {
     assert!(matches!(other, CheckpointError::OtherOffset { .. }));
 }
 
+/// The format has places for what a release with transactions keeps.
+#[test]
+fn what_a_newer_release_keeps_is_not_taken_for_damage() {
+    let mut producers = Producers::new();
+    producers.record(batch(7, 3, 0, 10), Offset(9), TimestampMs(11), NOW, Offset(10));
+    let written = producers.checkpoint(Offset(10)).unwrap();
+    let end = written.len() - 4;
+    // The coordinator epoch, the start of a transaction, and aborted ones, which then follow.
+    let places = [(28, &5_i32.to_be_bytes()[..], 0), (32, &2_i64.to_be_bytes()[..], 0), (end - 4, &[0, 0, 0, 1], 24)];
+    for (at, value, more) in places {
+        let mut newer = written[..end].to_vec();
+        newer[at..at + value.len()].copy_from_slice(value);
+        newer.resize(newer.len() + more, 0);
+        newer.extend(base::checksum::crc32c(&newer).to_be_bytes());
+        let refused = Producers::from_checkpoint(&newer, Offset(10)).unwrap_err();
+        assert!(matches!(refused, CheckpointError::Newer(_)), "at {at}: {refused}");
+        assert!(!crate::error::LoadError::from(refused).is_lost_checkpoint());
+    }
+}
+
 /// A batch as a client sent it and as the log holds it.
 #[derive(Clone, Copy, Debug)]
 struct Stored {

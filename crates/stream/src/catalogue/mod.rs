@@ -52,7 +52,7 @@ pub use state::{
     Checkpoint, EpochStart, Extent, IncarnationPhase, IncarnationState, NOBODY, ObjectKind, ObjectState,
     PendingDeletion, StreamState, StreamStatus, WalPlace, WriterState,
 };
-pub use streams::{OpenStream, StreamRejection, TrimRequest};
+pub use streams::{OpenStream, StateBelow, StreamRejection, TrimRequest};
 
 /// What a request comes to: the records to make durable and replay, and the answer once they are.
 #[derive(Clone, Debug, PartialEq)]

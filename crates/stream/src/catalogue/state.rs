@@ -113,6 +113,11 @@ impl StreamState {
         self.extents.len()
     }
 
+    /// The newest checkpoint tells the state that the records below made.
+    pub fn covered(&self) -> Offset {
+        self.checkpoint.map_or(Offset(0), |checkpoint| checkpoint.offset)
+    }
+
     /// Stored bytes of all extents.
     pub fn stored_bytes(&self) -> u64 {
         self.extents.iter().map(|e| e.bytes).sum()

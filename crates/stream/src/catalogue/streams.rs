@@ -22,6 +22,15 @@ pub struct OpenStream {
     pub owner: Incarnation,
 }
 
+/// What tells the state that the records below a new start made: which sequence a producer sent last, for one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateBelow {
+    /// The newest checkpoint, so a trim beyond its offset is refused.
+    Checkpointed,
+    /// Nothing: those records made none, or it is lost with them already.
+    NotKept,
+}
+
 /// A new first offset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TrimRequest {
@@ -29,8 +38,10 @@ pub struct TrimRequest {
     pub stream: StreamId,
     /// The epoch of the owner that asks.
     pub epoch: StreamEpoch,
-    /// First offset to keep. May lie beyond the committed end.
+    /// First offset to keep. May lie beyond the committed end, where no state is kept.
     pub start: Offset,
+    /// What tells the state that the records below made.
+    pub state: StateBelow,
 }
 
 /// Why nothing happened to a stream.
@@ -59,6 +70,16 @@ pub enum StreamRejection {
         owner: Incarnation,
         /// Where the owner's WAL incarnation is in its life.
         phase: String,
+    },
+    /// The records below the new start made a state that no checkpoint tells yet.
+    #[error("stream {stream} cannot begin at {start}: its newest checkpoint tells the state up to {checkpoint} only")]
+    Untold {
+        /// The stream.
+        stream: StreamId,
+        /// The start asked for.
+        start: Offset,
+        /// What the newest checkpoint covers.
+        checkpoint: Offset,
     },
     /// The change contradicts the image.
     #[error("the change cannot be made: {0}")]
@@ -173,15 +194,19 @@ impl Catalogue {
     }
 
     /// Moves first offsets up, each by itself; objects that lose their last use are retired in the same batch. A start
-    /// at or below the present one is a success that changes nothing.
+    /// at or below the present one is a success that changes nothing. One above the newest checkpoint is refused, unless the
+    /// owner says that no state is kept ([`StateBelow`]): the trimmed records cannot be asked any more.
     pub fn trim(&self, requests: &[TrimRequest], now: TimestampMs) -> Decision<Vec<Result<(), StreamRejection>>> {
         let mut starts = std::collections::BTreeMap::new();
         let mut answers: Vec<_> = Vec::with_capacity(requests.len());
-        for TrimRequest { stream, epoch, start } in requests.iter().copied() {
+        for TrimRequest { stream, epoch, start, state: below } in requests.iter().copied() {
             answers.push(match self.stream(stream) {
                 None => Err(StreamRejection::Unknown(stream)),
                 Some(state) if state.epoch != epoch => {
                     Err(StreamRejection::StaleEpoch { stream, epoch, present: state.epoch })
+                }
+                Some(state) if below == StateBelow::Checkpointed && start > state.start.max(state.covered()) => {
+                    Err(StreamRejection::Untold { stream, start, checkpoint: state.covered() })
                 }
                 Some(state) => {
                     if start > state.start {

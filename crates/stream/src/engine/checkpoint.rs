@@ -3,9 +3,10 @@
 //! A checkpoint of a large state costs much more than the records that changed it, and whoever opens the stream replays
 //! what came after the newest one. So one is due when as much has gathered as makes it worth its bytes: every
 //! [`EngineOptions::checkpoint_bytes`] of the stream, or [`STATE_SHARE`] times the state where that is more; at the latest
-//! after [`EngineOptions::checkpoint_cuts`] cuts, because what lies in many objects is slow to read; and when the log start
-//! has moved past the newest, because nothing else tells what was trimmed. Cuts spend no more than
-//! [`EngineOptions::checkpoint_cut_bytes`] on them (one more may go beyond): the rest takes its turn with the next cuts.
+//! after [`EngineOptions::checkpoint_cuts`] cuts, because what lies in many objects is slow to read; when a trim wants it
+//! ([`super::Stream::trim`]), because nothing else tells what the trimmed records made; and when the log start lies past the
+//! newest all the same. Cuts spend no more than [`EngineOptions::checkpoint_cut_bytes`] on them (one more may go beyond): the
+//! rest takes its turn with the next cuts, whether their streams have data by then or not.
 //!
 //! A state is *frozen* by the uploader under its owner's lock, which must cost next to nothing, and encoded later, on a
 //! thread where nobody waits for an acknowledgement.
@@ -46,13 +47,15 @@ pub(super) struct Uncovered {
     cuts: u32,
     /// Size of that checkpoint.
     state_bytes: u64,
+    /// A trim waits for one.
+    wanted: bool,
 }
 
 impl Uncovered {
     /// Of a stream as the catalogue has it. What other owners left uncovered counts, or it would grow from one to the next.
     pub fn of(state: &StreamState, options: &EngineOptions) -> Self {
-        let checkpoint = state.checkpoint.map_or(Offset(0), |checkpoint| checkpoint.offset);
-        let mut uncovered = Self { checkpoint, bytes: 0, cuts: 0, state_bytes: 0 };
+        let checkpoint = state.covered();
+        let mut uncovered = Self { checkpoint, bytes: 0, cuts: 0, state_bytes: 0, wanted: false };
         // No more need to be looked at: then one is due.
         for extent in state.extents_from(checkpoint).take(options.checkpoint_cuts as usize) {
             uncovered.add(extent.bytes);
@@ -65,6 +68,7 @@ impl Uncovered {
         let (bytes, cuts) = (self.bytes.saturating_add(bytes), self.cuts.saturating_add(1));
         let is_due = bytes >= options.checkpoint_bytes.max(self.state_bytes.saturating_mul(STATE_SHARE))
             || cuts >= options.checkpoint_cuts
+            || self.wanted
             || self.is_trimmed(log_start);
         is_due.then_some(cuts)
     }
@@ -72,6 +76,11 @@ impl Uncovered {
     /// Whether a log that begins at `log_start` has lost what the newest checkpoint does not tell.
     pub fn is_trimmed(&self, log_start: Offset) -> bool {
         log_start > self.checkpoint
+    }
+
+    /// One is due, whatever has gathered.
+    pub fn want(&mut self) {
+        self.wanted = true;
     }
 
     /// A cut took `bytes` without a checkpoint.
@@ -82,6 +91,6 @@ impl Uncovered {
 
     /// A cut took a checkpoint.
     pub fn covered(&mut self, end: Offset, state_bytes: u64) {
-        *self = Self { checkpoint: end, bytes: 0, cuts: 0, state_bytes };
+        *self = Self { checkpoint: end, bytes: 0, cuts: 0, state_bytes, wanted: false };
     }
 }

@@ -41,6 +41,9 @@ pub(crate) struct Cut {
     pub position: WalPosition,
     /// Told when the cut is committed.
     pub waiters: Vec<oneshot::Sender<()>>,
+    /// Streams whose checkpoint is due, and for which this cut had nothing left to spend: the next one looks at them, though
+    /// they may have no data by then.
+    pub owed: Vec<Arc<Shared>>,
 }
 
 /// Streams in one cut: well below what one commit may name.
@@ -152,15 +155,19 @@ impl Gathered {
         streams.sort_unstable_by_key(|(overdue, stream)| (std::cmp::Reverse(*overdue), stream.id));
         let mut left = options.checkpoint_cut_bytes;
         let mut parts = Vec::with_capacity(streams.len());
+        let mut owed = Vec::new();
         for (overdue, stream) in streams {
             let (range, checkpoint) = stream.cut(overdue.is_some() && left > 0);
+            if overdue.is_some() && left == 0 && stream.keeps_state() {
+                owed.push(stream.clone());
+            }
             left = left.saturating_sub(checkpoint.as_ref().map_or(0, |state| state.bytes()));
             if !range.is_empty() || checkpoint.is_some() {
                 parts.push(CutStream { stream, range, checkpoint });
             }
         }
         parts.sort_unstable_by_key(|part| (part.stream.id, part.stream.epoch));
-        Cut { streams: parts, position: self.position, waiters: self.waiters }
+        Cut { streams: parts, position: self.position, waiters: self.waiters, owed }
     }
 }
 

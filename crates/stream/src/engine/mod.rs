@@ -264,15 +264,7 @@ impl Engine {
 
     /// Resolves when the engine has failed. The process must then end without another acknowledgement.
     pub async fn failed(&self) -> EngineFailure {
-        let mut failure = self.inner.failure.subscribe();
-        loop {
-            if let Some(why) = failure.borrow_and_update().clone() {
-                return why;
-            }
-            if failure.changed().await.is_err() {
-                return EngineFailure("the engine was dropped".into());
-            }
-        }
+        self.inner.failed().await
     }
 
     /// Uploads and commits everything that was durable when this was called.
@@ -280,13 +272,7 @@ impl Engine {
     /// # Errors
     /// The failure that stopped the engine.
     pub async fn flush(&self) -> Result<(), EngineFailure> {
-        let (done, committed) = oneshot::channel();
-        self.inner.request_cut(Some(done));
-        base::select! {
-            biased;
-            committed = committed => committed.map_err(|_| self.failure().unwrap_or_else(|| EngineFailure("the uploader ended".into()))),
-            why = self.failed() => Err(why),
-        }
+        self.inner.flush().await
     }
 
     /// Drains: no append may follow. Empties the WAL into objects, commits them, and tells the catalogue that this
@@ -324,6 +310,31 @@ impl Inner {
         let why = EngineFailure(why.into());
         if self.stop(&why.0) {
             tracing::error!(reason = %why, "the storage engine stops: no append is acknowledged any more");
+        }
+    }
+
+    /// Resolves when the engine has failed.
+    async fn failed(&self) -> EngineFailure {
+        let mut failure = self.failure.subscribe();
+        loop {
+            if let Some(why) = failure.borrow_and_update().clone() {
+                return why;
+            }
+            if failure.changed().await.is_err() {
+                return EngineFailure("the engine was dropped".into());
+            }
+        }
+    }
+
+    /// Uploads and commits everything that was durable when this was called.
+    pub(crate) async fn flush(&self) -> Result<(), EngineFailure> {
+        let (done, committed) = oneshot::channel();
+        self.request_cut(Some(done));
+        let ended = || self.failure.borrow().clone().unwrap_or_else(|| EngineFailure("the uploader ended".into()));
+        base::select! {
+            biased;
+            committed = committed => committed.map_err(|_| ended()),
+            why = self.failed() => Err(why),
         }
     }
 

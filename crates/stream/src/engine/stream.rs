@@ -15,7 +15,7 @@ use super::sink::{Gap, Pending, check_next};
 use super::tail::{Entry, Tail, Wanted};
 use super::{CheckpointSource, EngineOptions, FrozenState, Inner};
 use crate::Fragments;
-use crate::catalogue::{EpochStart, Extent, StreamState, TrimRequest};
+use crate::catalogue::{EpochStart, Extent, StateBelow, StreamState, TrimRequest};
 use crate::read::{Cursors, ReadError};
 use crate::wal::Append;
 
@@ -79,7 +79,7 @@ pub struct TrimError {
     pub stream: StreamId,
     /// The start asked for.
     pub start: Offset,
-    /// What the catalogue said.
+    /// What the catalogue said, or why no checkpoint came before.
     pub why: Arc<str>,
 }
 
@@ -133,6 +133,10 @@ pub(crate) struct Shared {
     uncovered: Mutex<Uncovered>,
     pub cursors: Mutex<Cursors>,
 }
+
+/// Cuts that a trim waits for until one takes the checkpoint that it needs. Each spends little on checkpoints, so that many
+/// trims at once take several; whoever still waits is told to come again.
+const CHECKPOINT_CUTS_MAX: usize = 32;
 
 /// Entries that are handled under one lock of a tail, for which acknowledgements wait.
 pub(crate) const LOCKED_ENTRIES_MAX: usize = 1024;
@@ -227,6 +231,11 @@ impl Shared {
         self.uncovered.lock().overdue(bytes, log_start, options)
     }
 
+    /// The next cut that looks at the stream should take a checkpoint.
+    fn want_checkpoint(&self) {
+        self.uncovered.lock().want();
+    }
+
     /// What a cut takes: a range, and the state at exactly its end if it should and can.
     pub fn cut(&self, with_checkpoint: bool) -> (OffsetRange, Option<Box<dyn FrozenState>>) {
         let source = if with_checkpoint { self.source.lock().as_ref().and_then(Weak::upgrade) } else { None };
@@ -244,9 +253,14 @@ impl Shared {
         (range, frozen)
     }
 
+    /// Whether somebody keeps a state of the stream, which checkpoints tell.
+    pub fn keeps_state(&self) -> bool {
+        self.source.lock().as_ref().is_some_and(|source| source.strong_count() > 0)
+    }
+
     /// Whether the log start has moved past the newest checkpoint of a state that somebody keeps.
     fn is_trimmed_uncovered(&self) -> bool {
-        self.source.lock().is_some() && self.uncovered.lock().is_trimmed(self.start())
+        self.keeps_state() && self.uncovered.lock().is_trimmed(self.start())
     }
 }
 
@@ -335,12 +349,60 @@ impl Stream {
         self.engine.reader.fetch(&*self.engine.catalogue, &self.shared, from, limit, max_bytes, min_one).await
     }
 
-    /// Moves the log start; what lies below is gone for readers at once and for the store after its grace.
+    /// Everything below is told by the newest checkpoint: a trim up to here needs no other.
+    pub fn covered(&self) -> Offset {
+        self.engine.catalogue.view().stream(self.id()).map_or(Offset(0), StreamState::covered)
+    }
+
+    /// Moves the log start; what lies below is gone for readers at once and for the store after its grace. The state that
+    /// the trimmed records made stays: before they go, a checkpoint that tells it is in the catalogue. Where the newest does
+    /// not, the source must know the state, and everything that is durable is uploaded with a new one.
+    ///
+    /// # Errors
+    /// [`TrimError`] when the catalogue refused, the metadata log failed, or nobody could tell the state. Nothing is then
+    /// trimmed.
+    pub async fn trim(&self, start: Offset) -> Result<(), TrimError> {
+        if start > self.start() {
+            self.cover(start).await?;
+        }
+        self.trim_with(start, StateBelow::Checkpointed).await
+    }
+
+    /// As [`Self::trim`], of a stream of which no state is kept, or whose state cannot be told any more.
     ///
     /// # Errors
     /// [`TrimError`] when the catalogue refused or the metadata log failed.
-    pub async fn trim(&self, start: Offset) -> Result<(), TrimError> {
-        let request = TrimRequest { stream: self.id(), epoch: self.epoch(), start };
+    pub async fn trim_without_state(&self, start: Offset) -> Result<(), TrimError> {
+        self.trim_with(start, StateBelow::NotKept).await
+    }
+
+    /// Has a checkpoint committed that tells the state at `start` or later, unless there is one.
+    async fn cover(&self, start: Offset) -> Result<(), TrimError> {
+        let failed = |why: String| TrimError { stream: self.id(), start, why: why.into() };
+        for _ in 0..CHECKPOINT_CUTS_MAX {
+            if start <= self.covered() {
+                return Ok(());
+            }
+            if start > self.durable_end() {
+                let end = self.durable_end();
+                return Err(failed(format!("a checkpoint tells the state up to {end} at most, where the log ends")));
+            }
+            if !self.shared.keeps_state() {
+                return Err(failed("no checkpoint tells the state below, and nobody keeps it here".to_owned()));
+            }
+            // A cut that is just being resolved may have passed the stream already: then the next one takes it.
+            self.shared.want_checkpoint();
+            self.engine.log.mark(&self.shared);
+            self.engine.flush().await.map_err(|failure| failed(failure.to_string()))?;
+        }
+        if start <= self.covered() {
+            return Ok(());
+        }
+        Err(failed(format!("none of {CHECKPOINT_CUTS_MAX} uploads took a checkpoint of the state below")))
+    }
+
+    async fn trim_with(&self, start: Offset, state: StateBelow) -> Result<(), TrimError> {
+        let request = TrimRequest { stream: self.id(), epoch: self.epoch(), start, state };
         let refused = |why: String| TrimError { stream: self.id(), start, why: why.into() };
         let answers = self.engine.catalogue.trim(vec![request]).await.map_err(|error| refused(error.to_string()))?;
         for answer in answers {
@@ -350,9 +412,9 @@ impl Stream {
         Ok(())
     }
 
-    /// Takes note of a trim that was committed together with others. Without the note [`Self::start`] is right all the
-    /// same; what was trimmed is then covered by a checkpoint only when the stream has data again.
-    pub fn trimmed(&self, start: Offset) {
+    /// Takes note of a trim that is committed. One that went beyond the newest checkpoint, because no older state can be
+    /// told, has the next cut take one.
+    fn trimmed(&self, start: Offset) {
         self.shared.start.fetch_max(start.0, Ordering::AcqRel);
         if self.shared.is_trimmed_uncovered() {
             self.engine.log.mark(&self.shared);

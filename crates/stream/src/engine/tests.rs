@@ -17,7 +17,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::Fragments;
 use crate::catalogue::local::LocalCatalogue;
-use crate::catalogue::{COMMIT_ITEMS_MAX, TrimRequest, WalPlace};
+use crate::catalogue::{COMMIT_ITEMS_MAX, StateBelow, TrimRequest, WalPlace};
 use crate::wal::{Access, BlockLog, BlockLogOptions, Claim};
 
 const BROKER: BrokerId = BrokerId(1);
@@ -439,7 +439,7 @@ async fn a_trim_by_way_of_the_catalogue_moves_the_start_of_an_open_stream() {
     for i in 0..10 {
         broker.append(&stream, i, b"x").await.unwrap();
     }
-    let trim = TrimRequest { stream: id, epoch: stream.epoch(), start: Offset(4) };
+    let trim = TrimRequest { stream: id, epoch: stream.epoch(), start: Offset(4), state: StateBelow::NotKept };
     durable.catalogue.trim(vec![trim]).await.unwrap()[0].clone().unwrap();
     assert_eq!(stream.start(), Offset(4));
     assert!(matches!(stream.fetch(Offset(3), Offset(10), 100, true).await, Err(FetchError::OutOfRange { .. })));
@@ -632,10 +632,10 @@ async fn the_greatest_timestamp_is_one_that_is_kept() {
     broker.engine.flush().await.unwrap();
     let greatest = async || stream.max_timestamp(Offset(4)).await.unwrap().unwrap();
     assert_eq!(greatest().await, (TimestampMs(1000), OffsetRange::new(Offset(0), Offset(1))));
-    stream.trim(Offset(1)).await.unwrap();
+    stream.trim_without_state(Offset(1)).await.unwrap();
     assert_eq!(greatest().await, (TimestampMs(700), OffsetRange::new(Offset(2), Offset(3))));
     broker.enqueue_at(&stream, 4, 650, b"x").await.await.unwrap().unwrap();
     assert_eq!(greatest().await.0, TimestampMs(700));
-    stream.trim(Offset(3)).await.unwrap();
+    stream.trim_without_state(Offset(3)).await.unwrap();
     assert_eq!(stream.max_timestamp(Offset(5)).await.unwrap().unwrap().0, TimestampMs(650));
 }

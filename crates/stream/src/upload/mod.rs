@@ -81,6 +81,9 @@ fn next_cut(
     // What is under way will give room back; only then is more made from little.
     let gathered = engine.log.take_cut(under_way == 0 && engine.cache.is_wanted())?;
     let cut = gathered.resolve(&engine.catalogue.view(), &engine.options);
+    for stream in &cut.owed {
+        engine.log.mark(stream);
+    }
     Some(store::cut(engine.log.cuts(), engine, cut))
 }
 
@@ -103,7 +106,7 @@ pub(crate) fn check_taken(
 }
 
 async fn commit_cut(stored: StoredCut) -> Result<(), Arc<str>> {
-    let StoredCut { engine, cut: Cut { streams, position, waiters }, uploaded } = stored;
+    let StoredCut { engine, cut: Cut { streams, position, waiters, owed: _ }, uploaded } = stored;
     if let Err(why) = make_part(&engine, &streams, position, uploaded).await {
         // First, so that a waiter whose end is dropped hears this.
         engine.fail(why.clone());

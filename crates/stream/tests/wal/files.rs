@@ -135,3 +135,25 @@ fn half_made_files_are_cleared_and_short_segments_noticed() {
     let (_, end) = replay(&log, 1, 0);
     assert!(matches!(end, ReplayEnd::Corrupt { .. }), "a cut-off segment is not an end: {end:?}");
 }
+
+#[test]
+fn a_cut_off_segment_may_hold_records_and_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let log = open(dir.path(), Access::Owner, Transfer::Auto).unwrap();
+    let (wal, sink) = create(&log, 1);
+    append_each(&wal, &sink, 0..1, |_| 1_000);
+    wal.shutdown().unwrap();
+    drop((wal, log));
+    let cut = path("segment-00000000.wal");
+    fs::OpenOptions::new().write(true).open(&cut).unwrap().set_len(SEGMENT / 2).unwrap();
+    let log = open(dir.path(), Access::Owner, Transfer::Auto).unwrap();
+    assert!(log.holds_records(incarnation(1)).unwrap());
+    // Nor does the next log of the directory unlink it, when the header is gone and nothing names it any more.
+    for name in log.incarnations().unwrap().iter().map(|log| log.incarnation) {
+        log.remove(name, OURS).unwrap();
+    }
+    let (wal, _) = create(&log, 2);
+    wal.shutdown().unwrap();
+    assert_eq!(fs::metadata(&cut).unwrap().len(), SEGMENT / 2);
+}

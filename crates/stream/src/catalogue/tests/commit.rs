@@ -112,7 +112,8 @@ fn a_repeat_is_known_after_its_objects_retired_and_after_a_snapshot() {
     let mut first = request(ME, 0, vec![object(0, vec![range(stream, 0, 0, 10)])]);
     first.wal_position = WalPosition(70);
     commit(&mut catalogue, &first).unwrap();
-    let trim = catalogue.trim(&[TrimRequest { stream, epoch: StreamEpoch(0), start: Offset(10) }], NOW);
+    let trim = catalogue
+        .trim(&[TrimRequest { stream, epoch: StreamEpoch(0), start: Offset(10), state: StateBelow::NotKept }], NOW);
     take(&mut catalogue, trim);
     assert_eq!(catalogue.object_count(), 0);
     let loaded = snapshot::decode(&mut &snapshot::encode(&catalogue)[..]).unwrap();
@@ -189,7 +190,8 @@ fn the_newest_checkpoint_keeps_its_object_until_it_is_superseded() {
     let mut first = object(0, vec![range(stream, 0, 0, 10)]);
     first.checkpoints.push(checkpoint(10));
     commit(&mut catalogue, &request(ME, 0, vec![first])).unwrap();
-    let trim = catalogue.trim(&[TrimRequest { stream, epoch: StreamEpoch(0), start: Offset(10) }], NOW);
+    let trim = catalogue
+        .trim(&[TrimRequest { stream, epoch: StreamEpoch(0), start: Offset(10), state: StateBelow::NotKept }], NOW);
     take(&mut catalogue, trim);
     assert_eq!(catalogue.object_count(), 1, "the checkpoint still stands in it");
     let mut beyond = object(1, vec![range(stream, 0, 10, 20)]);
@@ -207,7 +209,8 @@ fn the_newest_checkpoint_keeps_its_object_until_it_is_superseded() {
 #[test]
 fn records_trimmed_before_their_upload_move_the_end_and_leave_nothing() {
     let (mut catalogue, stream) = one_stream();
-    let trim = catalogue.trim(&[TrimRequest { stream, epoch: StreamEpoch(0), start: Offset(10) }], NOW);
+    let trim = catalogue
+        .trim(&[TrimRequest { stream, epoch: StreamEpoch(0), start: Offset(10), state: StateBelow::NotKept }], NOW);
     assert_eq!(take(&mut catalogue, trim), vec![Ok(())]);
     let dead = grow(&mut catalogue, ME, stream, 0, 10);
     assert!(catalogue.object(dead).is_none());

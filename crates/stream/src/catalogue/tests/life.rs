@@ -138,14 +138,47 @@ fn a_trim_keeps_an_extent_that_is_partly_alive_and_refuses_stale_owners() {
     let stream = streams(&mut catalogue, 1, ME)[0];
     let (first, second) = (grow(&mut catalogue, ME, stream, 0, 10), grow(&mut catalogue, ME, stream, 10, 20));
     let epoch = StreamEpoch(0);
-    let stale = TrimRequest { stream, epoch: StreamEpoch(9), start: Offset(20) };
-    let requests =
-        [TrimRequest { stream, epoch, start: Offset(15) }, stale, TrimRequest { stream, epoch, start: Offset(3) }];
+    let stale = TrimRequest { stream, epoch: StreamEpoch(9), start: Offset(20), state: StateBelow::NotKept };
+    let requests = [
+        TrimRequest { stream, epoch, start: Offset(15), state: StateBelow::NotKept },
+        stale,
+        TrimRequest { stream, epoch, start: Offset(3), state: StateBelow::NotKept },
+    ];
     let trim = catalogue.trim(&requests, NOW);
     let answers = take(&mut catalogue, trim);
     assert!(answers[0].is_ok() && answers[1].is_err() && answers[2].is_ok());
     assert_eq!(catalogue.stream(stream).unwrap().start, Offset(15));
     assert!(catalogue.object(first).is_none() && catalogue.object(second).is_some());
+    check(&catalogue);
+}
+
+#[test]
+fn a_trim_goes_no_further_than_the_newest_checkpoint_tells_while_a_state_is_kept() {
+    let mut catalogue = serving(ME);
+    let stream = streams(&mut catalogue, 1, ME)[0];
+    grow(&mut catalogue, ME, stream, 0, 20);
+    let trim = |start, state| TrimRequest { stream, epoch: StreamEpoch(0), start: Offset(start), state };
+    let untold = |start, checkpoint| {
+        Err(StreamRejection::Untold { stream, start: Offset(start), checkpoint: Offset(checkpoint) })
+    };
+    let refused = catalogue.trim(&[trim(1, StateBelow::Checkpointed)], NOW);
+    assert!(refused.records.is_empty());
+    assert_eq!(refused.response, [untold(1, 0)]);
+    let mut told = object(catalogue.writer(ME.broker).unwrap().next_commit + 100, vec![range(stream, 0, 20, 30)]);
+    told.checkpoints.push(NewCheckpoint { stream, epoch: StreamEpoch(0), offset: Offset(30) });
+    let sequence = catalogue.writer(ME.broker).unwrap().next_commit;
+    commit(&mut catalogue, &request(ME, sequence, vec![told])).unwrap();
+    // The image is asked, not the order in which somebody called: each by itself, after a snapshot too.
+    let mut catalogue = snapshot::decode(&mut &snapshot::encode(&catalogue)[..]).unwrap();
+    let both = [trim(31, StateBelow::Checkpointed), trim(30, StateBelow::Checkpointed)];
+    let decision = catalogue.trim(&both, NOW);
+    assert_eq!(take(&mut catalogue, decision), [untold(31, 30), Ok(())]);
+    assert_eq!(catalogue.stream(stream).unwrap().start, Offset(30));
+    let decision = catalogue.trim(&[trim(40, StateBelow::NotKept)], NOW);
+    assert_eq!(take(&mut catalogue, decision), [Ok(())]);
+    // What an older release trimmed is no refusal to a repeat.
+    let decision = catalogue.trim(&[trim(40, StateBelow::Checkpointed)], NOW);
+    assert_eq!(take(&mut catalogue, decision), [Ok(())]);
     check(&catalogue);
 }
 
@@ -164,7 +197,8 @@ fn more_dead_objects_than_a_batch_retires_are_retired_by_the_next_ones() {
         commit(&mut catalogue, &request(ME, commits, new)).unwrap();
         at = until;
     }
-    let trim = TrimRequest { stream: ids[0], epoch: StreamEpoch(0), start: Offset(objects) };
+    let trim =
+        TrimRequest { stream: ids[0], epoch: StreamEpoch(0), start: Offset(objects), state: StateBelow::NotKept };
     let decision = catalogue.trim(&[trim], NOW);
     assert_eq!(decision.records.len(), 1 + RETIREMENTS_MAX);
     take(&mut catalogue, decision)[0].clone().unwrap();

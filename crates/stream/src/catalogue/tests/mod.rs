@@ -187,7 +187,8 @@ fn due_objects_are_those_whose_grace_is_over() {
     let mut catalogue = serving(me);
     let stream = streams(&mut catalogue, 1, me)[0];
     let gone = grow(&mut catalogue, me, stream, 0, 10);
-    let trim = catalogue.trim(&[TrimRequest { stream, epoch: StreamEpoch(0), start: Offset(10) }], NOW);
+    let trim = catalogue
+        .trim(&[TrimRequest { stream, epoch: StreamEpoch(0), start: Offset(10), state: StateBelow::NotKept }], NOW);
     assert_eq!(take(&mut catalogue, trim), vec![Ok(())]);
     assert!(catalogue.object(gone).is_none());
     let grace = Duration::from_secs(600);

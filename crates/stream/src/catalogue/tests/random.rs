@@ -68,7 +68,8 @@ impl World {
             Step::Trim { pick, ahead } => {
                 let Some(stream) = chosen(pick) else { return };
                 let state = self.catalogue.stream(stream).unwrap();
-                let request = TrimRequest { stream, epoch: state.epoch, start: state.start + ahead };
+                let request =
+                    TrimRequest { stream, epoch: state.epoch, start: state.start + ahead, state: StateBelow::NotKept };
                 let decision = self.catalogue.trim(&[request], NOW);
                 self.take(decision);
             }

@@ -193,8 +193,74 @@ async fn a_state_outlives_the_records_that_made_it() {
     append_and_flush(&broker, &stream, 10).await;
     assert_eq!(newest(&stream).await, None);
     stream.trim(Offset(1)).await.unwrap();
-    broker.engine.flush().await.unwrap();
     assert_eq!(newest(&stream).await, Some(Offset(1)), "though nothing was appended");
     broker.engine.flush().await.unwrap();
     assert_eq!(state.encoded(), 1);
+    // What is not uploaded yet is uploaded with the state.
+    broker.append(&stream, 1, b"x").await.unwrap();
+    stream.trim(Offset(2)).await.unwrap();
+    assert_eq!(newest(&stream).await, Some(Offset(2)));
+    assert_eq!(durable.catalogue.view().stream(id).unwrap().start, Offset(2));
+}
+
+/// A state that is not known, as it is before it was loaded.
+struct Unknown;
+
+impl CheckpointSource for Unknown {
+    fn freeze(&self, _: &mut dyn FnMut() -> Offset) -> Option<Box<dyn FrozenState>> {
+        None
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_whose_state_nobody_can_tell_are_not_trimmed() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let ids = durable.catalogue.create_streams(2, broker.me).unwrap();
+    let source: Arc<dyn CheckpointSource> = Arc::new(Unknown);
+    let epoch = broker.engine.catalogue().stream(ids[0]).unwrap().epoch;
+    let unknown = broker.engine.open(ids[0], epoch, Some(Arc::downgrade(&source))).unwrap();
+    for stream in [unknown, broker.open(ids[1])] {
+        append_and_flush(&broker, &stream, 10).await;
+        stream.trim(Offset(1)).await.unwrap_err();
+        assert_eq!(durable.catalogue.view().stream(stream.id()).unwrap().start, Offset(0));
+        stream.trim_without_state(Offset(1)).await.unwrap();
+        assert_eq!(durable.catalogue.view().stream(stream.id()).unwrap().start, Offset(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_for_which_a_cut_had_nothing_left_comes_with_the_next_though_nothing_is_appended() {
+    const STREAMS: usize = 4;
+    let durable = Durable::new();
+    let broker = durable.start(EngineOptions { checkpoint_cut_bytes: KIB, ..small() }).await;
+    let ids = durable.catalogue.create_streams(STREAMS, broker.me).unwrap();
+    let states: Vec<_> = ids.iter().map(|_| State::of(KIB)).collect();
+    let streams: Vec<_> = ids.iter().zip(&states).map(|(id, state)| open(&broker, *id, state)).collect();
+    for stream in &streams {
+        broker.append(stream, 0, b"x").await.unwrap();
+    }
+    for cuts in 1..=STREAMS {
+        broker.engine.flush().await.unwrap();
+        assert_eq!(states.iter().map(|state| state.encoded()).sum::<usize>(), cuts);
+    }
+    broker.engine.flush().await.unwrap();
+    assert!(states.iter().all(|state| state.encoded() == 1), "and then no more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn trims_at_once_wait_for_what_a_cut_spends_on_checkpoints() {
+    const STREAMS: usize = 6;
+    let durable = Durable::new();
+    let options =
+        EngineOptions { checkpoint_bytes: u64::MAX, checkpoint_cuts: 1000, checkpoint_cut_bytes: KIB, ..small() };
+    let broker = durable.start(options).await;
+    let ids = durable.catalogue.create_streams(STREAMS, broker.me).unwrap();
+    let states: Vec<_> = ids.iter().map(|_| State::of(KIB)).collect();
+    let streams: Vec<_> = ids.iter().zip(&states).map(|(id, state)| open(&broker, *id, state)).collect();
+    for stream in &streams {
+        broker.append(stream, 0, b"x").await.unwrap();
+    }
+    let trims = futures::future::join_all(streams.iter().map(|stream| stream.trim(Offset(1)))).await;
+    assert!(trims.iter().all(Result::is_ok), "{trims:?}");
 }

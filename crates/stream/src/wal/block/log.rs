@@ -292,8 +292,9 @@ impl BlockLog {
         replay::replay(incarnation, &look, from, visit)
     }
 
-    /// Whether a segment of `incarnation` holds one whole record of it, wherever and whenever it was written. A log that
-    /// metadata does not know, and that holds one, was not made by a start that died half-way.
+    /// Whether a segment of `incarnation` holds one whole record of it, wherever and whenever it was written, or may hold one,
+    /// because its file was cut off. A log that metadata does not know, and of which that is so, was not made by a start that
+    /// died half-way.
     ///
     /// # Errors
     /// When storage cannot be read: nothing is known then.
@@ -449,7 +450,8 @@ impl BlockLog {
         Ok(segments)
     }
 
-    /// Frees segments whose page says nothing sensible; only called while no incarnation could miss them.
+    /// Frees segments whose page says nothing sensible; only called while no incarnation could miss them. A file that was cut
+    /// off is no segment any more and may hold records, so it stays.
     fn reclaim_nameless(&self) -> Result<(), WalError> {
         for segment in self.scan()?.into_iter().filter(|segment| segment.page.is_err() && segment.unreadable.is_none())
         {
@@ -459,7 +461,10 @@ impl BlockLog {
                     write_page(&*file, &SegmentPage::Free.encode(), 0).map_err(failed)?;
                     self.pool.free.lock().push((segment.id, file));
                 }
-                None => self.volume.remove_segment(segment.id).map_err(failed)?,
+                None => tracing::warn!(
+                    path = %self.volume.path(), segment = segment.id.0, why = ?segment.page,
+                    "a segment of the write-ahead log was cut off and may hold records, so it stays"
+                ),
             }
         }
         Ok(())

@@ -159,7 +159,8 @@ impl Cursor {
     }
 }
 
-/// Whether any of `scanned` that is of `incarnation`, or whose page does not say whose it is, holds a whole record of it.
+/// Whether any of `scanned` that is of `incarnation`, or whose page does not say whose it is, holds a whole record of it, or
+/// may hold one: a file that was cut off cannot be asked.
 pub(crate) fn holds_records(
     incarnation: Incarnation,
     segment_bytes: u64,
@@ -178,7 +179,7 @@ pub(crate) fn holds_records(
             Err(_) => None,
             Ok(_) => continue,
         };
-        let Some(file) = segment.file else { continue };
+        let Some(file) = segment.file else { return Ok(true) };
         let what = || format!("segment {} of the WAL, for records of {incarnation}", segment.id.0);
         let memory = read_whole(&*file, segment_bytes, what)?;
         let found = memmem::find_iter(memory.as_slice(), RECORD_MAGIC).any(|at| {

@@ -1,0 +1,83 @@
+//! What a broker answers that was replaced and does not know it yet: nothing that its successor could contradict (I-3).
+
+use base::Clock;
+use bytes::Bytes;
+use records::{BatchBuilder, Compression};
+use wire::ErrorCode;
+use wire::messages::create_topics_request::CreatableTopic;
+use wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use wire::messages::*;
+
+use crate::support::{Client, Live, start};
+
+/// A record of producer 9.
+fn of_producer(epoch: i16, sequence: i32) -> Bytes {
+    let mut builder = BatchBuilder::new(Compression::None).producer(9, epoch, sequence);
+    builder.append(Clock::system().now().0, Some(b"k"), Some(b"v"), &[]).unwrap();
+    builder.build().unwrap()
+}
+
+/// The error codes of a request with these batches, one for each partition.
+async fn produce(client: &mut Client, batches: &[Bytes]) -> Vec<i16> {
+    let data = batches.iter().zip(0..).map(|(records, index)| PartitionProduceData {
+        index,
+        records: Some(records.clone()),
+        ..PartitionProduceData::default()
+    });
+    let topic = TopicProduceData { name: "t".into(), partition_data: data.collect(), ..TopicProduceData::default() };
+    let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..ProduceRequest::default() };
+    let response = client.call(9, &request).await.responses.remove(0);
+    response.partition_responses.iter().map(|part| part.error_code).collect()
+}
+
+/// Error code and low watermark for each offset, of partition 0.
+async fn delete(client: &mut Client, offsets: &[i64]) -> Vec<(i16, i64)> {
+    let asked = |&offset: &i64| DeleteRecordsPartition { partition_index: 0, offset, ..Default::default() };
+    let topic =
+        DeleteRecordsTopic { name: "t".into(), partitions: offsets.iter().map(asked).collect(), ..Default::default() };
+    let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+    let told = client.call(2, &request).await.topics.remove(0).partitions;
+    told.iter().map(|told| (told.error_code, told.low_watermark)).collect()
+}
+
+async fn with_topic() -> (Live, Client) {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let topic =
+        CreatableTopic { name: "t".into(), num_partitions: 2, replication_factor: 1, ..CreatableTopic::default() };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..CreateTopicsRequest::default() };
+    assert_eq!(client.call(5, &request).await.topics[0].error_code, 0);
+    (live, client)
+}
+
+const NOT_LEADER: i16 = 6;
+
+#[tokio::test]
+async fn a_replaced_broker_does_not_tell_a_producer_that_its_sequence_or_epoch_is_wrong() {
+    let (out_of_order, old_epoch) =
+        (ErrorCode::OutOfOrderSequenceNumber.code(), ErrorCode::InvalidProducerEpoch.code());
+    for replaced in [false, true] {
+        let (live, mut client) = with_topic().await;
+        assert_eq!(produce(&mut client, &[of_producer(1, 0), of_producer(1, 0)]).await, [0, 0]);
+        if replaced {
+            live.site.fence(&live);
+        }
+        let told = produce(&mut client, &[of_producer(1, 7), of_producer(0, 1)]).await;
+        assert_eq!(told, if replaced { [NOT_LEADER; 2] } else { [out_of_order, old_epoch] });
+    }
+}
+
+#[tokio::test]
+async fn a_replaced_broker_does_not_tell_where_a_log_starts_and_ends_when_records_are_to_be_deleted() {
+    let beyond = ErrorCode::OffsetOutOfRange.code();
+    for replaced in [false, true] {
+        let (live, mut client) = with_topic().await;
+        assert_eq!(produce(&mut client, &[of_producer(0, 0)]).await, [0]);
+        if replaced {
+            live.site.fence(&live);
+        }
+        let told = delete(&mut client, &[0, 2]).await;
+        assert_eq!(told, if replaced { [(NOT_LEADER, -1); 2] } else { [(0, 0), (beyond, -1)] });
+    }
+}
