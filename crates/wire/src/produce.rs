@@ -15,10 +15,11 @@ use smallvec::SmallVec;
 use crate::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use crate::{Codec, DecodeError, Message, Reader, Str};
 
-/// What a topic or a partition of a request takes until it is answered: its place in the view, in the answer, and the
-/// reason of an error, up to 450 bytes by measure. At eight times their bytes the smallest batch (68) and what stands
-/// around it allow for more. Where the oldest clients send single messages of 26 bytes, more than 17,000 partitions of
-/// one request come to more than [`crate::decoded_bytes_max`]; no such client has so many.
+/// What a partition of a request takes until it is answered, and a topic's first one together with the topic: their places
+/// in the view and in the answer, and the reason of an error, up to 450 bytes by measure for a partition among others and
+/// 510 for one with its topic. At eight times their bytes the smallest batch (68) and what stands around it (8 for a
+/// partition, 7 more for a topic of one letter) allow for more. Where the oldest clients send single messages of 26 bytes,
+/// more than 17,000 partitions of one request come to more than [`crate::decoded_bytes_max`]; no such client has so many.
 const PART_BYTES: usize = 512;
 
 /// Topics and partitions of a request whatever their size.
@@ -111,7 +112,7 @@ impl ProduceView {
     }
 }
 
-/// Accounts for a topic or partition that follows on so many.
+/// Accounts for a partition, or a topic without any, that follows on so many.
 fn charge_part(reader: &mut Reader, before: usize, field: &'static str) -> Result<(), DecodeError> {
     if before < PARTS_UNCHARGED { Ok(()) } else { reader.charge(PART_BYTES, field) }
 }
@@ -124,6 +125,7 @@ fn topic(
     before: usize,
     partitions: &mut SmallVec<[ProducePartition; 2]>,
 ) -> Result<ProduceTopic, DecodeError> {
+    // This is for its first partition, too.
     charge_part(reader, before + partitions.len(), "ProduceRequest.topic_data")?;
     let (name, topic_id) = if version >= TOPIC_IDS_FROM {
         (Str::default(), reader.uuid()?)
@@ -135,8 +137,10 @@ fn topic(
         .array_length(flexible, PartitionProduceData::BYTES_MIN, field)?
         .ok_or(DecodeError::UnexpectedNull { field })?;
     let first = partitions.len();
-    for _ in 0..count {
-        charge_part(reader, before + 1 + partitions.len(), field)?;
+    for at in 0..count {
+        if at > 0 {
+            charge_part(reader, before + partitions.len(), field)?;
+        }
         let index = reader.i32()?;
         let records = reader.nullable_bytes_range(flexible, "PartitionProduceData.records")?;
         if flexible {

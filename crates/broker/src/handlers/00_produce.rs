@@ -86,7 +86,7 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
     Box::pin(async move {
         let mut responses = Vec::with_capacity(topics.len());
         for Topic { mut head, parts } in topics {
-            head.partition_responses.reserve(parts.len());
+            head.partition_responses.reserve_exact(parts.len());
             for mut part in parts {
                 if let Some(durable) = part.durable {
                     // As in Kafka only acks=all has a time limit: told of a timeout, a client would send again.
