@@ -15,12 +15,15 @@ use smallvec::SmallVec;
 use crate::messages::produce_request::{PartitionProduceData, ProduceRequest, TopicProduceData};
 use crate::{Codec, DecodeError, Message, Reader, Str};
 
-/// What a partition of a request takes until it is answered, and a topic's first one together with the topic: their places
-/// in the view and in the answer, and the reason of an error, up to 450 bytes by measure for a partition among others and
-/// 510 for one with its topic. At eight times their bytes the smallest batch (68) and what stands around it (8 for a
-/// partition, 7 more for a topic of one letter) allow for more. Where the oldest clients send single messages of 26 bytes,
-/// more than 17,000 partitions of one request come to more than [`crate::decoded_bytes_max`]; no such client has so many.
+/// What a partition of a request takes until it is answered: its place in the view, in the answer, and the reason of an
+/// error, up to 450 bytes by measure. At eight times their bytes the smallest batch (68) and what stands around it (8)
+/// allow for more. Where the oldest clients send single messages of 26 bytes, more than 17,000 partitions of one request
+/// come to more than [`crate::decoded_bytes_max`]; no such client has so many.
 const PART_BYTES: usize = 512;
+
+/// What a topic with its first partition takes, or one without any: up to 530 bytes by measure. The smallest batch to a
+/// topic of one letter, 83 bytes, allows for more.
+const TOPIC_BYTES: usize = PART_BYTES + 64;
 
 /// Topics and partitions of a request whatever their size.
 const PARTS_UNCHARGED: usize = 16;
@@ -112,9 +115,9 @@ impl ProduceView {
     }
 }
 
-/// Accounts for a partition, or a topic without any, that follows on so many.
-fn charge_part(reader: &mut Reader, before: usize, field: &'static str) -> Result<(), DecodeError> {
-    if before < PARTS_UNCHARGED { Ok(()) } else { reader.charge(PART_BYTES, field) }
+/// Accounts for what follows on so many topics and partitions.
+fn charge(reader: &mut Reader, before: usize, bytes: usize, field: &'static str) -> Result<(), DecodeError> {
+    if before < PARTS_UNCHARGED { Ok(()) } else { reader.charge(bytes, field) }
 }
 
 /// Reads a topic that follows on `before` others.
@@ -125,8 +128,7 @@ fn topic(
     before: usize,
     partitions: &mut SmallVec<[ProducePartition; 2]>,
 ) -> Result<ProduceTopic, DecodeError> {
-    // This is for its first partition, too.
-    charge_part(reader, before + partitions.len(), "ProduceRequest.topic_data")?;
+    charge(reader, before + partitions.len(), TOPIC_BYTES, "ProduceRequest.topic_data")?;
     let (name, topic_id) = if version >= TOPIC_IDS_FROM {
         (Str::default(), reader.uuid()?)
     } else {
@@ -139,7 +141,7 @@ fn topic(
     let first = partitions.len();
     for at in 0..count {
         if at > 0 {
-            charge_part(reader, before + partitions.len(), field)?;
+            charge(reader, before + 1 + partitions.len(), PART_BYTES, field)?;
         }
         let index = reader.i32()?;
         let records = reader.nullable_bytes_range(flexible, "PartitionProduceData.records")?;

@@ -410,5 +410,5 @@ fn a_produce_of_a_small_batch_to_each_of_30000_topics_is_taken() {
     let frame = writer.finish().into_bytes();
     let view = ProduceView::decode(&mut Reader::new(frame), 3).unwrap();
     assert_eq!(view.topics().len(), TOPICS);
-    assert!(view.memory_bytes() >= (TOPICS - 16) * 512, "a topic and its partition are accounted for");
+    assert!(view.memory_bytes() >= (TOPICS - 16) * 576, "a topic and its partition are accounted for");
 }

@@ -122,8 +122,8 @@ fn all() -> Vec<Hostile> {
     };
     // Partition 7, which is not there, with as few bytes that are no records as are taken for some.
     let dense = [&[0, 0, 0, 7, 0, 0, 0, 56][..], &[0; 56]].concat();
-    // A topic of one letter with that partition and no other.
-    let lone = [&[0, 1, b't', 0, 0, 0, 1][..], &dense].concat();
+    // A topic with that partition and no other, and a name that is long enough for the whole to be taken.
+    let lone = [&b"\0\x05topic\0\0\0\x01"[..], &dense].concat();
     let none = |_: &mut Writer| {};
     vec![
         tags("tagged fields in the header of a Produce", ApiKey::Produce, 13),
