@@ -191,10 +191,14 @@ async fn append_topic<'a>(
     let mut parts = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let index = partition.index;
+        let place = place(version, topic, index);
         let part = match refused {
-            Some((error, why)) => failed(index, code(error), Some(why.to_owned())),
+            // What there is not is said first, as from Kafka.
+            Some((error, why)) => match find(core, version, place) {
+                Err(absent @ PartitionError::Absent(_)) => failed(index, absent.code(), Some(absent.to_string())),
+                _ => failed(index, code(error), Some(why.to_owned())),
+            },
             None => {
-                let place = place(version, topic, index);
                 let records = request.records_of(partition).unwrap_or_default();
                 let unloaded = unloaded.remove(&place);
                 append_partition(core, version, memory, place, unloaded, records).await
