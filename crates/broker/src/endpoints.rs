@@ -25,20 +25,6 @@ pub(crate) fn advertised(config: &BrokerConfig, peer: &Peer) -> (String, i32) {
     }
 }
 
-/// What `peer` would see as `advertised.listeners`: every listener, at the address that it is told or would be told there.
-pub(crate) fn advertised_listeners(config: &BrokerConfig, peer: &Peer) -> String {
-    if !config.advertised.is_empty() {
-        return joined(&config.advertised);
-    }
-    let (host, port) = advertised(config, peer);
-    let told = config.listeners.iter().map(|listener| match u16::try_from(port) {
-        Ok(port) if *listener.name == *peer.listener => Endpoint { host: host.clone(), port, ..listener.clone() },
-        _ if listener.is_wildcard() => Endpoint { host: host.clone(), ..listener.clone() },
-        _ => listener.clone(),
-    });
-    joined(&told.collect::<Vec<_>>())
-}
-
 /// Listeners as keys list them.
 pub(crate) fn joined(listeners: &[Endpoint]) -> String {
     listeners.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")

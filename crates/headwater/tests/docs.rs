@@ -31,7 +31,12 @@ fn reference() -> String {
     }
     page.push_str("\n## Broker keys without effect\n\n");
     page.push_str(INERT_DOC);
-    page.push_str(" All of them can be changed while the broker runs.\n\n| Key | Type | Default |\n|---|---|---|\n");
+    page.push_str(
+        " All of them can be changed while the broker runs; numbers\nof threads, as in Kafka, to no less than half and no more \
+         than double of what they are. `cordoned.log.dirs` must be empty:\nthere is one store for all partitions, and it always \
+         takes new ones.\n\n",
+    );
+    page.push_str("| Key | Type | Default |\n|---|---|---|\n");
     for key in INERT_KEYS {
         let (kind, default) = (format!("{:?}", key.kind).to_lowercase(), key.default.unwrap_or_default());
         let default = if default.is_empty() { "–" } else { default };

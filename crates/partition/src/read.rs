@@ -54,6 +54,8 @@ pub struct ReadResult {
     pub bytes: usize,
     /// Offsets covered; empty at the offset asked for when there was nothing.
     pub range: OffsetRange,
+    /// More could be seen behind what was read: the limit stopped the read, or the end of what lies in objects.
+    pub has_more: bool,
     /// The high watermark, taken before reading.
     pub high_watermark: Offset,
     /// The last stable offset, taken before reading.
@@ -120,6 +122,7 @@ impl Partition {
 
     fn result(&self, admitted: &Admitted, fetched: Fetched) -> ReadResult {
         ReadResult {
+            has_more: fetched.range.end < admitted.limit,
             slices: fetched.slices,
             bytes: fetched.bytes,
             range: fetched.range,

@@ -386,3 +386,29 @@ fn produce_view_refuses_what_the_generated_code_refuses() {
         }
     }
 }
+
+/// Kafka 4.4.0 answers such a request, of 2.7 MB.
+#[test]
+fn a_produce_of_a_small_batch_to_each_of_30000_topics_is_taken() {
+    use wire::Writer;
+    const TOPICS: usize = 30_000;
+    let mut writer = Writer::new();
+    writer.i16(-1);
+    writer.i16(-1);
+    writer.i32(10_000);
+    writer.i32(TOPICS as i32);
+    for number in 0..TOPICS {
+        writer.string(false, &format!("t{number}")).unwrap();
+        writer.i32(1);
+        writer.i32(0);
+        // A batch of one record of one byte.
+        writer.i32(69);
+        for _ in 0..69 {
+            writer.i8(0);
+        }
+    }
+    let frame = writer.finish().into_bytes();
+    let view = ProduceView::decode(&mut Reader::new(frame), 3).unwrap();
+    assert_eq!(view.topics().len(), TOPICS);
+    assert!(view.memory_bytes() >= (TOPICS - 16) * 576, "a topic and its partition are accounted for");
+}

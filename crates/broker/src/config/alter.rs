@@ -12,7 +12,8 @@ use partition::config::validate_topic_settings;
 use wire::ErrorCode;
 
 use super::define::Update;
-use super::effective::{CLUSTER_WIDE, broker_settings_if, resource};
+use super::effective::{CLUSTER_WIDE, Sourced, broker_settings_if, resource, values, values_then};
+use super::inert_keys::{INERT_KEYS, PER_BROKER_KEYS};
 use super::{known_keys, settings};
 use crate::core::Core;
 use crate::deadline::for_a_while;
@@ -89,6 +90,11 @@ fn validate(core: &Core, image: &Image, of: &Resource, now: &Settings, then: &Se
         if now.get(key) == Some(value) {
             continue;
         }
+        if of.name == CLUSTER_WIDE && PER_BROKER_KEYS.contains(&key.as_str()) {
+            return Err(invalid(format!(
+                "Cannot update these configs at default cluster level, broker id must be specified: {key}"
+            )));
+        }
         match settings::definition(key) {
             Some(def) if def.update == Update::Dynamic => {
                 def.parse(value).map_err(|error| invalid(error.to_string()))?;
@@ -105,6 +111,17 @@ fn validate(core: &Core, image: &Image, of: &Resource, now: &Settings, then: &Se
                 let hint = settings::suggest(key).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
                 return Err(invalid(format!("Unknown broker config name: {key}{hint}")));
             }
+        }
+    }
+    // Also what was deleted may change what is in force.
+    for def in INERT_KEYS {
+        let in_force =
+            |values: Vec<Sourced>| values.into_iter().next().and_then(|first| first.value).unwrap_or_default();
+        let now = in_force(values(def, &core.config, image));
+        let then = in_force(values_then(def, &core.config, image, &of.name, then));
+        if now != then {
+            let why = |reason| format!("Invalid value {then} for configuration {}: {reason}", def.name);
+            def.check.check_change(&now, &then).map_err(|reason| invalid(why(reason)))?;
         }
     }
     let settings = broker_settings_if(&core.config, image, &of.name, then);

@@ -51,6 +51,10 @@ pub enum Check {
     OneOf(&'static [&'static str]),
     /// A list, not empty, of these words.
     ListOf(&'static [&'static str]),
+    /// A number of threads, 1 or more. While the broker runs it changes to no less than half and no more than double.
+    Threads,
+    /// Java classes. Such as are not there already cannot be loaded while the broker runs.
+    Classes,
     /// Whatever the function accepts; its error says what is wrong.
     Custom(fn(&str) -> Result<(), String>),
 }
@@ -138,6 +142,7 @@ impl ConfigDef {
         };
         match (self.check, number) {
             (Check::AtLeast(least), Some(number)) if number < least => Err(format!("Value must be at least {least}")),
+            (Check::Threads, Some(number)) if number < 1 => Err("Value must be at least 1".to_owned()),
             (Check::Between(least, _), Some(number)) if number < least => {
                 Err(format!("Value must be at least {least}"))
             }
@@ -167,10 +172,38 @@ impl ConfigDef {
                 | Check::Between(..)
                 | Check::GzipLevel
                 | Check::Fraction
+                | Check::Threads
+                | Check::Classes
                 | Check::OneOf(_),
                 _,
             ) => Ok(value.to_owned()),
         }
+    }
+}
+
+impl Check {
+    /// Checks what a change from one valid value to another has to heed while the broker runs.
+    pub(crate) fn check_change(self, now: &str, then: &str) -> Result<(), String> {
+        match self {
+            Self::Threads => {
+                let count = |text: &str| text.parse::<i64>().unwrap_or(1);
+                let (now, then) = (count(now), count(then));
+                if then < now / 2 {
+                    return Err(format!("value should be at least half the current value {now}"));
+                }
+                if then > now * 2 {
+                    return Err(format!("value should not be greater than double the current value {now}"));
+                }
+            }
+            Self::Classes => {
+                let classes = |text| str::split(text, ',').map(str::trim).filter(|class| !class.is_empty());
+                if let Some(class) = classes(then).find(|class| classes(now).all(|known| known != *class)) {
+                    return Err(format!("{class} is a Java class, which this broker cannot run"));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
     }
 }
 

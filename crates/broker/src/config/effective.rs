@@ -7,7 +7,8 @@ use partition::config::BrokerSettings;
 
 use super::broker_keys::BROKER_KEYS;
 use super::define::{ConfigDef, Update};
-use super::settings::BrokerConfig;
+use super::inert_keys::INERT_KEYS;
+use super::settings::{self, BrokerConfig};
 
 /// Resource types of the config APIs, Kafka's `ConfigResource.Type`.
 pub(crate) mod resource {
@@ -74,7 +75,7 @@ pub(crate) fn with_own(mut values: Vec<Sourced>, own: Option<String>) -> Vec<Sou
     values
 }
 
-/// Every broker key that is set, with the value in force.
+/// Every broker key that is set, with the value in force. Topics follow some that change nothing.
 pub(crate) fn broker_settings(config: &BrokerConfig, image: &Image) -> BrokerSettings {
     explicit(|def| values(def, config, image))
 }
@@ -86,17 +87,55 @@ pub(crate) fn broker_settings_if(
     of: &str,
     then: &BTreeMap<String, String>,
 ) -> BrokerSettings {
-    let set = |name: &str, key: &str| match image.configs_of(resource::BROKER, name) {
+    explicit(|def| values_then(def, config, image, of, then))
+}
+
+/// [`values`], if `then` were what is set for the broker or cluster called `of`.
+pub(crate) fn values_then(
+    def: &ConfigDef,
+    config: &BrokerConfig,
+    image: &Image,
+    of: &str,
+    then: &BTreeMap<String, String>,
+) -> Vec<Sourced> {
+    values_if(def, config, &|name, key| match image.configs_of(resource::BROKER, name) {
         _ if name == of => then.get(key).cloned(),
         Some(configs) => configs.get(key).map(ToString::to_string),
         None => None,
+    })
+}
+
+/// Keys that say the same in different units, the finest first: a value of one is one for all.
+const FAMILIES: &[&[&str]] = &[
+    &["log.retention.ms", "log.retention.minutes", "log.retention.hours"],
+    &["log.roll.ms", "log.roll.hours"],
+    &["log.roll.jitter.ms", "log.roll.jitter.hours"],
+];
+
+/// With `log.flush.interval.ms` the other is its default, and not the other way round.
+const FLUSH: &[&str] = &["log.flush.interval.ms", "log.flush.scheduler.interval.ms"];
+
+/// Every value of a key and of those that say the same, by where they come from. What would go before the key's own value
+/// is left out, and so there is nothing if it has none: so Kafka's `ConfigHelper` tells them, of brokers and of topics.
+pub(crate) fn synonyms(
+    def: &'static ConfigDef,
+    of: impl Fn(&ConfigDef) -> Vec<Sourced>,
+) -> Vec<(&'static str, Sourced)> {
+    let family = FAMILIES.iter().find(|family| family.contains(&def.name)).copied();
+    let family = family.or_else(|| (def.name == FLUSH[0]).then_some(FLUSH));
+    let defs = match family {
+        Some(names) => names.iter().filter_map(|name| settings::definition(name)).collect(),
+        None => vec![def],
     };
-    explicit(|def| values_if(def, config, &set))
+    let named = |def: &'static ConfigDef| of(def).into_iter().map(|sourced| (def.name, sourced)).collect::<Vec<_>>();
+    let mut all: Vec<_> = defs.into_iter().flat_map(named).collect();
+    all.sort_by_key(|(_, sourced)| sourced.source as i8);
+    all.into_iter().skip_while(|(name, _)| *name != def.name).collect()
 }
 
 fn explicit(values: impl Fn(&ConfigDef) -> Vec<Sourced>) -> BrokerSettings {
     let mut settings = BrokerSettings::new();
-    for def in BROKER_KEYS {
+    for def in BROKER_KEYS.iter().chain(INERT_KEYS) {
         let set = values(def).into_iter().find(|sourced| sourced.source != Source::Default);
         if let Some(Sourced { value: Some(value), .. }) = set {
             settings.insert(def.name.to_owned(), value);

@@ -221,7 +221,7 @@ impl Default for BrokerConfig {
 /// # Errors
 /// The first contradiction.
 pub(crate) fn check_together<'a>(explicit: impl Fn(&str) -> Option<&'a str>) -> Result<(), Invalid> {
-    let value = |key: &str| explicit(key).or_else(|| find(key).and_then(|def| def.default)).unwrap_or_default();
+    let value = |key: &str| explicit(key).or_else(|| definition(key).and_then(|def| def.default)).unwrap_or_default();
     let invalid =
         |key: &str, reason: String| Err(Invalid { key: key.to_owned(), value: value(key).to_owned(), reason });
     // Kafka finds this one only when it makes a topic.
@@ -231,6 +231,11 @@ pub(crate) fn check_together<'a>(explicit: impl Fn(&str) -> Option<&'a str>) -> 
         && at_least > at_most
     {
         return invalid(min, format!("Value must be no more than {max} ({at_most}), or no topic could be created"));
+    }
+    let number = |key: &str| value(key).parse::<i64>().unwrap_or(0);
+    let (buffer, threads) = ("log.cleaner.dedupe.buffer.size", "log.cleaner.threads");
+    if number(buffer) / number(threads).max(1) <= 1 << 20 {
+        return invalid(buffer, format!("{buffer} must be at least 1MB per cleaner thread."));
     }
     let (per_ip, overrides) = ("max.connections.per.ip", "max.connections.per.ip.overrides");
     if value(per_ip) == "0" && value(overrides).is_empty() {

@@ -93,7 +93,7 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
         let topics = told_of_producers(&core, topics).await;
         let mut responses = Vec::with_capacity(topics.len());
         for Topic { mut head, parts } in topics {
-            head.partition_responses.reserve(parts.len());
+            head.partition_responses.reserve_exact(parts.len());
             for mut part in parts {
                 if let Some(durable) = part.durable {
                     // As in Kafka only acks=all has a time limit: told of a timeout, a client would send again.
@@ -214,10 +214,14 @@ async fn append_topic<'a>(
     let mut parts = Vec::with_capacity(partitions.len());
     for partition in partitions {
         let index = partition.index;
+        let place = place(version, topic, index);
         let part = match refused {
-            Some((error, why)) => failed(index, code(error), Some(why.to_owned())),
+            // What there is not is said first, as from Kafka.
+            Some((error, why)) => match find(core, version, place) {
+                Err(absent @ PartitionError::Absent(_)) => failed(index, absent.code(), Some(absent.to_string())),
+                _ => failed(index, code(error), Some(why.to_owned())),
+            },
             None => {
-                let place = place(version, topic, index);
                 let records = request.records_of(partition).unwrap_or_default();
                 let unloaded = unloaded.remove(&place);
                 append_partition(core, version, memory, place, unloaded, records).await

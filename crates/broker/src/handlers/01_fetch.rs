@@ -14,7 +14,9 @@
 //! | 16 | leader hints (KIP-951), 17–18 fields of followers |
 //!
 //! A fetch that finds fewer than `min_bytes` hangs a bell into its partitions and waits for it, no longer than
-//! `max_wait_ms`; each commit of a partition rings once. An offset inside a batch gives the whole batch.
+//! `max_wait_ms`; each commit of a partition rings once. What counts is what a partition has for the reader within its
+//! limits, not what whole batches fill of them: waiting does not make a batch fit. Records that come from the store are
+//! sent at once, as Kafka sends those of older segments. An offset inside a batch gives the whole batch.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,14 +43,46 @@ struct Target {
     partition: Result<Arc<Partition>, i16>,
 }
 
+impl Target {
+    /// There is no such partition. Kafka tells it with the answer and does not hurry because of it, or a consumer that
+    /// has a deleted topic among others would ask without a pause.
+    fn is_unknown(&self) -> bool {
+        let unknown = [ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicId].map(code);
+        self.partition.as_ref().is_err_and(|error| unknown.contains(error))
+    }
+}
+
 /// What one pass over the partitions found.
 struct Pass {
     answers: Vec<PartitionAnswer>,
     bytes: usize,
+    /// What counts towards the minimum: `bytes`, and the whole limit of a partition that has more than fits.
+    available: usize,
     /// Something is worth telling at once, whatever the number of bytes.
     urgent: bool,
     /// What the answers hold of the memory for replies.
     charge: Charge,
+}
+
+/// Where records lie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Cache,
+    Store,
+}
+
+impl Pass {
+    /// Takes account of a read that might return so many bytes.
+    fn count(&mut self, result: &Result<ReadResult, ReadError>, max_bytes: usize, from: Place) {
+        match result {
+            Ok(read) => {
+                self.bytes += read.bytes;
+                self.available += if read.has_more { read.bytes.max(max_bytes) } else { read.bytes };
+                self.urgent |= from == Place::Store && (read.bytes > 0 || read.has_more);
+            }
+            Err(_) => self.urgent = true,
+        }
+    }
 }
 
 /// Answers a fetch.
@@ -139,7 +173,8 @@ fn begin(request: &FetchRequest, version: i16) -> Begin {
 /// Reads until there is enough to send or the time is up.
 async fn read_enough(core: &Core, call: &Call, targets: &[Target], limits: &Limits, deadline: Duration) -> Pass {
     let mut pass = read(core, targets, limits).await;
-    let waits = |pass: &Pass| pass.bytes < limits.min_bytes && !pass.urgent && !targets.is_empty();
+    let is_any_known = targets.iter().any(|target| !target.is_unknown());
+    let waits = |pass: &Pass| pass.available < limits.min_bytes && !pass.urgent && is_any_known;
     if !waits(&pass) || core.clock.monotonic() >= deadline {
         return pass;
     }
@@ -156,7 +191,7 @@ async fn read_enough(core: &Core, call: &Call, targets: &[Target], limits: &Limi
                 break;
             }
         }
-        let seen = pass.bytes as u64;
+        let seen = pass.available as u64;
         let mut rung = 0;
         // Small commits that cannot fill the minimum yet are not worth a look; a ring without bytes is news.
         let enough = async {
@@ -232,7 +267,7 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn new(core: &'a Core, targets: &'a [Target], limits: &'a Limits) -> Self {
         let charge = core.reply_memory.force_charge(0);
-        let pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, urgent: false, charge };
+        let pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, available: 0, urgent: false, charge };
         Self { core, targets, limits, pass, cold: Vec::new(), spoken_for: 0, scarce: false, spent: false }
     }
 
@@ -243,9 +278,12 @@ impl<'a> Reading<'a> {
         let partition = match partition {
             Ok(partition) => partition,
             Err(error) => {
-                let answer = PartitionAnswer::error(want.topic.clone(), want.partition, *error);
+                let is_unknown = targets[at].is_unknown();
+                let mut answer = PartitionAnswer::error(want.topic.clone(), want.partition, *error);
+                // So Kafka says it of what it does not know, and of nothing else.
+                answer.lists_aborted = is_unknown;
                 self.pass.answers.push(answer);
-                self.pass.urgent = true;
+                self.pass.urgent |= !is_unknown;
                 return;
             }
         };
@@ -257,10 +295,12 @@ impl<'a> Reading<'a> {
         }
         let result = partition.try_read(request);
         let useless = request.max_bytes == 0 || self.spent;
-        let result = match result {
-            Some(result) => result,
+        let (result, from) = match result {
+            Some(result) => (result, Place::Cache),
             // The ends of the log are told all the same; without bytes to fill nothing is read.
-            None if useless && !request.min_one => partition.read(ReadRequest { max_bytes: 0, ..request }).await,
+            None if useless && !request.min_one => {
+                (partition.read(ReadRequest { max_bytes: 0, ..request }).await, Place::Store)
+            }
             None => {
                 self.spoken_for += request.max_bytes;
                 let is_cut = request.max_bytes < wanted_bytes(want);
@@ -272,9 +312,8 @@ impl<'a> Reading<'a> {
                 return;
             }
         };
+        self.pass.count(&result, request.max_bytes, from);
         let answer = answer(want, self.limits.isolation, result);
-        self.pass.bytes += answer.records_bytes;
-        self.pass.urgent |= answer.error_code != NONE;
         self.pass.answers.push(answer);
         self.pass.charge.resize((self.pass.bytes + self.spoken_for) as u64);
     }
@@ -306,10 +345,9 @@ impl<'a> Reading<'a> {
         self.spoken_for = 0;
         for (cold, result) in cold.into_iter().zip(results) {
             let Target { want, .. } = &targets[cold.at];
+            self.pass.count(&result, cold.request.max_bytes, Place::Store);
             let answer = answer(want, self.limits.isolation, result);
             self.spent |= answer.error_code == NONE && answer.records_bytes == 0 && cold.is_cut;
-            self.pass.bytes += answer.records_bytes;
-            self.pass.urgent |= answer.error_code != NONE;
             self.pass.answers[cold.at] = answer;
         }
         self.pass.charge.resize(self.pass.bytes as u64);

@@ -20,15 +20,16 @@ use wire::messages::describe_configs_response::{
 use wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use wire::{ErrorCode, Str};
 
-use crate::call::Call;
-use crate::config::effective::{CLUSTER_WIDE, Source, Sourced, resource, values, with_own};
+use crate::config::effective::{
+    CLUSTER_WIDE, Source, Sourced, resource, synonyms as effective_synonyms, values, with_own,
+};
 use crate::config::{BROKER_KEYS, BrokerConfig, ConfigDef, INERT_KEYS, Update, settings};
 use crate::core::Core;
 use crate::endpoints;
 use crate::errors::ApiError;
 use crate::topics::check_name;
 
-pub(crate) fn handle(core: &Core, call: &Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+pub(crate) fn handle(core: &Core, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let image = core.image();
     let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
     let mut seen = HashSet::default();
@@ -42,7 +43,7 @@ pub(crate) fn handle(core: &Core, call: &Call, request: DescribeConfigsRequest) 
             resource_name: asked.resource_name.clone(),
             ..DescribeConfigsResult::default()
         };
-        match describe(core, call, &image, &asked) {
+        match describe(core, &image, &asked) {
             Ok(mut configs) => {
                 for config in &mut configs {
                     if !synonyms {
@@ -64,7 +65,6 @@ pub(crate) fn handle(core: &Core, call: &Call, request: DescribeConfigsRequest) 
 
 fn describe(
     core: &Core,
-    call: &Call,
     image: &Image,
     asked: &DescribeConfigsResource,
 ) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
@@ -91,10 +91,10 @@ fn describe(
         resource::BROKER => {
             check_broker(core, &asked.resource_name)?;
             let keys = broker_keys().filter(|def| wanted(def.name));
-            let keys = keys.map(|def| (def, with_own(values(def, &core.config, image), own(core, call, def))));
+            let keys = keys.map(|def| (def, of_broker(core, image, def)));
             // A key without effect and without a default is told where it is set.
             let told = keys.filter(|(def, values)| !values.is_empty() || settings::find(def.name).is_some());
-            Ok(told.map(|(def, values)| broker_entry(def, &values)).collect())
+            Ok(told.map(|(def, values)| broker_entry(def, &values, |def| of_broker(core, image, def))).collect())
         }
         other => {
             let why = format!("Resource type {other} has no configuration here.");
@@ -118,14 +118,17 @@ pub(crate) fn check_broker(core: &Core, name: &str) -> Result<(), ApiError> {
     Err(ApiError::new(ErrorCode::InvalidRequest, why))
 }
 
-/// The value of a key that every broker has, whether somebody set it or not.
-fn own(core: &Core, call: &Call, def: &ConfigDef) -> Option<String> {
-    match def.name {
+/// The values of a broker's key, and of one that every broker has, whether somebody set it or not.
+fn of_broker(core: &Core, image: &Image, def: &ConfigDef) -> Vec<Sourced> {
+    let own = match def.name {
         "node.id" | "broker.id" => Some(core.id().0.to_string()),
         "listeners" => Some(endpoints::joined(&core.config.listeners)),
-        "advertised.listeners" => Some(endpoints::advertised_listeners(&core.config, &call.peer)),
         _ => None,
-    }
+    };
+    let mut values = with_own(values(def, &core.config, image), own);
+    // Kafka's has no default.
+    values.retain(|sourced| def.name != "node.id" || sourced.source != Source::Default);
+    values
 }
 
 /// What is set for a topic itself.
@@ -140,7 +143,7 @@ pub(crate) fn source(from: topic_config::Source, config: &BrokerConfig, image: &
     match from {
         topic_config::Source::Topic => Source::Topic,
         topic_config::Source::Default => Source::Default,
-        topic_config::Source::Broker(key) => settings::find(key)
+        topic_config::Source::Broker(key) => settings::definition(key)
             .and_then(|def| values(def, config, image).into_iter().next())
             .map_or(Source::Default, |sourced| sourced.source),
     }
@@ -158,16 +161,15 @@ fn topic_entry(
     if let Some(value) = own.get(key.name) {
         synonyms.push(synonym(key.name, Some(value), Source::Topic));
     }
-    for named in key.synonyms {
-        let Some(def) = settings::find(named.broker_key) else { continue };
-        let all = values(def, config, image);
-        synonyms.extend(all.iter().map(|sourced| synonym(def.name, sourced.value.as_deref(), sourced.source)));
+    if let Some(def) = key.synonyms.first().and_then(|first| settings::definition(first.broker_key)) {
+        let all = effective_synonyms(def, |def| values(def, config, image));
+        synonyms.extend(all.iter().map(|(name, sourced)| synonym(name, sourced.value.as_deref(), sourced.source)));
     }
-    let source = source(value.source, config, image);
     DescribeConfigsResourceResult {
         name: key.name.into(),
         value: Some((*value.value).into()),
-        config_source: source as i8,
+        // Also where the value comes from a key that is not told, such as `log.retention.hours`.
+        config_source: synonyms.first().map_or(Source::Default as i8, |first| first.source),
         synonyms,
         config_type: key.kind.wire_code(),
         documentation: Some(key.doc.into()),
@@ -175,14 +177,22 @@ fn topic_entry(
     }
 }
 
-fn broker_entry(def: &'static ConfigDef, values: &[Sourced]) -> DescribeConfigsResourceResult {
+/// `of` gives the values of this key and of those that say the same.
+fn broker_entry(
+    def: &'static ConfigDef,
+    values: &[Sourced],
+    of: impl Fn(&ConfigDef) -> Vec<Sourced>,
+) -> DescribeConfigsResourceResult {
     let (value, source) = values.first().map_or((None, Source::Default), |first| (first.value.clone(), first.source));
     DescribeConfigsResourceResult {
         name: def.name.into(),
         value: value.map(Str::from),
         read_only: def.update == Update::Restart,
         config_source: source as i8,
-        synonyms: values.iter().map(|v| synonym(def.name, v.value.as_deref(), v.source)).collect(),
+        synonyms: effective_synonyms(def, of)
+            .iter()
+            .map(|(name, v)| synonym(name, v.value.as_deref(), v.source))
+            .collect(),
         config_type: def.kind.describe_configs_type(),
         documentation: Some(def.doc.into()),
         ..DescribeConfigsResourceResult::default()
@@ -196,9 +206,14 @@ fn cluster_entry(
     image: &Image,
 ) -> Option<DescribeConfigsResourceResult> {
     image.configs_of(resource::BROKER, CLUSTER_WIDE)?.get(def.name)?;
-    let mut values = values(def, config, image);
-    values.retain(|sourced| sourced.source == Source::DynamicDefault);
-    Some(broker_entry(def, &values))
+    let of_all = |def: &ConfigDef| {
+        let mut values = values(def, config, image);
+        values.retain(|sourced| sourced.source == Source::DynamicDefault);
+        values
+    };
+    let values = of_all(def);
+    // What an older release let be set, and no longer heeds, is not told.
+    (!values.is_empty()).then(|| broker_entry(def, &values, of_all))
 }
 
 fn synonym(name: &str, value: Option<&str>, source: Source) -> DescribeConfigsSynonym {

@@ -122,6 +122,8 @@ fn all() -> Vec<Hostile> {
     };
     // Partition 7, which is not there, with as few bytes that are no records as are taken for some.
     let dense = [&[0, 0, 0, 7, 0, 0, 0, 56][..], &[0; 56]].concat();
+    // A topic with that partition and no other, and a name that is long enough for the whole to be taken.
+    let lone = [&b"\0\x05topic\0\0\0\x01"[..], &dense].concat();
     let none = |_: &mut Writer| {};
     vec![
         tags("tagged fields in the header of a Produce", ApiKey::Produce, 13),
@@ -130,6 +132,7 @@ fn all() -> Vec<Hostile> {
         array("topics without partitions", (ApiKey::Produce, 0), produce, false, &[0; 6]),
         array("partitions without records", (ApiKey::Produce, 2), one_topic, false, &[0, 0, 0, 0, 255, 255, 255, 255]),
         array("partitions that are not there", (ApiKey::Produce, 2), one_topic, false, &dense),
+        array("topics of one partition that is not there", (ApiKey::Produce, 2), produce, false, &lone),
         array("topics without a name", (ApiKey::Metadata, 9), none, true, &[1, 0]),
         array("topics of one letter", (ApiKey::Metadata, 1), none, false, &[0, 1, b'x']),
         array("groups without a name", (ApiKey::DescribeGroups, 5), none, true, &[1]),

@@ -68,6 +68,17 @@ async fn replace(client: &mut Client, version: i16, name: &str, settings: &[(&st
     client.call(version, &request).await.responses[0].error_code
 }
 
+/// The value, its source, and whether it can only be read; each synonym's name, value and source.
+async fn told(client: &mut Client, kind: i8, name: &str, key: &str) -> (Option<String>, i8, bool, Vec<String>) {
+    let response = described(client, kind, name, Some(&[key])).await;
+    let config = &response.results[0].configs[0];
+    let text = |s: &describe_configs_response::DescribeConfigsSynonym| {
+        format!("{} {} {}", s.name, s.value.as_deref().unwrap_or("null"), s.source)
+    };
+    let synonyms = config.synonyms.iter().map(text).collect();
+    (config.value.as_deref().map(str::to_owned), config.config_source, config.read_only, synonyms)
+}
+
 /// What is described: each key's value, its source, and whether it can only be read.
 async fn described(client: &mut Client, kind: i8, name: &str, keys: Option<&[&str]>) -> DescribeConfigsResponse {
     let resource = DescribeConfigsResource {
@@ -165,18 +176,17 @@ async fn changed_defaults_reach_topics_that_exist_and_topics_that_are_made() {
     let mut client = Client::connect(&live).await;
     create(&mut client, "t", &[]).await;
     assert_eq!(produce(&mut client, "t").await, (0, false), "the producer's time is kept");
-    let changes: [Change<'_>; 4] = [
+    let changes: [Change<'_>; 3] = [
         (SET, "log.message.timestamp.type", Some("LogAppendTime")),
         (SET, "log.retention.ms", Some("7200000")),
         (APPEND, "log.cleanup.policy", Some("compact")),
-        (SET, "num.partitions", Some("3")),
     ];
     assert_eq!(change(&mut client, ALL, &changes).await, 0);
     assert_eq!(sources(&mut client, TOPIC, "t", "retention.ms").await[0], ("7200000".to_owned(), OF_ALL));
     assert_eq!(sources(&mut client, TOPIC, "t", "cleanup.policy").await[0], ("delete,compact".to_owned(), OF_ALL));
     assert_eq!(produce(&mut client, "t").await, (0, true), "the broker's time is given");
     create(&mut client, "later", &[]).await;
-    assert_eq!(live.meta.image().topic("later").unwrap().partitions.len(), 3);
+    assert_eq!(sources(&mut client, TOPIC, "later", "cleanup.policy").await[0], ("delete,compact".to_owned(), OF_ALL));
 }
 
 #[tokio::test]
@@ -187,7 +197,8 @@ async fn the_old_call_replaces_what_is_set_for_a_broker_and_for_all() {
         for (name, source) in [(OWN, OF_BROKER), (ALL, OF_ALL)] {
             assert_eq!(change(&mut client, name, &[(SET, "log.retention.bytes", Some("9"))]).await, 0);
             assert_eq!(replace(&mut client, version, name, &[("log.retention.ms", "5")]).await, 0, "v{version}");
-            assert_eq!(sources(&mut client, BROKER, OWN, "log.retention.ms").await, pairs(&[("5", source)]));
+            let set = [("5", source), ("168", BY_DEFAULT)];
+            assert_eq!(sources(&mut client, BROKER, OWN, "log.retention.ms").await, pairs(&set), "and the hours");
             let bytes = sources(&mut client, BROKER, OWN, "log.retention.bytes").await;
             assert_eq!(bytes, pairs(&[("-1", BY_DEFAULT)]), "v{version}: what was not named is gone");
             assert_eq!(replace(&mut client, version, name, &[]).await, 0);
@@ -204,8 +215,13 @@ async fn what_cannot_be_set_is_refused_and_changes_nothing() {
     let good: Change<'_> = (SET, "log.retention.ms", Some("5"));
     // Kafka 3.9.2 and 4.4.0 answer all of them with 42, but the last with 40; a key that they do not know they keep.
     let (refused, no_list) = (ErrorCode::InvalidRequest.code(), ErrorCode::InvalidConfig.code());
-    let cases: [(&str, Change<'_>, i16); 11] = [
+    let cases: [(&str, Change<'_>, i16); 16] = [
         ("a key that only a restart changes", (SET, "log.cache.bytes", Some("33554432")), refused),
+        ("a topic's default that only a restart changes", (SET, "num.partitions", Some("3")), refused),
+        ("a topic's default in hours", (SET, "log.retention.hours", Some("3")), refused),
+        ("a topic's default in minutes", (SET, "log.retention.minutes", Some("3")), refused),
+        ("a segment's age in hours", (SET, "log.roll.hours", Some("3")), refused),
+        ("how often is looked what to flush", (SET, "log.flush.scheduler.interval.ms", Some("3")), refused),
         ("a key that does nothing here and only a restart changes", (SET, "process.roles", Some("broker")), refused),
         ("a key of security", (SET, "ssl.keystore.type", Some("PKCS12")), refused),
         ("a number that is none", (SET, "message.max.bytes", Some("much")), refused),
@@ -308,20 +324,131 @@ async fn gzip_has_no_level_0() {
 async fn what_a_broker_always_has_is_not_said_to_be_a_default() {
     let live = start(&[]).await;
     let mut client = Client::connect(&live).await;
-    let address = format!("PLAINTEXT://127.0.0.1:{}", live.address.port());
-    let node = [("1", OF_FILE), ("1", BY_DEFAULT)];
-    assert_eq!(sources(&mut client, BROKER, OWN, "node.id").await, pairs(&node));
-    assert_eq!(sources(&mut client, BROKER, OWN, "broker.id").await, pairs(&node[..1]));
+    let node = [("1", OF_FILE), ("-1", BY_DEFAULT)];
+    assert_eq!(sources(&mut client, BROKER, OWN, "node.id").await, pairs(&node[..1]), "Kafka's has no default");
+    assert_eq!(sources(&mut client, BROKER, OWN, "broker.id").await, pairs(&node));
     let listeners = [("PLAINTEXT://127.0.0.1:0", OF_FILE), ("PLAINTEXT://:9092", BY_DEFAULT)];
     assert_eq!(sources(&mut client, BROKER, OWN, "listeners").await, pairs(&listeners));
-    // What clients are told although nobody set it.
-    let told = [(&*address, OF_FILE)];
-    assert_eq!(sources(&mut client, BROKER, OWN, "advertised.listeners").await, pairs(&told));
+    // What clients are told is nobody's setting: 4.4.0 has nothing to say here.
+    let unset = (None, BY_DEFAULT, true, Vec::new());
+    assert_eq!(told(&mut client, BROKER, OWN, "advertised.listeners").await, unset);
+    let response = described(&mut client, BROKER, OWN, Some(&["log.dir", "listener.security.protocol.map"])).await;
+    let types: Vec<_> = response.results[0].configs.iter().map(|c| (&*c.name, c.config_type)).collect();
+    assert_eq!(types, [("listener.security.protocol.map", 2), ("log.dir", 7)], "a text and a list");
     let live = start(&[("broker.id", "1"), ("advertised.listeners", "PLAINTEXT://b.example:19092")]).await;
     let mut client = Client::connect(&live).await;
     let set = [("PLAINTEXT://b.example:19092", OF_FILE)];
     assert_eq!(sources(&mut client, BROKER, OWN, "advertised.listeners").await, pairs(&set));
-    assert_eq!(sources(&mut client, BROKER, OWN, "broker.id").await, pairs(&node[..1]));
+    assert_eq!(sources(&mut client, BROKER, OWN, "broker.id").await, pairs(&node));
+    assert_eq!(sources(&mut client, BROKER, OWN, "node.id").await, pairs(&node[..1]));
+}
+
+/// Each of them Kafka 4.4.0 answers with 42, and the others with 0. It thinks of what is in force: a value for all that a
+/// broker's own goes before may be any, and then the broker's own cannot be deleted.
+#[tokio::test]
+async fn keys_without_effect_take_what_kafka_takes() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let refused = ErrorCode::InvalidRequest.code();
+    let threads = "log.cleaner.threads";
+    let cases: &[(&str, i8, &str, &str, i16)] = &[
+        (ALL, SET, threads, "0", refused),
+        (ALL, SET, threads, "3", refused),
+        (ALL, SET, threads, "2", 0),
+        (OWN, SET, threads, "5", refused),
+        (OWN, SET, threads, "4", 0),
+        (ALL, SET, threads, "9", 0),
+        (OWN, DELETE, threads, "", refused),
+        (ALL, SET, "num.io.threads", "17", refused),
+        (ALL, SET, "num.io.threads", "16", 0),
+        (ALL, SET, "num.io.threads", "7", refused),
+        (ALL, SET, "num.io.threads", "8", 0),
+        (ALL, SET, "num.network.threads", "7", refused),
+        (ALL, SET, "num.recovery.threads.per.data.dir", "5", refused),
+        (ALL, SET, "background.threads", "4", refused),
+        (ALL, SET, "num.replica.fetchers", "0", refused),
+        (ALL, SET, "num.replica.fetchers", "-5", refused),
+        (ALL, SET, "remote.log.manager.copier.thread.pool.size", "0", refused),
+        (ALL, SET, "remote.log.manager.copier.thread.pool.size", "-1", refused),
+        (ALL, SET, "remote.log.manager.expiration.thread.pool.size", "21", refused),
+        (ALL, SET, "remote.log.manager.follower.thread.pool.size", "5", refused),
+        (ALL, SET, "remote.log.reader.threads", "21", refused),
+        (ALL, SET, "group.coordinator.cached.buffer.max.bytes", "524287", refused),
+        (ALL, SET, "share.coordinator.cached.buffer.max.bytes", "524287", refused),
+        (ALL, SET, "share.coordinator.cached.buffer.max.bytes", "524288", 0),
+        (ALL, SET, "log.remote.copy.lag.ms", "-2", refused),
+        (ALL, SET, "log.remote.copy.lag.bytes", "-2", refused),
+        (ALL, SET, "log.remote.copy.lag.bytes", "-1", 0),
+        (ALL, SET, "log.cleaner.dedupe.buffer.size", "10", refused),
+        // Four threads: a mebibyte for each is not enough, one byte more for each is.
+        (ALL, SET, "log.cleaner.dedupe.buffer.size", "4194304", refused),
+        (ALL, SET, "log.cleaner.dedupe.buffer.size", "4194308", 0),
+        (ALL, SET, "metric.reporters", "no.such.Class", refused),
+        (ALL, APPEND, "metric.reporters", "no.such.Class", refused),
+        (ALL, SET, "metric.reporters", "", 0),
+        (OWN, SET, "metric.reporters", "", 0),
+    ];
+    for &(name, operation, key, value, expected) in cases {
+        let value = (operation != DELETE).then_some(value);
+        assert_eq!(change(&mut client, name, &[(operation, key, value)]).await, expected, "{name} {key}={value:?}");
+    }
+}
+
+/// With `*` Kafka 4.4.0 makes no topic any more (error 38). For all brokers together it refuses the key (42), whatever the
+/// value, and for one a directory that is not the broker's (42).
+#[tokio::test]
+async fn no_directory_can_be_cordoned() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let (key, refused) = ("cordoned.log.dirs", ErrorCode::InvalidRequest.code());
+    for (name, value, expected) in
+        [(OWN, "*", refused), (OWN, "/nope", refused), (ALL, "*", refused), (ALL, "", refused), (OWN, "", 0)]
+    {
+        assert_eq!(change(&mut client, name, &[(SET, key, Some(value))]).await, expected, "{name:?} {value:?}");
+    }
+    assert_eq!(change(&mut client, OWN, &[(APPEND, key, Some("*"))]).await, refused);
+    let error = broker::config::BrokerConfig::parse([(key, "*")]).unwrap_err();
+    assert!(error[0].to_string().contains("cannot be cordoned"), "{}", error[0]);
+}
+
+/// Synonyms as Kafka 4.4.0 gives them. Of a file's log.retention.hours it says nothing where a topic's retention.ms comes
+/// from it.
+#[tokio::test]
+async fn topics_tell_of_every_key_that_could_have_given_a_value() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    create(&mut client, "t", &[]).await;
+    for key in ["retention.ms", "segment.ms", "segment.jitter.ms", "flush.ms"] {
+        let (_, source, _, synonyms) = told(&mut client, TOPIC, "t", key).await;
+        assert_eq!((source, synonyms), (BY_DEFAULT, Vec::new()), "{key}: nothing is set");
+    }
+    let unset = (None, BY_DEFAULT, false, Vec::new());
+    assert_eq!(told(&mut client, BROKER, OWN, "log.roll.ms").await, unset);
+    let hours = (Some("168".to_owned()), BY_DEFAULT, true, vec!["log.roll.hours 168 5".to_owned()]);
+    assert_eq!(told(&mut client, BROKER, OWN, "log.roll.hours").await, hours);
+    let sets = [
+        ("remote.copy.lag.ms", "log.remote.copy.lag.ms", "5", "log.remote.copy.lag.ms 0 5"),
+        ("retention.ms", "log.retention.ms", "500000", "log.retention.hours 168 5"),
+        ("segment.ms", "log.roll.ms", "500000", "log.roll.hours 168 5"),
+        ("segment.jitter.ms", "log.roll.jitter.ms", "50", "log.roll.jitter.hours 0 5"),
+        ("flush.ms", "log.flush.interval.ms", "50", "log.flush.scheduler.interval.ms 9223372036854775807 5"),
+    ];
+    for (key, broker_key, value, default) in sets {
+        assert_eq!(change(&mut client, ALL, &[(SET, broker_key, Some(value))]).await, 0);
+        let synonyms = vec![format!("{broker_key} {value} 3"), default.to_owned()];
+        let expected = (Some(value.to_owned()), OF_ALL, false, synonyms);
+        assert_eq!(told(&mut client, TOPIC, "t", key).await, expected);
+        assert_eq!(told(&mut client, BROKER, OWN, broker_key).await, expected);
+    }
+    let file = [("log.retention.hours", "1"), ("log.roll.ms", "7200000"), ("log.roll.hours", "3")];
+    let live = start(&file).await;
+    let mut client = Client::connect(&live).await;
+    create(&mut client, "t", &[]).await;
+    let hours = (Some("3600000".to_owned()), BY_DEFAULT, false, Vec::new());
+    assert_eq!(told(&mut client, TOPIC, "t", "retention.ms").await, hours);
+    let synonyms = ["log.roll.ms 7200000 4", "log.roll.hours 3 4", "log.roll.hours 168 5"].map(str::to_owned);
+    let expected = (Some("7200000".to_owned()), OF_FILE, false, synonyms.to_vec());
+    assert_eq!(told(&mut client, TOPIC, "t", "segment.ms").await, expected);
 }
 
 /// What Kafka 3.9.2 and 4.4.0 accept, keep and describe: the value and its sources, and that it can be changed.
@@ -331,9 +458,9 @@ async fn keys_without_effect_are_kept_and_described_like_others() {
     let mut client = Client::connect(&live).await;
     let key = "log.cleaner.threads";
     assert_eq!(sources(&mut client, BROKER, OWN, key).await, pairs(&[("1", BY_DEFAULT)]));
-    assert_eq!(change(&mut client, ALL, &[(SET, key, Some("3"))]).await, 0);
-    assert_eq!(change(&mut client, OWN, &[(SET, key, Some("2"))]).await, 0);
-    let set = [("2", OF_BROKER), ("3", OF_ALL), ("1", BY_DEFAULT)];
+    assert_eq!(change(&mut client, ALL, &[(SET, key, Some("2"))]).await, 0);
+    assert_eq!(change(&mut client, OWN, &[(SET, key, Some("3"))]).await, 0);
+    let set = [("3", OF_BROKER), ("2", OF_ALL), ("1", BY_DEFAULT)];
     assert_eq!(sources(&mut client, BROKER, OWN, key).await, pairs(&set));
     assert_eq!(sources(&mut client, BROKER, ALL, key).await, pairs(&set[1..2]));
     let file = [("16", OF_FILE), ("8", BY_DEFAULT)];
@@ -342,9 +469,8 @@ async fn keys_without_effect_are_kept_and_described_like_others() {
     let throttle = "leader.replication.throttled.rate";
     let response = described(&mut client, BROKER, OWN, Some(&[throttle])).await;
     assert!(response.results[0].configs.is_empty());
-    assert_eq!(replace(&mut client, 2, OWN, &[(throttle, "1000"), (key, "2")]).await, 0);
+    assert_eq!(replace(&mut client, 2, OWN, &[(throttle, "1000"), (key, "3")]).await, 0);
     assert_eq!(sources(&mut client, BROKER, OWN, throttle).await, pairs(&[("1000", OF_BROKER)]));
-    assert_eq!(change(&mut client, ALL, &[(APPEND, "metric.reporters", Some("my.Reporter"))]).await, 0);
     // The first broker is not stopped: it is a zombie from here on.
     let next = start_on(live.site.clone(), &[]).await;
     let mut client = Client::connect(&next).await;
@@ -368,7 +494,8 @@ async fn settings_of_brokers_outlive_the_broker() {
     let mut client = Client::connect(&next).await;
     let bytes = [("500", OF_ALL), ("1048588", BY_DEFAULT)];
     assert_eq!(sources(&mut client, BROKER, OWN, "message.max.bytes").await, pairs(&bytes));
-    assert_eq!(sources(&mut client, BROKER, OWN, "log.retention.ms").await, pairs(&[("7200000", OF_BROKER)]));
+    let age = [("7200000", OF_BROKER), ("168", BY_DEFAULT)];
+    assert_eq!(sources(&mut client, BROKER, OWN, "log.retention.ms").await, pairs(&age));
     assert_eq!(produce(&mut client, "t").await.0, ErrorCode::MessageTooLarge.code());
     assert!(next.handle.shutdown().await);
 }

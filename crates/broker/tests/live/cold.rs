@@ -85,7 +85,7 @@ fn reads(live: &Live) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_fetch_over_200_lagging_partitions_reads_only_what_it_can_use() {
     const PARTITIONS: i32 = 200;
-    let latency = Duration::from_millis(50);
+    let (latency, clock) = (Duration::from_millis(50), Clock::system());
     let (live, mut client) = lagging(PARTITIONS, None, latency).await;
     let before = reads(&live);
     let answers = fetch(&mut client, PARTITIONS, 60_000).await;
@@ -100,8 +100,6 @@ async fn a_fetch_over_200_lagging_partitions_reads_only_what_it_can_use() {
     assert!(gets <= full as u64 + 2, "{gets} reads for {full} partitions");
 
     // With bytes for all, all are read, and not one after the other.
-    // Each clock counts from when it was made.
-    let clock = Clock::system();
     let (before, began) = (reads(&live), clock.monotonic());
     let answers = fetch(&mut client, PARTITIONS, 50 << 20).await;
     let (gets, took) = (reads(&live) - before, clock.monotonic() - began);
@@ -123,10 +121,8 @@ async fn a_fetch_whose_limit_is_too_small_for_a_batch_gets_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_produce_to_many_partitions_loads_their_producers_together() {
     const PARTITIONS: i32 = 64;
-    let latency = Duration::from_millis(100);
+    let (latency, clock) = (Duration::from_millis(100), Clock::system());
     let (live, mut client) = lagging(PARTITIONS, Some(0), latency).await;
-    // Each clock counts from when it was made.
-    let clock = Clock::system();
     let (before, began) = (reads(&live), clock.monotonic());
     produce(&mut client, PARTITIONS, Some(1)).await;
     let (gets, took) = (reads(&live) - before, clock.monotonic() - began);

@@ -126,6 +126,8 @@ async fn wrong_produces_are_refused_one_by_one() {
     let cases = [
         (9, produce(9, id, "t", 2, good()), ErrorCode::InvalidRequiredAcks),
         (9, produce(9, id, "nope", -1, good()), ErrorCode::UnknownTopicOrPartition),
+        // So Kafka 4.4.0 says it, too: that there is no such topic goes first.
+        (9, produce(9, id, "nope", 2, good()), ErrorCode::UnknownTopicOrPartition),
         (13, produce(13, Uuid::from_u128(9), "", -1, good()), ErrorCode::UnknownTopicId),
         (9, produce(9, id, "t", -1, broken.into()), ErrorCode::CorruptMessage),
         (9, transactional, ErrorCode::InvalidRequest),

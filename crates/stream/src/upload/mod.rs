@@ -107,7 +107,7 @@ pub(crate) fn check_taken(
 
 async fn commit_cut(stored: StoredCut) -> Result<(), Arc<str>> {
     let StoredCut { engine, cut: Cut { streams, position, waiters, owed: _ }, uploaded } = stored;
-    if let Err(why) = make_part(&engine, &streams, position, uploaded).await {
+    if let Err(why) = make_part(&engine, streams, position, uploaded).await {
         // First, so that a waiter whose end is dropped hears this.
         engine.fail(why.clone());
         return Err(why);
@@ -122,7 +122,7 @@ async fn commit_cut(stored: StoredCut) -> Result<(), Arc<str>> {
 /// Commits a cut and, once it stands, lets go of what it holds.
 async fn make_part(
     engine: &Inner,
-    streams: &[CutStream],
+    streams: Vec<CutStream>,
     position: WalPosition,
     uploaded: Uploaded,
 ) -> Result<(), Arc<str>> {
@@ -134,7 +134,7 @@ async fn make_part(
     if !streams.is_empty() || position > committed {
         engine.committer.commit(engine.writer, position, uploaded).await?;
         check_taken(&engine.catalogue.view(), streams.iter().map(|part| (part.stream.id, part.range)))?;
-        engine.cache.committed(streams);
+        engine.cache.committed(&streams);
         engine.log.trim(position);
     }
     Ok(())

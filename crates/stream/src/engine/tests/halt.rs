@@ -19,6 +19,6 @@ async fn a_killed_engine_writes_nothing_more_whoever_holds_its_log() {
         Append { stream: id, epoch: stream.epoch(), base, end: Offset(2), max_timestamp: TimestampMs(0), payload };
     let pending = Pending { stream: stream.shared.clone(), bytes: 4, room: None, done: None };
     held.append(append, pending);
-    let ended = tokio::task::spawn_blocking(move || held.shutdown()).await.unwrap();
+    let ended = base::task::spawn_blocking("shutdown", move || held.shutdown()).await.unwrap();
     assert_eq!(ended.unwrap(), end, "a killed log went on writing");
 }

@@ -1,0 +1,162 @@
+//! When a fetch waits for more, and when it does not.
+
+use std::time::Duration;
+
+use base::{Clock, Uuid};
+use bytes::Bytes;
+use wire::ErrorCode;
+use wire::messages::create_topics_request::CreatableTopic;
+use wire::messages::delete_topics_request::DeleteTopicState;
+use wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use wire::messages::*;
+
+use crate::support::{Client, Live, batch, start, start_on};
+
+const MIB: i32 = 1 << 20;
+/// Longer than any answer takes that is not waited for.
+const LONG_MS: i32 = 25_000;
+const SOON: Duration = Duration::from_secs(10);
+
+async fn create(client: &mut Client, name: &str) -> Uuid {
+    let topic = CreatableTopic { name: name.into(), num_partitions: 1, replication_factor: 1, ..Default::default() };
+    let response = client.call(7, &CreateTopicsRequest { topics: vec![topic], ..Default::default() }).await;
+    assert_eq!(response.topics[0].error_code, 0, "{:?}", response.topics[0].error_message);
+    response.topics[0].topic_id
+}
+
+/// So many batches of 90 KB.
+async fn produce(client: &mut Client, name: &str, batches: usize) {
+    let large = batch(&[&"x".repeat(90_000)]);
+    for _ in 0..batches {
+        let data = PartitionProduceData { records: Some(large.clone()), ..Default::default() };
+        let topic = TopicProduceData { name: name.into(), partition_data: vec![data], ..Default::default() };
+        let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
+        assert_eq!(client.call(9, &request).await.responses[0].partition_responses[0].error_code, 0);
+    }
+}
+
+fn fetch<'a>(names: impl IntoIterator<Item = &'a str>, min_bytes: i32, max_wait_ms: i32) -> FetchRequest {
+    let topic = |name: &str| FetchTopic {
+        topic: name.into(),
+        partitions: vec![FetchPartition { partition_max_bytes: MIB, ..Default::default() }],
+        ..Default::default()
+    };
+    FetchRequest {
+        max_wait_ms,
+        min_bytes,
+        max_bytes: 50 * MIB,
+        topics: names.into_iter().map(topic).collect(),
+        ..Default::default()
+    }
+}
+
+/// The answer, and how long it took.
+async fn timed(client: &mut Client, version: i16, request: &FetchRequest) -> (FetchResponse, Duration) {
+    let clock = Clock::system();
+    let began = clock.monotonic();
+    let response = client.call(version, request).await;
+    (response, clock.monotonic() - began)
+}
+
+fn bytes(response: &FetchResponse) -> Vec<usize> {
+    response.responses.iter().map(|topic| topic.partitions[0].records.as_ref().map_or(0, Bytes::len)).collect()
+}
+
+async fn live() -> (Live, Client) {
+    let live = start(&[]).await;
+    let client = Client::connect(&live).await;
+    (live, client)
+}
+
+/// Kafka 4.4.0, asked the same of 30 batches of 90,072 bytes with a wait of 3 s: 1,048,576 bytes after 0.01 s, since it
+/// counts what there is, and cuts the last batch. With a minimum of twice the partition's limit it waits.
+#[tokio::test]
+async fn a_minimum_that_whole_batches_do_not_fill_is_not_waited_for() {
+    let (_live, mut client) = live().await;
+    create(&mut client, "t").await;
+    produce(&mut client, "t", 30).await;
+    let size = batch(&[&"x".repeat(90_000)]).len();
+    let whole = MIB as usize / size * size;
+    let plain = fetch(["t"], MIB, LONG_MS);
+    let limited = FetchRequest { max_bytes: MIB, ..plain.clone() };
+    let clamped = FetchRequest { min_bytes: 50 * MIB, ..limited.clone() };
+    for request in [plain, limited, clamped] {
+        let (response, took) = timed(&mut client, 4, &request).await;
+        assert_eq!(bytes(&response), [whole]);
+        assert!(took < SOON, "{took:?}");
+    }
+    let (response, took) = timed(&mut client, 4, &fetch(["t"], 2 * MIB, 400)).await;
+    assert_eq!(bytes(&response), [whole]);
+    assert!(took >= Duration::from_millis(400), "a partition counts with no more than its limit: {took:?}");
+}
+
+/// Kafka answers at once where the offset lies on another segment than the log's newest: such a reader is behind.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_out_of_the_store_is_sent_at_once() {
+    let (live, mut client) = live().await;
+    create(&mut client, "t").await;
+    produce(&mut client, "t", 1).await;
+    let (_, took) = timed(&mut client, 4, &fetch(["t"], MIB, 400)).await;
+    assert!(took >= Duration::from_millis(400), "the newest records are waited for: {took:?}");
+    let site = live.site.clone();
+    live.handle.shutdown().await;
+    let live = start_on(site, &[]).await;
+    let mut client = Client::connect(&live).await;
+    let (response, took) = timed(&mut client, 4, &fetch(["t"], MIB, LONG_MS)).await;
+    assert!(bytes(&response)[0] > 90_000);
+    assert!(took < SOON, "{took:?}");
+    live.handle.shutdown().await;
+}
+
+/// Kafka 4.4.0, asked for one topic that it does not know and one without records, with a wait of 2 s: after 2.09 s. Asked
+/// for unknown topics only: at once. An unknown topic has an empty list of aborted transactions.
+#[tokio::test]
+async fn a_topic_that_there_is_not_does_not_end_the_wait() {
+    let (_live, mut client) = live().await;
+    let idle = create(&mut client, "idle").await;
+    let unknown = ErrorCode::UnknownTopicOrPartition.code();
+    let (response, took) = timed(&mut client, 4, &fetch(["nope", "idle"], 1, 400)).await;
+    let parts: Vec<_> = response.responses.iter().map(|topic| &topic.partitions[0]).collect();
+    assert_eq!(parts.iter().map(|part| part.error_code).collect::<Vec<_>>(), [unknown, 0]);
+    assert_eq!(parts[0].aborted_transactions.as_ref().map(Vec::len), Some(0));
+    assert!(parts[1].aborted_transactions.is_none(), "a reader of everything is told of none");
+    assert!(took >= Duration::from_millis(400), "{took:?}");
+
+    let (response, took) = timed(&mut client, 4, &fetch(["nope", "neither"], 1, LONG_MS)).await;
+    assert!(response.responses.iter().all(|topic| topic.partitions[0].error_code == unknown));
+    assert!(took < SOON, "{took:?}");
+
+    let mut by_id = fetch(["", ""], 1, 400);
+    (by_id.topics[0].topic_id, by_id.topics[1].topic_id) = (Uuid::from_u128(9), idle);
+    let (response, took) = timed(&mut client, 13, &by_id).await;
+    assert_eq!(response.responses[0].partitions[0].error_code, ErrorCode::UnknownTopicId.code());
+    assert!(took >= Duration::from_millis(400), "{took:?}");
+}
+
+#[tokio::test]
+async fn an_error_of_reading_and_a_topic_that_goes_end_the_wait() {
+    let (live, mut client) = live().await;
+    create(&mut client, "idle").await;
+    create(&mut client, "goes").await;
+    let mut beyond = fetch(["goes", "idle"], 1, LONG_MS);
+    beyond.topics[0].partitions[0].fetch_offset = 9;
+    let (response, took) = timed(&mut client, 4, &beyond).await;
+    assert_eq!(response.responses[0].partitions[0].error_code, ErrorCode::OffsetOutOfRange.code());
+    assert!(took < SOON, "{took:?}");
+
+    let request = fetch(["nope", "goes", "idle"], 1, LONG_MS);
+    let waiting = async {
+        let (response, took) = timed(&mut client, 4, &request).await;
+        assert_ne!(response.responses[1].partitions[0].error_code, 0);
+        assert!(took < SOON, "{took:?}");
+    };
+    let deleting = async {
+        let mut other = Client::connect(&live).await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let topic = DeleteTopicState { name: Some("goes".into()), ..Default::default() };
+        let request = DeleteTopicsRequest { topics: vec![topic], timeout_ms: 10_000, ..Default::default() };
+        assert_eq!(other.call(6, &request).await.responses[0].error_code, 0);
+    };
+    tokio::join!(waiting, deleting);
+}
