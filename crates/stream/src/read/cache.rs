@@ -86,28 +86,30 @@ const COLD_READS_MAX: usize = 128;
 struct Load {
     cache: Arc<BlockCache>,
     key: Key,
-    outcome: watch::Sender<Outcome>,
+    told: watch::Sender<Outcome>,
+    /// What came of it; nothing when it was broken off.
+    outcome: Outcome,
 }
 
 impl Load {
-    fn end(self, outcome: Result<Cached, ReadError>) {
+    fn new(cache: &Arc<BlockCache>, key: Key, told: watch::Sender<Outcome>) -> Self {
+        Self { cache: cache.clone(), key, told, outcome: None }
+    }
+
+    fn end(mut self, outcome: Result<Cached, ReadError>) {
         if let Ok(cached) = &outcome {
             self.cache.cached.insert(self.key, cached.clone());
         }
-        self.outcome.send_replace(Some(outcome));
+        self.outcome = Some(outcome);
     }
 }
 
 impl Drop for Load {
     fn drop(&mut self) {
+        // First: whoever is told may ask again at once.
         self.cache.loading.lock().remove(&self.key);
-        self.outcome.send_if_modified(|outcome| {
-            let broken_off = outcome.is_none();
-            if broken_off {
-                *outcome = Some(Err(broken(self.key.object)));
-            }
-            broken_off
-        });
+        let outcome = self.outcome.take().unwrap_or_else(|| Err(broken(self.key.object)));
+        self.told.send_replace(Some(outcome));
     }
 }
 
@@ -240,7 +242,7 @@ impl BlockCache {
             let (outcome, receiver) = watch::channel(None);
             waiting.get_or_insert_with(|| receiver.clone());
             loading.insert(key, receiver);
-            blocks.push((*row, Load { cache: self.clone(), key, outcome }));
+            blocks.push((*row, Load::new(self, key, outcome)));
             end = row.position + u64::from(row.length);
         }
         drop(loading);
@@ -302,7 +304,7 @@ impl BlockCache {
                         let (outcome, receiver) = watch::channel(None);
                         loading.insert(key, receiver.clone());
                         drop(loading);
-                        let load = Load { cache: self.clone(), key, outcome };
+                        let load = Load::new(self, key, outcome);
                         base::task::spawn("index-read", async move {
                             let index = load.cache.load_index(object, length, crc).await;
                             load.end(index.map(Cached::Index));
