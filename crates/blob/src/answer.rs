@@ -1,7 +1,7 @@
 //! The hash in a store's answer to a write, and the hash that it must be. Where the store does not compare a checksum
 //! that goes along, this tells whether it holds what it was sent.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use base::task;
 use md5::{Digest, Md5};
@@ -35,8 +35,8 @@ impl Theirs {
         is_hash.then_some(Self::Tag(tag))
     }
 
-    /// `tags_are_hashes`: entity tags of this store have been hashes of the bytes before.
-    pub(crate) fn compare(&self, key: &str, ours: &Ours, tags_are_hashes: bool) -> Result<Evidence, StoreError> {
+    /// `tags_tell`: an entity tag of this store may be a hash of the bytes, so that one that differs is to be looked into.
+    pub(crate) fn compare(&self, key: &str, ours: &Ours, tags_tell: bool) -> Result<Evidence, StoreError> {
         match self {
             Self::Md5(theirs) if *theirs == ours.md5 => Ok(Evidence::Hash),
             Self::Md5(theirs) => {
@@ -44,19 +44,32 @@ impl Theirs {
                 Err(StoreError::Damaged { key: key.to_owned(), reason })
             }
             Self::Tag(theirs) if *theirs == ours.tag => Ok(Evidence::Hash),
-            Self::Tag(_) if tags_are_hashes => Ok(Evidence::Doubt),
+            Self::Tag(_) if tags_tell => Ok(Evidence::Doubt),
             Self::Tag(_) => Ok(Evidence::None),
         }
     }
 }
 
 /// Which entity tags of a store have been the hashes that they should be. Whole objects and those in parts have formulas
-/// of their own, and of one that was never seen to hold a tag that differs says nothing.
+/// of their own.
 #[derive(Debug, Default)]
 pub(crate) struct Tags {
-    whole: AtomicBool,
-    in_parts: AtomicBool,
+    whole: Formula,
+    in_parts: Formula,
 }
+
+/// What tags of one formula have shown so far.
+#[derive(Debug, Default)]
+struct Formula {
+    /// One was the hash, so that any that differs means damage.
+    held: AtomicBool,
+    /// How many differed.
+    differed: AtomicU32,
+}
+
+/// So many tags that differ are looked into before any was the hash: after that they are taken for something else, such as
+/// the tags of what is encrypted with a key of the user's. A way that damages every write of so many would be seen.
+const DIFFERING_TAGS_MAX: u32 = 16;
 
 impl Tags {
     pub(crate) fn compare(
@@ -67,9 +80,12 @@ impl Tags {
         in_parts: bool,
     ) -> Result<Evidence, StoreError> {
         let seen = if in_parts { &self.in_parts } else { &self.whole };
-        let evidence = theirs.compare(key, ours, seen.load(Ordering::Relaxed))?;
-        if evidence == Evidence::Hash && matches!(theirs, Theirs::Tag(_)) {
-            seen.store(true, Ordering::Relaxed);
+        let tells = seen.held.load(Ordering::Relaxed) || seen.differed.load(Ordering::Relaxed) < DIFFERING_TAGS_MAX;
+        let evidence = theirs.compare(key, ours, tells)?;
+        match evidence {
+            Evidence::Hash if matches!(theirs, Theirs::Tag(_)) => seen.held.store(true, Ordering::Relaxed),
+            Evidence::Doubt => drop(seen.differed.fetch_add(1, Ordering::Relaxed)),
+            _ => {}
         }
         Ok(evidence)
     }
@@ -170,13 +186,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_tag_of_parts_is_doubted_only_where_one_was_their_hash() {
+    async fn tags_that_never_were_hashes_are_soon_not_looked_into_any_more() {
         let (tags, body) = (Tags::default(), || Payload::from(b"headwater"));
         let (whole, parts) = (Ours::of(body(), None).await.unwrap(), Ours::of(body(), Some(4)).await.unwrap());
         let same = |ours: &Ours| theirs(None, &ours.tag).unwrap();
         let other = theirs(None, "00000000000000000000000000000000-3").unwrap();
         assert_eq!(tags.compare("a", &same(&whole), &whole, false).unwrap(), Evidence::Hash);
-        assert_eq!(tags.compare("a", &other, &whole, false).unwrap(), Evidence::Doubt);
+        for _ in 0..DIFFERING_TAGS_MAX {
+            assert_eq!(tags.compare("a", &other, &whole, false).unwrap(), Evidence::Doubt);
+            assert_eq!(tags.compare("a", &other, &parts, true).unwrap(), Evidence::Doubt);
+        }
+        assert_eq!(tags.compare("a", &other, &whole, false).unwrap(), Evidence::Doubt, "one was the hash");
         assert_eq!(tags.compare("a", &other, &parts, true).unwrap(), Evidence::None, "another formula");
         assert_eq!(tags.compare("a", &same(&parts), &parts, true).unwrap(), Evidence::Hash);
         assert_eq!(tags.compare("a", &other, &parts, true).unwrap(), Evidence::Doubt);
