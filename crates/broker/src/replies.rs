@@ -44,7 +44,7 @@ struct Largest {
 }
 
 impl Largest {
-    /// What it counts for now.
+    /// What it counts for by this minute.
     fn counts(&self, now: Duration) -> u64 {
         let halves = now.saturating_sub(self.at).as_secs() / REPLY_EXPECTED_HALF_LIFE.as_secs();
         u32::try_from(halves).ok().and_then(|halves| self.bytes.checked_shr(halves)).unwrap_or(0)
