@@ -1,7 +1,5 @@
 //! Topics as Metadata and its kin show them, and the rules for their names.
 
-use std::sync::Arc;
-
 use meta::{Image, TopicImage};
 use wire::ErrorCode;
 
@@ -66,21 +64,6 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
         ));
     }
     Ok(())
-}
-
-/// A topic whose name differs from `name` only in `.` and `_`: metrics of Kafka's tools could not tell them apart.
-pub(crate) fn collision<'a>(image: &'a Image, name: &str) -> Option<&'a Arc<str>> {
-    if !name.contains(['.', '_']) {
-        return None;
-    }
-    let plain = name.replace('.', "_");
-    // Colliding names agree up to the first of the two characters.
-    let stem = plain.split('_').next().unwrap_or_default();
-    image
-        .topics_from(stem)
-        .map(|topic| &topic.name)
-        .take_while(|other| other.starts_with(stem))
-        .find(|other| ***other != *name && other.replace('.', "_") == plain)
 }
 
 /// One partition's leadership as clients see it.

@@ -151,6 +151,14 @@ pub enum TopicError {
     /// The name is taken.
     #[error("topic '{0}' already exists")]
     Exists(String),
+    /// Another name differs only in `.` and `_`.
+    #[error("Topic '{name}' collides with existing topic: {other}")]
+    Collides {
+        /// The name that was wanted.
+        name: String,
+        /// The topic that there is.
+        other: String,
+    },
     /// No topic has that id.
     #[error("topic id {0} does not exist")]
     Unknown(Uuid),

@@ -167,6 +167,13 @@ impl MetaHandle {
             let mut records = Vec::new();
             let mut results = Vec::with_capacity(topics.len());
             for (topic, id) in topics.iter().zip(ids) {
+                // Names of one request may collide with each other, as Kafka has it.
+                if image.topic(&topic.name).is_none()
+                    && let Some(other) = image.collision(&topic.name)
+                {
+                    results.push(Err(TopicError::Collides { name: topic.name.clone(), other: other.to_string() }));
+                    continue;
+                }
                 results.push(create_topic(&draft, topic, id).and_then(|(new, created)| {
                     apply_all(&mut draft, &new)?;
                     records.extend(new);

@@ -135,6 +135,13 @@ pub struct Image {
     /// Sequences of all claims; they are never deleted (I-7).
     pub(crate) claims: OrdSet<u64>,
     pub(crate) partition_count: usize,
+    /// Topic names that contain `.` or `_`, each behind its form with all of them alike.
+    pub(crate) alike: OrdSet<(Arc<str>, Arc<str>)>,
+}
+
+/// The name with all of `.` and `_` alike, if it has any.
+fn made_alike(name: &str) -> Option<Arc<str>> {
+    name.contains(['.', '_']).then(|| name.replace('.', "_").into())
 }
 
 impl Image {
@@ -152,6 +159,13 @@ impl Image {
     pub fn topics_from<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<TopicImage>> {
         let from: Arc<str> = name.into();
         self.topics_by_name.range(from..).filter_map(|(_, id)| self.topics.get(id))
+    }
+
+    /// A topic whose name differs from `name` only in `.` and `_`: metrics of Kafka's tools could not tell them apart.
+    pub fn collision(&self, name: &str) -> Option<&Arc<str>> {
+        let alike = made_alike(name)?;
+        let others = self.alike.range((alike.clone(), Arc::from(""))..).take_while(|(form, _)| *form == alike);
+        others.map(|(_, other)| other).find(|other| ***other != *name)
     }
 
     /// How many partitions all topics have.
@@ -210,12 +224,16 @@ impl Image {
                     return Err(unfit("the topic exists"));
                 }
                 self.topics_by_name.insert(name.clone(), r.topic_id);
+                self.alike.extend(made_alike(&name).map(|alike| (alike, name.clone())));
                 let topic = TopicImage { id: r.topic_id, name, partitions: Vec::new() };
                 self.topics.insert(r.topic_id, Arc::new(topic));
             }
             MetadataRecord::RemoveTopic(r) => {
                 let topic = self.topics.remove(&r.topic_id).ok_or(unfit("unknown topic"))?;
                 self.topics_by_name.remove(&topic.name);
+                if let Some(alike) = made_alike(&topic.name) {
+                    self.alike.remove(&(alike, topic.name.clone()));
+                }
                 self.partition_count -= topic.partitions.len();
             }
             MetadataRecord::Partition(r) => {

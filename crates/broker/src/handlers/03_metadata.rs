@@ -26,7 +26,7 @@ use crate::core::Core;
 use crate::endpoints;
 use crate::limits::AUTO_CREATED_TOPICS_MAX;
 use crate::topics::{
-    CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, check_name, collision, is_internal, leaders, reserved,
+    CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, check_name, is_internal, leaders, reserved,
 };
 
 pub(crate) fn handle(core: &Core, call: &Call, request: MetadataRequest) -> MetadataResponse {
@@ -146,12 +146,11 @@ fn create_missing(core: &Core, image: &Image, asked: &[MetadataRequestTopic]) {
         image.topic(name).is_none()
             && check_name(name).is_ok()
             && reserved(name).is_none()
-            && collision(image, name).is_none()
+            && image.collision(name).is_none()
     };
-    let mut missing: Vec<&str> = missing.filter(|name| creatable(name)).collect();
-    missing.sort_unstable();
-    missing.dedup();
-    missing.truncate(AUTO_CREATED_TOPICS_MAX);
+    let mut seen = HashSet::default();
+    let missing: Vec<&str> =
+        missing.filter(|name| creatable(name) && seen.insert(*name)).take(AUTO_CREATED_TOPICS_MAX).collect();
     if missing.is_empty() {
         return;
     }

@@ -22,7 +22,7 @@ use crate::core::Core;
 use crate::deadline::within;
 use crate::errors::ApiError;
 use crate::limits::CREATED_TOPICS_MAX;
-use crate::topics::{check_name, collision, reserved};
+use crate::topics::{check_name, reserved};
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
     let image = core.image();
@@ -117,7 +117,7 @@ fn plan(core: &Core, image: &Image, topic: &CreatableTopic) -> Result<NewTopic, 
     if image.topic(&topic.name).is_some() {
         return Err(ApiError::new(ErrorCode::TopicAlreadyExists, format!("Topic '{}' already exists.", topic.name)));
     }
-    if let Some(other) = collision(image, &topic.name) {
+    if let Some(other) = image.collision(&topic.name) {
         let why = format!("Topic '{}' collides with existing topic: {other}", topic.name);
         return Err(ApiError::new(ErrorCode::InvalidTopicException, why));
     }
@@ -249,6 +249,7 @@ pub(crate) fn of_meta(error: &MetaError) -> ApiError {
 pub(crate) fn of_topic(error: &TopicError) -> ApiError {
     let code = match error {
         TopicError::Exists(_) => ErrorCode::TopicAlreadyExists,
+        TopicError::Collides { .. } => ErrorCode::InvalidTopicException,
         TopicError::Unknown(_) => {
             let code = ErrorCode::UnknownTopicOrPartition;
             return ApiError::new(code, code.message());

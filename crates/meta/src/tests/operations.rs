@@ -31,6 +31,24 @@ async fn topics_are_created_changed_and_deleted_with_everything_in_them() {
 }
 
 #[tokio::test]
+async fn a_name_that_differs_only_in_dots_and_underscores_is_refused_where_it_is_decided() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    let create = |names: &[&str]| handle.create_topics(names.iter().map(|name| topic(name, 1)).collect(), false);
+    // Two clients at once: neither sees the other's topic when it asks.
+    let (dots, lines) = futures::join!(create(&["a.b.c", "a-b"]), create(&["a_b.c"]));
+    let dots: Vec<_> = dots.unwrap().into_iter().map(Result::unwrap).collect();
+    let refused = TopicError::Collides { name: "a_b.c".to_owned(), other: "a.b.c".to_owned() };
+    assert_eq!(lines.unwrap(), [Err(refused)]);
+    let exists = create(&["a.b.c", "a.b.c.d", "a.b"]).await.unwrap();
+    assert!(matches!(exists[0], Err(TopicError::Exists(_))) && exists[1].is_ok() && exists[2].is_ok());
+    assert_eq!(handle.image().collision("a_b").map(|name| &**name), Some("a.b"));
+    handle.delete_topics(vec![dots[0].id]).await.unwrap();
+    assert!(create(&["a_b.c"]).await.unwrap()[0].is_ok());
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+}
+
+#[tokio::test]
 async fn concurrent_operations_share_an_entry() {
     let bucket = bucket();
     let (handle, registration) = serve(&bucket.store, options(1)).await;
