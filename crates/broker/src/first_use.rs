@@ -59,6 +59,8 @@ impl FirstUse {
         let names: Vec<String> = new.iter().map(|topic| topic.name.clone()).collect();
         under_way.extend(names.iter().map(|name| (name.clone(), ended.clone())));
         waits.push(ended);
+        // A task that cannot start is dropped at once, and its guard takes the lock.
+        drop(under_way);
         let guard = UnderWay { names, all: self.under_way.clone(), _running: running };
         task::spawn("topics-on-first-use", run(self.meta.clone(), new, guard));
         waits
