@@ -172,7 +172,7 @@ async fn route(core: &Arc<Core>, call: Call, reader: Reader) -> Reply {
         ApiKey::DeleteRecords => typed(c, reader, |q| h::delete_records::handle(core_ref, q)).await,
         ApiKey::InitProducerId => typed(c, reader, |q| h::init_producer_id::handle(core_ref, q)).await,
         ApiKey::OffsetForLeaderEpoch => typed(c, reader, |q| h::offset_for_leader_epoch::handle(core_ref, q)).await,
-        ApiKey::DescribeConfigs => typed(c, reader, |q| async move { h::describe_configs::handle(core_ref, q) }).await,
+        ApiKey::DescribeConfigs => typed(c, reader, |q| h::describe_configs::handle(core_ref, q)).await,
         ApiKey::AlterConfigs => typed(c, reader, |q| h::alter_configs::handle(core_ref, q)).await,
         ApiKey::DescribeLogDirs => typed(c, reader, |q| h::describe_log_dirs::handle(core_ref, q)).await,
         ApiKey::CreatePartitions => typed(c, reader, |q| h::create_partitions::handle(core_ref, q)).await,

@@ -10,6 +10,8 @@
 //! | broker (4) | this broker's id | broker keys |
 //! | broker (4) | empty | what is set for all brokers together |
 
+use std::cell::OnceCell;
+
 use base::collections::HashSet;
 use meta::Image;
 use partition::config::{self as topic_config, BrokerSettings, TOPIC_KEYS, TopicKey, TopicSettings};
@@ -29,77 +31,162 @@ use crate::endpoints;
 use crate::errors::ApiError;
 use crate::topics::check_name;
 
-pub(crate) fn handle(core: &Core, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+pub(crate) async fn handle(core: &Core, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let image = core.image();
     let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
+    let asking = Asking { core, image: &image, synonyms, documentation, topics: OnceCell::new() };
     let mut seen = HashSet::default();
     let mut resources = request.resources;
     // Each is told once: a small request could otherwise ask for any amount.
     resources.retain(|asked| seen.insert((asked.resource_type, asked.resource_name.clone())));
-    let results = resources.into_iter().map(|asked| {
+    let mut results = Vec::with_capacity(resources.len());
+    for asked in resources {
+        if results.len() % RESOURCES_AT_ONCE == RESOURCES_AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
+        let told = asking.describe(&asked);
         let empty = DescribeConfigsResult {
             error_message: None,
             resource_type: asked.resource_type,
-            resource_name: asked.resource_name.clone(),
+            resource_name: asked.resource_name,
             ..DescribeConfigsResult::default()
         };
-        match describe(core, &image, &asked) {
-            Ok(mut configs) => {
-                for config in &mut configs {
-                    if !synonyms {
-                        config.synonyms = Vec::new();
-                    }
-                    if !documentation {
-                        config.documentation = None;
-                    }
-                }
-                DescribeConfigsResult { configs, ..empty }
-            }
+        results.push(match told {
+            Ok(configs) => DescribeConfigsResult { configs, ..empty },
             Err(error) => {
                 DescribeConfigsResult { error_code: error.code, error_message: Some(error.message.into()), ..empty }
             }
-        }
-    });
-    DescribeConfigsResponse { results: results.collect(), ..DescribeConfigsResponse::default() }
+        });
+    }
+    DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }
 }
 
-fn describe(
-    core: &Core,
-    image: &Image,
-    asked: &DescribeConfigsResource,
-) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
-    // No keys asked for, or none named, means all.
-    let only = asked.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
-    let wanted = |name: &str| only.is_none_or(|keys| keys.iter().any(|key| *key == *name));
-    match asked.resource_type {
-        resource::TOPIC => {
-            let name = &asked.resource_name;
-            check_name(name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why))?;
-            if image.topic(name).is_none() {
-                let error = ErrorCode::UnknownTopicOrPartition;
-                return Err(ApiError::new(error, error.message()));
+/// Resources described before others have their turn on the worker: about a millisecond's work.
+const RESOURCES_AT_ONCE: usize = 32;
+
+/// What a request asks of each resource, and what all its topics share.
+struct Asking<'a> {
+    core: &'a Core,
+    image: &'a Image,
+    synonyms: bool,
+    documentation: bool,
+    topics: OnceCell<OfTopics>,
+}
+
+/// What the brokers' settings say of topics.
+struct OfTopics {
+    broker: BrokerSettings,
+    /// For each of [`TOPIC_KEYS`], the broker keys that may set it, with their values.
+    synonyms: Vec<Vec<DescribeConfigsSynonym>>,
+}
+
+impl Asking<'_> {
+    fn describe(&self, asked: &DescribeConfigsResource) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+        let (core, image) = (self.core, self.image);
+        // No keys asked for, or none named, means all.
+        let only = asked.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
+        let wanted = |name: &str| only.is_none_or(|keys| keys.iter().any(|key| *key == *name));
+        match asked.resource_type {
+            resource::TOPIC => {
+                let name = &asked.resource_name;
+                check_name(name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why))?;
+                if image.topic(name).is_none() {
+                    let error = ErrorCode::UnknownTopicOrPartition;
+                    return Err(ApiError::new(error, error.message()));
+                }
+                let own = topic_settings(image, name);
+                let shared = self.topics.get_or_init(|| self.of_topics());
+                let keys = TOPIC_KEYS.iter().zip(&shared.synonyms).filter(|(key, _)| wanted(key.name));
+                Ok(keys.map(|(key, synonyms)| self.topic_entry(key, &own, &shared.broker, synonyms)).collect())
             }
-            let own = topic_settings(image, name);
-            let broker = core.broker_settings();
-            let keys = TOPIC_KEYS.iter().filter(|key| wanted(key.name));
-            Ok(keys.map(|key| topic_entry(key, &own, &broker, &core.config, image)).collect())
+            resource::BROKER if asked.resource_name.is_empty() => {
+                let keys = broker_keys().filter(|def| wanted(def.name));
+                Ok(keys.filter_map(|def| self.cluster_entry(def)).collect())
+            }
+            resource::BROKER => {
+                check_broker(core, &asked.resource_name)?;
+                let keys = broker_keys().filter(|def| wanted(def.name));
+                let keys = keys.map(|def| (def, of_broker(core, image, def)));
+                // A key without effect and without a default is told where it is set.
+                let told = keys.filter(|(def, values)| !values.is_empty() || settings::find(def.name).is_some());
+                let of = |def: &ConfigDef| of_broker(core, image, def);
+                Ok(told.map(|(def, values)| self.broker_entry(def, &values, of)).collect())
+            }
+            other => {
+                let why = format!("Resource type {other} has no configuration here.");
+                Err(ApiError::new(ErrorCode::InvalidRequest, why))
+            }
         }
-        resource::BROKER if asked.resource_name.is_empty() => {
-            let keys = broker_keys().filter(|def| wanted(def.name));
-            Ok(keys.filter_map(|def| cluster_entry(def, &core.config, image)).collect())
+    }
+
+    fn of_topics(&self) -> OfTopics {
+        let (config, image) = (&self.core.config, self.image);
+        let synonyms_of = |key: &TopicKey| {
+            let def = key.synonyms.first().and_then(|first| settings::definition(first.broker_key));
+            let all = def.map(|def| effective_synonyms(def, |def| values(def, config, image)));
+            all.into_iter().flatten().map(|(name, v)| synonym(name, v.value.as_deref(), v.source)).collect()
+        };
+        OfTopics { broker: self.core.broker_settings(), synonyms: TOPIC_KEYS.iter().map(synonyms_of).collect() }
+    }
+
+    fn topic_entry(
+        &self,
+        key: &'static TopicKey,
+        own: &TopicSettings,
+        broker: &BrokerSettings,
+        of_brokers: &[DescribeConfigsSynonym],
+    ) -> DescribeConfigsResourceResult {
+        let value = topic_config::effective(key, own, broker);
+        let own = own.get(key.name).map(|value| synonym(key.name, Some(value), Source::Topic));
+        // Also where the value comes from a key that is not told, such as `log.retention.hours`.
+        let config_source = own.iter().chain(of_brokers).next().map_or(Source::Default as i8, |first| first.source);
+        let synonyms =
+            if self.synonyms { own.into_iter().chain(of_brokers.iter().cloned()).collect() } else { Vec::new() };
+        DescribeConfigsResourceResult {
+            name: Str::from_static(key.name),
+            value: Some((*value.value).into()),
+            config_source,
+            synonyms,
+            config_type: key.kind.wire_code(),
+            documentation: self.documentation.then(|| Str::from_static(key.doc)),
+            ..DescribeConfigsResourceResult::default()
         }
-        resource::BROKER => {
-            check_broker(core, &asked.resource_name)?;
-            let keys = broker_keys().filter(|def| wanted(def.name));
-            let keys = keys.map(|def| (def, of_broker(core, image, def)));
-            // A key without effect and without a default is told where it is set.
-            let told = keys.filter(|(def, values)| !values.is_empty() || settings::find(def.name).is_some());
-            Ok(told.map(|(def, values)| broker_entry(def, &values, |def| of_broker(core, image, def))).collect())
+    }
+
+    /// `of` gives the values of this key and of those that say the same.
+    fn broker_entry(
+        &self,
+        def: &'static ConfigDef,
+        values: &[Sourced],
+        of: impl Fn(&ConfigDef) -> Vec<Sourced>,
+    ) -> DescribeConfigsResourceResult {
+        let (value, source) =
+            values.first().map_or((None, Source::Default), |first| (first.value.clone(), first.source));
+        let synonyms = self.synonyms.then(|| effective_synonyms(def, of)).into_iter().flatten();
+        DescribeConfigsResourceResult {
+            name: Str::from_static(def.name),
+            value: value.map(Str::from),
+            read_only: def.update == Update::Restart,
+            config_source: source as i8,
+            synonyms: synonyms.map(|(name, v)| synonym(name, v.value.as_deref(), v.source)).collect(),
+            config_type: def.kind.describe_configs_type(),
+            documentation: self.documentation.then(|| Str::from_static(def.doc)),
+            ..DescribeConfigsResourceResult::default()
         }
-        other => {
-            let why = format!("Resource type {other} has no configuration here.");
-            Err(ApiError::new(ErrorCode::InvalidRequest, why))
-        }
+    }
+
+    /// What is set for all brokers together, if anything is.
+    fn cluster_entry(&self, def: &'static ConfigDef) -> Option<DescribeConfigsResourceResult> {
+        let (config, image) = (&self.core.config, self.image);
+        image.configs_of(resource::BROKER, CLUSTER_WIDE)?.get(def.name)?;
+        let of_all = |def: &ConfigDef| {
+            let mut values = values(def, config, image);
+            values.retain(|sourced| sourced.source == Source::DynamicDefault);
+            values
+        };
+        let values = of_all(def);
+        // What an older release let be set, and no longer heeds, is not told.
+        (!values.is_empty()).then(|| self.broker_entry(def, &values, of_all))
     }
 }
 
@@ -149,76 +236,9 @@ pub(crate) fn source(from: topic_config::Source, config: &BrokerConfig, image: &
     }
 }
 
-fn topic_entry(
-    key: &'static TopicKey,
-    own: &TopicSettings,
-    broker: &BrokerSettings,
-    config: &BrokerConfig,
-    image: &Image,
-) -> DescribeConfigsResourceResult {
-    let value = topic_config::effective(key, own, broker);
-    let mut synonyms: Vec<DescribeConfigsSynonym> = Vec::new();
-    if let Some(value) = own.get(key.name) {
-        synonyms.push(synonym(key.name, Some(value), Source::Topic));
-    }
-    if let Some(def) = key.synonyms.first().and_then(|first| settings::definition(first.broker_key)) {
-        let all = effective_synonyms(def, |def| values(def, config, image));
-        synonyms.extend(all.iter().map(|(name, sourced)| synonym(name, sourced.value.as_deref(), sourced.source)));
-    }
-    DescribeConfigsResourceResult {
-        name: key.name.into(),
-        value: Some((*value.value).into()),
-        // Also where the value comes from a key that is not told, such as `log.retention.hours`.
-        config_source: synonyms.first().map_or(Source::Default as i8, |first| first.source),
-        synonyms,
-        config_type: key.kind.wire_code(),
-        documentation: Some(key.doc.into()),
-        ..DescribeConfigsResourceResult::default()
-    }
-}
-
-/// `of` gives the values of this key and of those that say the same.
-fn broker_entry(
-    def: &'static ConfigDef,
-    values: &[Sourced],
-    of: impl Fn(&ConfigDef) -> Vec<Sourced>,
-) -> DescribeConfigsResourceResult {
-    let (value, source) = values.first().map_or((None, Source::Default), |first| (first.value.clone(), first.source));
-    DescribeConfigsResourceResult {
-        name: def.name.into(),
-        value: value.map(Str::from),
-        read_only: def.update == Update::Restart,
-        config_source: source as i8,
-        synonyms: effective_synonyms(def, of)
-            .iter()
-            .map(|(name, v)| synonym(name, v.value.as_deref(), v.source))
-            .collect(),
-        config_type: def.kind.describe_configs_type(),
-        documentation: Some(def.doc.into()),
-        ..DescribeConfigsResourceResult::default()
-    }
-}
-
-/// What is set for all brokers together, if anything is.
-fn cluster_entry(
-    def: &'static ConfigDef,
-    config: &BrokerConfig,
-    image: &Image,
-) -> Option<DescribeConfigsResourceResult> {
-    image.configs_of(resource::BROKER, CLUSTER_WIDE)?.get(def.name)?;
-    let of_all = |def: &ConfigDef| {
-        let mut values = values(def, config, image);
-        values.retain(|sourced| sourced.source == Source::DynamicDefault);
-        values
-    };
-    let values = of_all(def);
-    // What an older release let be set, and no longer heeds, is not told.
-    (!values.is_empty()).then(|| broker_entry(def, &values, of_all))
-}
-
-fn synonym(name: &str, value: Option<&str>, source: Source) -> DescribeConfigsSynonym {
+fn synonym(name: &'static str, value: Option<&str>, source: Source) -> DescribeConfigsSynonym {
     DescribeConfigsSynonym {
-        name: name.into(),
+        name: Str::from_static(name),
         value: value.map(Str::from),
         source: source as i8,
         ..DescribeConfigsSynonym::default()
