@@ -9,6 +9,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::time::Instant;
 use wire::ErrorCode;
 
 use crate::errors::ApiError;
@@ -35,9 +36,23 @@ pub(crate) async fn within<T, E>(
     wait_for(wait, change).await?.map_err(told)
 }
 
-/// Waits for `change` on behalf of a request that has no timeout.
-pub(crate) async fn for_a_while<T>(change: impl Future<Output = T>) -> Result<T, ApiError> {
-    wait_for(CHANGE_WAIT_DEFAULT, change).await
+/// How long a request without a timeout waits for all that it changes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ForAWhile(Instant);
+
+impl ForAWhile {
+    /// From now on.
+    pub(crate) fn begin() -> Self {
+        Self(Instant::now() + CHANGE_WAIT_DEFAULT)
+    }
+
+    /// Waits for one of the changes. What has not begun when the time is over does not begin.
+    pub(crate) async fn wait_for<T>(self, change: impl Future<Output = T>) -> Result<T, ApiError> {
+        if Instant::now() >= self.0 {
+            return Err(TimedOut(CHANGE_WAIT_DEFAULT).into());
+        }
+        tokio::time::timeout_at(self.0, change).await.map_err(|_| TimedOut(CHANGE_WAIT_DEFAULT).into())
+    }
 }
 
 async fn wait_for<T>(wait: Duration, change: impl Future<Output = T>) -> Result<T, ApiError> {
@@ -59,5 +74,16 @@ mod tests {
         }
         let never = std::future::pending::<Result<(), ApiError>>();
         assert_eq!(within(0, never, |error| error).await, Err(TimedOut(CHANGE_WAIT_DEFAULT).into()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_changes_of_a_request_share_its_time() {
+        let all = ForAWhile::begin();
+        assert_eq!(all.wait_for(std::future::ready(1)).await, Ok(1));
+        let over: ApiError = TimedOut(CHANGE_WAIT_DEFAULT).into();
+        let began = Instant::now();
+        assert_eq!(all.wait_for(std::future::pending::<()>()).await, Err(over.clone()));
+        assert_eq!(all.wait_for(std::future::ready(2)).await, Err(over));
+        assert_eq!(began.elapsed(), CHANGE_WAIT_DEFAULT);
     }
 }

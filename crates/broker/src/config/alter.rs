@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use base::collections::HashSet;
+use futures::future::join_all;
 use meta::{ConfigChange, ConfigError, ConfigResource as Resource, Image};
 use partition::config::validate_topic_settings;
 use wire::ErrorCode;
@@ -16,7 +17,7 @@ use super::effective::{CLUSTER_WIDE, Sourced, broker_settings_if, resource, valu
 use super::inert_keys::{INERT_KEYS, PER_BROKER_KEYS};
 use super::{known_keys, settings};
 use crate::core::Core;
-use crate::deadline::for_a_while;
+use crate::deadline::ForAWhile;
 use crate::errors::ApiError;
 use crate::handlers::create_topics::of_meta;
 use crate::handlers::describe_configs::check_broker;
@@ -29,11 +30,11 @@ pub(crate) type Settings = BTreeMap<String, String>;
 ///
 /// Kafka 3.9.2 and 4.4.0 refuse each mention with error 42 and change what is named once. (To AlterConfigs they do the same
 /// and then fail on counting the errors of their answer, so that the client waits for it in vain.)
-pub(crate) struct Repeated(HashSet<Resource>);
+struct Repeated(HashSet<Resource>);
 
 impl Repeated {
     /// Of those named.
-    pub(crate) fn of(named: impl Iterator<Item = Resource>) -> Self {
+    fn of(named: impl Iterator<Item = Resource>) -> Self {
         let mut seen = HashSet::default();
         let mut twice = HashSet::default();
         for resource in named {
@@ -45,7 +46,7 @@ impl Repeated {
     }
 
     /// Refuses a resource that is among them.
-    pub(crate) fn check(&self, of: &Resource) -> Result<(), ApiError> {
+    fn check(&self, of: &Resource) -> Result<(), ApiError> {
         if self.0.contains(of) {
             return Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."));
         }
@@ -140,12 +141,41 @@ fn changes(now: &Settings, then: &Settings) -> Vec<ConfigChange> {
     gone.chain(new.map(|(key, value)| change(key, Some(value.clone())))).collect()
 }
 
+/// How many resources of one request are changed at a time; what is decided together shares an entry of metadata.
+const ALTERED_AT_ONCE_MAX: usize = 256;
+
+/// Changes the settings of each resource that a request names, as `plan` says ([`alter`]). Answers in the order in which
+/// they are named.
+pub(crate) async fn alter_each<A>(
+    core: &Core,
+    named: &[A],
+    validate_only: bool,
+    resource: impl Fn(&A) -> Resource,
+    plan: impl Fn(&Image, &Resource, &A, &Settings) -> Result<Settings, ApiError>,
+) -> Vec<Result<(), ApiError>> {
+    let repeated = Repeated::of(named.iter().map(&resource));
+    let time = ForAWhile::begin();
+    let mut outcomes = Vec::with_capacity(named.len());
+    for some in named.chunks(ALTERED_AT_ONCE_MAX) {
+        let each = some.iter().map(|asked| {
+            let (of, repeated, plan) = (resource(asked), &repeated, &plan);
+            async move {
+                repeated.check(&of)?;
+                alter(core, &of, validate_only, time, |image, now| plan(image, &of, asked, now)).await
+            }
+        });
+        outcomes.extend(join_all(each).await);
+    }
+    outcomes
+}
+
 /// Changes the settings of one resource. `plan` makes of those that are set those that shall be; it is asked again when
 /// somebody else changed them meanwhile.
-pub(crate) async fn alter(
+async fn alter(
     core: &Core,
     of: &Resource,
     validate_only: bool,
+    time: ForAWhile,
     plan: impl Fn(&Image, &Settings) -> Result<Settings, ApiError>,
 ) -> Result<(), ApiError> {
     loop {
@@ -159,7 +189,7 @@ pub(crate) async fn alter(
             return Ok(());
         }
         let saw = image.configs_of(of.kind, &of.name).map(|configs| (**configs).clone()).unwrap_or_default();
-        match for_a_while(core.meta.alter_configs(of.clone(), saw, changes.clone())).await? {
+        match time.wait_for(core.meta.alter_configs(of.clone(), saw, changes.clone())).await? {
             Ok(()) => {
                 for ConfigChange { key, value } in &changes {
                     let value = value.as_deref().unwrap_or("(default)");

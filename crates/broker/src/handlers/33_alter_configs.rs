@@ -1,29 +1,25 @@
 //! AlterConfigs (key 33), versions 0–2: the request replaces everything that is set for a resource; what it does not
 //! name falls back to its default. Deprecated in favour of IncrementalAlterConfigs, and still sent by older tools.
 
-use meta::ConfigResource;
+use meta::{ConfigResource, Image};
 use wire::ErrorCode;
 use wire::messages::alter_configs_request::AlterConfigsResource;
 use wire::messages::alter_configs_response::AlterConfigsResourceResponse;
 use wire::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use crate::config::alter::{Repeated, Settings, alter};
+use crate::config::alter::{Settings, alter_each};
 use crate::core::Core;
 use crate::errors::ApiError;
 
 pub(crate) async fn handle(core: &Core, request: AlterConfigsRequest) -> AlterConfigsResponse {
-    let mut responses = Vec::with_capacity(request.resources.len());
     let resource = |asked: &AlterConfigsResource| ConfigResource {
         kind: asked.resource_type,
         name: asked.resource_name.to_string(),
     };
-    let repeated = Repeated::of(request.resources.iter().map(resource));
-    for asked in request.resources {
-        let of = resource(&asked);
-        let outcome = match repeated.check(&of) {
-            Ok(()) => alter(core, &of, request.validate_only, |_, _| replaced(&asked)).await,
-            Err(error) => Err(error),
-        };
+    let plan = |_: &Image, _: &ConfigResource, asked: &AlterConfigsResource, _: &Settings| replaced(asked);
+    let outcomes = alter_each(core, &request.resources, request.validate_only, resource, plan).await;
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for (asked, outcome) in request.resources.into_iter().zip(outcomes) {
         let (error_code, error_message) = match outcome {
             Ok(()) => (0, None),
             Err(error) => (error.code, Some(error.message.into())),

@@ -9,7 +9,7 @@ use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, Al
 use wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
-use crate::config::alter::{Repeated, Settings, alter};
+use crate::config::alter::{Settings, alter_each};
 use crate::config::effective::{self, resource};
 use crate::config::{Kind, settings};
 use crate::core::Core;
@@ -24,20 +24,16 @@ mod operation {
 }
 
 pub(crate) async fn handle(core: &Core, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse {
-    let mut responses = Vec::with_capacity(request.resources.len());
     let resource = |asked: &AlterConfigsResource| ConfigResource {
         kind: asked.resource_type,
         name: asked.resource_name.to_string(),
     };
-    let repeated = Repeated::of(request.resources.iter().map(resource));
-    for asked in request.resources {
-        let of = resource(&asked);
-        let outcome = match repeated.check(&of) {
-            Ok(()) => {
-                alter(core, &of, request.validate_only, |image, now| edited_by(core, image, &of, &asked, now)).await
-            }
-            Err(error) => Err(error),
-        };
+    let plan = |image: &Image, of: &ConfigResource, asked: &AlterConfigsResource, now: &Settings| {
+        edited_by(core, image, of, asked, now)
+    };
+    let outcomes = alter_each(core, &request.resources, request.validate_only, resource, plan).await;
+    let mut responses = Vec::with_capacity(request.resources.len());
+    for (asked, outcome) in request.resources.into_iter().zip(outcomes) {
         let (error_code, error_message) = match outcome {
             Ok(()) => (0, None),
             Err(error) => (error.code, Some(error.message.into())),
@@ -133,13 +129,11 @@ fn edited(present: &str, items: &str, change: i8) -> String {
     };
     let (mut list, items) = (split(present), split(items));
     if change == operation::APPEND {
-        for item in items {
-            if !list.contains(&item) {
-                list.push(item);
-            }
-        }
+        let mut present: HashSet<String> = list.iter().cloned().collect();
+        list.extend(items.into_iter().filter(|item| present.insert(item.clone())));
     } else {
-        list.retain(|item| !items.contains(item));
+        let gone: HashSet<String> = items.into_iter().collect();
+        list.retain(|item| !gone.contains(item));
     }
     list.join(",")
 }

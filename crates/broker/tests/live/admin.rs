@@ -247,6 +247,38 @@ async fn settings_changed_at_the_same_time_all_take_effect() {
 }
 
 #[tokio::test]
+async fn settings_of_many_topics_changed_by_one_request_share_entries_of_metadata() {
+    const TOPICS: usize = 100;
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let names: Vec<String> = (0..TOPICS).map(|n| format!("t{n}")).collect();
+    let topics = names.iter().map(|name| topic(name, 1)).collect();
+    client.call(7, &CreateTopicsRequest { topics, ..Default::default() }).await;
+    let before = live.meta.image().next_sequence.0;
+    let resource = |name: &str| incremental::AlterConfigsResource {
+        resource_type: 2,
+        resource_name: name.into(),
+        configs: vec![incremental::AlterableConfig {
+            name: "retention.ms".into(),
+            value: Some("5".into()),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let mut resources: Vec<_> = names.iter().map(|name| resource(name)).collect();
+    resources.insert(1, resource("absent"));
+    let change = IncrementalAlterConfigsRequest { resources, ..Default::default() };
+    let answers = client.call(1, &change).await.responses;
+    let told: Vec<_> = answers.iter().map(|a| (&*a.resource_name, a.error_code)).collect();
+    assert_eq!(told[..3], [("t0", 0), ("absent", ErrorCode::UnknownTopicOrPartition.code()), ("t1", 0)]);
+    assert!(told[3..].iter().all(|(_, code)| *code == 0), "{told:?}");
+    let image = live.meta.image();
+    assert!(names.iter().all(|name| image.configs_of(2, name).is_some_and(|kept| kept.len() == 1)));
+    let entries = image.next_sequence.0 - before;
+    assert!(entries <= 5, "{TOPICS} topics took {entries} entries");
+}
+
+#[tokio::test]
 async fn settings_are_changed_and_described_with_their_source() {
     let live = start(&[("log.retention.hours", "1")]).await;
     let mut client = Client::connect(&live).await;
