@@ -8,7 +8,11 @@
 //! Everything below the position of a cut is in it or in an earlier one. More may be in it: what a stream took in after
 //! the cut was taken goes with it, and its place in the log is covered by the next one. So cuts are resolved in the order
 //! in which they were taken.
+//!
+//! What gathered up to a moment is cut in one round, of as many cuts as it takes. The cuts before the last take streams
+//! beyond the position that they bear: replay finds that committed already, as it does with a cut that took more.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -47,39 +51,55 @@ pub(crate) struct Cut {
 }
 
 /// Streams in one cut: well below what one commit may name.
-const CUT_STREAMS_MAX: usize = COMMIT_ITEMS_MAX / 4;
+pub(super) const CUT_STREAMS_MAX: usize = COMMIT_ITEMS_MAX / 4;
 
-/// What has gathered for the next cut. Its lock is held while a WAL group is completed, so that a cut stands between
+/// What has gathered for the next cuts. Its lock is held while a WAL group is completed, so that a cut stands between
 /// two groups; whoever else takes it does so for a moment.
 pub(crate) struct Active {
-    pub dirty: Vec<Arc<Shared>>,
-    pub bytes: u64,
+    /// Streams of which there may be something to cut, each once, in the order in which they came: parts of one cut each.
+    dirty: VecDeque<Vec<Arc<Shared>>>,
+    /// What is left of a moment that is too much for one cut.
+    round: Option<Round>,
+    bytes: u64,
     position: WalPosition,
     since: Option<Duration>,
     /// Somebody asked for a cut.
     requested: bool,
     waiters: Vec<oneshot::Sender<()>>,
     cut_bytes: u64,
-    /// Where the WAL stood at the last cut, and how far it may go on before the next: small groups fill it faster than
-    /// their bytes say.
-    cut_at: WalPosition,
+    /// Where the WAL stood when the last round began, and how far it may go on before the next: small groups fill it
+    /// faster than their bytes say.
+    round_at: WalPosition,
     cut_span: u64,
+    /// Everything below is in cuts that were taken.
+    covered: WalPosition,
     clock: Clock,
+}
+
+/// The cuts that together take what had gathered at one moment. Streams that come later wait for the next round, so that
+/// this one ends however many do: only its last cut covers the moment's place in the log.
+struct Round {
+    /// Parts of the list that are yet to be taken.
+    parts: usize,
+    position: WalPosition,
+    waiters: Vec<oneshot::Sender<()>>,
 }
 
 impl Active {
     pub fn new(cut_bytes: u64, clock: Clock) -> Self {
         let position = WalPosition(0);
         Self {
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
+            round: None,
             bytes: 0,
             position,
             since: None,
             requested: false,
             waiters: Vec::new(),
             cut_bytes,
-            cut_at: position,
+            round_at: position,
             cut_span: u64::MAX,
+            covered: position,
             clock,
         }
     }
@@ -87,6 +107,21 @@ impl Active {
     /// Cuts from now on at so many bytes of payload, or at a quarter of a WAL of so many bytes.
     pub fn set_limits(&mut self, cut_bytes: u64, wal_capacity: u64) {
         (self.cut_bytes, self.cut_span) = (cut_bytes, wal_capacity / 4);
+    }
+
+    /// A stream that is not on the list has something to cut.
+    pub fn push(&mut self, stream: Arc<Shared>) {
+        let taken = self.round.as_ref().map_or(0, |round| round.parts);
+        let is_open = self.dirty.len() > taken;
+        match self.dirty.back_mut().filter(|part| is_open && part.len() < CUT_STREAMS_MAX) {
+            Some(part) => part.push(stream),
+            None => self.dirty.push_back(vec![stream]),
+        }
+    }
+
+    /// So many bytes more are durable.
+    pub fn gather(&mut self, bytes: u64) {
+        self.bytes += bytes;
     }
 
     pub fn group_ended(&mut self, position: WalPosition) {
@@ -97,7 +132,7 @@ impl Active {
     /// The next cut looks at a stream, though it may have no data.
     pub fn mark(&mut self, stream: &Arc<Shared>) {
         if stream.mark_dirty() {
-            self.dirty.push(stream.clone());
+            self.push(stream.clone());
         }
         self.gathers();
     }
@@ -118,30 +153,45 @@ impl Active {
 
     /// Whether a cut should be taken as soon as there is a place for it.
     pub fn is_due(&self, room_is_wanted: bool) -> bool {
-        self.requested || !self.waiters.is_empty() || self.is_full() || (room_is_wanted && self.since.is_some())
+        self.round.is_some()
+            || self.requested
+            || !self.waiters.is_empty()
+            || self.is_full()
+            || (room_is_wanted && self.since.is_some())
     }
 
     fn is_full(&self) -> bool {
         self.bytes >= self.cut_bytes
-            || self.dirty.len() >= CUT_STREAMS_MAX
-            || self.position.0.saturating_sub(self.cut_at.0) >= self.cut_span
+            || self.dirty.len() > 1
+            || self.position.0.saturating_sub(self.round_at.0) >= self.cut_span
     }
 
     pub fn age(&self) -> Option<Duration> {
         self.since.map(|since| self.clock.monotonic().saturating_sub(since))
     }
 
-    /// Takes the cut.
-    pub fn take(&mut self) -> Gathered {
-        if self.dirty.len() > CUT_STREAMS_MAX {
-            // The rest follows at once, and only that cut covers the place in the log.
-            self.requested = true;
-            let streams = self.dirty.drain(..CUT_STREAMS_MAX).collect();
-            return Gathered { streams, position: self.cut_at, waiters: Vec::new() };
+    /// Takes the next cut if one is due.
+    pub fn take(&mut self, room_is_wanted: bool) -> Option<Gathered> {
+        self.is_due(room_is_wanted).then(|| self.take_part())
+    }
+
+    /// Takes the next part of the round, which begins with it if there is none.
+    fn take_part(&mut self) -> Gathered {
+        let mut round = self.round.take().unwrap_or_else(|| self.begin_round());
+        let streams = self.dirty.pop_front().unwrap_or_default();
+        round.parts = round.parts.saturating_sub(1);
+        if round.parts > 0 {
+            self.round = Some(round);
+            return Gathered { streams, position: self.covered, waiters: Vec::new() };
         }
-        (self.since, self.requested, self.bytes, self.cut_at) = (None, false, 0, self.position);
-        let (streams, waiters) = (std::mem::take(&mut self.dirty), std::mem::take(&mut self.waiters));
-        Gathered { streams, position: self.position, waiters }
+        self.covered = round.position;
+        Gathered { streams, position: round.position, waiters: round.waiters }
+    }
+
+    fn begin_round(&mut self) -> Round {
+        (self.since, self.requested, self.bytes, self.round_at) = (None, false, 0, self.position);
+        let (parts, waiters) = (self.dirty.len(), std::mem::take(&mut self.waiters));
+        Round { parts, position: self.position, waiters }
     }
 }
 

@@ -102,7 +102,6 @@ impl EngineLog {
 
     /// Takes the next cut if one is due. `room_is_wanted`: appends wait for room that no upload under way will give back.
     pub fn take_cut(&self, room_is_wanted: bool) -> Option<Gathered> {
-        let mut active = self.active.lock();
-        active.is_due(room_is_wanted).then(|| active.take())
+        self.active.lock().take(room_is_wanted)
     }
 }

@@ -57,12 +57,12 @@ impl DurableSink<Pending> for EngineSink {
                 _room: room,
             };
             match stream.complete(entry) {
-                Ok(true) => active.dirty.push(stream),
+                Ok(true) => active.push(stream),
                 Ok(false) => {}
                 // Nothing more is acknowledged or cut: what is durable waits for recovery, which looks at it again.
                 Err(gap) => return engine.fail(gap.to_string()),
             }
-            active.bytes += weight(pending.bytes);
+            active.gather(weight(pending.bytes));
             if let Some(done) = pending.done.take() {
                 done(Ok(()));
             }

@@ -1,5 +1,6 @@
 mod beside;
 mod checkpoints;
+mod cuts;
 mod ends;
 mod halt;
 mod room;
