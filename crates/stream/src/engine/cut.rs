@@ -63,10 +63,11 @@ pub(crate) struct Active {
     bytes: u64,
     position: WalPosition,
     since: Option<Duration>,
-    /// Somebody asked for a cut.
+    /// Somebody asked for a cut of what the log holds.
     requested: bool,
     waiters: Vec<oneshot::Sender<()>>,
     cut_bytes: u64,
+    interval: Duration,
     /// Where the WAL stood when the last round began, and how far it may go on before the next: small groups fill it
     /// faster than their bytes say.
     round_at: WalPosition,
@@ -86,7 +87,7 @@ struct Round {
 }
 
 impl Active {
-    pub fn new(cut_bytes: u64, clock: Clock) -> Self {
+    pub fn new(options: &EngineOptions, clock: Clock) -> Self {
         let position = WalPosition(0);
         Self {
             dirty: VecDeque::new(),
@@ -96,7 +97,8 @@ impl Active {
             since: None,
             requested: false,
             waiters: Vec::new(),
-            cut_bytes,
+            cut_bytes: options.cut_bytes(u64::MAX),
+            interval: options.upload_interval,
             round_at: position,
             cut_span: u64::MAX,
             covered: position,
@@ -129,7 +131,7 @@ impl Active {
         self.gathers();
     }
 
-    /// The next cut looks at a stream, though it may have no data.
+    /// The next cut looks at a stream, though it may have no data. It waits for its time.
     pub fn mark(&mut self, stream: &Arc<Shared>) {
         if stream.mark_dirty() {
             self.push(stream.clone());
@@ -144,30 +146,24 @@ impl Active {
         }
     }
 
-    /// Asks for a cut of what has gathered; with a waiter even of nothing.
+    /// Asks for a cut of what the log holds and no cut has taken, now or as soon as the next group has ended; with a
+    /// waiter even of nothing.
     pub fn request(&mut self, waiter: Option<oneshot::Sender<()>>) {
-        // Groups may have ended without leaving a dirty stream: theirs is deleted. Their place in the log counts.
-        self.requested |= self.since.is_some();
+        self.requested |= waiter.is_none();
         self.waiters.extend(waiter);
     }
 
     /// Whether a cut should be taken as soon as there is a place for it.
     pub fn is_due(&self, room_is_wanted: bool) -> bool {
+        // Groups may have ended without leaving a dirty stream: theirs is deleted. Their place in the log counts.
+        let gathered = self.position.0.saturating_sub(self.round_at.0);
         self.round.is_some()
-            || self.requested
             || !self.waiters.is_empty()
-            || self.is_full()
-            || (room_is_wanted && self.since.is_some())
-    }
-
-    fn is_full(&self) -> bool {
-        self.bytes >= self.cut_bytes
-            || self.dirty.len() > 1
-            || self.position.0.saturating_sub(self.round_at.0) >= self.cut_span
-    }
-
-    pub fn age(&self) -> Option<Duration> {
-        self.since.map(|since| self.clock.monotonic().saturating_sub(since))
+            || (self.requested && gathered > 0)
+            || self.bytes >= self.cut_bytes
+            || gathered >= self.cut_span
+            || (room_is_wanted && self.bytes > 0)
+            || self.since.is_some_and(|since| self.clock.monotonic().saturating_sub(since) >= self.interval)
     }
 
     /// Takes the next cut if one is due.
@@ -224,13 +220,11 @@ impl Gathered {
 /// How often the age of un-uploaded appends is looked at.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Cuts by age; ends with the engine.
+/// Has the uploader look at it; ends with the engine.
 pub(crate) async fn tick(engine: Weak<Inner>) {
     loop {
         tokio::time::sleep(TICK).await;
         let Some(engine) = engine.upgrade() else { return };
-        if engine.log.is_overdue(&engine.options) {
-            engine.request_cut(None);
-        }
+        engine.ring();
     }
 }

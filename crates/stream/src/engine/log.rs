@@ -30,7 +30,7 @@ pub(crate) struct UploaderEnded;
 impl EngineLog {
     pub fn new(options: &EngineOptions, clock: Clock) -> (Self, Bell) {
         let (bell, rung) = mpsc::channel(1);
-        let active = Mutex::new(Active::new(options.cut_bytes(u64::MAX), clock));
+        let active = Mutex::new(Active::new(options, clock));
         (Self { wal: RwLock::new(None), active, bell }, rung)
     }
 
@@ -75,19 +75,14 @@ impl EngineLog {
         self.active.lock()
     }
 
-    /// Whether what has gathered is older than it may get.
-    pub fn is_overdue(&self, options: &EngineOptions) -> bool {
-        self.active.lock().age().is_some_and(|age| age >= options.upload_interval)
-    }
-
-    /// Asks for a cut, whatever has gathered. A waiter is told when everything that is durable now is committed, even if
-    /// nothing has gathered.
+    /// Asks for a cut, however little has gathered. A waiter is told when everything that is durable now is committed, even
+    /// if nothing has gathered.
     pub fn request_cut(&self, waiter: Option<oneshot::Sender<()>>) -> Result<(), UploaderEnded> {
         self.active.lock().request(waiter);
         self.ring()
     }
 
-    /// The next cut looks at a stream, though it may have no data: a checkpoint is due.
+    /// The next cut looks at a stream, though it may have no data: a checkpoint is due. It waits for its time.
     pub fn mark(&self, stream: &Arc<SharedStream>) {
         self.active.lock().mark(stream);
     }

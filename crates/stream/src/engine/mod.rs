@@ -349,7 +349,8 @@ impl Inner {
         })
     }
 
-    /// Cuts as soon as the uploader has a place, whatever has gathered. A waiter is told when everything before is committed.
+    /// Cuts as soon as the uploader has a place, however little has gathered. A waiter is told when everything before is
+    /// committed.
     pub(crate) fn request_cut(&self, waiter: Option<oneshot::Sender<()>>) {
         if self.log.request_cut(waiter).is_err() {
             self.fail("the uploader has ended");

@@ -1,5 +1,7 @@
 //! When a cut is taken, of what, and which place in the log it covers.
 
+use base::clock::ManualTime;
+
 use super::*;
 use crate::engine::cut::{Active, CUT_STREAMS_MAX, Cut};
 
@@ -9,16 +11,18 @@ struct Gathering {
     catalogue: LocalCatalogue,
     id: StreamId,
     options: EngineOptions,
+    time: Arc<ManualTime>,
     position: u64,
 }
 
 impl Gathering {
     fn new() -> Self {
-        let (clock, options) = (Clock::system(), small());
+        let (time, options) = (ManualTime::starting_at(0), small());
+        let clock = Clock::from_source(time.clone());
         let catalogue = LocalCatalogue::new(clock.clone());
         let (me, _) = catalogue.register(BROKER).unwrap();
         let id = catalogue.create_streams(1, me).unwrap()[0];
-        Self { active: Active::new(u64::MAX, clock), catalogue, id, options, position: 0 }
+        Self { active: Active::new(&options, clock), catalogue, id, options, time, position: 0 }
     }
 
     fn streams(&self, count: usize) -> Vec<Arc<SharedStream>> {
@@ -32,6 +36,12 @@ impl Gathering {
         streams.iter().for_each(|stream| self.active.mark(stream));
         self.position += 4096;
         self.active.group_ended(WalPosition(self.position));
+    }
+
+    /// So much payload of these is durable.
+    fn gather(&mut self, streams: &[Arc<SharedStream>], bytes: u64) {
+        self.active.gather(bytes);
+        self.group(streams);
     }
 
     fn flush(&mut self) -> oneshot::Receiver<()> {
@@ -69,4 +79,49 @@ fn streams_that_gather_again_meanwhile_do_not_keep_a_cut_from_covering_its_place
         [4096, 4096, 4 * 4096],
         "the next covers what came during the first, and then nothing is due"
     );
+}
+
+/// A record each of very many streams is little: its time is up to the interval, not to their number.
+#[test]
+fn a_cut_is_due_by_bytes_or_age_and_not_by_how_many_streams_there_are() {
+    let mut gathering = Gathering::new();
+    let streams = gathering.streams(CUT_STREAMS_MAX + 1);
+    gathering.gather(&streams, 1);
+    assert!(gathering.take().is_none());
+    gathering.time.advance(gathering.options.upload_interval);
+    let cuts = std::iter::from_fn(|| gathering.take()).count();
+    assert_eq!(cuts, 2);
+    gathering.gather(&streams[..1], gathering.options.upload_bytes);
+    assert!(gathering.take().is_some());
+}
+
+/// They are large, and free no room.
+#[test]
+fn checkpoints_that_are_owed_wait_for_a_cut_of_data_or_for_their_time() {
+    let mut gathering = Gathering::new();
+    let streams = gathering.streams(CUT_STREAMS_MAX + 1);
+    streams.iter().for_each(|stream| gathering.active.mark(stream));
+    // Neither a writer that waits for the log to be trimmed nor an append that waits for room is helped by them.
+    gathering.active.request(None);
+    assert!(!gathering.active.is_due(true));
+    gathering.gather(&streams[..1], 1);
+    assert!(gathering.active.is_due(true) && gathering.active.is_due(false));
+    while gathering.take().is_some() {}
+    gathering.active.mark(&streams[0]);
+    assert!(gathering.take().is_none());
+    gathering.time.advance(gathering.options.upload_interval);
+    assert!(gathering.take().is_some());
+}
+
+/// The log asks once, when its writer begins to wait; what would help may be on its way to be completed.
+#[test]
+fn a_cut_that_was_asked_for_before_anything_had_gathered_is_taken_with_the_next_group() {
+    let mut gathering = Gathering::new();
+    let streams = gathering.streams(1);
+    gathering.active.request(None);
+    assert!(gathering.take().is_none());
+    gathering.group(&streams);
+    assert!(gathering.take().is_some());
+    gathering.group(&streams);
+    assert!(gathering.take().is_none(), "once");
 }
