@@ -111,10 +111,9 @@ impl LogCache {
     /// Drops the oldest committed generation; `false` when there is none.
     pub fn evict_one(&self) -> bool {
         let Some(generation) = self.evictable.lock().pop() else { return false };
-        let mut piece = Vec::new();
         for (stream, end) in generation {
             if let Some(stream) = stream.upgrade() {
-                stream.evict_below(end, &mut piece);
+                stream.evict_below(end);
             }
         }
         true

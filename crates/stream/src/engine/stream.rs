@@ -180,19 +180,16 @@ impl Shared {
 
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
-        let entries = self.tail.lock().detach_all();
-        drop(entries);
+        let runs = self.tail.lock().detach_all();
+        drop(runs);
     }
 
-    /// Drops entries that end at or below `offset`, which the catalogue holds. What is dropped is freed piece by piece
-    /// outside the tail's lock, by way of `piece`, which is empty before and after.
-    pub fn evict_below(&self, offset: Offset, piece: &mut Vec<Entry>) {
+    /// Drops entries that end at or below `offset`, which the catalogue holds. What is dropped is freed run by run
+    /// outside the tail's lock.
+    pub fn evict_below(&self, offset: Offset) {
         loop {
-            let storage = self.tail.lock().detach_below(offset, LOCKED_ENTRIES_MAX, piece);
-            let is_last = piece.len() < LOCKED_ENTRIES_MAX;
-            piece.clear();
-            drop(storage);
-            if is_last {
+            let gone = self.tail.lock().detach_below(offset);
+            if gone.is_none() {
                 return;
             }
         }

@@ -382,9 +382,9 @@ async fn a_buffer_is_charged_whole_until_its_last_slice_has_left_the_cache() {
     append(&streams[0], 10_000..10_100, room).await;
     let small_one = used() - buffer.len() as u64;
     assert!((100..1_000).contains(&small_one), "{small_one}");
-    streams[0].shared.evict_below(Offset(1), &mut Vec::new());
+    streams[0].shared.evict_below(Offset(1));
     assert_eq!(used(), buffer.len() as u64 + small_one, "the second stream still has a slice of it");
-    streams[1].shared.evict_below(Offset(1), &mut Vec::new());
+    streams[1].shared.evict_below(Offset(1));
     assert_eq!(used(), small_one);
 }
 

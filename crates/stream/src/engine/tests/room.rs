@@ -74,10 +74,10 @@ async fn what_leaves_the_cache_is_freed_where_no_acknowledgement_waits() {
         }
     };
     fill();
-    stream.shared.evict_below(Offset(ENTRIES - 10), &mut Vec::new());
+    stream.shared.evict_below(Offset(ENTRIES - 10));
     assert_eq!(freed.load(Ordering::Relaxed) as u64, ENTRIES - 10);
     assert_eq!(stream.shared.tail_start(), Some(Offset(ENTRIES - 10)));
-    stream.shared.evict_below(Offset(ENTRIES), &mut Vec::new());
+    stream.shared.evict_below(Offset(ENTRIES));
     assert_eq!(freed.load(Ordering::Relaxed) as u64, ENTRIES);
     fill();
     broker.engine.forget(id);
