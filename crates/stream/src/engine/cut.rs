@@ -11,6 +11,9 @@
 //!
 //! What gathered up to a moment is cut in one round, of as many cuts as it takes. The cuts before the last take streams
 //! beyond the position that they bear: replay finds that committed already, as it does with a cut that took more.
+//!
+//! A trim that needs a checkpoint of a stream has that stream cut ahead of its turn, by a cut that covers no place in the
+//! log either. It costs what that stream has, not an object and a step towards a checkpoint for every other.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -31,9 +34,19 @@ pub(crate) struct CutStream {
     pub checkpoint: Option<Box<dyn FrozenState>>,
 }
 
+/// How a stream comes to be in a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Its turn on the list of streams with something to cut has come: it is off the list.
+    Listed,
+    /// Ahead of it. Where it stands on the list, it stays.
+    Ahead,
+}
+
 /// What had gathered when a cut was taken.
 pub(crate) struct Gathered {
     streams: Vec<Arc<Shared>>,
+    turn: Turn,
     position: WalPosition,
     waiters: Vec<oneshot::Sender<()>>,
 }
@@ -60,6 +73,10 @@ pub(crate) struct Active {
     dirty: VecDeque<Vec<Arc<Shared>>>,
     /// What is left of a moment that is too much for one cut.
     round: Option<Round>,
+    /// Streams to be cut ahead of their turn, and who is told. Whoever asks waits, so there are no more than trims.
+    ahead: Vec<(Arc<Shared>, oneshot::Sender<()>)>,
+    /// How the last cut was taken: both kinds go on, whatever comes of the other.
+    last: Turn,
     bytes: u64,
     position: WalPosition,
     since: Option<Duration>,
@@ -92,6 +109,8 @@ impl Active {
         Self {
             dirty: VecDeque::new(),
             round: None,
+            ahead: Vec::new(),
+            last: Turn::Listed,
             bytes: 0,
             position,
             since: None,
@@ -153,8 +172,17 @@ impl Active {
         self.waiters.extend(waiter);
     }
 
+    /// Asks for a cut of a stream as it is now, whatever else has gathered.
+    pub fn request_ahead(&mut self, stream: &Arc<Shared>, waiter: oneshot::Sender<()>) {
+        self.ahead.push((stream.clone(), waiter));
+    }
+
     /// Whether a cut should be taken as soon as there is a place for it.
     pub fn is_due(&self, room_is_wanted: bool) -> bool {
+        !self.ahead.is_empty() || self.is_round_due(room_is_wanted)
+    }
+
+    fn is_round_due(&self, room_is_wanted: bool) -> bool {
         // Groups may have ended without leaving a dirty stream: theirs is deleted. Their place in the log counts.
         let gathered = self.position.0.saturating_sub(self.round_at.0);
         self.round.is_some()
@@ -168,7 +196,22 @@ impl Active {
 
     /// Takes the next cut if one is due.
     pub fn take(&mut self, room_is_wanted: bool) -> Option<Gathered> {
-        self.is_due(room_is_wanted).then(|| self.take_part())
+        let is_round_due = self.is_round_due(room_is_wanted);
+        let gathered = if !self.ahead.is_empty() && !(is_round_due && self.last == Turn::Ahead) {
+            self.take_ahead()
+        } else if is_round_due {
+            self.take_part()
+        } else {
+            return None;
+        };
+        self.last = gathered.turn;
+        Some(gathered)
+    }
+
+    fn take_ahead(&mut self) -> Gathered {
+        let count = self.ahead.len().min(CUT_STREAMS_MAX);
+        let (streams, waiters) = self.ahead.drain(..count).unzip();
+        Gathered { streams, turn: Turn::Ahead, position: self.covered, waiters }
     }
 
     /// Takes the next part of the round, which begins with it if there is none.
@@ -178,10 +221,10 @@ impl Active {
         round.parts = round.parts.saturating_sub(1);
         if round.parts > 0 {
             self.round = Some(round);
-            return Gathered { streams, position: self.covered, waiters: Vec::new() };
+            return Gathered { streams, turn: Turn::Listed, position: self.covered, waiters: Vec::new() };
         }
         self.covered = round.position;
-        Gathered { streams, position: round.position, waiters: round.waiters }
+        Gathered { streams, turn: Turn::Listed, position: round.position, waiters: round.waiters }
     }
 
     fn begin_round(&mut self) -> Round {
@@ -193,7 +236,10 @@ impl Active {
 
 impl Gathered {
     /// Fixes the range of each stream, and freezes the checkpoints that are due.
-    pub fn resolve(self, view: &Catalogue, options: &EngineOptions) -> Cut {
+    pub fn resolve(mut self, view: &Catalogue, options: &EngineOptions) -> Cut {
+        // Several trims may have asked for one stream.
+        self.streams.sort_unstable_by_key(|stream| (stream.id, stream.epoch));
+        self.streams.dedup_by(|stream, other| Arc::ptr_eq(stream, other));
         let log_start = |stream: &Shared| view.stream(stream.id).map_or(Offset(0), |s| s.start).max(stream.start());
         let mut streams: Vec<_> =
             self.streams.into_iter().map(|stream| (stream.overdue(log_start(&stream), options), stream)).collect();
@@ -203,7 +249,7 @@ impl Gathered {
         let mut parts = Vec::with_capacity(streams.len());
         let mut owed = Vec::new();
         for (overdue, stream) in streams {
-            let (range, checkpoint) = stream.cut(overdue.is_some() && left > 0);
+            let (range, checkpoint) = stream.cut(self.turn, overdue.is_some() && left > 0);
             if overdue.is_some() && left == 0 && stream.keeps_state() {
                 owed.push(stream.clone());
             }

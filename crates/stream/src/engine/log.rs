@@ -82,6 +82,12 @@ impl EngineLog {
         self.ring()
     }
 
+    /// Asks for a cut of a stream as it is now, ahead of its turn. The waiter is told when it is committed.
+    pub fn cut_ahead(&self, stream: &Arc<SharedStream>, waiter: oneshot::Sender<()>) -> Result<(), UploaderEnded> {
+        self.active.lock().request_ahead(stream, waiter);
+        self.ring()
+    }
+
     /// The next cut looks at a stream, though it may have no data: a checkpoint is due. It waits for its time.
     pub fn mark(&self, stream: &Arc<SharedStream>) {
         self.active.lock().mark(stream);

@@ -330,6 +330,20 @@ impl Inner {
     pub(crate) async fn flush(&self) -> Result<(), EngineFailure> {
         let (done, committed) = oneshot::channel();
         self.request_cut(Some(done));
+        self.told(committed).await
+    }
+
+    /// Uploads and commits what is durable of one stream, with a checkpoint if it is due one.
+    pub(crate) async fn flush_stream(&self, stream: &Arc<Shared>) -> Result<(), EngineFailure> {
+        let (done, committed) = oneshot::channel();
+        if self.log.cut_ahead(stream, done).is_err() {
+            self.fail("the uploader has ended");
+        }
+        self.told(committed).await
+    }
+
+    /// Waits for a commit, or for the engine's failure.
+    async fn told(&self, committed: oneshot::Receiver<()>) -> Result<(), EngineFailure> {
         let ended = || self.failure.borrow().clone().unwrap_or_else(|| EngineFailure("the uploader ended".into()));
         base::select! {
             biased;

@@ -125,3 +125,25 @@ fn a_cut_that_was_asked_for_before_anything_had_gathered_is_taken_with_the_next_
     gathering.group(&streams);
     assert!(gathering.take().is_none(), "once");
 }
+
+#[test]
+fn cuts_ahead_and_cuts_by_turn_take_turns_and_each_stream_is_in_one_once() {
+    let mut gathering = Gathering::new();
+    let streams = gathering.streams(CUT_STREAMS_MAX + 1);
+    gathering.group(&streams);
+    let _told = gathering.flush();
+    let mut covered = Vec::new();
+    for _ in 0..5 {
+        let waiters = [0; 3].map(|_| {
+            let (waiter, told) = oneshot::channel();
+            gathering.active.request_ahead(&streams[0], waiter);
+            told
+        });
+        let cut = gathering.take().unwrap();
+        covered.push((cut.position.0, cut.waiters.len()));
+        drop(waiters);
+    }
+    // Three of a trim each time; in between the two cuts of the round.
+    assert_eq!(covered, [(0, 3), (0, 0), (0, 6), (4096, 1), (4096, 6)]);
+    assert!(gathering.take().is_none());
+}
