@@ -101,6 +101,12 @@ impl EngineLog {
         }
     }
 
+    /// Whether acknowledgements are held up for longer than a moment.
+    #[cfg(test)]
+    pub fn is_held(&self) -> bool {
+        self.active.try_lock_for(std::time::Duration::from_secs(5)).is_none()
+    }
+
     /// Takes the next cut if one is due. `room_is_wanted`: appends wait for room that no upload under way will give back.
     pub fn take_cut(&self, room_is_wanted: bool) -> Option<Gathered> {
         self.active.lock().take(room_is_wanted)

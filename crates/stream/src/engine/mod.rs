@@ -2,7 +2,7 @@
 //!
 //! Life of an append: [`Engine::reserve`] waits for [`room`] in the log [`cache`] → [`Stream::append`] queues the entry to
 //! the WAL, in the order of the caller's lock → the WAL syncs a group and sees its fence page unwritten → the completion
-//! thread ([`sink`]) moves the entry into its stream's [`tail`], advances the stream's durable end and calls back. When
+//! thread ([`sink`]) moves its entries into their streams' [`tail`]s, advances the durable ends and then calls back. When
 //! enough has gathered behind the [`log`], the uploader ([`crate::upload`]) takes a [`cut`]: ranges of the tails, with the
 //! [`checkpoint`]s that are due; what its committer has committed may leave the cache.
 //!
@@ -10,7 +10,8 @@
 //! - the durable end moves in WAL order and only after the fence check (I-1, I-3);
 //! - tails, cuts and commits follow WAL order (I-4): one lock ([`cut::Active`]) is held while a group is completed, and
 //!   a cut is taken under the same lock, by one task that resolves and commits them in that order;
-//! - no work whose length grows with the cache, a state or the number of streams is done under that lock or a tail's;
+//! - no work whose length grows with the cache, a state, the number of streams or of those who wait is done under that
+//!   lock or a tail's;
 //! - an entry leaves the cache only after the commit that names it was replayed into the catalogue view;
 //! - after the first failure nothing is acknowledged any more (I-8), and the end of the WAL, however it ends, is one.
 

@@ -41,7 +41,8 @@ pub struct NewEntry {
     pub payload: Fragments,
     /// Room for the buffer that the payload is a slice of; `None` when the payload is alone in its memory.
     pub room: Option<Room>,
-    /// Called on the completion thread after the durable end has moved past the entry, or when that will never happen.
+    /// Called on the completion thread after the durable end has moved past the entry, and past all that became durable
+    /// with it, or when that will never happen.
     pub done: Done,
 }
 

@@ -640,3 +640,38 @@ async fn the_greatest_timestamp_is_one_that_is_kept() {
     stream.trim_without_state(Offset(3)).await.unwrap();
     assert_eq!(stream.max_timestamp(Offset(5)).await.unwrap().unwrap().0, TimestampMs(650));
 }
+
+/// Or else what they do, for as many as wait, holds up every acknowledgement of the broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_told_of_an_append_holds_up_no_cut_and_finds_all_of_its_group_durable() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let stream = broker.open(durable.catalogue.create_streams(1, broker.me).unwrap()[0]);
+    let appends = [0, 1, 2].map(|base| {
+        let (done, told) = oneshot::channel();
+        let (shared, engine) = (stream.shared.clone(), broker.engine.clone());
+        let (base, end) = (Offset(base), Offset(base + 1));
+        let done: Done = Box::new(move |result| {
+            let seen = (result, engine.inner.log.is_held(), shared.durable_end());
+            done.send(seen).unwrap();
+        });
+        let payload = Fragments::from_elem(Bytes::from_static(b"x"), 1);
+        let append = crate::wal::Append {
+            stream: stream.id(),
+            epoch: stream.epoch(),
+            base,
+            end,
+            max_timestamp: TimestampMs(0),
+            payload,
+        };
+        let room = Room::new(broker.engine.inner.cache.charge_existing(1));
+        let pending = Pending { stream: stream.shared.clone(), bytes: 1, room: Some(room), done: Some(done) };
+        ((append, pending), told)
+    });
+    let (tokens, told): (Vec<_>, Vec<_>) = appends.into_iter().unzip();
+    let group = crate::wal::Group { tokens, start: WalPosition(0), end: WalPosition(4096) };
+    crate::wal::DurableSink::durable(&mut broker.engine.sink(), group);
+    for told in told {
+        assert_eq!(told.await.unwrap(), (Ok(()), false, Offset(3)));
+    }
+}
