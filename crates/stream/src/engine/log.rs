@@ -1,14 +1,15 @@
 //! The engine's side of the WAL: the log itself, and what has gathered behind it for the next cut.
 //!
 //! Cuts are taken by the uploader, when it has a place for one: there is no queue of them. Whoever finds that a cut is
-//! due rings the [`Bell`]; until it is taken, what gathers goes with it.
+//! due rings its [`Bell`]; until it is taken, what gathers goes with it.
 
 use std::sync::Arc;
 
 use base::{Clock, WalPosition};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::bell::{Bell, NobodyListens, Ringer, bell};
 use super::cut::{Active, Gathered};
 use super::sink::Pending;
 use super::{EngineOptions, SharedStream};
@@ -17,21 +18,15 @@ use crate::wal::{Append, Cuts, Wal};
 pub(crate) struct EngineLog {
     wal: RwLock<Option<Arc<Wal<Pending>>>>,
     active: Mutex<Active>,
-    bell: mpsc::Sender<()>,
+    /// Rung when a cut may be due.
+    uploader: Ringer,
 }
-
-/// Rung when a cut may be due. One ring is remembered, more say nothing new.
-pub(crate) type Bell = mpsc::Receiver<()>;
-
-/// The uploader has ended, so nothing will be uploaded any more.
-#[derive(Debug)]
-pub(crate) struct UploaderEnded;
 
 impl EngineLog {
     pub fn new(options: &EngineOptions, clock: Clock) -> (Self, Bell) {
-        let (bell, rung) = mpsc::channel(1);
+        let (uploader, bell) = bell();
         let active = Mutex::new(Active::new(options, clock));
-        (Self { wal: RwLock::new(None), active, bell }, rung)
+        (Self { wal: RwLock::new(None), active, uploader }, bell)
     }
 
     /// Gives the log its WAL.
@@ -77,13 +72,13 @@ impl EngineLog {
 
     /// Asks for a cut, however little has gathered. A waiter is told when everything that is durable now is committed, even
     /// if nothing has gathered.
-    pub fn request_cut(&self, waiter: Option<oneshot::Sender<()>>) -> Result<(), UploaderEnded> {
+    pub fn request_cut(&self, waiter: Option<oneshot::Sender<()>>) -> Result<(), NobodyListens> {
         self.active.lock().request(waiter);
         self.ring()
     }
 
     /// Asks for a cut of a stream as it is now, ahead of its turn. The waiter is told when it is committed.
-    pub fn cut_ahead(&self, stream: &Arc<SharedStream>, waiter: oneshot::Sender<()>) -> Result<(), UploaderEnded> {
+    pub fn cut_ahead(&self, stream: &Arc<SharedStream>, waiter: oneshot::Sender<()>) -> Result<(), NobodyListens> {
         self.active.lock().request_ahead(stream, waiter);
         self.ring()
     }
@@ -94,11 +89,8 @@ impl EngineLog {
     }
 
     /// Lets the uploader see whether a cut is due.
-    pub fn ring(&self) -> Result<(), UploaderEnded> {
-        match self.bell.try_send(()) {
-            Ok(()) | Err(mpsc::error::TrySendError::Full(())) => Ok(()),
-            Err(mpsc::error::TrySendError::Closed(())) => Err(UploaderEnded),
-        }
+    pub fn ring(&self) -> Result<(), NobodyListens> {
+        self.uploader.ring()
     }
 
     /// Whether acknowledgements are held up for longer than a moment.

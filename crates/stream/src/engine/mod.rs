@@ -15,6 +15,7 @@
 //! - an entry leaves the cache only after the commit that names it was replayed into the catalogue view;
 //! - after the first failure nothing is acknowledged any more (I-8), and the end of the WAL, however it ends, is one.
 
+pub(crate) mod bell;
 pub(crate) mod cache;
 pub(crate) mod checkpoint;
 pub(crate) mod cut;
@@ -121,10 +122,11 @@ impl Engine {
         clock: Clock,
     ) -> Self {
         let (log, bell) = EngineLog::new(&options, clock);
+        let (cache, evictor) = LogCache::new(options.log_cache_bytes);
         let failure = watch::channel(None).0;
         let inner = Arc::new(Inner {
             log,
-            cache: LogCache::new(options.log_cache_bytes),
+            cache,
             committer: Committer::start(writer, catalogue.clone(), failure.subscribe()),
             reader: BlockReader::new(store.aside(), &options),
             store,
@@ -136,6 +138,7 @@ impl Engine {
         });
         base::task::spawn_vital("uploader", upload::run(Arc::downgrade(&inner), bell));
         base::task::spawn_vital("upload-timer", cut::tick(Arc::downgrade(&inner)));
+        base::task::spawn_vital("evictor", cache::run(Arc::downgrade(&inner), evictor));
         Self { inner }
     }
 
@@ -164,16 +167,8 @@ impl Engine {
         if let Some(room) = cache.try_room(bytes) {
             return room;
         }
-        // From here on whatever is durable is cut and commits make room for it; what is committed already makes room now.
+        // From here on what is committed makes room, and whatever is durable is cut, so that commits make more.
         let wanted = cache.want(bytes);
-        loop {
-            if let Some(room) = cache.try_room(bytes) {
-                return room;
-            }
-            if !cache.evict_one() {
-                break;
-            }
-        }
         self.inner.ring();
         wanted.room().await
     }
@@ -211,11 +206,16 @@ impl Engine {
         Ok(Stream { shared, engine: self.inner.clone() })
     }
 
-    /// Lets go of a deleted stream: its cached entries are dropped, its appends fail.
-    pub fn forget(&self, id: StreamId) {
-        let forgotten = self.inner.streams.lock().remove(&id);
-        if let Some(shared) = forgotten {
-            shared.close();
+    /// Lets go of deleted streams: their cached entries are dropped, on a thread where nobody waits, and their appends fail.
+    pub fn forget(&self, ids: &[StreamId]) {
+        let forgotten: Vec<_> = {
+            let mut streams = self.inner.streams.lock();
+            ids.iter().filter_map(|id| streams.remove(id)).collect()
+        };
+        let mut cached: Vec<_> = forgotten.iter().map(|shared| shared.close()).collect();
+        cached.retain(|runs| !runs.is_empty());
+        if !cached.is_empty() {
+            base::task::spawn_blocking("forget", move || drop(cached));
         }
     }
 

@@ -55,6 +55,10 @@ impl Runs {
         }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The oldest entry.
     pub fn first(&self) -> Option<&Entry> {
         self.0.front()?.entries.first()

@@ -12,6 +12,7 @@ use thiserror::Error;
 use super::checkpoint::Uncovered;
 use super::cut::Turn;
 use super::room::{Room, settle};
+use super::runs::Runs;
 use super::sink::{Gap, Pending, check_next};
 use super::tail::{Entry, Tail, Wanted};
 use super::{CheckpointSource, EngineOptions, FrozenState, Inner};
@@ -180,14 +181,15 @@ impl Shared {
         self.closed.load(Ordering::Acquire)
     }
 
-    pub fn close(&self) {
+    /// Takes no more, and gives what it had: to be dropped where nobody waits.
+    #[must_use = "freeing it may take a while"]
+    pub fn close(&self) -> Runs {
         self.closed.store(true, Ordering::Release);
-        let runs = self.tail.lock().detach_all();
-        drop(runs);
+        self.tail.lock().detach_all()
     }
 
     /// Drops entries that end at or below `offset`, which the catalogue holds. What is dropped is freed run by run
-    /// outside the tail's lock.
+    /// outside the tail's lock; there may be very many.
     pub fn evict_below(&self, offset: Offset) {
         loop {
             let gone = self.tail.lock().detach_below(offset);

@@ -558,7 +558,7 @@ async fn data_of_deleted_streams_does_not_fill_the_log() {
             let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
             let stream = broker.open(id);
             let outcome = broker.enqueue(&stream, 0, &payload(0, 32 * 1024)).await;
-            broker.engine.forget(id);
+            broker.engine.forget(&[id]);
             // Acknowledged or not: it is in the log.
             let _ = outcome.await;
         }
@@ -578,7 +578,7 @@ async fn deleted_streams_are_not_kept_by_the_cuts_they_were_in() {
         broker.engine.flush().await.unwrap();
         deleted.push(Arc::downgrade(&stream.shared));
         drop(stream);
-        broker.engine.forget(id);
+        broker.engine.forget(&[id]);
         assert!(n == 0 || deleted[n - 1].upgrade().is_none(), "kept after the next cut");
     }
 }

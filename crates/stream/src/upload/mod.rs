@@ -25,8 +25,8 @@ use futures::stream::FuturesOrdered;
 
 use crate::catalogue::Catalogue;
 use crate::engine::Inner;
+use crate::engine::bell::Bell;
 use crate::engine::cut::{Cut, CutStream};
-use crate::engine::log::Bell;
 use committer::Uploaded;
 
 pub(crate) use committer::Committer;
