@@ -27,9 +27,8 @@ use crate::catalogue::Catalogue;
 use crate::engine::Inner;
 use crate::engine::bell::Bell;
 use crate::engine::cut::{Cut, CutStream};
-use committer::Uploaded;
 
-pub(crate) use committer::Committer;
+pub(crate) use committer::{Committer, Uploaded};
 pub(crate) use store::put_all;
 
 /// First and longest pause before an upload or a commit is tried again.
