@@ -155,7 +155,7 @@ impl Partition {
         let payload = Fragments::from_buf([Bytes::copy_from_slice(&head), tail]);
         let partition = self.clone();
         let done = Box::new(move |outcome: Result<(), stream::engine::Fenced>| match outcome {
-            Ok(()) => partition.signals.durable(end, bytes),
+            Ok(()) => partition.signals.durable(end, bytes, partition.high_watermark()),
             // What was promised to nobody may or may not be in the log: only the next owner can tell.
             Err(_) => partition.close_as_moved(),
         });

@@ -185,8 +185,7 @@ impl Partition {
     /// Hangs a long poll's bell: it rings whenever the high watermark moves, and once when the partition closes. Look
     /// at the partition *after* this call: what became readable before it does not ring.
     pub fn watch(self: &Arc<Self>, watcher: &Arc<Watcher>) -> Watch {
-        self.signals.watch(watcher.clone());
-        Watch { partition: self.clone(), watcher: watcher.clone() }
+        Watch { ticket: self.signals.watch(watcher.clone()), partition: self.clone() }
     }
 
     /// Whether the partition still serves.
@@ -265,7 +264,7 @@ impl std::fmt::Debug for Partition {
 #[derive(Debug)]
 pub struct Watch {
     partition: Arc<Partition>,
-    watcher: Arc<Watcher>,
+    ticket: u64,
 }
 
 impl Watch {
@@ -277,6 +276,6 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.partition.signals.unwatch(&self.watcher);
+        self.partition.signals.unwatch(self.ticket);
     }
 }

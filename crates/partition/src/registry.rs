@@ -107,7 +107,7 @@ impl Partitions {
                     streams.iter().filter_map(|stream| open.partitions.remove(stream)).collect()
                 };
                 closed.iter().for_each(|partition| partition.close_as_deleted());
-                streams.iter().for_each(|&stream| self.0.shared.engine.forget(stream));
+                self.0.shared.engine.forget(streams);
             }
             Change::LeaderChanged { stream, epoch, led_here } => {
                 let mut open = self.0.open.write();

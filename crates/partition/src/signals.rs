@@ -3,6 +3,9 @@
 //! No wake-up is lost: the stream moves its durable end *before* [`Signals`] is locked to wake; a waiter enters itself
 //! under the same lock and looks at the durable end *after*. Whichever locks second sees the other.
 //!
+//! They are woken once per group of the log, however many appends of the partition it held: by the last of them, for the
+//! stream's durable end has passed all of the group before the first is told.
+//!
 //! Neither kind of waiter has a task or a timer, and an idle partition's lists take no memory.
 
 use std::collections::BTreeMap;
@@ -52,8 +55,18 @@ pub(crate) struct Signals(Mutex<Lists>);
 struct Lists {
     /// By the durable end waited for, then by ticket.
     acknowledgements: BTreeMap<(Offset, u64), Waker>,
-    watchers: Vec<Arc<Watcher>>,
+    /// By ticket.
+    watchers: BTreeMap<u64, Arc<Watcher>>,
     next_ticket: u64,
+    /// Bytes that became readable and did not ring yet.
+    quiet_bytes: u64,
+}
+
+impl Lists {
+    fn ticket(&mut self) -> u64 {
+        self.next_ticket += 1;
+        self.next_ticket
+    }
 }
 
 impl Signals {
@@ -73,10 +86,7 @@ impl Signals {
             }
             return Some(answer);
         }
-        let ticket = *ticket.get_or_insert_with(|| {
-            lists.next_ticket += 1;
-            lists.next_ticket
-        });
+        let ticket = *ticket.get_or_insert_with(|| lists.ticket());
         lists.acknowledgements.insert((end, ticket), waker.clone());
         None
     }
@@ -86,34 +96,38 @@ impl Signals {
         self.0.lock().acknowledgements.remove(&(end, ticket));
     }
 
-    /// Hangs a bell.
-    pub fn watch(&self, watcher: Arc<Watcher>) {
-        self.0.lock().watchers.push(watcher);
-    }
-
-    /// Takes the bell down.
-    pub fn unwatch(&self, watcher: &Arc<Watcher>) {
+    /// Hangs a bell; by the ticket it is taken down.
+    pub fn watch(&self, watcher: Arc<Watcher>) -> u64 {
         let mut lists = self.0.lock();
-        if let Some(at) = lists.watchers.iter().position(|other| Arc::ptr_eq(other, watcher)) {
-            lists.watchers.swap_remove(at);
-        }
-        if lists.watchers.is_empty() {
-            lists.watchers = Vec::new();
-        }
+        let ticket = lists.ticket();
+        lists.watchers.insert(ticket, watcher);
+        ticket
     }
 
-    /// The durable end reached `end`: `bytes` more may be read.
-    pub fn durable(&self, end: Offset, bytes: u64) {
+    /// Takes a bell down.
+    pub fn unwatch(&self, ticket: u64) {
+        let bell = self.0.lock().watchers.remove(&ticket);
+        drop(bell);
+    }
+
+    /// An append of `bytes` that ends at `end` is durable, as is everything below `durable_end`, whose last append is told
+    /// of here, too: that one wakes.
+    pub fn durable(&self, end: Offset, bytes: u64, durable_end: Offset) {
         let mut wakers: SmallVec<[Waker; 4]> = SmallVec::new();
         {
             let mut lists = self.0.lock();
+            lists.quiet_bytes += bytes;
+            if end < durable_end {
+                return;
+            }
+            let bytes = std::mem::take(&mut lists.quiet_bytes);
             while let Some(first) = lists.acknowledgements.first_entry() {
                 if first.key().0 > end {
                     break;
                 }
                 wakers.push(first.remove());
             }
-            for watcher in &lists.watchers {
+            for watcher in lists.watchers.values() {
                 watcher.ring(bytes);
             }
         }
@@ -124,11 +138,58 @@ impl Signals {
     pub fn closed(&self) {
         let acknowledgements = {
             let mut lists = self.0.lock();
-            for watcher in &lists.watchers {
+            for watcher in lists.watchers.values() {
                 watcher.ring(0);
             }
             std::mem::take(&mut lists.acknowledgements)
         };
         acknowledgements.into_values().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl Wake for Counting {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_group_of_appends_rings_once_and_for_all_of_its_bytes() {
+        let signals = Signals::default();
+        let (watcher, counting) = (Watcher::new(), Arc::new(Counting::default()));
+        let ticket = signals.watch(watcher.clone());
+        for end in 1..=3 {
+            let waker = Waker::from(counting.clone());
+            assert_eq!(signals.wait_for(Offset(end), &mut None, &waker, || None::<()>), None);
+        }
+        let seen = || (watcher.bytes(), counting.0.load(Ordering::Relaxed));
+        signals.durable(Offset(1), 10, Offset(3));
+        signals.durable(Offset(2), 20, Offset(3));
+        assert_eq!(seen(), (0, 0), "the last one tells");
+        signals.durable(Offset(3), 30, Offset(3));
+        assert_eq!(seen(), (60, 3));
+        signals.unwatch(ticket);
+        signals.durable(Offset(4), 40, Offset(4));
+        assert_eq!(watcher.bytes(), 60);
+    }
+
+    #[test]
+    fn a_bell_that_hangs_twice_is_taken_down_once_at_a_time() {
+        let (signals, watcher) = (Signals::default(), Watcher::new());
+        let tickets = [signals.watch(watcher.clone()), signals.watch(watcher.clone())];
+        signals.unwatch(tickets[0]);
+        signals.unwatch(tickets[0]);
+        signals.durable(Offset(1), 1, Offset(1));
+        assert_eq!(watcher.bytes(), 1);
     }
 }

@@ -1,7 +1,8 @@
 //! The log cache: the budget of everything that was appended, and the generations that may leave it.
 //!
 //! A generation is what one cut took. Once committed it stays for tail readers until its room is needed. Nothing here
-//! keeps a deleted stream, and what leaves is freed without a lock that an acknowledgement waits for. A generation names
+//! keeps a deleted stream. What leaves may be hundreds of thousands of entries: it is freed without a lock that an
+//! acknowledgement waits for, and on no thread that serves, by one task that is rung ([`run`]). A generation names
 //! only streams of which it has entries, and those that are deleted are passed over before they outnumber the others: what
 //! is named here is bounded by what is cached.
 
@@ -13,6 +14,8 @@ use base::Offset;
 use base::memory::{Budget, Charge};
 use parking_lot::Mutex;
 
+use super::Inner;
+use super::bell::{Bell, Ringer, bell};
 use super::cut::CutStream;
 use super::room::Room;
 use super::stream::Shared;
@@ -26,6 +29,8 @@ pub(crate) struct LogCache {
     wanted: AtomicU64,
     /// Cuts that are committed and still cached, oldest first.
     evictable: Mutex<Evictable>,
+    /// Rung when something may have to leave.
+    evictor: Ringer,
 }
 
 /// Names of streams, in all generations, below which nobody looks for those that are deleted.
@@ -38,6 +43,8 @@ struct Evictable {
     names: usize,
     /// How many there were when the deleted ones went last.
     living: usize,
+    /// Something was committed since the last eviction.
+    has_grown: bool,
 }
 
 impl Evictable {
@@ -68,8 +75,11 @@ impl Evictable {
 type Generation = Vec<(Weak<Shared>, Offset)>;
 
 impl LogCache {
-    pub fn new(limit: u64) -> Self {
-        Self { budget: Budget::new(limit), wanted: AtomicU64::new(0), evictable: Mutex::default() }
+    /// A cache, and what its evictor listens to.
+    pub fn new(limit: u64) -> (Self, Bell) {
+        let (evictor, bell) = bell();
+        let (wanted, evictable) = (AtomicU64::new(0), Mutex::default());
+        (Self { budget: Budget::new(limit), wanted, evictable, evictor }, bell)
     }
 
     pub fn budget(&self) -> &Budget {
@@ -91,33 +101,61 @@ impl LogCache {
         self.wanted.load(Ordering::Acquire) > 0
     }
 
-    /// Somebody waits for room of `bytes` as long as the answer lives: commits make it.
+    /// Somebody waits for room of `bytes` as long as the answer lives: what is committed makes it.
     pub fn want(&self, bytes: u64) -> Wanted<'_> {
         self.wanted.fetch_add(bytes, Ordering::AcqRel);
+        self.ring();
         Wanted { cache: self, bytes }
     }
 
-    /// What a committed cut took may leave from now on; leaves at once what there is no room to keep.
+    /// What a committed cut took may leave from now on.
     pub fn committed(&self, streams: &[CutStream]) {
         let cached = streams.iter().filter(|part| !part.range.is_empty() && !part.stream.is_closed());
         let generation = cached.map(|part| (Arc::downgrade(&part.stream), part.range.end)).collect();
-        self.evictable.lock().push(generation);
-        // Whoever waits for room needs it more than tail readers do.
+        {
+            let mut evictable = self.evictable.lock();
+            evictable.push(generation);
+            evictable.has_grown = true;
+        }
+        self.ring();
+    }
+
+    fn ring(&self) {
+        // The evictor ends with the engine: nobody appends any more.
+        let _ = self.evictor.ring();
+    }
+
+    /// Drops committed generations, the oldest first, until there is the room that somebody waits for and, after a commit,
+    /// until they take no more than their share.
+    fn evict(&self) {
         let limit = self.budget.limit();
-        let keep = (limit / 100 * KEEP_PERCENT).min(limit.saturating_sub(self.wanted.load(Ordering::Acquire)));
-        while self.budget.used() > keep && self.evict_one() {}
+        let has_grown = std::mem::take(&mut self.evictable.lock().has_grown);
+        let share = if has_grown { limit / 100 * KEEP_PERCENT } else { limit };
+        // Whoever waits for room needs it more than tail readers do.
+        let keep = || share.min(limit.saturating_sub(self.wanted.load(Ordering::Acquire)));
+        while self.budget.used() > keep() && self.evict_one() {}
     }
 
     /// Drops the oldest committed generation; `false` when there is none.
-    pub fn evict_one(&self) -> bool {
+    fn evict_one(&self) -> bool {
         let Some(generation) = self.evictable.lock().pop() else { return false };
-        let mut piece = Vec::new();
         for (stream, end) in generation {
             if let Some(stream) = stream.upgrade() {
-                stream.evict_below(end, &mut piece);
+                stream.evict_below(end);
             }
         }
         true
+    }
+}
+
+/// Evicts whenever it is rung; ends with the engine.
+pub(crate) async fn run(engine: Weak<Inner>, mut bell: Bell) {
+    while bell.recv().await.is_some() {
+        let Some(engine) = engine.upgrade() else { return };
+        let evicting = engine.clone();
+        if let Err(ended) = base::task::spawn_blocking("evict", move || evicting.cache.evict()).await {
+            return engine.fail(ended.to_string());
+        }
     }
 }
 
@@ -163,7 +201,7 @@ mod tests {
 
     #[test]
     fn what_is_remembered_of_cuts_is_bounded_by_what_they_left_in_the_cache() {
-        let cache = LogCache::new(1 << 30);
+        let (cache, _bell) = LogCache::new(1 << 30);
         let kept = streams(10);
         for _ in 0..2_000 {
             // Cuts that took nothing but a checkpoint, and cuts of streams that are deleted then.
@@ -171,7 +209,7 @@ mod tests {
             cache.committed(&cut(&kept, 0));
             cache.committed(&cut(&streams(1), 1));
             let closed = streams(1);
-            closed[0].close();
+            drop(closed[0].close());
             cache.committed(&cut(&closed, 1));
         }
         cache.committed(&cut(&kept, 1));

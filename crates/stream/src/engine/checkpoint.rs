@@ -4,9 +4,10 @@
 //! what came after the newest one. So one is due when as much has gathered as makes it worth its bytes: every
 //! [`EngineOptions::checkpoint_bytes`] of the stream, or [`STATE_SHARE`] times the state where that is more; at the latest
 //! after [`EngineOptions::checkpoint_cuts`] cuts, because what lies in many objects is slow to read; when a trim wants it
-//! ([`super::Stream::trim`]), because nothing else tells what the trimmed records made; and when the log start lies past the
-//! newest all the same. Cuts spend no more than [`EngineOptions::checkpoint_cut_bytes`] on them (one more may go beyond): the
-//! rest takes its turn with the next cuts, whether their streams have data by then or not.
+//! ([`super::Stream::trim`]), because nothing else tells what the trimmed records made (that cut takes this stream and no
+//! other); and when the log start lies past the newest all the same. Cuts spend no more than
+//! [`EngineOptions::checkpoint_cut_bytes`] on them (one more may go beyond): the rest takes its turn with the next cuts,
+//! whether their streams have data by then or not.
 //!
 //! A state is *frozen* by the uploader under its owner's lock, which must cost next to nothing, and encoded later, on a
 //! thread where nobody waits for an acknowledgement.

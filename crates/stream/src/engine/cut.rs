@@ -8,7 +8,14 @@
 //! Everything below the position of a cut is in it or in an earlier one. More may be in it: what a stream took in after
 //! the cut was taken goes with it, and its place in the log is covered by the next one. So cuts are resolved in the order
 //! in which they were taken.
+//!
+//! What gathered up to a moment is cut in one round, of as many cuts as it takes. The cuts before the last take streams
+//! beyond the position that they bear: replay finds that committed already, as it does with a cut that took more.
+//!
+//! A trim that needs a checkpoint of a stream has that stream cut ahead of its turn, by a cut that covers no place in the
+//! log either. It costs what that stream has, not an object and a step towards a checkpoint for every other.
 
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -27,9 +34,19 @@ pub(crate) struct CutStream {
     pub checkpoint: Option<Box<dyn FrozenState>>,
 }
 
+/// How a stream comes to be in a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Its turn on the list of streams with something to cut has come: it is off the list.
+    Listed,
+    /// Ahead of it. Where it stands on the list, it stays.
+    Ahead,
+}
+
 /// What had gathered when a cut was taken.
 pub(crate) struct Gathered {
     streams: Vec<Arc<Shared>>,
+    turn: Turn,
     position: WalPosition,
     waiters: Vec<oneshot::Sender<()>>,
 }
@@ -47,39 +64,63 @@ pub(crate) struct Cut {
 }
 
 /// Streams in one cut: well below what one commit may name.
-const CUT_STREAMS_MAX: usize = COMMIT_ITEMS_MAX / 4;
+pub(super) const CUT_STREAMS_MAX: usize = COMMIT_ITEMS_MAX / 4;
 
-/// What has gathered for the next cut. Its lock is held while a WAL group is completed, so that a cut stands between
+/// What has gathered for the next cuts. Its lock is held while a WAL group is completed, so that a cut stands between
 /// two groups; whoever else takes it does so for a moment.
 pub(crate) struct Active {
-    pub dirty: Vec<Arc<Shared>>,
-    pub bytes: u64,
+    /// Streams of which there may be something to cut, each once, in the order in which they came: parts of one cut each.
+    dirty: VecDeque<Vec<Arc<Shared>>>,
+    /// What is left of a moment that is too much for one cut.
+    round: Option<Round>,
+    /// Streams to be cut ahead of their turn, and who is told. Whoever asks waits, so there are no more than trims.
+    ahead: Vec<(Arc<Shared>, oneshot::Sender<()>)>,
+    /// How the last cut was taken: both kinds go on, whatever comes of the other.
+    last: Turn,
+    bytes: u64,
     position: WalPosition,
     since: Option<Duration>,
-    /// Somebody asked for a cut.
+    /// Somebody asked for a cut of what the log holds.
     requested: bool,
     waiters: Vec<oneshot::Sender<()>>,
     cut_bytes: u64,
-    /// Where the WAL stood at the last cut, and how far it may go on before the next: small groups fill it faster than
-    /// their bytes say.
-    cut_at: WalPosition,
+    interval: Duration,
+    /// Where the WAL stood when the last round began, and how far it may go on before the next: small groups fill it
+    /// faster than their bytes say.
+    round_at: WalPosition,
     cut_span: u64,
+    /// Everything below is in cuts that were taken.
+    covered: WalPosition,
     clock: Clock,
 }
 
+/// The cuts that together take what had gathered at one moment. Streams that come later wait for the next round, so that
+/// this one ends however many do: only its last cut covers the moment's place in the log.
+struct Round {
+    /// Parts of the list that are yet to be taken.
+    parts: usize,
+    position: WalPosition,
+    waiters: Vec<oneshot::Sender<()>>,
+}
+
 impl Active {
-    pub fn new(cut_bytes: u64, clock: Clock) -> Self {
+    pub fn new(options: &EngineOptions, clock: Clock) -> Self {
         let position = WalPosition(0);
         Self {
-            dirty: Vec::new(),
+            dirty: VecDeque::new(),
+            round: None,
+            ahead: Vec::new(),
+            last: Turn::Listed,
             bytes: 0,
             position,
             since: None,
             requested: false,
             waiters: Vec::new(),
-            cut_bytes,
-            cut_at: position,
+            cut_bytes: options.cut_bytes(u64::MAX),
+            interval: options.upload_interval,
+            round_at: position,
             cut_span: u64::MAX,
+            covered: position,
             clock,
         }
     }
@@ -89,15 +130,30 @@ impl Active {
         (self.cut_bytes, self.cut_span) = (cut_bytes, wal_capacity / 4);
     }
 
+    /// A stream that is not on the list has something to cut.
+    pub fn push(&mut self, stream: Arc<Shared>) {
+        let taken = self.round.as_ref().map_or(0, |round| round.parts);
+        let is_open = self.dirty.len() > taken;
+        match self.dirty.back_mut().filter(|part| is_open && part.len() < CUT_STREAMS_MAX) {
+            Some(part) => part.push(stream),
+            None => self.dirty.push_back(vec![stream]),
+        }
+    }
+
+    /// So many bytes more are durable.
+    pub fn gather(&mut self, bytes: u64) {
+        self.bytes += bytes;
+    }
+
     pub fn group_ended(&mut self, position: WalPosition) {
         self.position = position;
         self.gathers();
     }
 
-    /// The next cut looks at a stream, though it may have no data.
+    /// The next cut looks at a stream, though it may have no data. It waits for its time.
     pub fn mark(&mut self, stream: &Arc<Shared>) {
         if stream.mark_dirty() {
-            self.dirty.push(stream.clone());
+            self.push(stream.clone());
         }
         self.gathers();
     }
@@ -109,45 +165,81 @@ impl Active {
         }
     }
 
-    /// Asks for a cut of what has gathered; with a waiter even of nothing.
+    /// Asks for a cut of what the log holds and no cut has taken, now or as soon as the next group has ended; with a
+    /// waiter even of nothing.
     pub fn request(&mut self, waiter: Option<oneshot::Sender<()>>) {
-        // Groups may have ended without leaving a dirty stream: theirs is deleted. Their place in the log counts.
-        self.requested |= self.since.is_some();
+        self.requested |= waiter.is_none();
         self.waiters.extend(waiter);
+    }
+
+    /// Asks for a cut of a stream as it is now, whatever else has gathered.
+    pub fn request_ahead(&mut self, stream: &Arc<Shared>, waiter: oneshot::Sender<()>) {
+        self.ahead.push((stream.clone(), waiter));
     }
 
     /// Whether a cut should be taken as soon as there is a place for it.
     pub fn is_due(&self, room_is_wanted: bool) -> bool {
-        self.requested || !self.waiters.is_empty() || self.is_full() || (room_is_wanted && self.since.is_some())
+        !self.ahead.is_empty() || self.is_round_due(room_is_wanted)
     }
 
-    fn is_full(&self) -> bool {
-        self.bytes >= self.cut_bytes
-            || self.dirty.len() >= CUT_STREAMS_MAX
-            || self.position.0.saturating_sub(self.cut_at.0) >= self.cut_span
+    fn is_round_due(&self, room_is_wanted: bool) -> bool {
+        // Groups may have ended without leaving a dirty stream: theirs is deleted. Their place in the log counts.
+        let gathered = self.position.0.saturating_sub(self.round_at.0);
+        self.round.is_some()
+            || !self.waiters.is_empty()
+            || (self.requested && gathered > 0)
+            || self.bytes >= self.cut_bytes
+            || gathered >= self.cut_span
+            || (room_is_wanted && self.bytes > 0)
+            || self.since.is_some_and(|since| self.clock.monotonic().saturating_sub(since) >= self.interval)
     }
 
-    pub fn age(&self) -> Option<Duration> {
-        self.since.map(|since| self.clock.monotonic().saturating_sub(since))
+    /// Takes the next cut if one is due.
+    pub fn take(&mut self, room_is_wanted: bool) -> Option<Gathered> {
+        let is_round_due = self.is_round_due(room_is_wanted);
+        let gathered = if !self.ahead.is_empty() && !(is_round_due && self.last == Turn::Ahead) {
+            self.take_ahead()
+        } else if is_round_due {
+            self.take_part()
+        } else {
+            return None;
+        };
+        self.last = gathered.turn;
+        Some(gathered)
     }
 
-    /// Takes the cut.
-    pub fn take(&mut self) -> Gathered {
-        if self.dirty.len() > CUT_STREAMS_MAX {
-            // The rest follows at once, and only that cut covers the place in the log.
-            self.requested = true;
-            let streams = self.dirty.drain(..CUT_STREAMS_MAX).collect();
-            return Gathered { streams, position: self.cut_at, waiters: Vec::new() };
+    fn take_ahead(&mut self) -> Gathered {
+        let count = self.ahead.len().min(CUT_STREAMS_MAX);
+        let (streams, waiters) = self.ahead.drain(..count).unzip();
+        Gathered { streams, turn: Turn::Ahead, position: self.covered, waiters }
+    }
+
+    /// Takes the next part of the round, which begins with it if there is none.
+    fn take_part(&mut self) -> Gathered {
+        let mut round = self.round.take().unwrap_or_else(|| self.begin_round());
+        let streams = self.dirty.pop_front().unwrap_or_default();
+        round.parts = round.parts.saturating_sub(1);
+        if round.parts > 0 {
+            self.round = Some(round);
+            return Gathered { streams, turn: Turn::Listed, position: self.covered, waiters: Vec::new() };
         }
-        (self.since, self.requested, self.bytes, self.cut_at) = (None, false, 0, self.position);
-        let (streams, waiters) = (std::mem::take(&mut self.dirty), std::mem::take(&mut self.waiters));
-        Gathered { streams, position: self.position, waiters }
+        self.covered = round.position;
+        Gathered { streams, turn: Turn::Listed, position: round.position, waiters: round.waiters }
+    }
+
+    fn begin_round(&mut self) -> Round {
+        (self.since, self.requested, self.bytes, self.round_at) = (None, false, 0, self.position);
+        let (parts, waiters) = (self.dirty.len(), std::mem::take(&mut self.waiters));
+        Round { parts, position: self.position, waiters }
     }
 }
 
 impl Gathered {
     /// Fixes the range of each stream, and freezes the checkpoints that are due.
-    pub fn resolve(self, view: &Catalogue, options: &EngineOptions) -> Cut {
+    pub fn resolve(mut self, view: &Catalogue, options: &EngineOptions) -> Cut {
+        // Several trims may have asked for one stream.
+        self.streams.sort_unstable_by_key(|stream| (stream.id, stream.epoch));
+        self.streams.dedup_by(|stream, other| Arc::ptr_eq(stream, other));
         let log_start = |stream: &Shared| view.stream(stream.id).map_or(Offset(0), |s| s.start).max(stream.start());
         let mut streams: Vec<_> =
             self.streams.into_iter().map(|stream| (stream.overdue(log_start(&stream), options), stream)).collect();
@@ -157,7 +249,7 @@ impl Gathered {
         let mut parts = Vec::with_capacity(streams.len());
         let mut owed = Vec::new();
         for (overdue, stream) in streams {
-            let (range, checkpoint) = stream.cut(overdue.is_some() && left > 0);
+            let (range, checkpoint) = stream.cut(self.turn, overdue.is_some() && left > 0);
             if overdue.is_some() && left == 0 && stream.keeps_state() {
                 owed.push(stream.clone());
             }
@@ -174,13 +266,11 @@ impl Gathered {
 /// How often the age of un-uploaded appends is looked at.
 const TICK: Duration = Duration::from_millis(250);
 
-/// Cuts by age; ends with the engine.
+/// Has the uploader look at it; ends with the engine.
 pub(crate) async fn tick(engine: Weak<Inner>) {
     loop {
         tokio::time::sleep(TICK).await;
         let Some(engine) = engine.upgrade() else { return };
-        if engine.log.is_overdue(&engine.options) {
-            engine.request_cut(None);
-        }
+        engine.ring();
     }
 }

@@ -1,14 +1,15 @@
 //! The engine's side of the WAL: the log itself, and what has gathered behind it for the next cut.
 //!
 //! Cuts are taken by the uploader, when it has a place for one: there is no queue of them. Whoever finds that a cut is
-//! due rings the [`Bell`]; until it is taken, what gathers goes with it.
+//! due rings its [`Bell`]; until it is taken, what gathers goes with it.
 
 use std::sync::Arc;
 
 use base::{Clock, WalPosition};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
+use super::bell::{Bell, NobodyListens, Ringer, bell};
 use super::cut::{Active, Gathered};
 use super::sink::Pending;
 use super::{EngineOptions, SharedStream};
@@ -17,21 +18,15 @@ use crate::wal::{Append, Cuts, Wal};
 pub(crate) struct EngineLog {
     wal: RwLock<Option<Arc<Wal<Pending>>>>,
     active: Mutex<Active>,
-    bell: mpsc::Sender<()>,
+    /// Rung when a cut may be due.
+    uploader: Ringer,
 }
-
-/// Rung when a cut may be due. One ring is remembered, more say nothing new.
-pub(crate) type Bell = mpsc::Receiver<()>;
-
-/// The uploader has ended, so nothing will be uploaded any more.
-#[derive(Debug)]
-pub(crate) struct UploaderEnded;
 
 impl EngineLog {
     pub fn new(options: &EngineOptions, clock: Clock) -> (Self, Bell) {
-        let (bell, rung) = mpsc::channel(1);
-        let active = Mutex::new(Active::new(options.cut_bytes(u64::MAX), clock));
-        (Self { wal: RwLock::new(None), active, bell }, rung)
+        let (uploader, bell) = bell();
+        let active = Mutex::new(Active::new(options, clock));
+        (Self { wal: RwLock::new(None), active, uploader }, bell)
     }
 
     /// Gives the log its WAL.
@@ -75,34 +70,37 @@ impl EngineLog {
         self.active.lock()
     }
 
-    /// Whether what has gathered is older than it may get.
-    pub fn is_overdue(&self, options: &EngineOptions) -> bool {
-        self.active.lock().age().is_some_and(|age| age >= options.upload_interval)
-    }
-
-    /// Asks for a cut, whatever has gathered. A waiter is told when everything that is durable now is committed, even if
-    /// nothing has gathered.
-    pub fn request_cut(&self, waiter: Option<oneshot::Sender<()>>) -> Result<(), UploaderEnded> {
+    /// Asks for a cut, however little has gathered. A waiter is told when everything that is durable now is committed, even
+    /// if nothing has gathered.
+    pub fn request_cut(&self, waiter: Option<oneshot::Sender<()>>) -> Result<(), NobodyListens> {
         self.active.lock().request(waiter);
         self.ring()
     }
 
-    /// The next cut looks at a stream, though it may have no data: a checkpoint is due.
+    /// Asks for a cut of a stream as it is now, ahead of its turn. The waiter is told when it is committed.
+    pub fn cut_ahead(&self, stream: &Arc<SharedStream>, waiter: oneshot::Sender<()>) -> Result<(), NobodyListens> {
+        self.active.lock().request_ahead(stream, waiter);
+        self.ring()
+    }
+
+    /// The next cut looks at a stream, though it may have no data: a checkpoint is due. It waits for its time.
     pub fn mark(&self, stream: &Arc<SharedStream>) {
         self.active.lock().mark(stream);
     }
 
     /// Lets the uploader see whether a cut is due.
-    pub fn ring(&self) -> Result<(), UploaderEnded> {
-        match self.bell.try_send(()) {
-            Ok(()) | Err(mpsc::error::TrySendError::Full(())) => Ok(()),
-            Err(mpsc::error::TrySendError::Closed(())) => Err(UploaderEnded),
-        }
+    pub fn ring(&self) -> Result<(), NobodyListens> {
+        self.uploader.ring()
+    }
+
+    /// Whether acknowledgements are held up for longer than a moment.
+    #[cfg(test)]
+    pub fn is_held(&self) -> bool {
+        self.active.try_lock_for(std::time::Duration::from_secs(5)).is_none()
     }
 
     /// Takes the next cut if one is due. `room_is_wanted`: appends wait for room that no upload under way will give back.
     pub fn take_cut(&self, room_is_wanted: bool) -> Option<Gathered> {
-        let mut active = self.active.lock();
-        active.is_due(room_is_wanted).then(|| active.take())
+        self.active.lock().take(room_is_wanted)
     }
 }

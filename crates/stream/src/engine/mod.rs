@@ -2,7 +2,7 @@
 //!
 //! Life of an append: [`Engine::reserve`] waits for [`room`] in the log [`cache`] → [`Stream::append`] queues the entry to
 //! the WAL, in the order of the caller's lock → the WAL syncs a group and sees its fence page unwritten → the completion
-//! thread ([`sink`]) moves the entry into its stream's [`tail`], advances the stream's durable end and calls back. When
+//! thread ([`sink`]) moves its entries into their streams' [`tail`]s, advances the durable ends and then calls back. When
 //! enough has gathered behind the [`log`], the uploader ([`crate::upload`]) takes a [`cut`]: ranges of the tails, with the
 //! [`checkpoint`]s that are due; what its committer has committed may leave the cache.
 //!
@@ -10,10 +10,12 @@
 //! - the durable end moves in WAL order and only after the fence check (I-1, I-3);
 //! - tails, cuts and commits follow WAL order (I-4): one lock ([`cut::Active`]) is held while a group is completed, and
 //!   a cut is taken under the same lock, by one task that resolves and commits them in that order;
-//! - no work whose length grows with the cache, a state or the number of streams is done under that lock or a tail's;
+//! - no work whose length grows with the cache, a state, the number of streams or of those who wait is done under that
+//!   lock or a tail's;
 //! - an entry leaves the cache only after the commit that names it was replayed into the catalogue view;
 //! - after the first failure nothing is acknowledged any more (I-8), and the end of the WAL, however it ends, is one.
 
+pub(crate) mod bell;
 pub(crate) mod cache;
 pub(crate) mod checkpoint;
 pub(crate) mod cut;
@@ -120,10 +122,11 @@ impl Engine {
         clock: Clock,
     ) -> Self {
         let (log, bell) = EngineLog::new(&options, clock);
+        let (cache, evictor) = LogCache::new(options.log_cache_bytes);
         let failure = watch::channel(None).0;
         let inner = Arc::new(Inner {
             log,
-            cache: LogCache::new(options.log_cache_bytes),
+            cache,
             committer: Committer::start(writer, catalogue.clone(), failure.subscribe()),
             reader: BlockReader::new(store.aside(), &options),
             store,
@@ -135,6 +138,7 @@ impl Engine {
         });
         base::task::spawn_vital("uploader", upload::run(Arc::downgrade(&inner), bell));
         base::task::spawn_vital("upload-timer", cut::tick(Arc::downgrade(&inner)));
+        base::task::spawn_vital("evictor", cache::run(Arc::downgrade(&inner), evictor));
         Self { inner }
     }
 
@@ -163,16 +167,8 @@ impl Engine {
         if let Some(room) = cache.try_room(bytes) {
             return room;
         }
-        // From here on whatever is durable is cut and commits make room for it; what is committed already makes room now.
+        // From here on what is committed makes room, and whatever is durable is cut, so that commits make more.
         let wanted = cache.want(bytes);
-        loop {
-            if let Some(room) = cache.try_room(bytes) {
-                return room;
-            }
-            if !cache.evict_one() {
-                break;
-            }
-        }
         self.inner.ring();
         wanted.room().await
     }
@@ -210,11 +206,16 @@ impl Engine {
         Ok(Stream { shared, engine: self.inner.clone() })
     }
 
-    /// Lets go of a deleted stream: its cached entries are dropped, its appends fail.
-    pub fn forget(&self, id: StreamId) {
-        let forgotten = self.inner.streams.lock().remove(&id);
-        if let Some(shared) = forgotten {
-            shared.close();
+    /// Lets go of deleted streams: their cached entries are dropped, on a thread where nobody waits, and their appends fail.
+    pub fn forget(&self, ids: &[StreamId]) {
+        let forgotten: Vec<_> = {
+            let mut streams = self.inner.streams.lock();
+            ids.iter().filter_map(|id| streams.remove(id)).collect()
+        };
+        let mut cached: Vec<_> = forgotten.iter().map(|shared| shared.close()).collect();
+        cached.retain(|runs| !runs.is_empty());
+        if !cached.is_empty() {
+            base::task::spawn_blocking("forget", move || drop(cached));
         }
     }
 
@@ -330,6 +331,20 @@ impl Inner {
     pub(crate) async fn flush(&self) -> Result<(), EngineFailure> {
         let (done, committed) = oneshot::channel();
         self.request_cut(Some(done));
+        self.told(committed).await
+    }
+
+    /// Uploads and commits what is durable of one stream, with a checkpoint if it is due one.
+    pub(crate) async fn flush_stream(&self, stream: &Arc<Shared>) -> Result<(), EngineFailure> {
+        let (done, committed) = oneshot::channel();
+        if self.log.cut_ahead(stream, done).is_err() {
+            self.fail("the uploader has ended");
+        }
+        self.told(committed).await
+    }
+
+    /// Waits for a commit, or for the engine's failure.
+    async fn told(&self, committed: oneshot::Receiver<()>) -> Result<(), EngineFailure> {
         let ended = || self.failure.borrow().clone().unwrap_or_else(|| EngineFailure("the uploader ended".into()));
         base::select! {
             biased;
@@ -349,7 +364,8 @@ impl Inner {
         })
     }
 
-    /// Cuts as soon as the uploader has a place, whatever has gathered. A waiter is told when everything before is committed.
+    /// Cuts as soon as the uploader has a place, however little has gathered. A waiter is told when everything before is
+    /// committed.
     pub(crate) fn request_cut(&self, waiter: Option<oneshot::Sender<()>>) {
         if self.log.request_cut(waiter).is_err() {
             self.fail("the uploader has ended");

@@ -18,14 +18,18 @@ use tokio::sync::mpsc;
 
 use super::Engine;
 use crate::Fragments;
-use crate::catalogue::{COMMIT_ITEMS_MAX, Catalogue};
+use crate::catalogue::{COMMIT_ITEMS_MAX, Catalogue, CatalogueClient};
+use crate::upload::Uploaded;
 use crate::upload::build::{self, UploadEntry, UploadStream};
 use crate::wal::{Log, ReplayEnd, ReplayedRecord, WalError};
 
-/// Bytes of the log, and records, that become objects and one commit at once. A commit names no more streams than it has
-/// records.
+/// What becomes objects and one commit at once: bytes of the log, with what each record that is kept takes in memory beside
+/// them, and streams, which the commit names.
 const CHUNK_BYTES: u64 = 64 * 1024 * 1024;
-const CHUNK_RECORDS: usize = COMMIT_ITEMS_MAX / 4;
+const CHUNK_STREAMS: usize = COMMIT_ITEMS_MAX / 4;
+/// A record's place in a chunk.
+const RECORD_BYTES: u64 = 256;
+const _: () = assert!(size_of::<UploadEntry>() + 64 <= RECORD_BYTES as usize);
 /// Chunks that are uploaded at once. A chunk is charged to the recovery's memory from when it is whole until it is
 /// committed; the one that is gathered, and the segment that it is read from, are all that a recovery holds beside.
 const UPLOADS_MAX: usize = 2;
@@ -82,57 +86,38 @@ impl Engine {
         from: WalPosition,
         memory: &Budget,
     ) -> Result<Recovered, RecoverError> {
-        let log = log.clone();
-        let (chunks, mut queue) = mpsc::channel::<(Vec<ReplayedRecord>, WalPosition, Charge)>(CHUNKS_QUEUED);
-        let memory = memory.clone();
-        let replay = base::task::spawn_blocking("wal-replay", move || -> Result<ReplayEnd, WalError> {
-            log.fence(incarnation)?;
-            let (mut chunk, mut start) = (Vec::new(), from);
-            let room = |start: WalPosition, end: WalPosition| {
-                futures::executor::block_on(memory.charge(end.0.saturating_sub(start.0)))
-            };
-            let end = log.replay(incarnation, from, &mut |record: ReplayedRecord| {
-                let position = record.position;
-                if position.0 - start.0 >= CHUNK_BYTES || chunk.len() >= CHUNK_RECORDS {
-                    let whole = (std::mem::take(&mut chunk), position, room(start, position));
-                    start = position;
-                    if chunks.blocking_send(whole).is_err() {
-                        return ControlFlow::Break(());
-                    }
-                }
-                chunk.push(record);
-                ControlFlow::Continue(())
-            })?;
-            // A closed queue means that a commit failed; its error is reported instead.
-            drop(chunks.blocking_send((chunk, end_of(&end), room(start, end_of(&end)))));
-            Ok(end)
-        });
-        let mut keeper = Keeper::new(incarnation);
+        let (chunks, mut queue) = mpsc::channel(CHUNKS_QUEUED);
+        let (log, catalogue, memory) = (log.clone(), self.inner.catalogue.clone(), memory.clone());
+        let replay =
+            base::task::spawn_blocking("wal-replay", move || -> Result<(ReplayEnd, Option<Gap>, Keeper), WalError> {
+                log.fence(incarnation)?;
+                let mut replay = Replay {
+                    view: catalogue.view(),
+                    catalogue,
+                    keeper: Keeper::new(incarnation),
+                    chunk: Chunk::new(from),
+                    memory,
+                    chunks,
+                    gap: None,
+                };
+                let end = log.replay(incarnation, from, &mut |record| replay.take(record))?;
+                let position = replay.gap.as_ref().map_or(end_of(&end), |gap| gap.at);
+                // A closed queue means that a commit failed; its error is reported instead.
+                let _ = replay.send(position);
+                let Replay { gap, keeper, .. } = replay;
+                Ok((end, gap, keeper))
+            });
         let mut uploads = FuturesOrdered::new();
-        let (mut ended, mut gap) = (false, None);
+        let mut ended = false;
         // Uploads overlap with one another and with the replay; commits follow the order of the log.
         while !ended || !uploads.is_empty() {
             base::select! {
-                chunk = queue.recv(), if !ended && uploads.len() < UPLOADS_MAX => {
-                    let Some((records, position, room)) = chunk else {
-                        ended = true;
-                        continue;
-                    };
-                    let (streams, found) = keeper.keep(&self.catalogue(), records);
-                    // Up to a gap the log is whole: what stands before it was acknowledged and is kept.
-                    let position = found.as_ref().map_or(position, |gap| gap.at);
-                    ended = found.is_some();
-                    gap = found;
-                    let (block, own) = (self.inner.options.block_bytes, self.inner.options.stream_object_bytes);
-                    let kept: Vec<_> = streams.iter().filter_map(UploadStream::covers).collect();
-                    let objects = build::objects(streams, self.writer(), block, own);
-                    // A future of this recovery that is dropped gives its names up.
-                    let lease = self.inner.committer.lease(objects.len());
-                    let uploaded = crate::upload::put_all(&self.inner, lease, objects);
-                    uploads.push_back(async move { (uploaded.await, kept, position, room) });
-                }
-                Some((uploaded, kept, position, room)) = uploads.next() => {
-                    let uploaded = uploaded.map_err(RecoverError::Commit)?;
+                chunk = queue.recv(), if !ended && uploads.len() < UPLOADS_MAX => match chunk {
+                    Some(whole) => uploads.push_back(self.put_chunk(whole)),
+                    None => ended = true,
+                },
+                Some(stored) = uploads.next() => {
+                    let StoredChunk { uploaded, kept, position, room } = stored.map_err(RecoverError::Commit)?;
                     let committed = self.inner.committer.commit(incarnation, position, uploaded).await;
                     committed.map_err(RecoverError::Commit)?;
                     crate::upload::check_taken(&self.catalogue(), kept).map_err(RecoverError::Commit)?;
@@ -140,23 +125,127 @@ impl Engine {
                 }
             }
         }
-        if let Some(Gap { stream, expected, found, at }) = gap {
-            let why = format!("stream {stream} continues at offset {found} but its log ends at {expected}");
-            return Err(RecoverError::Damaged { incarnation, at, why });
-        }
-        let end = match replay.await.map_err(|_| RecoverError::Interrupted)? {
+        let (end, gap, keeper) = match replay.await.map_err(|_| RecoverError::Interrupted)? {
             // Its pages are there and say nothing: as with a broken record, the rest of the broker can go on.
             Err(WalError::Damaged { reason, .. }) => {
                 return Err(RecoverError::Damaged { incarnation, at: from, why: reason });
             }
-            end => end?,
+            replayed => replayed?,
         };
+        // Up to a gap the log is whole: what stands before it was acknowledged and is kept.
+        if let Some(Gap { stream, expected, found, at }) = gap {
+            let why = format!("stream {stream} continues at offset {found} but its log ends at {expected}");
+            return Err(RecoverError::Damaged { incarnation, at, why });
+        }
         match end {
             ReplayEnd::Corrupt { at, reason } => {
                 Err(RecoverError::Damaged { incarnation, at, why: reason.to_string() })
             }
             end => Ok(Recovered { end: end_of(&end), records: keeper.records, bytes: keeper.bytes }),
         }
+    }
+
+    /// Makes objects of a chunk and puts them. Dropped before its end, it gives their names up.
+    async fn put_chunk(&self, chunk: WholeChunk) -> Result<StoredChunk, Arc<str>> {
+        let WholeChunk { streams, position, room } = chunk;
+        let kept: Vec<_> = streams.iter().filter_map(UploadStream::covers).collect();
+        let (writer, block, own) =
+            (self.writer(), self.inner.options.block_bytes, self.inner.options.stream_object_bytes);
+        let build = move || build::objects(streams, writer, block, own);
+        let objects = base::task::spawn_blocking("recovery-build", build).await.map_err(|error| error.to_string())?;
+        let lease = self.inner.committer.lease(objects.len());
+        let uploaded = crate::upload::put_all(&self.inner, lease, objects).await?;
+        Ok(StoredChunk { uploaded, kept, position, room })
+    }
+}
+
+/// What is kept of consecutive records.
+struct Chunk {
+    start: WalPosition,
+    streams: HashMap<StreamId, UploadStream>,
+    records: u64,
+}
+
+/// A chunk that has all of its records, up to a position in the log.
+struct WholeChunk {
+    streams: Vec<UploadStream>,
+    position: WalPosition,
+    room: Charge,
+}
+
+/// A chunk that is in objects.
+struct StoredChunk {
+    uploaded: Uploaded,
+    kept: Vec<(StreamId, OffsetRange)>,
+    position: WalPosition,
+    room: Charge,
+}
+
+impl Chunk {
+    fn new(start: WalPosition) -> Self {
+        Self { start, streams: HashMap::default(), records: 0 }
+    }
+
+    /// What it takes in memory when it ends at a position.
+    fn bytes(&self, end: WalPosition) -> u64 {
+        end.0.saturating_sub(self.start.0) + self.records * RECORD_BYTES
+    }
+
+    /// Whether the record at a position is one for the next.
+    fn is_full(&self, position: WalPosition) -> bool {
+        self.bytes(position) >= CHUNK_BYTES || self.streams.len() >= CHUNK_STREAMS
+    }
+
+    fn push(&mut self, record: ReplayedRecord) {
+        let ReplayedRecord { stream, epoch, base, end, max_timestamp, payload, .. } = record;
+        let new = || UploadStream { stream, epoch, entries: Vec::new(), checkpoint: None };
+        let part = self.streams.entry(stream).or_insert_with(new);
+        let payload = Fragments::from_elem(payload, 1);
+        part.entries.push(UploadEntry { range: OffsetRange::new(base, end), max_timestamp, payload });
+        self.records += 1;
+    }
+}
+
+/// The replay of a log, on its thread.
+struct Replay {
+    catalogue: Arc<dyn CatalogueClient>,
+    /// The catalogue when the chunk began.
+    view: Arc<Catalogue>,
+    keeper: Keeper,
+    chunk: Chunk,
+    memory: Budget,
+    chunks: mpsc::Sender<WholeChunk>,
+    /// Where it ended early.
+    gap: Option<Gap>,
+}
+
+/// Nobody commits chunks any more.
+struct NobodyCommits;
+
+impl Replay {
+    fn take(&mut self, record: ReplayedRecord) -> ControlFlow<()> {
+        if self.chunk.is_full(record.position) && self.send(record.position).is_err() {
+            return ControlFlow::Break(());
+        }
+        match self.keeper.keeps(&self.view, &record) {
+            Ok(true) => self.chunk.push(record),
+            Ok(false) => {}
+            Err(gap) => {
+                self.gap = Some(gap);
+                return ControlFlow::Break(());
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Hands over the chunk, which ends at a position, when there is room for it.
+    fn send(&mut self, position: WalPosition) -> Result<(), NobodyCommits> {
+        let chunk = std::mem::replace(&mut self.chunk, Chunk::new(position));
+        self.view = self.catalogue.view();
+        let room = futures::executor::block_on(self.memory.charge(chunk.bytes(position)));
+        let mut streams: Vec<UploadStream> = chunk.streams.into_values().collect();
+        streams.sort_unstable_by_key(|s| s.stream);
+        self.chunks.blocking_send(WholeChunk { streams, position, room }).map_err(|_| NobodyCommits)
     }
 }
 
@@ -190,42 +279,24 @@ impl Keeper {
         Self { incarnation, ends: HashMap::default(), records: 0, bytes: 0 }
     }
 
-    /// What to commit of a chunk, up to the first gap.
-    fn keep(&mut self, view: &Catalogue, records: Vec<ReplayedRecord>) -> (Vec<UploadStream>, Option<Gap>) {
-        let mut gap = None;
-        let mut streams: HashMap<StreamId, UploadStream> = HashMap::default();
-        for record in records {
-            let Some(state) = view.stream(record.stream) else { continue };
-            if state.owner != self.incarnation || state.epoch != record.epoch {
-                continue;
-            }
-            let end = self.ends.entry(record.stream).or_insert(state.end);
-            if record.end <= *end {
-                continue;
-            }
-            if record.base > *end {
-                let (stream, expected, found, at) = (record.stream, *end, record.base, record.position);
-                gap = Some(Gap { stream, expected, found, at });
-                break;
-            }
-            *end = record.end;
-            self.records += 1;
-            self.bytes += record.payload.len() as u64;
-            let part = streams.entry(record.stream).or_insert_with(|| UploadStream {
-                stream: record.stream,
-                epoch: record.epoch,
-                entries: Vec::new(),
-                checkpoint: None,
-            });
-            part.entries.push(UploadEntry {
-                range: OffsetRange::new(record.base, record.end),
-                max_timestamp: record.max_timestamp,
-                payload: Fragments::from_elem(record.payload, 1),
-            });
+    /// Whether a record, the next of the log, is to be committed.
+    fn keeps(&mut self, view: &Catalogue, record: &ReplayedRecord) -> Result<bool, Gap> {
+        let Some(state) = view.stream(record.stream) else { return Ok(false) };
+        if state.owner != self.incarnation || state.epoch != record.epoch {
+            return Ok(false);
         }
-        let mut streams: Vec<UploadStream> = streams.into_values().collect();
-        streams.sort_unstable_by_key(|s| s.stream);
-        (streams, gap)
+        let end = self.ends.entry(record.stream).or_insert(state.end);
+        if record.end <= *end {
+            return Ok(false);
+        }
+        if record.base > *end {
+            let (stream, expected, found, at) = (record.stream, *end, record.base, record.position);
+            return Err(Gap { stream, expected, found, at });
+        }
+        *end = record.end;
+        self.records += 1;
+        self.bytes += record.payload.len() as u64;
+        Ok(true)
     }
 }
 
@@ -235,7 +306,6 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::catalogue::CatalogueClient;
     use crate::catalogue::local::LocalCatalogue;
 
     #[test]
@@ -274,12 +344,16 @@ mod tests {
             record(own[1], stale, 9),
             record(own[1], epoch, 0),
         ];
-        let mut keeper = Keeper::new(writer);
-        let (kept, gap) = keeper.keep(&catalogue.view(), records);
-        let kept: Vec<_> = kept.iter().map(|part| (part.stream, part.entries.len())).collect();
-        assert_eq!((kept, gap, keeper.records), (vec![(own[0], 2), (own[1], 1)], None, 3));
+        let (mut keeper, view) = (Keeper::new(writer), catalogue.view());
+        let kept: Vec<_> = records.iter().map(|record| keeper.keeps(&view, record).unwrap()).collect();
+        assert_eq!(kept, [true, false, false, false, true, false, false, true]);
         // Repeated by another chunk or another taker, they are known.
-        let (again, gap) = keeper.keep(&catalogue.view(), vec![record(own[0], epoch, 0), record(own[0], epoch, 1)]);
-        assert_eq!((again.len(), gap), (0, None));
+        for again in [record(own[0], epoch, 0), record(own[0], epoch, 1)] {
+            assert_eq!(keeper.keeps(&view, &again), Ok(false));
+        }
+        assert_eq!(keeper.records, 3);
+        let beyond = record(own[0], epoch, 3);
+        let gap = Gap { stream: own[0], expected: Offset(2), found: Offset(3), at: beyond.position };
+        assert_eq!(keeper.keeps(&view, &beyond), Err(gap));
     }
 }

@@ -6,10 +6,11 @@ use base::{Offset, OffsetRange, StreamId};
 use thiserror::Error;
 
 use super::Inner;
+use super::cut::Active;
 use super::room::{Room, weight};
 use super::stream::{Done, Fenced, Shared};
 use super::tail::Entry;
-use crate::wal::{DurableSink, Group, WalFailure, WriterWait};
+use crate::wal::{Append, DurableSink, Group, WalFailure, WriterWait};
 
 /// What the engine keeps beside an append in the WAL's queue. Dropped without being completed, it tells the appender
 /// that no acknowledgement will follow.
@@ -45,33 +46,23 @@ impl DurableSink<Pending> for EngineSink {
         if engine.has_failed() {
             return;
         }
+        let mut done = Vec::with_capacity(group.tokens.len());
         let mut active = engine.log.active();
-        for (append, mut pending) in group.tokens {
-            let stream = pending.stream.clone();
-            let Some(room) = pending.room.take() else { continue };
-            let entry = Entry {
-                range: OffsetRange::new(append.base, append.end),
-                max_timestamp: append.max_timestamp,
-                payload: append.payload,
-                bytes: pending.bytes,
-                _room: room,
-            };
-            match stream.complete(entry) {
-                Ok(true) => active.dirty.push(stream),
-                Ok(false) => {}
-                // Nothing more is acknowledged or cut: what is durable waits for recovery, which looks at it again.
-                Err(gap) => return engine.fail(gap.to_string()),
-            }
-            active.bytes += weight(pending.bytes);
-            if let Some(done) = pending.done.take() {
-                done(Ok(()));
-            }
+        let completed = complete(&mut active, group.tokens, &mut done);
+        if completed.is_ok() {
+            active.group_ended(group.end);
         }
-        active.group_ended(group.end);
         let is_due = active.is_due(engine.cache.is_wanted());
         drop(active);
         if is_due {
             engine.ring();
+        }
+        // Whoever is told may do some work; no cut need wait for it.
+        for done in done {
+            done(Ok(()));
+        }
+        if let Err(gap) = completed {
+            engine.fail(gap.to_string());
         }
     }
 
@@ -90,6 +81,27 @@ impl DurableSink<Pending> for EngineSink {
             Some(WriterWait::Segment) | None => {}
         }
     }
+}
+
+/// Moves a group into its streams' tails; `done` is whom to tell. After a gap nothing more is acknowledged or cut: what is
+/// durable waits for recovery, which looks at it again.
+fn complete(active: &mut Active, group: Vec<(Append, Pending)>, done: &mut Vec<Done>) -> Result<(), Gap> {
+    for (append, mut pending) in group {
+        let Some(room) = pending.room.take() else { continue };
+        let entry = Entry {
+            range: OffsetRange::new(append.base, append.end),
+            max_timestamp: append.max_timestamp,
+            payload: append.payload,
+            bytes: pending.bytes,
+            _room: room,
+        };
+        if pending.stream.complete(entry)? {
+            active.push(pending.stream.clone());
+        }
+        active.gather(weight(pending.bytes));
+        done.extend(pending.done.take());
+    }
+    Ok(())
 }
 
 /// An append that is durable and does not go on its stream: a bug of whoever ordered it, and no state to serve from.

@@ -10,7 +10,9 @@ use smallvec::SmallVec;
 use thiserror::Error;
 
 use super::checkpoint::Uncovered;
+use super::cut::Turn;
 use super::room::{Room, settle};
+use super::runs::Runs;
 use super::sink::{Gap, Pending, check_next};
 use super::tail::{Entry, Tail, Wanted};
 use super::{CheckpointSource, EngineOptions, FrozenState, Inner};
@@ -40,7 +42,8 @@ pub struct NewEntry {
     pub payload: Fragments,
     /// Room for the buffer that the payload is a slice of; `None` when the payload is alone in its memory.
     pub room: Option<Room>,
-    /// Called on the completion thread after the durable end has moved past the entry, or when that will never happen.
+    /// Called on the completion thread after the durable end has moved past the entry, and past all that became durable
+    /// with it, or when that will never happen.
     pub done: Done,
 }
 
@@ -178,21 +181,19 @@ impl Shared {
         self.closed.load(Ordering::Acquire)
     }
 
-    pub fn close(&self) {
+    /// Takes no more, and gives what it had: to be dropped where nobody waits.
+    #[must_use = "freeing it may take a while"]
+    pub fn close(&self) -> Runs {
         self.closed.store(true, Ordering::Release);
-        let entries = self.tail.lock().detach_all();
-        drop(entries);
+        self.tail.lock().detach_all()
     }
 
-    /// Drops entries that end at or below `offset`, which the catalogue holds. What is dropped is freed piece by piece
-    /// outside the tail's lock, by way of `piece`, which is empty before and after.
-    pub fn evict_below(&self, offset: Offset, piece: &mut Vec<Entry>) {
+    /// Drops entries that end at or below `offset`, which the catalogue holds. What is dropped is freed run by run
+    /// outside the tail's lock; there may be very many.
+    pub fn evict_below(&self, offset: Offset) {
         loop {
-            let storage = self.tail.lock().detach_below(offset, LOCKED_ENTRIES_MAX, piece);
-            let is_last = piece.len() < LOCKED_ENTRIES_MAX;
-            piece.clear();
-            drop(storage);
-            if is_last {
+            let gone = self.tail.lock().detach_below(offset);
+            if gone.is_none() {
                 return;
             }
         }
@@ -216,9 +217,9 @@ impl Shared {
     }
 
     /// The range that a cut takes, and its payload bytes.
-    fn take_uncut(&self) -> (OffsetRange, u64) {
+    fn take_uncut(&self, turn: Turn) -> (OffsetRange, u64) {
         let mut tail = self.tail.lock();
-        tail.dirty = false;
+        tail.dirty &= turn == Turn::Ahead;
         let end = self.durable_end();
         let from = std::mem::replace(&mut tail.uncut, end);
         let bytes = std::mem::take(&mut tail.uncut_bytes);
@@ -237,14 +238,14 @@ impl Shared {
     }
 
     /// What a cut takes: a range, and the state at exactly its end if it should and can.
-    pub fn cut(&self, with_checkpoint: bool) -> (OffsetRange, Option<Box<dyn FrozenState>>) {
+    pub fn cut(&self, turn: Turn, with_checkpoint: bool) -> (OffsetRange, Option<Box<dyn FrozenState>>) {
         let source = if with_checkpoint { self.source.lock().as_ref().and_then(Weak::upgrade) } else { None };
         let mut taken = None;
         let frozen =
-            source.and_then(|source| source.freeze(&mut || taken.get_or_insert_with(|| self.take_uncut()).0.end));
+            source.and_then(|source| source.freeze(&mut || taken.get_or_insert_with(|| self.take_uncut(turn)).0.end));
         // A state that was frozen without an end describes none.
         let frozen = frozen.filter(|_| taken.is_some() && !self.is_closed());
-        let (range, bytes) = taken.unwrap_or_else(|| self.take_uncut());
+        let (range, bytes) = taken.unwrap_or_else(|| self.take_uncut(turn));
         let mut uncovered = self.uncovered.lock();
         match &frozen {
             Some(state) => uncovered.covered(range.end, state.bytes()),
@@ -356,7 +357,7 @@ impl Stream {
 
     /// Moves the log start; what lies below is gone for readers at once and for the store after its grace. The state that
     /// the trimmed records made stays: before they go, a checkpoint that tells it is in the catalogue. Where the newest does
-    /// not, the source must know the state, and everything that is durable is uploaded with a new one.
+    /// not, the source must know the state, and what is durable of the stream is uploaded with a new one.
     ///
     /// # Errors
     /// [`TrimError`] when the catalogue refused, the metadata log failed, or nobody could tell the state. Nothing is then
@@ -390,10 +391,9 @@ impl Stream {
             if !self.shared.keeps_state() {
                 return Err(failed("no checkpoint tells the state below, and nobody keeps it here".to_owned()));
             }
-            // A cut that is just being resolved may have passed the stream already: then the next one takes it.
+            // What a cut spends on checkpoints may be used up by other trims: then the next one takes it.
             self.shared.want_checkpoint();
-            self.engine.log.mark(&self.shared);
-            self.engine.flush().await.map_err(|failure| failed(failure.to_string()))?;
+            self.engine.flush_stream(&self.shared).await.map_err(|failure| failed(failure.to_string()))?;
         }
         if start <= self.covered() {
             return Ok(());

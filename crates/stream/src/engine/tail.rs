@@ -1,15 +1,12 @@
 //! The tail of one stream in the log cache: entries that are durable, in offset order, the newest at the back.
 //!
-//! Acknowledgements wait for its lock, and it may hold millions of entries. Nothing here looks at more of them than a
-//! few runs ([`super::runs`]) or than its caller allows.
-
-use std::collections::VecDeque;
-use std::ops::Range;
+//! Acknowledgements wait for its lock, and it may hold millions of entries. Nothing here looks at, moves or copies more of
+//! them than a few runs ([`super::runs`]) or than its caller allows.
 
 use base::{Offset, OffsetRange, TimestampMs};
 
 use super::room::Room;
-use super::runs::Runs;
+use super::runs::{Runs, Span};
 use super::stream::Fetched;
 use crate::Fragments;
 
@@ -34,7 +31,6 @@ pub(crate) struct Wanted {
 
 #[derive(Debug, Default)]
 pub(crate) struct Tail {
-    entries: VecDeque<Entry>,
     runs: Runs,
     /// First offset that no cut has taken.
     pub uncut: Offset,
@@ -54,34 +50,38 @@ impl Tail {
 
     pub fn push(&mut self, entry: Entry) {
         self.uncut_bytes += entry.bytes as u64;
-        self.runs.push(entry.bytes, entry.max_timestamp);
-        self.entries.push_back(entry);
+        self.runs.push(entry);
     }
 
     /// First offset that the cache can serve.
     pub fn start(&self) -> Option<Offset> {
-        self.entries.front().map(|e| e.range.start)
+        self.runs.first().map(|e| e.range.start)
     }
 
-    /// The place of the first entry that reaches beyond `offset`.
-    fn place(&self, offset: Offset) -> usize {
-        self.entries.partition_point(|e| e.range.end <= offset)
+    /// The entries that reach beyond `from`, those beyond `to` left out, in spans.
+    fn spans(&self, from: Offset, to: Option<Offset>) -> impl Iterator<Item = Span<'_>> {
+        let place = |offset| self.runs.place(move |e| e.range.end <= offset);
+        self.runs.spans(place(from), to.map_or_else(|| self.runs.end(), place))
     }
 
     /// Entries, to be looked at one by one.
-    fn look(&self, places: Range<usize>) -> impl Iterator<Item = &Entry> {
-        let entries = self.entries.range(places);
+    fn look<'a>(&'a self, entries: &'a [Entry]) -> impl Iterator<Item = &'a Entry> {
+        let entries = entries.iter();
         #[cfg(test)]
         let entries = entries.inspect(|_| self.looked.set(self.looked.get() + 1));
         entries
     }
 
+    /// The entries that reach beyond `from`.
+    fn look_from(&self, from: Offset) -> impl Iterator<Item = &Entry> {
+        self.spans(from, None).flat_map(|span| self.look(span.entries))
+    }
+
     /// Payload of the entries that begin at or above `offset`.
     pub fn bytes_from(&self, offset: Offset) -> u64 {
-        let first = self.entries.partition_point(|e| e.range.start < offset);
-        let spans = self.runs.spans(first..self.entries.len());
-        let bytes = spans.map(|span| match span.whole {
-            Some(run) => run.bytes,
+        let first = self.runs.place(|e| e.range.start < offset);
+        let bytes = self.runs.spans(first, self.runs.end()).map(|span| match span.whole {
+            Some(sum) => sum.bytes,
             None => self.look(span.entries).map(|e| e.bytes as u64).sum(),
         });
         bytes.sum()
@@ -94,15 +94,15 @@ impl Tail {
         if self.start()? > from {
             return None;
         }
-        let first = self.place(from);
-        for entry in self.look(first..self.entries.len()).take(max) {
+        let mut entries = self.look_from(from);
+        for entry in entries.by_ref().take(max) {
             let fits = out.bytes + entry.bytes <= wanted.max_bytes || (out.range.is_empty() && wanted.min_one);
             if entry.range.end > limit || !fits {
                 return Some(false);
             }
             out.take(entry.range, &entry.payload, entry.bytes);
         }
-        Some(self.entries.len() - first > max)
+        Some(entries.next().is_some())
     }
 
     /// The first entries of `range`, which a cut has taken, `max` at most.
@@ -112,34 +112,27 @@ impl Tail {
         max: usize,
         mut each: impl FnMut(OffsetRange, TimestampMs, &Fragments),
     ) {
-        let first = self.place(range.start);
-        for entry in self.look(first..self.entries.len()).take(max).take_while(|e| e.range.end <= range.end) {
+        for entry in self.look_from(range.start).take(max).take_while(|e| e.range.end <= range.end) {
             each(entry.range, entry.max_timestamp, &entry.payload);
         }
     }
 
-    /// Takes out entries that end at or below `offset`, which the catalogue holds, `max` at most, and with the last of all
-    /// what they stood in: to be dropped where no lock is held.
-    pub fn detach_below(&mut self, offset: Offset, max: usize, out: &mut Vec<Entry>) -> VecDeque<Entry> {
-        let count = self.place(offset).min(max);
-        for entry in self.entries.drain(..count) {
-            self.runs.pop(entry.bytes);
-            out.push(entry);
-        }
-        if self.entries.is_empty() { std::mem::take(&mut self.entries) } else { VecDeque::new() }
+    /// Takes out entries that end at or below `offset`, which the catalogue holds, a run at most: to be dropped where no
+    /// lock is held. `None` when none is left.
+    pub fn detach_below(&mut self, offset: Offset) -> Option<Vec<Entry>> {
+        self.runs.detach_below(offset)
     }
 
     /// Takes out everything, to be dropped where no lock is held.
-    pub fn detach_all(&mut self) -> VecDeque<Entry> {
+    pub fn detach_all(&mut self) -> Runs {
         self.uncut_bytes = 0;
-        self.runs = Runs::default();
-        std::mem::take(&mut self.entries)
+        std::mem::take(&mut self.runs)
     }
 
     /// Range of the first cached entry below `limit` with a timestamp of at least `at_least`.
     pub fn find_timestamp(&self, from: Offset, at_least: TimestampMs, limit: Offset) -> Option<OffsetRange> {
-        for span in self.runs.spans(self.place(from)..self.entries.len()) {
-            if span.whole.is_some_and(|run| run.newest < at_least) {
+        for span in self.spans(from, None) {
+            if span.whole.is_some_and(|sum| sum.newest < at_least) {
                 continue;
             }
             if let Some(found) = self.look(span.entries).find(|e| e.max_timestamp >= at_least) {
@@ -152,19 +145,25 @@ impl Tail {
     /// The greatest timestamp among cached entries at or above `from` and below `limit`, with the first entry that has it.
     pub fn max_timestamp(&self, from: Offset, limit: Offset) -> Option<(TimestampMs, OffsetRange)> {
         // Where the first entry stands that has it: found, or in a run that is yet to be looked at.
-        let mut best: Option<(TimestampMs, Range<usize>)> = None;
-        for span in self.runs.spans(self.place(from)..self.place(limit)) {
+        let mut best: Option<(TimestampMs, &[Entry])> = None;
+        for span in self.spans(from, Some(limit)) {
             let newest = match span.whole {
-                Some(run) => Some(run.newest),
-                None => self.look(span.entries.clone()).map(|e| e.max_timestamp).max(),
+                Some(sum) => Some(sum.newest),
+                None => self.look(span.entries).map(|e| e.max_timestamp).max(),
             };
             let beats = |newest: &TimestampMs| best.as_ref().is_none_or(|(greatest, _)| newest > greatest);
             if let Some(newest) = newest.filter(beats) {
                 best = Some((newest, span.entries));
             }
         }
-        let (newest, places) = best?;
-        self.look(places).find(|e| e.max_timestamp == newest).map(|e| (newest, e.range))
+        let (newest, entries) = best?;
+        self.look(entries).find(|e| e.max_timestamp == newest).map(|e| (newest, e.range))
+    }
+
+    /// Entries that there is memory for.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.runs.capacity()
     }
 }
 

@@ -1,7 +1,9 @@
 mod beside;
 mod checkpoints;
+mod cuts;
 mod ends;
 mod halt;
+mod recovery;
 mod room;
 
 use std::path::Path;
@@ -17,7 +19,7 @@ use tokio::sync::oneshot;
 use super::*;
 use crate::Fragments;
 use crate::catalogue::local::LocalCatalogue;
-use crate::catalogue::{COMMIT_ITEMS_MAX, StateBelow, TrimRequest, WalPlace};
+use crate::catalogue::{StateBelow, TrimRequest, WalPlace};
 use crate::wal::{Access, BlockLog, BlockLogOptions, Claim};
 
 const BROKER: BrokerId = BrokerId(1);
@@ -381,9 +383,9 @@ async fn a_buffer_is_charged_whole_until_its_last_slice_has_left_the_cache() {
     append(&streams[0], 10_000..10_100, room).await;
     let small_one = used() - buffer.len() as u64;
     assert!((100..1_000).contains(&small_one), "{small_one}");
-    streams[0].shared.evict_below(Offset(1), &mut Vec::new());
+    streams[0].shared.evict_below(Offset(1));
     assert_eq!(used(), buffer.len() as u64 + small_one, "the second stream still has a slice of it");
-    streams[1].shared.evict_below(Offset(1), &mut Vec::new());
+    streams[1].shared.evict_below(Offset(1));
     assert_eq!(used(), small_one);
 }
 
@@ -445,106 +447,9 @@ async fn a_trim_by_way_of_the_catalogue_moves_the_start_of_an_open_stream() {
     assert!(matches!(stream.fetch(Offset(3), Offset(10), 100, true).await, Err(FetchError::OutOfRange { .. })));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn recovery_repeated_by_a_second_taker_changes_nothing() {
-    let durable = Durable::new();
-    let broker = durable.start(small()).await;
-    let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
-    let stream = broker.open(id);
-    for i in 0..50 {
-        broker.append(&stream, i, &payload(i, 300)).await.unwrap();
-    }
-    let first = broker.me;
-    drop(stream);
-    broker.kill();
-    {
-        // A taker that commits what it replayed and dies before it says so.
-        let log = durable.log();
-        let (me, former) = durable.catalogue.register(BROKER).unwrap();
-        assert_eq!(former, [first]);
-        let client: Arc<dyn CatalogueClient> = Arc::new(durable.catalogue.clone());
-        let taker = Engine::new(small(), durable.store.clone(), client, me, durable.clock.clone());
-        let recovered = taker.recover(&log, first, WalPosition(0), &memory()).await.unwrap();
-        assert_eq!(recovered.records, 50);
-    }
-    let broker = durable.start(small()).await;
-    assert_eq!(read_all(&broker.open(id)).await.len(), 50);
-    let view = durable.catalogue.view();
-    assert_eq!(view.stream(id).unwrap().end, Offset(50));
-}
-
 /// Memory of one recovery.
 fn memory() -> Budget {
     Budget::new(64 << 20)
-}
-
-/// A taker that dies while the uploads of two chunks overlap, after the first commit.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_taker_that_dies_between_two_commits_is_followed_by_another() {
-    const RECORDS: u64 = 3 * COMMIT_ITEMS_MAX as u64 / 4 + 100;
-    let mut durable = Durable::new();
-    let slow = blob::faulty::FaultPlan {
-        latency: Some(Duration::from_millis(5)..Duration::from_millis(30)),
-        ..Default::default()
-    };
-    let beneath = Arc::new(blob::memory::MemoryBackend::new());
-    let backend = blob::faulty::FaultyBackend::new(beneath, slow, 7);
-    durable.store = Store::with_backend(Arc::new(backend.clone()), blob::StoreOptions::default());
-    let mut options = log_options(durable.dir.path());
-    options.capacity_bytes = 64 << 20;
-    let log = Arc::new(BlockLog::open(options).unwrap());
-    let (writer, _) = durable.catalogue.register(BROKER).unwrap();
-    let wal = log.create(writer, "test-cluster", Telling).unwrap();
-    durable.catalogue.open_incarnation(writer, WalPlace { kind: 0, location: "test".into() }).unwrap();
-    let ids = durable.catalogue.create_streams(2, writer).unwrap();
-    let mut told = Vec::new();
-    for i in 0..RECORDS {
-        let (token, is_told) = oneshot::channel();
-        let (stream, base) = (ids[(i % 2) as usize], Offset(i / 2));
-        let payload = Fragments::from_elem(Bytes::from(payload(i, 20)), 1);
-        let (epoch, end, max_timestamp) = (StreamEpoch(0), base + 1, TimestampMs(0));
-        wal.append(crate::wal::Append { stream, epoch, base, end, max_timestamp, payload }, token);
-        told.push(is_told);
-    }
-    for is_told in told {
-        is_told.await.unwrap();
-    }
-    drop(wal);
-    let taker = || {
-        let (me, _) = durable.catalogue.register(BROKER).unwrap();
-        let client: Arc<dyn CatalogueClient> = Arc::new(durable.catalogue.clone());
-        let options = EngineOptions {
-            log_cache_bytes: 64 << 20,
-            block_cache_bytes: 64 << 20,
-            block_bytes: 256 * KIB as usize,
-            ..small()
-        };
-        Engine::new(options, durable.store.clone(), client, me, durable.clock.clone())
-    };
-    let committed = || durable.catalogue.view().incarnation(writer).unwrap().committed;
-    let (first, own) = (taker(), memory());
-    let first_commit = async {
-        while committed() == WalPosition(0) {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    base::select! {
-        recovered = first.recover(&log, writer, WalPosition(0), &own) => panic!("the first taker ended: {recovered:?}"),
-        () = first_commit => first.inner.fail("killed"),
-    }
-    let from = committed();
-    let second = taker();
-    let recovered = second.recover(&log, writer, from, &memory()).await.unwrap();
-    assert!(recovered.records < RECORDS, "what the first one committed is not taken again");
-    durable.catalogue.recovered(writer, second.writer(), recovered.end).await.unwrap();
-    durable.catalogue.update(|image| image.adopt_orphans(second.writer(), usize::MAX)).unwrap();
-    backend.set_plan(blob::faulty::FaultPlan::default());
-    for (n, id) in ids.iter().enumerate() {
-        let epoch = second.catalogue().stream(*id).unwrap().epoch;
-        let all = read_all(&second.open(*id, epoch, None).unwrap()).await;
-        assert_eq!(all.len() as u64, RECORDS / 2);
-        assert!(all.iter().zip(0..).all(|(bytes, i)| *bytes == payload(i * 2 + n as u64, 20)));
-    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -557,7 +462,7 @@ async fn data_of_deleted_streams_does_not_fill_the_log() {
             let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
             let stream = broker.open(id);
             let outcome = broker.enqueue(&stream, 0, &payload(0, 32 * 1024)).await;
-            broker.engine.forget(id);
+            broker.engine.forget(&[id]);
             // Acknowledged or not: it is in the log.
             let _ = outcome.await;
         }
@@ -577,7 +482,7 @@ async fn deleted_streams_are_not_kept_by_the_cuts_they_were_in() {
         broker.engine.flush().await.unwrap();
         deleted.push(Arc::downgrade(&stream.shared));
         drop(stream);
-        broker.engine.forget(id);
+        broker.engine.forget(&[id]);
         assert!(n == 0 || deleted[n - 1].upgrade().is_none(), "kept after the next cut");
     }
 }
@@ -638,4 +543,39 @@ async fn the_greatest_timestamp_is_one_that_is_kept() {
     assert_eq!(greatest().await.0, TimestampMs(700));
     stream.trim_without_state(Offset(3)).await.unwrap();
     assert_eq!(stream.max_timestamp(Offset(5)).await.unwrap().unwrap().0, TimestampMs(650));
+}
+
+/// Or else what they do, for as many as wait, holds up every acknowledgement of the broker.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_told_of_an_append_holds_up_no_cut_and_finds_all_of_its_group_durable() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let stream = broker.open(durable.catalogue.create_streams(1, broker.me).unwrap()[0]);
+    let appends = [0, 1, 2].map(|base| {
+        let (done, told) = oneshot::channel();
+        let (shared, engine) = (stream.shared.clone(), broker.engine.clone());
+        let (base, end) = (Offset(base), Offset(base + 1));
+        let done: Done = Box::new(move |result| {
+            let seen = (result, engine.inner.log.is_held(), shared.durable_end());
+            done.send(seen).unwrap();
+        });
+        let payload = Fragments::from_elem(Bytes::from_static(b"x"), 1);
+        let append = crate::wal::Append {
+            stream: stream.id(),
+            epoch: stream.epoch(),
+            base,
+            end,
+            max_timestamp: TimestampMs(0),
+            payload,
+        };
+        let room = Room::new(broker.engine.inner.cache.charge_existing(1));
+        let pending = Pending { stream: stream.shared.clone(), bytes: 1, room: Some(room), done: Some(done) };
+        ((append, pending), told)
+    });
+    let (tokens, told): (Vec<_>, Vec<_>) = appends.into_iter().unzip();
+    let group = crate::wal::Group { tokens, start: WalPosition(0), end: WalPosition(4096) };
+    crate::wal::DurableSink::durable(&mut broker.engine.sink(), group);
+    for told in told {
+        assert_eq!(told.await.unwrap(), (Ok(()), false, Offset(3)));
+    }
 }

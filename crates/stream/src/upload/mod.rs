@@ -25,11 +25,10 @@ use futures::stream::FuturesOrdered;
 
 use crate::catalogue::Catalogue;
 use crate::engine::Inner;
+use crate::engine::bell::Bell;
 use crate::engine::cut::{Cut, CutStream};
-use crate::engine::log::Bell;
-use committer::Uploaded;
 
-pub(crate) use committer::Committer;
+pub(crate) use committer::{Committer, Uploaded};
 pub(crate) use store::put_all;
 
 /// First and longest pause before an upload or a commit is tried again.

@@ -31,8 +31,9 @@ fn look_ups_find_what_looking_at_every_entry_finds() {
     let count = 5 * RUN_ENTRIES as u64 + 17;
     let mut tail = tail(100, scattered(count));
     for gone in [0, 1, 700, RUN_ENTRIES, 2 * RUN_ENTRIES + 3] {
-        tail.detach_below(Offset(100 + gone as u64), gone, &mut Vec::new());
-        let all: Vec<_> = tail.entries.iter().map(|e| (e.range, e.max_timestamp, e.bytes as u64)).collect();
+        while tail.detach_below(Offset(100 + 2 * gone as u64)).is_some() {}
+        let all: Vec<_> = tail.look_from(Offset(0)).map(|e| (e.range, e.max_timestamp, e.bytes as u64)).collect();
+        assert_eq!(all.len(), count as usize - gone);
         let end = all.last().unwrap().0.end;
         for from in (0..=end.0 + 2).step_by(501).map(Offset) {
             let bytes: u64 = all.iter().filter(|(range, ..)| range.start >= from).map(|(.., bytes)| bytes).sum();
@@ -92,4 +93,23 @@ fn a_read_takes_no_more_entries_under_one_lock_than_it_may() {
     let mut out = Fetched::empty(Offset(0));
     assert_eq!(tail.collect(Offset(0), Offset(180), few, 30, &mut out), Some(false));
     assert_eq!((out.range.end, out.bytes), (Offset(4), 3));
+}
+
+/// A burst that has left takes no memory, though the stream is never without an entry.
+#[test]
+fn a_tail_takes_no_more_memory_than_what_is_in_it() {
+    let count = 20 * RUN_ENTRIES as u64;
+    let mut tail = tail(0, scattered(count));
+    let mut left = count as usize;
+    for kept in [count as usize - 1, 10_000, 5_000, 1_500, 700, 100, 1] {
+        let mut gone = 0;
+        while let Some(entries) = tail.detach_below(Offset(2 * (count - kept as u64))) {
+            assert!(entries.len() <= RUN_ENTRIES, "under one lock");
+            gone += entries.len();
+        }
+        assert_eq!(gone, left - kept);
+        left = kept;
+        let capacity = tail.capacity();
+        assert!(capacity <= kept + kept / 100 + 100, "memory for {capacity} entries of {kept}");
+    }
 }

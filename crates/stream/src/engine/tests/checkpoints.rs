@@ -264,3 +264,56 @@ async fn trims_at_once_wait_for_what_a_cut_spends_on_checkpoints() {
     let trims = futures::future::join_all(streams.iter().map(|stream| stream.trim(Offset(1)))).await;
     assert!(trims.iter().all(Result::is_ok), "{trims:?}");
 }
+
+/// Somebody who deletes records often would else have everybody's state written, and an object for everybody, each time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trim_uploads_its_own_stream_and_brings_no_other_nearer_to_a_checkpoint() {
+    let durable = Durable::new();
+    let options = EngineOptions { checkpoint_bytes: u64::MAX, checkpoint_cuts: 2, ..small() };
+    let broker = durable.start(options).await;
+    let ids = durable.catalogue.create_streams(2, broker.me).unwrap();
+    let states = [State::of(0), State::of(0)];
+    let (trimmed, other) = (open(&broker, ids[0], &states[0]), open(&broker, ids[1], &states[1]));
+    let end = |id| durable.catalogue.view().stream(id).unwrap().end;
+    for round in 1..=4 {
+        broker.append(&other, round - 1, b"x").await.unwrap();
+        broker.append(&trimmed, round - 1, b"x").await.unwrap();
+        trimmed.trim(Offset(round)).await.unwrap();
+        assert_eq!((end(ids[0]), end(ids[1])), (Offset(round), Offset(0)));
+    }
+    assert_eq!((states[0].encoded(), states[1].encoded()), (4, 0));
+    // What went ahead is neither lost to the log's place nor there twice.
+    broker.engine.flush().await.unwrap();
+    assert_eq!((end(ids[1]), states[1].encoded()), (Offset(4), 0));
+    assert_eq!(broker.engine.inner.log.wal().unwrap().backlog(), 0);
+    assert_eq!(read_all(&other).await.len(), 4);
+    drop((trimmed, other));
+    broker.kill();
+    let broker = durable.start(small()).await;
+    assert_eq!(read_all(&broker.open(ids[1])).await.len(), 4);
+}
+
+/// A crash between a cut ahead of its turn and the one that covers its place in the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_cut_ahead_of_its_turn_is_known_at_recovery() {
+    let durable = Durable::new();
+    let broker = durable.start(small()).await;
+    let ids = durable.catalogue.create_streams(2, broker.me).unwrap();
+    let state = State::of(0);
+    let (trimmed, other) = (open(&broker, ids[0], &state), broker.open(ids[1]));
+    for i in 0..4 {
+        broker.append(&other, i, &payload(i, 100)).await.unwrap();
+        broker.append(&trimmed, i, &payload(i, 100)).await.unwrap();
+        if i == 1 {
+            trimmed.trim(Offset(1)).await.unwrap();
+        }
+    }
+    let position = durable.catalogue.view().incarnation(broker.me).unwrap().committed;
+    assert_eq!(position, WalPosition(0), "nothing of the other stream is committed");
+    drop((trimmed, other));
+    broker.kill();
+    let broker = durable.start(small()).await;
+    let all = read_all(&broker.open(ids[0])).await;
+    assert_eq!(all, (1..4).map(|i| payload(i, 100)).collect::<Vec<_>>());
+    assert_eq!(read_all(&broker.open(ids[1])).await.len(), 4);
+}
