@@ -125,7 +125,7 @@ impl Engine {
             log,
             cache: LogCache::new(options.log_cache_bytes),
             committer: Committer::start(writer, catalogue.clone(), failure.subscribe()),
-            reader: BlockReader::new(store.aside(), &options),
+            reader: BlockReader::new(&store, &options),
             store,
             catalogue,
             writer,
