@@ -137,8 +137,8 @@ impl BlockReader {
             let view = catalogue.view();
             match self.fetch_from(&view, stream, from, wanted).await {
                 Err(error) if error.is_missing() && views < FRESH_VIEWS_MAX => views += 1,
-                Err(ReadError::Hole { .. }) if from < stream.start() => {
-                    let range = OffsetRange::new(stream.start(), stream.durable_end());
+                Err(ReadError::Hole { .. }) if from < start(&view, stream) => {
+                    let range = OffsetRange::new(start(&view, stream), stream.durable_end());
                     return Err(FetchError::OutOfRange { offset: from, range });
                 }
                 Err(error @ ReadError::Hole { .. }) if views < FRESH_VIEWS_MAX => {
@@ -301,6 +301,12 @@ impl BlockReader {
         }
         Ok(None)
     }
+}
+
+/// The log start, as far as `view` or the open stream knows: a trim is in the catalogue before the stream takes note of it,
+/// and one that went another way never comes to it.
+fn start(view: &Catalogue, stream: &SharedStream) -> Offset {
+    view.stream(stream.id).map_or(stream.start(), |state| state.start.max(stream.start()))
 }
 
 /// The blocks of an extent: a tenure's blocks outside its extent are dead bytes and no reader's business.
