@@ -1,5 +1,9 @@
 //! Retries: bounded in number, in time and by a budget that all requests of a store share, so that a store in trouble
 //! is not hit harder than a healthy one.
+//!
+//! A slow way to the store is met otherwise than a store in trouble: each attempt has more time than the one before, and
+//! a write that ran out of it is tried again alone, for those that share the way may all be too slow together and none
+//! of them for itself. Going one at a time it costs no retry.
 
 use std::time::Duration;
 
@@ -17,11 +21,15 @@ pub struct RetryPolicy {
     pub wait_max: Duration,
     /// Time for one attempt without data.
     pub attempt_time_max: Duration,
-    /// Slowest acceptable transfer; adds to the time for attempts that move data.
+    /// Slowest acceptable transfer; adds to the time for attempts that move data, once more with each attempt up to
+    /// [`SLOWER_MAX`].
     pub bytes_per_second_min: u64,
     /// Retries in hand when all is well. A retry costs one; ten successes earn one back.
     pub budget: u32,
 }
+
+/// How many times slower than acceptable a transfer may be in the end. More would make an attempt that hangs last.
+pub const SLOWER_MAX: u32 = 4;
 
 impl Default for RetryPolicy {
     fn default() -> Self {
@@ -45,9 +53,10 @@ impl RetryPolicy {
         half + half.mul_f64(jitter)
     }
 
-    /// The time limit of an attempt that moves `bytes`.
-    pub(crate) fn attempt_time(&self, bytes: u64) -> Duration {
-        self.attempt_time_max + Duration::from_secs(bytes / self.bytes_per_second_min.max(1))
+    /// The time limit of attempt `attempt` (from 1) that moves `bytes`.
+    pub(crate) fn attempt_time(&self, bytes: u64, attempt: u32) -> Duration {
+        let transfer = Duration::from_secs(bytes / self.bytes_per_second_min.max(1));
+        self.attempt_time_max.saturating_add(transfer.saturating_mul(attempt.min(SLOWER_MAX)))
     }
 }
 

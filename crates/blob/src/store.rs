@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use base::{Clock, Entropy};
 use bytes::Bytes;
+use tokio::sync::Mutex;
 
 use crate::backend::{
     Backend, CreateAttempt, DELETE_KEYS_MAX, LIST_PAGE_MAX, ListPage, MultipartPlan, ObjectMeta, ReadRange, check_key,
@@ -67,6 +68,8 @@ struct Inner {
     options: StoreOptions,
     counters: Arc<Counters>,
     monitor: Monitor,
+    /// Held by a write that did not end in its time, until it has.
+    alone: Arc<Mutex<()>>,
 }
 
 /// One request, for counting and for messages.
@@ -78,6 +81,9 @@ struct Request<'a> {
     /// Payload bytes that it will move, as far as is known before: what its time is measured by.
     bytes: u64,
 }
+
+/// An attempt had no more time.
+struct TimedOut(StoreError);
 
 impl Store {
     /// Opens the store at `url`. For clouds this only checks the settings: the first request is [`crate::probe`]'s.
@@ -97,16 +103,17 @@ impl Store {
     /// A store over a backend of the caller's, such as [`crate::faulty::FaultyBackend`].
     pub fn with_backend(backend: Arc<dyn Backend>, options: StoreOptions) -> Self {
         let monitor = Monitor::new(options.clock.clone(), options.retry.budget);
-        Self(Arc::new(Inner { backend, options, counters: Arc::new(Counters::new()), monitor }))
+        let (counters, alone) = (Arc::new(Counters::new()), Arc::default());
+        Self(Arc::new(Inner { backend, options, counters, monitor, alone }))
     }
 
     /// The same store with an allowance of retries of its own, so that what fails here is not held against others.
     #[must_use]
     pub fn aside(&self) -> Self {
-        let Inner { backend, options, counters, .. } = &*self.0;
+        let Inner { backend, options, counters, alone, .. } = &*self.0;
         let monitor = Monitor::new(options.clock.clone(), options.retry.budget);
         let (backend, options, counters) = (backend.clone(), options.clone(), counters.clone());
-        Self(Arc::new(Inner { backend, options, counters, monitor }))
+        Self(Arc::new(Inner { backend, options, counters, monitor, alone: alone.clone() }))
     }
 
     /// A fresh store in memory.
@@ -192,9 +199,9 @@ impl Store {
                 CreateAttempt::Unknown(cause) => CreateOutcome::Unknown(cause),
             })
         };
-        let outcome = match self.timed("create", key, bytes, attempt).await {
-            Ok(outcome) => outcome,
-            Err(error) => CreateOutcome::Unknown(error),
+        let outcome = match self.timed("create", key, bytes, 1, attempt).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(error)) | Err(TimedOut(error)) => CreateOutcome::Unknown(error),
         };
         let (label, moved) = match &outcome {
             CreateOutcome::Created => (Outcome::Ok, bytes),
@@ -372,10 +379,15 @@ impl Store {
         F: Future<Output = Result<T, StoreError>>,
     {
         let Request { purpose, operation, key, bytes } = request;
+        let is_write = matches!(operation, Operation::Put | Operation::Multipart);
         let mut attempts = 0;
+        let mut alone = None;
         loop {
             attempts += 1;
-            let result = self.timed(operation.label(), key, bytes, attempt()).await;
+            let (result, timed_out) = match self.timed(operation.label(), key, bytes, attempts, attempt()).await {
+                Ok(result) => (result, false),
+                Err(TimedOut(error)) => (Err(error), true),
+            };
             let (outcome, transferred) = match &result {
                 Ok(answer) => (Outcome::Ok, moved(answer)),
                 Err(error) => (Outcome::of(error), 0),
@@ -401,7 +413,10 @@ impl Store {
             if !error.is_transient() || attempts >= attempts_max {
                 return Err(error);
             }
-            let may_retry = self.0.monitor.take_retry();
+            if timed_out && is_write && alone.is_none() {
+                alone = Some(self.0.alone.lock().await);
+            }
+            let may_retry = timed_out && alone.is_some() || self.0.monitor.take_retry();
             self.back_off(attempts).await;
             if !may_retry {
                 return Err(error);
@@ -410,26 +425,23 @@ impl Store {
         }
     }
 
-    /// Limits an attempt's time on stores behind a network.
+    /// Limits the time of attempt `number` (from 1) on stores behind a network.
     async fn timed<T>(
         &self,
         operation: &'static str,
         key: &str,
         bytes: u64,
+        number: u32,
         attempt: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
+    ) -> Result<Result<T, StoreError>, TimedOut> {
         if !self.0.backend.is_remote() {
-            return attempt.await;
+            return Ok(attempt.await);
         }
-        let limit = self.0.options.retry.attempt_time(bytes);
-        match tokio::time::timeout(limit, attempt).await {
-            Ok(result) => result,
-            Err(_) => Err(StoreError::Unavailable {
-                operation,
-                key: key.to_owned(),
-                reason: format!("no answer within {limit:?}"),
-            }),
-        }
+        let limit = self.0.options.retry.attempt_time(bytes, number);
+        tokio::time::timeout(limit, attempt).await.map_err(|_| {
+            let reason = format!("no answer within {limit:?}");
+            TimedOut(StoreError::Unavailable { operation, key: key.to_owned(), reason })
+        })
     }
 
     fn note_failure(&self, error: &StoreError) {

@@ -66,11 +66,15 @@ impl Housekeeper {
 }
 
 /// Snapshot, floors, deletion.
-pub(crate) async fn round(log: &Log, image: &Image) -> Result<(), StoreError> {
-    let Some((sequence, bytes)) = image.to_snapshot() else { return Ok(()) };
+pub(crate) async fn round(log: &Log, image: &Arc<Image>) -> Result<(), StoreError> {
+    let failed = |key: &str, reason| StoreError::Failed { operation: "encode", key: key.to_owned(), reason };
+    // A large image takes seconds, for which no task that serves should wait.
+    let encoding = image.clone();
+    let encoded = base::task::spawn_blocking("meta-snapshot", move || encoding.to_snapshot()).await;
+    let encoded = encoded.map_err(|ended| failed(names::SNAPSHOTS, ended.to_string()))?;
+    let Some((sequence, bytes)) = encoded else { return Ok(()) };
     let key = names::snapshot(sequence);
-    let bytes =
-        bytes.map_err(|e| StoreError::Failed { operation: "encode", key: key.clone(), reason: e.to_string() })?;
+    let bytes = bytes.map_err(|error| failed(&key, error.to_string()))?;
     // Equal images make equal bytes, so it does not matter whose attempt landed.
     log.store.put(Purpose::Metadata, &key, bytes).await?;
     let mut snapshots: Vec<u64> = log

@@ -30,6 +30,7 @@ pub mod producers;
 mod read;
 mod registry;
 mod retention;
+mod scan;
 mod segments;
 mod signals;
 mod topic;

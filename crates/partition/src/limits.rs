@@ -14,6 +14,10 @@ pub const PRODUCER_EXPIRY_CHECK_MS: i64 = 600_000;
 /// Bytes asked of the stream at once while producer state is replayed, or a timestamp looked for.
 pub const SCAN_BYTES: usize = 1 << 20;
 
+/// Extents whose first bytes are on their way while producer state is replayed: as many as lie behind a checkpoint by the
+/// rules for them.
+pub const SCAN_EXTENTS_AHEAD: usize = 16;
+
 /// Bytes at the end of a log that are always read when an unreadable producer checkpoint is made anew, whatever the
 /// timestamps there say of their age: producers give the timestamps.
 pub const REBUILD_BYTES_MIN: u64 = 64 << 20;

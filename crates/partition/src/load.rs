@@ -8,14 +8,14 @@
 
 use std::sync::atomic::Ordering;
 
-use base::{Offset, TimestampMs};
+use base::{Offset, OffsetRange, TimestampMs};
 use bytes::{Buf, Bytes};
 use records::batch::HEADER_BYTES;
 use records::{BatchHeader, RecordsError};
 
 use crate::append::identity;
 use crate::error::LoadError;
-use crate::limits::{REBUILD_BYTES_MIN, SCAN_BYTES};
+use crate::limits::REBUILD_BYTES_MIN;
 use crate::partition::Partition;
 use crate::producers::Producers;
 
@@ -59,9 +59,9 @@ impl Partition {
                 "records were trimmed of which no checkpoint tells which producers wrote them"
             );
         }
-        let mut next = from.max(log_start);
-        while next < self.opened_end {
-            let fetched = self.stream.fetch(next, self.opened_end, SCAN_BYTES, true).await?;
+        let first = from.max(log_start);
+        let mut scan = self.scan(OffsetRange::new(first, self.opened_end.max(first)));
+        while let Some((next, fetched)) = scan.next().await? {
             for header in Headers::new(&fetched.slices) {
                 let header = header.map_err(|why| LoadError::Log { at: next, why })?;
                 if header.is_transactional() || header.is_control() {
@@ -80,7 +80,6 @@ impl Partition {
                 let why = RecordsError::Malformed("the log holds nothing below its end");
                 return Err(LoadError::Log { at: next, why });
             }
-            next = fetched.range.end;
         }
         producers.expire(now, self.shared.producer_id_expiration_ms(), self.opened_end);
         if let Some(why) = lost {

@@ -6,6 +6,7 @@ use base::{Offset, OffsetRange};
 use bytes::Bytes;
 use smallvec::SmallVec;
 use stream::engine::{FetchError, Fetched};
+use stream::read::ReadFor;
 
 use crate::epochs::check_current;
 use crate::error::ReadError;
@@ -80,9 +81,17 @@ impl Partition {
     /// # Errors
     /// [`ReadError`]; below the log start and above the log end it is [`ReadError::OutOfRange`].
     pub async fn read(&self, request: ReadRequest) -> Result<ReadResult, ReadError> {
+        self.read_for(ReadFor::Clients, request).await
+    }
+
+    /// As [`Self::read`], for whom it is told.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_for(&self, reads_for: ReadFor, request: ReadRequest) -> Result<ReadResult, ReadError> {
         let admitted = self.admit(&request)?;
-        let fetched = self.stream.fetch(admitted.from, admitted.limit, request.max_bytes, request.min_one).await;
-        match fetched {
+        let (from, limit, ReadRequest { max_bytes, min_one, .. }) = (admitted.from, admitted.limit, request);
+        match self.stream.fetch_for(reads_for, from, limit, max_bytes, min_one).await {
             Ok(fetched) => Ok(self.result(&admitted, fetched)),
             Err(FetchError::OutOfRange { .. }) => Err(self.out_of_range(request.offset)),
             Err(error) => Err(ReadError::Storage(error)),

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod slow;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use base::memory::Budget;
 use base::{BrokerId, Clock, Incarnation, Offset, StreamEpoch, StreamId, TimestampMs, Uuid};
-use blob::{Purpose, Store};
+use blob::{Purpose, Store, StoreOptions};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use partition::config::{BrokerSettings, TopicSettings};
@@ -326,6 +328,32 @@ async fn producers_whose_checkpoint_cannot_be_read_are_found_again_in_the_log() 
     let log = cluster.start().await.partition();
     let next = produce(&log, batch(&["v"], now(), Some((9, 0, 8)))).await.unwrap();
     assert_eq!((next.duplicate, next.base_offset), (false, Offset(8)));
+}
+
+/// One after the other they would cost a producer two round trips each before its first append.
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_behind_a_checkpoint_are_read_side_by_side() {
+    const CUTS: i32 = 5;
+    let mut cluster = Cluster::new();
+    let reads = Arc::new(slow::SlowReads::default());
+    cluster.store = Store::with_backend(reads.clone(), StoreOptions::default());
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    for sequence in 0..CUTS {
+        produce(&log, batch(&["v"], now(), Some((9, 0, sequence)))).await.unwrap();
+        broker.engine.flush().await.unwrap();
+    }
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    let covered = broker.engine.open(log.stream_id(), log.leader_epoch(), None).unwrap().covered();
+    let behind = CUTS as usize - covered.0 as usize;
+    assert!(behind > 2, "the first checkpoint is as large as what was written since");
+    reads.at_once.store(0, Ordering::SeqCst);
+    for sequence in 0..CUTS {
+        let repeated = produce(&log, batch(&["v"], now(), Some((9, 0, sequence)))).await.unwrap();
+        assert_eq!((repeated.duplicate, repeated.base_offset), (true, Offset(sequence as u64)));
+    }
+    assert_eq!(reads.at_once.load(Ordering::SeqCst), behind);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use futures::future::BoxFuture;
 use meta::MetaHandle;
 use partition::{AppendError, AppendOptions, Isolation, Partition, PartitionError, ReadError, ReadRequest, Watcher};
 use stream::catalogue::{CatalogueClient, StateBelow, TrimRequest};
+use stream::read::ReadFor;
 use thiserror::Error;
 
 use crate::limits::LOAD_READ_BYTES;
@@ -149,7 +150,7 @@ impl Log for PartitionLog {
                 isolation: Isolation::ReadUncommitted,
                 leader_epoch: self.partition.leader_epoch().0,
             };
-            let read = self.partition.read(request).await?;
+            let read = self.partition.read_for(ReadFor::Broker, request).await?;
             if read.range.end <= from {
                 let why = "it holds nothing below its end".to_owned();
                 return Err(LogError::Damaged { at: from, why });

@@ -3,6 +3,7 @@
 use stream::catalogue::{CatalogueClient, CommitRequest, NewObject, NewRange, ObjectKind, StateBelow, TrimRequest};
 
 use super::*;
+use crate::deleter::{Deleter, Round};
 
 #[tokio::test]
 async fn topics_are_created_changed_and_deleted_with_everything_in_them() {
@@ -134,10 +135,12 @@ async fn retired_objects_are_deleted_after_their_grace_and_then_forgotten() {
     assert!(handle.commit(commit).await.unwrap().repeated);
     let trim = TrimRequest { stream, epoch: base::StreamEpoch(0), start: base::Offset(10), state: StateBelow::NotKept };
     handle.trim(vec![trim]).await.unwrap().remove(0).unwrap();
-    assert_eq!(crate::deleter::round(&handle, &bucket.store).await.unwrap(), 0, "readers may still hold it");
+    let mut deleter = Deleter::new(bucket.store.clone());
+    assert_eq!(deleter.round(&handle).await.unwrap(), Round::Done);
+    assert_eq!(handle.image().catalogue.pending_deletions().count(), 1, "readers may still hold it");
     time.advance(Duration::from_secs(600));
     bucket.faults.fail_next(Operation::Delete, Fault::LostReply);
-    while crate::deleter::round(&handle, &bucket.store).await.is_err() {}
+    while deleter.round(&handle).await.unwrap() != Round::Done {}
     assert!(bucket.plain.head(Purpose::Upload, &id.key()).await.unwrap_err().is_not_found());
     assert_eq!(handle.image().catalogue.pending_deletions().count(), 0);
     assert_eq!(*handle.image(), from_bucket(&bucket).await);

@@ -101,6 +101,27 @@ async fn metalog_a_marker_stands_before_anything_below_it_is_deleted() {
     assert_eq!(*handle.image(), from_bucket(&bucket).await);
 }
 
+/// The pool for blocking work is busy: what is made there waits, what is made by tasks does not.
+#[test]
+fn a_snapshot_is_not_encoded_by_a_task() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
+    let bucket = bucket();
+    let snapshots = || bucket.plain.list_all(Purpose::Metadata, names::SNAPSHOTS);
+    runtime.block_on(async {
+        let (handle, _) = serve(&bucket.store, options(1)).await;
+        let (release, busy) = std::sync::mpsc::channel::<()>();
+        let busy = base::task::spawn_blocking("busy", move || drop(busy.recv()));
+        let (log, image) = (Log { store: bucket.store.clone() }, handle.image());
+        let mut round = std::pin::pin!(crate::housekeeping::round(&log, &image));
+        assert!(futures::poll!(&mut round).is_pending());
+        assert!(snapshots().await.unwrap().is_empty());
+        drop(release);
+        busy.await.unwrap();
+        round.await.unwrap();
+        assert_eq!(snapshots().await.unwrap().len(), 1);
+    });
+}
+
 /// "removed: monotone floor (stalled deleter overwrites it)": every range has a marker of its own, and none is overwritten.
 #[tokio::test]
 async fn metalog_a_stalled_deleter_does_not_lower_the_floor() {

@@ -1,5 +1,6 @@
 //! Deletion: retired objects wait for readers, are deleted by the host, and then forgotten (I-5).
 
+use std::ops::Bound;
 use std::time::Duration;
 
 use base::{ObjectId, TimestampMs};
@@ -34,11 +35,18 @@ impl Catalogue {
         !self.unreferenced.is_empty()
     }
 
-    /// Up to `limit` objects whose grace is over at `now`.
-    pub fn due_for_deletion(&self, now: TimestampMs, grace: Duration, limit: usize) -> Vec<ObjectId> {
+    /// Up to `limit` objects whose grace is over at `now`, in the order of their ids, from the first behind `after` on.
+    pub fn due_for_deletion(
+        &self,
+        now: TimestampMs,
+        grace: Duration,
+        after: Option<ObjectId>,
+        limit: usize,
+    ) -> Vec<ObjectId> {
         let grace_ms = i64::try_from(grace.as_millis()).unwrap_or(i64::MAX);
         let due = |retired_at: TimestampMs| retired_at.0.saturating_add(grace_ms) <= now.0;
-        self.pending.iter().filter(|(_, p)| due(p.retired_at)).map(|(id, _)| *id).take(limit).collect()
+        let behind = (after.map_or(Bound::Unbounded, Bound::Excluded), Bound::Unbounded);
+        self.pending.range(behind).filter(|(_, p)| due(p.retired_at)).map(|(id, _)| *id).take(limit).collect()
     }
 
     /// Records that objects are gone from the store. Those that are not pending any more are passed over.

@@ -128,7 +128,7 @@ impl Engine {
             log,
             cache,
             committer: Committer::start(writer, catalogue.clone(), failure.subscribe()),
-            reader: BlockReader::new(store.aside(), &options),
+            reader: BlockReader::new(&store, &options),
             store,
             catalogue,
             writer,

@@ -28,8 +28,10 @@ pub struct EngineOptions {
     pub block_bytes: usize,
     /// Bytes of one stream in one upload from which it gets an object of its own.
     pub stream_object_bytes: u64,
-    /// Bytes of cold reads that may be in flight at once.
+    /// Bytes of clients' cold reads that may be in flight at once.
     pub cold_read_bytes: u64,
+    /// Bytes of what the broker itself reads that may be in flight beside them.
+    pub broker_read_bytes: u64,
     /// First read-ahead of a sequential reader; doubles with every step.
     pub read_ahead_bytes_min: u64,
     /// Greatest read-ahead.
@@ -50,6 +52,7 @@ impl Default for EngineOptions {
             block_bytes: 256 * 1024,
             stream_object_bytes: 8 * MIB,
             cold_read_bytes: 64 * MIB,
+            broker_read_bytes: 16 * MIB,
             read_ahead_bytes_min: MIB / 2,
             read_ahead_bytes_max: 4 * MIB,
         }

@@ -18,7 +18,7 @@ use super::tail::{Entry, Tail, Wanted};
 use super::{CheckpointSource, EngineOptions, FrozenState, Inner};
 use crate::Fragments;
 use crate::catalogue::{EpochStart, Extent, StateBelow, StreamState, TrimRequest};
-use crate::read::{Cursors, ReadError};
+use crate::read::{Cursors, ReadError, ReadFor, WantedRead};
 use crate::wal::Append;
 
 /// The stream takes no more appends and acknowledges none that are under way.
@@ -339,6 +339,21 @@ impl Stream {
         max_bytes: usize,
         min_one: bool,
     ) -> Result<Fetched, FetchError> {
+        self.fetch_for(ReadFor::Clients, from, limit, max_bytes, min_one).await
+    }
+
+    /// As [`Self::fetch`], for whom it is told.
+    ///
+    /// # Errors
+    /// [`FetchError`].
+    pub async fn fetch_for(
+        &self,
+        reads_for: ReadFor,
+        from: Offset,
+        limit: Offset,
+        max_bytes: usize,
+        min_one: bool,
+    ) -> Result<Fetched, FetchError> {
         let limit = limit.min(self.durable_end());
         if from < self.start() || from > self.durable_end() {
             let range = OffsetRange::new(self.start(), self.durable_end());
@@ -347,7 +362,8 @@ impl Stream {
         if let Some(hit) = self.try_fetch_cached(from, limit, max_bytes, min_one) {
             return Ok(hit);
         }
-        self.engine.reader.fetch(&*self.engine.catalogue, &self.shared, from, limit, max_bytes, min_one).await
+        let wanted = WantedRead { limit, max_bytes, min_one, reads_for };
+        self.engine.reader.fetch(&*self.engine.catalogue, &self.shared, from, wanted).await
     }
 
     /// Everything below is told by the newest checkpoint: a trim up to here needs no other.

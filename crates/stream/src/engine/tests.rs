@@ -20,6 +20,7 @@ use super::*;
 use crate::Fragments;
 use crate::catalogue::local::LocalCatalogue;
 use crate::catalogue::{StateBelow, TrimRequest, WalPlace};
+use crate::read::{ReadFor, WantedRead};
 use crate::wal::{Access, BlockLog, BlockLogOptions, Claim};
 
 const BROKER: BrokerId = BrokerId(1);
@@ -441,9 +442,15 @@ async fn a_trim_by_way_of_the_catalogue_moves_the_start_of_an_open_stream() {
     for i in 0..10 {
         broker.append(&stream, i, b"x").await.unwrap();
     }
-    let trim = TrimRequest { stream: id, epoch: stream.epoch(), start: Offset(4), state: StateBelow::NotKept };
+    broker.engine.flush().await.unwrap();
+    let trim = TrimRequest { stream: id, epoch: stream.epoch(), start: Offset(10), state: StateBelow::NotKept };
     durable.catalogue.trim(vec![trim]).await.unwrap()[0].clone().unwrap();
-    assert_eq!(stream.start(), Offset(4));
+    assert_eq!(stream.start(), Offset(10));
+    // One that was let through before the trim, and finds the extents gone.
+    let inner = &broker.engine.inner;
+    let wanted = WantedRead { limit: Offset(10), max_bytes: 100, min_one: true, reads_for: ReadFor::Clients };
+    let raced = inner.reader.fetch(&*inner.catalogue, &stream.shared, Offset(3), wanted).await;
+    assert!(matches!(raced, Err(FetchError::OutOfRange { .. })), "{raced:?}");
     assert!(matches!(stream.fetch(Offset(3), Offset(10), 100, true).await, Err(FetchError::OutOfRange { .. })));
 }
 

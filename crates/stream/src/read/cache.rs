@@ -1,8 +1,11 @@
-//! The block cache: decoded blocks and indexes under one byte budget, loaded once however many wait.
+//! The block cache: decoded blocks and indexes under one byte budget, loaded once however many clients wait.
+//!
+//! Clients' reads are one [`Lane`], and what the broker must read before it can serve is another: producers wait for its
+//! checkpoints, groups for their logs, and neither is to stand behind what consumers have asked for.
 //!
 //! Invariants: whoever waits for a load is told how it ended, even when it was dropped or panicked ([`Load`]): nobody
-//! looks again and again. Every read of an object is charged to the budget of cold reads and then takes a place among
-//! them, always in this order and never one while it holds another, so that they cannot wait for each other. What does
+//! looks again and again. Every read of an object is charged to the budget of a lane and then takes a place in it,
+//! always in this order and never one while it holds another, so that they cannot wait for each other. What does
 //! not have the checksum that its writer stored is read once more, for the way from the store may have damaged it, and
 //! is kept only when it is right.
 
@@ -20,7 +23,8 @@ use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 use tokio::sync::{Semaphore, SemaphorePermit, watch};
 
-use super::ReadError;
+use super::{ReadError, ReadFor};
+use crate::engine::EngineOptions;
 use crate::format::block::Block;
 use crate::format::object::{FOOTER_BYTES, Footer};
 use crate::format::{BlockIndex, FormatError, Index, SideIndex};
@@ -68,32 +72,89 @@ type Outcome = Option<Result<Cached, ReadError>>;
 
 /// Shared by all readers of a broker.
 pub(super) struct BlockCache {
-    store: Store,
     cached: Cache<Key, Cached, ByBytes, SeededState>,
-    loading: Mutex<HashMap<Key, watch::Receiver<Outcome>>>,
-    cold: Budget,
-    /// Cold reads that may be under way, so that they leave threads and connections to others.
+    loading: Mutex<Loading>,
+    clients: Lane,
+    broker: Lane,
+}
+
+/// What is being loaded, and by whom.
+#[derive(Default)]
+struct Loading(HashMap<(Key, ReadFor), watch::Receiver<Outcome>>);
+
+impl Loading {
+    /// The load that whoever reads waits for. A client joins any; the broker none that may wait among those of clients.
+    fn get(&self, key: Key, reads_for: ReadFor) -> Option<&watch::Receiver<Outcome>> {
+        let theirs = match reads_for {
+            ReadFor::Clients => self.0.get(&(key, ReadFor::Clients)),
+            ReadFor::Broker => None,
+        };
+        self.0.get(&(key, ReadFor::Broker)).or(theirs)
+    }
+}
+
+/// The reads of one kind: their memory, their places, so that they leave threads and connections to others, and their
+/// allowance of retries.
+struct Lane {
+    store: Store,
+    budget: Budget,
     places: Semaphore,
 }
 
 /// What a byte of an index that is read costs: itself, and what is decoded from it.
 const INDEX_COPIES: u64 = 2;
 
-/// Reads of objects under way at once.
-const COLD_READS_MAX: usize = 128;
+/// Reads of objects under way at once for clients.
+const CLIENT_READS_MAX: usize = 128;
+
+/// Reads of objects under way at once for the broker itself, beside those for which clients have left a place.
+const BROKER_READS_MAX: usize = 32;
+
+impl Lane {
+    fn new(store: Store, bytes: u64, places: usize) -> Self {
+        Self { store, budget: Budget::new(bytes), places: Semaphore::new(places) }
+    }
+
+    /// Room for `bytes` that are read, and a place to read them.
+    async fn admit(&self, bytes: u64) -> Admission<'_> {
+        let charge = self.budget.charge(bytes).await;
+        let place = self.places.acquire().await.expect("the places are never closed");
+        Admission { _charge: charge, _place: place }
+    }
+
+    /// As [`Self::admit`], if nobody has to wait for it.
+    fn try_admit(&self, bytes: u64) -> Option<Admission<'_>> {
+        let place = self.places.try_acquire().ok()?;
+        Some(Admission { _charge: self.budget.try_charge(bytes)?, _place: place })
+    }
+
+    async fn get(&self, object: ObjectId, range: Range<u64>) -> Result<Bytes, ReadError> {
+        let bytes = self.store.get(Purpose::Read, &object.key(), ReadRange::from(range)).await;
+        bytes.map_err(|error| ReadError::store(object, &error))
+    }
+}
 
 /// A load under way and those who wait for it. However it ends, they are told, and the next one who asks starts another.
 struct Load {
     cache: Arc<BlockCache>,
     key: Key,
+    reads_for: ReadFor,
     told: watch::Sender<Outcome>,
     /// What came of it; nothing when it was broken off.
     outcome: Outcome,
 }
 
 impl Load {
-    fn new(cache: &Arc<BlockCache>, key: Key, told: watch::Sender<Outcome>) -> Self {
-        Self { cache: cache.clone(), key, told, outcome: None }
+    /// Enters a load among those under way.
+    fn enter(
+        cache: &Arc<BlockCache>,
+        loading: &mut Loading,
+        key: Key,
+        reads_for: ReadFor,
+    ) -> (Self, watch::Receiver<Outcome>) {
+        let (told, waiting) = watch::channel(None);
+        loading.0.insert((key, reads_for), waiting.clone());
+        (Self { cache: cache.clone(), key, reads_for, told, outcome: None }, waiting)
     }
 
     fn end(mut self, outcome: Result<Cached, ReadError>) {
@@ -107,7 +168,7 @@ impl Load {
 impl Drop for Load {
     fn drop(&mut self) {
         // First: whoever is told may ask again at once.
-        self.cache.loading.lock().remove(&self.key);
+        self.cache.loading.lock().0.remove(&(self.key, self.reads_for));
         let outcome = self.outcome.take().unwrap_or_else(|| Err(broken(self.key.object)));
         self.told.send_replace(Some(outcome));
     }
@@ -128,34 +189,53 @@ async fn loaded(object: ObjectId, mut waiting: watch::Receiver<Outcome>) -> Resu
 /// Blocks that one ranged read will bring.
 struct Run {
     object: ObjectId,
+    reads_for: ReadFor,
     blocks: Vec<(BlockIndex, Load)>,
 }
 
-/// Room and a place for one cold read.
+/// Room and a place for one read.
 struct Admission<'a> {
     _charge: Charge,
     _place: SemaphorePermit<'a>,
 }
 
 impl BlockCache {
-    pub fn new(store: Store, bytes: u64, cold_read_bytes: u64) -> Self {
-        let options = OptionsBuilder::new()
+    pub fn new(store: &Store, options: &EngineOptions) -> Self {
+        let bytes = options.block_cache_bytes;
+        let sizes = OptionsBuilder::new()
             .estimated_items_capacity((bytes / (128 * 1024)).max(64) as usize)
             .weight_capacity(bytes)
             .hot_allocation(HOT_SHARE)
             .build();
         let by_bytes = ByBytes { padded: !store.is_remote() };
         Self {
-            store,
             cached: Cache::with_options(
-                options.expect("both capacities are given"),
+                sizes.expect("both capacities are given"),
                 by_bytes,
                 SeededState::default(),
                 DefaultLifecycle::default(),
             ),
-            loading: Mutex::new(HashMap::default()),
-            cold: Budget::new(cold_read_bytes),
-            places: Semaphore::new(COLD_READS_MAX),
+            loading: Mutex::default(),
+            clients: Lane::new(store.aside(), options.cold_read_bytes, CLIENT_READS_MAX),
+            broker: Lane::new(store.aside(), options.broker_read_bytes, BROKER_READS_MAX),
+        }
+    }
+
+    fn lane(&self, reads_for: ReadFor) -> &Lane {
+        match reads_for {
+            ReadFor::Clients => &self.clients,
+            ReadFor::Broker => &self.broker,
+        }
+    }
+
+    /// Room and a place. What clients leave free serves the broker too: after a start it has much to load, and few fetch.
+    async fn admit(&self, reads_for: ReadFor, bytes: u64) -> Admission<'_> {
+        match reads_for {
+            ReadFor::Clients => self.clients.admit(bytes).await,
+            ReadFor::Broker => match self.clients.try_admit(bytes) {
+                Some(admission) => admission,
+                None => self.broker.admit(bytes).await,
+            },
         }
     }
 
@@ -166,13 +246,14 @@ impl BlockCache {
         object: ObjectId,
         rows: &[BlockIndex],
         window: u64,
+        reads_for: ReadFor,
     ) -> Result<Arc<Block>, ReadError> {
         let key = Key { object, position: rows[0].position };
         loop {
             if let Some(Cached::Block(block)) = self.cached.get(&key) {
                 return Ok(block);
             }
-            let Some(waiting) = self.join_or_load(object, rows, window) else { continue };
+            let Some(waiting) = self.join_or_load(object, rows, window, reads_for) else { continue };
             return match loaded(object, waiting).await? {
                 Cached::Block(block) => Ok(block),
                 Cached::Index(_) => Err(broken(object)),
@@ -183,7 +264,14 @@ impl BlockCache {
     /// Keeps the next `bytes` of a sequential reader loaded: `rows` begins where it will go on. Loads what is missing, at most
     /// a window at once, as soon as that is half a window or all that is left, so that small steps do not become small
     /// reads. Returns the bytes that lie beyond `rows`.
-    pub fn prefetch(self: &Arc<Self>, object: ObjectId, rows: &[BlockIndex], bytes: u64, window: u64) -> u64 {
+    pub fn prefetch(
+        self: &Arc<Self>,
+        object: ObjectId,
+        rows: &[BlockIndex],
+        bytes: u64,
+        window: u64,
+        reads_for: ReadFor,
+    ) -> u64 {
         let Some(first) = rows.first() else { return bytes };
         let to = rows.partition_point(|row| row.position + u64::from(row.length) - first.position <= bytes);
         let wanted = &rows[..to.max(1)];
@@ -193,21 +281,22 @@ impl BlockCache {
         } else {
             0
         };
-        if self.cold.used() >= self.cold.limit() / 2 {
+        let budget = &self.lane(reads_for).budget;
+        if budget.used() >= budget.limit() / 2 {
             return 0;
         }
         let missing = {
             let loading = self.loading.lock();
             let known = |row: &BlockIndex| {
                 let key = Key { object, position: row.position };
-                loading.contains_key(&key) || self.cached.peek(&key).is_some()
+                loading.get(key, reads_for).is_some() || self.cached.peek(&key).is_some()
             };
             wanted.iter().position(|row| !known(row)).map(|at| &wanted[at..])
         };
         if let Some(missing) = missing {
             let length: u64 = missing.iter().map(|row| u64::from(row.length)).sum();
             if length >= window / 2 || to == rows.len() {
-                self.join_or_load(object, missing, window);
+                self.join_or_load(object, missing, window, reads_for);
             }
         }
         beyond
@@ -219,12 +308,13 @@ impl BlockCache {
         object: ObjectId,
         rows: &[BlockIndex],
         window: u64,
+        reads_for: ReadFor,
     ) -> Option<watch::Receiver<Outcome>> {
         // Dropped after the lock, which they take.
         let mut blocks: Vec<(BlockIndex, Load)> = Vec::new();
         let mut loading = self.loading.lock();
         let first = Key { object, position: rows[0].position };
-        if let Some(waiting) = loading.get(&first) {
+        if let Some(waiting) = loading.get(first, reads_for) {
             return Some(waiting.clone());
         }
         if self.cached.peek(&first).is_some() {
@@ -235,37 +325,31 @@ impl BlockCache {
         for row in rows {
             let key = Key { object, position: row.position };
             let beyond = row.position + u64::from(row.length) - rows[0].position > window;
-            let known = loading.contains_key(&key) || self.cached.peek(&key).is_some();
+            let known = loading.get(key, reads_for).is_some() || self.cached.peek(&key).is_some();
             if !blocks.is_empty() && (beyond || row.position != end || known) {
                 break;
             }
-            let (outcome, receiver) = watch::channel(None);
-            waiting.get_or_insert_with(|| receiver.clone());
-            loading.insert(key, receiver);
-            blocks.push((*row, Load::new(self, key, outcome)));
+            let (load, receiver) = Load::enter(self, &mut loading, key, reads_for);
+            waiting.get_or_insert(receiver);
+            blocks.push((*row, load));
             end = row.position + u64::from(row.length);
         }
         drop(loading);
-        base::task::spawn("cold-read", self.clone().load(Run { object, blocks }));
+        base::task::spawn("cold-read", self.clone().load(Run { object, reads_for, blocks }));
         waiting
-    }
-
-    /// Room for `bytes` that are read, and a place to read them.
-    async fn admit(&self, bytes: u64) -> Admission<'_> {
-        let charge = self.cold.charge(bytes).await;
-        let place = self.places.acquire().await.expect("the places are never closed");
-        Admission { _charge: charge, _place: place }
     }
 
     async fn load(self: Arc<Self>, run: Run) {
         let start = run.blocks[0].0.position;
         let lengths: Vec<u32> = run.blocks.iter().map(|(row, _)| row.length).collect();
+        let lane = self.lane(run.reads_for);
         // What comes over a network is there twice until it has been cut into blocks.
-        let copies = if self.store.is_remote() { 2 } else { 1 };
-        let _admission = self.admit(copies * lengths.iter().map(|length| u64::from(*length)).sum::<u64>()).await;
+        let copies = if lane.store.is_remote() { 2 } else { 1 };
+        let bytes = lengths.iter().map(|length| u64::from(*length)).sum::<u64>();
+        let _admission = self.admit(run.reads_for, copies * bytes).await;
         // Each block in memory of its own: the cache then holds what it weighs, whichever of them stay.
         let mut parts =
-            self.store.get_parts(Purpose::Read, &run.object.key(), start, &lengths).await.map(Vec::into_iter);
+            lane.store.get_parts(Purpose::Read, &run.object.key(), start, &lengths).await.map(Vec::into_iter);
         for (row, load) in run.blocks {
             let outcome = match &mut parts {
                 Err(error) => Err(ReadError::store(run.object, error)),
@@ -273,7 +357,7 @@ impl BlockCache {
                     Err(ReadError::Damaged { why, .. }) => {
                         read_again(run.object, &why);
                         let range = row.position..row.position + u64::from(row.length);
-                        self.get(run.object, range).await.and_then(|bytes| decode(run.object, &row, bytes))
+                        lane.get(run.object, range).await.and_then(|bytes| decode(run.object, &row, bytes))
                     }
                     outcome => outcome,
                 },
@@ -282,13 +366,14 @@ impl BlockCache {
         }
     }
 
-    async fn get(&self, object: ObjectId, range: Range<u64>) -> Result<Bytes, ReadError> {
-        let bytes = self.store.get(Purpose::Read, &object.key(), ReadRange::from(range)).await;
-        bytes.map_err(|error| ReadError::store(object, &error))
-    }
-
     /// The index of an object of `length` bytes whose commit carried `crc`.
-    pub async fn index(self: &Arc<Self>, object: ObjectId, length: u64, crc: u32) -> Result<Arc<Index>, ReadError> {
+    pub async fn index(
+        self: &Arc<Self>,
+        object: ObjectId,
+        length: u64,
+        crc: u32,
+        reads_for: ReadFor,
+    ) -> Result<Arc<Index>, ReadError> {
         let key = Key { object, position: INDEX };
         loop {
             if let Some(Cached::Index(index)) = self.cached.get(&key) {
@@ -296,17 +381,15 @@ impl BlockCache {
             }
             let waiting = {
                 let mut loading = self.loading.lock();
-                match loading.get(&key) {
+                match loading.get(key, reads_for) {
                     Some(waiting) => waiting.clone(),
                     // Ended between the look into the cache and this one.
                     None if self.cached.peek(&key).is_some() => continue,
                     None => {
-                        let (outcome, receiver) = watch::channel(None);
-                        loading.insert(key, receiver.clone());
+                        let (load, receiver) = Load::enter(self, &mut loading, key, reads_for);
                         drop(loading);
-                        let load = Load::new(self, key, outcome);
                         base::task::spawn("index-read", async move {
-                            let index = load.cache.load_index(object, length, crc).await;
+                            let index = load.cache.load_index(object, length, crc, reads_for).await;
                             load.end(index.map(Cached::Index));
                         });
                         receiver
@@ -320,17 +403,30 @@ impl BlockCache {
         }
     }
 
-    async fn load_index(&self, object: ObjectId, length: u64, crc: u32) -> Result<Arc<Index>, ReadError> {
-        match self.read_index(object, length, crc).await {
+    async fn load_index(
+        &self,
+        object: ObjectId,
+        length: u64,
+        crc: u32,
+        reads_for: ReadFor,
+    ) -> Result<Arc<Index>, ReadError> {
+        match self.read_index(object, length, crc, reads_for).await {
             Err(ReadError::Damaged { why, .. }) => {
                 read_again(object, &why);
-                self.read_index(object, length, crc).await
+                self.read_index(object, length, crc, reads_for).await
             }
             other => other,
         }
     }
 
-    async fn read_index(&self, object: ObjectId, length: u64, crc: u32) -> Result<Arc<Index>, ReadError> {
+    async fn read_index(
+        &self,
+        object: ObjectId,
+        length: u64,
+        crc: u32,
+        reads_for: ReadFor,
+    ) -> Result<Arc<Index>, ReadError> {
+        let lane = self.lane(reads_for);
         let damaged = |why| ReadError::Damaged { object, why };
         if length < FOOTER_BYTES as u64 {
             let why = FormatError::Truncated { what: "object", have: length as usize, need: FOOTER_BYTES };
@@ -339,8 +435,8 @@ impl BlockCache {
         let tail_from = length.saturating_sub(TAIL_BYTES);
         let (footer_bytes, footer, index_end) = {
             // The bytes and what is decoded from them.
-            let _admission = self.admit(INDEX_COPIES * (length - tail_from)).await;
-            let tail = self.get(object, tail_from..length).await?;
+            let _admission = self.admit(reads_for, INDEX_COPIES * (length - tail_from)).await;
+            let tail = lane.get(object, tail_from..length).await?;
             let footer_bytes = tail.slice(tail.len() - FOOTER_BYTES..);
             let footer = Footer::decode(&footer_bytes, length).map_err(damaged)?;
             let index_end = footer.index_position + u64::from(footer.index_length);
@@ -350,22 +446,22 @@ impl BlockCache {
             }
             (Bytes::copy_from_slice(&footer_bytes), footer, index_end)
         };
-        let _admission = self.admit(INDEX_COPIES * u64::from(footer.index_length)).await;
-        let index_bytes = self.get(object, footer.index_position..index_end).await?;
+        let _admission = self.admit(reads_for, INDEX_COPIES * u64::from(footer.index_length)).await;
+        let index_bytes = lane.get(object, footer.index_position..index_end).await?;
         decode_index(object, &footer, &index_bytes, &footer_bytes, crc)
     }
 
-    /// A side block's bytes.
+    /// A side block's bytes. Only the broker reads any.
     pub async fn side(&self, object: ObjectId, side: &SideIndex) -> Result<Bytes, ReadError> {
         let range = side.position..side.position + u64::from(side.length);
         if range.is_empty() {
             return Ok(Bytes::new());
         }
-        let _admission = self.admit(u64::from(side.length)).await;
-        match check_side(object, side, self.get(object, range.clone()).await?) {
+        let _admission = self.admit(ReadFor::Broker, u64::from(side.length)).await;
+        match check_side(object, side, self.broker.get(object, range.clone()).await?) {
             Err(ReadError::Damaged { why, .. }) => {
                 read_again(object, &why);
-                check_side(object, side, self.get(object, range).await?)
+                check_side(object, side, self.broker.get(object, range).await?)
             }
             other => other,
         }

@@ -3,7 +3,8 @@
 //! A fetch finds the extent that holds its offset in the catalogue view, the block in the object's index, and the block
 //! in the cache or the store. Blocks of a stream are adjacent in an object, so a sequential reader's next blocks come
 //! with one ranged read, ahead of need ([`Cursors`]). One load of a block serves everyone who waits for it. Cold loads
-//! have a budget of their own, so that they cannot crowd out what tail reads and produce need.
+//! have a budget of their own, so that they cannot crowd out what tail reads and produce need, and what the broker itself
+//! must read has another ([`ReadFor`]): producers and groups wait for it.
 //!
 //! Invariants: every block and index is verified against the CRC that its writer stored before it is used (I-9); a
 //! missing object means that the view is old (the object was retired after the view was taken), so the read starts over
@@ -71,6 +72,29 @@ impl ReadError {
     }
 }
 
+/// For whom something is read: who must not wait for the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ReadFor {
+    /// Clients: fetches and look-ups.
+    Clients,
+    /// The broker, which cannot serve before it: checkpoints, the ends of logs that they do not cover, logs of
+    /// coordinators.
+    Broker,
+}
+
+/// What is to be read of a stream.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WantedRead {
+    /// No entry reaches beyond.
+    pub limit: Offset,
+    /// Most bytes.
+    pub max_bytes: usize,
+    /// One entry at least, though it is larger.
+    pub min_one: bool,
+    /// For whom.
+    pub reads_for: ReadFor,
+}
+
 /// Windows that are kept loaded ahead of a sequential reader: one is what it may ask for next, the other is read
 /// meanwhile.
 const AHEAD_WINDOWS: u64 = 2;
@@ -88,9 +112,9 @@ pub struct BlockReader {
 
 impl BlockReader {
     /// A reader of `store` with the budgets of `options`.
-    pub fn new(store: Store, options: &EngineOptions) -> Self {
+    pub fn new(store: &Store, options: &EngineOptions) -> Self {
         Self {
-            cache: Arc::new(BlockCache::new(store, options.block_cache_bytes, options.cold_read_bytes)),
+            cache: Arc::new(BlockCache::new(store, options)),
             ahead_min: options.read_ahead_bytes_min,
             ahead_max: options.read_ahead_bytes_max,
         }
@@ -102,21 +126,19 @@ impl BlockReader {
         catalogue: &dyn CatalogueClient,
         stream: &SharedStream,
         from: Offset,
-        limit: Offset,
-        max_bytes: usize,
-        min_one: bool,
+        wanted: WantedRead,
     ) -> Result<Fetched, FetchError> {
-        if max_bytes == 0 && !min_one {
+        if wanted.max_bytes == 0 && !wanted.min_one {
             // Nothing that is read could be used.
             return Ok(Fetched::empty(from));
         }
         let mut views = 0;
         loop {
             let view = catalogue.view();
-            match self.fetch_from(&view, stream, from, limit, max_bytes, min_one).await {
+            match self.fetch_from(&view, stream, from, wanted).await {
                 Err(error) if error.is_missing() && views < FRESH_VIEWS_MAX => views += 1,
-                Err(ReadError::Hole { .. }) if from < stream.start() => {
-                    let range = OffsetRange::new(stream.start(), stream.durable_end());
+                Err(ReadError::Hole { .. }) if from < start(&view, stream) => {
+                    let range = OffsetRange::new(start(&view, stream), stream.durable_end());
                     return Err(FetchError::OutOfRange { offset: from, range });
                 }
                 Err(error @ ReadError::Hole { .. }) if views < FRESH_VIEWS_MAX => {
@@ -134,10 +156,9 @@ impl BlockReader {
         view: &Catalogue,
         stream: &SharedStream,
         from: Offset,
-        limit: Offset,
-        max_bytes: usize,
-        min_one: bool,
+        wanted: WantedRead,
     ) -> Result<Fetched, ReadError> {
+        let WantedRead { limit, max_bytes, min_one, reads_for } = wanted;
         let hole = |why| ReadError::Hole { stream: stream.id, offset: from, why };
         let state = view.stream(stream.id).ok_or_else(|| hole("the stream is gone"))?;
         let window = stream.cursors.lock().window(from, self.ahead_min, self.ahead_max);
@@ -151,14 +172,14 @@ impl BlockReader {
             if extent.range.start >= limit || out.bytes >= max_bytes && !out.slices.is_empty() {
                 break;
             }
-            let index = self.index(view, extent.object).await?;
+            let index = self.index(view, extent.object, reads_for).await?;
             let rows = rows_of(&index, stream.id, extent);
             let mut at = rows.partition_point(|b| b.range.end <= next);
             while let Some(row) = rows.get(at) {
                 if row.range.start >= limit.min(extent.range.end) {
                     break;
                 }
-                let block = self.cache.block(extent.object, &rows[at..], window).await?;
+                let block = self.cache.block(extent.object, &rows[at..], window, reads_for).await?;
                 let before = out.bytes;
                 let whole = take_entries(&block, extent, next, limit, max_bytes, min_one, &mut out);
                 if out.bytes > before {
@@ -174,13 +195,13 @@ impl BlockReader {
         if out.slices.is_empty() && min_one {
             return Err(hole("its object does not hold it"));
         }
-        self.read_ahead(view, stream, out.range.end, window).await;
+        self.read_ahead(view, stream, out.range.end, window, reads_for).await;
         stream.cursors.lock().advanced(from, out.range.end, window);
         Ok(out)
     }
 
     /// Starts loading what a sequential reader will ask for next, without waiting for it.
-    async fn read_ahead(&self, view: &Catalogue, stream: &SharedStream, next: Offset, window: u64) {
+    async fn read_ahead(&self, view: &Catalogue, stream: &SharedStream, next: Offset, window: u64, reads_for: ReadFor) {
         if window <= self.ahead_min || stream.tail_start().is_some_and(|start| start <= next) {
             return;
         }
@@ -189,17 +210,17 @@ impl BlockReader {
         // Where an object ends the reader goes on in the next one.
         for extent in state.extents_from(next).take(2) {
             // An error here is met again, and reported, by the read that needs the bytes.
-            let Ok(index) = self.index(view, extent.object).await else { return };
+            let Ok(index) = self.index(view, extent.object, reads_for).await else { return };
             let rows = rows_of(&index, stream.id, extent);
             let at = rows.partition_point(|b| b.range.end <= next);
-            bytes = self.cache.prefetch(extent.object, &rows[at..], bytes, window);
+            bytes = self.cache.prefetch(extent.object, &rows[at..], bytes, window, reads_for);
             if bytes == 0 {
                 return;
             }
         }
     }
 
-    async fn index(&self, view: &Catalogue, object: ObjectId) -> Result<Arc<Index>, ReadError> {
+    async fn index(&self, view: &Catalogue, object: ObjectId, reads_for: ReadFor) -> Result<Arc<Index>, ReadError> {
         let Some(state) = view.object(object) else {
             return Err(ReadError::Store {
                 object,
@@ -207,7 +228,7 @@ impl BlockReader {
                 why: "the catalogue does not hold it any more".into(),
             });
         };
-        self.cache.index(object, state.length, state.crc).await
+        self.cache.index(object, state.length, state.crc, reads_for).await
     }
 
     /// The newest checkpoint of a stream and the offset that it describes.
@@ -221,7 +242,7 @@ impl BlockReader {
             let view = catalogue.view();
             let Some(at) = view.stream(stream).and_then(|s| s.checkpoint) else { return Ok(None) };
             let read = async {
-                let index = self.index(&view, at.object).await?;
+                let index = self.index(&view, at.object, ReadFor::Broker).await?;
                 let side = index.side_of(stream).filter(|s| s.offset == at.offset).ok_or(ReadError::Hole {
                     stream,
                     offset: at.offset,
@@ -263,13 +284,13 @@ impl BlockReader {
     ) -> Result<Option<OffsetRange>, ReadError> {
         let Some(state) = view.stream(stream) else { return Ok(None) };
         for extent in state.extents_from(from).filter(|e| e.newest.reaches(at_least)) {
-            let index = self.index(view, extent.object).await?;
+            let index = self.index(view, extent.object, ReadFor::Clients).await?;
             let rows = rows_of(&index, stream, extent);
             for (at, row) in rows.iter().enumerate() {
                 if row.max_timestamp < at_least || row.range.end <= from {
                     continue;
                 }
-                let block = self.cache.block(extent.object, &rows[at..], 0).await?;
+                let block = self.cache.block(extent.object, &rows[at..], 0, ReadFor::Clients).await?;
                 let entry = block.entries().iter().find(|e| {
                     e.max_timestamp >= at_least && e.range.end > from && extent.range.contains(e.range.start)
                 });
@@ -280,6 +301,12 @@ impl BlockReader {
         }
         Ok(None)
     }
+}
+
+/// The log start, as far as `view` or the open stream knows: a trim is in the catalogue before the stream takes note of it,
+/// and one that went another way never comes to it.
+fn start(view: &Catalogue, stream: &SharedStream) -> Offset {
+    view.stream(stream.id).map_or(stream.start(), |state| state.start.max(stream.start()))
 }
 
 /// The blocks of an extent: a tenure's blocks outside its extent are dead bytes and no reader's business.

@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base::WalPosition;
 use proptest::prelude::*;
+use stream::wal::block::layout::PAGE;
 use stream::wal::block::volume::SegmentId;
-use stream::wal::{Access, DamageReason, ReplayEnd};
+use stream::wal::{Access, BlockLog, DamageReason, ReplayEnd};
 
 use crate::memory::{MemoryVolume, Place, WriteFate};
-use crate::support::{OURS, append, append_each, create, incarnation, over, replay};
+use crate::support::{OURS, append, append_each, create, incarnation, options, over, replay};
 
 const SEGMENT: u64 = 64 << 10;
 
@@ -173,6 +174,30 @@ fn missing_pieces_of_an_open_incarnation_are_never_empty() {
     assert_eq!(reason(&volume), DamageReason::MissingHeader);
     let summary = &log.incarnations().unwrap()[0];
     assert_eq!((summary.incarnation, summary.cluster_id.is_err()), (incarnation(1), true), "still shown");
+}
+
+/// The trim page that named the newest segment rots, and the older one that counts then does not know of it.
+#[test]
+fn a_segment_that_only_a_broken_trim_page_named_is_read() {
+    let volume = MemoryVolume::new(SEGMENT);
+    // The two segments that it may have are there, so that no trim page comes after the one that named the second.
+    let log = BlockLog::over(Arc::clone(&volume) as _, options(Access::Owner, 2 * SEGMENT)).unwrap();
+    let (wal, sink) = create(&log, 1);
+    let most = wal.max_record_bytes();
+    append_each(&wal, &sink, 0..2, |n| if n == 0 { most } else { 10 });
+    let end = wal.shutdown().unwrap();
+    {
+        let header = volume.header();
+        let mut bytes = header.bytes.lock().unwrap();
+        let sequence = |page: usize| bytes[page * PAGE + 28..page * PAGE + 36].to_vec();
+        let newest = if sequence(1) > sequence(2) { 1 } else { 2 };
+        bytes[newest * PAGE + 40] ^= 1;
+    }
+    // From the end of the first segment, and from within the second.
+    let second = sink.told(|told| told.groups[1].clone());
+    let (records, told) = replay(&log, 1, SEGMENT);
+    assert_eq!((records.len(), told), (1, ReplayEnd::Clean { end }));
+    assert_eq!(replay(&log, 1, second.end), (vec![], ReplayEnd::Clean { end }));
 }
 
 #[test]

@@ -10,10 +10,10 @@ use std::time::Duration;
 
 use base::clock::ManualTime;
 use base::entropy::RandomSource;
-use base::{Clock, Entropy, WalPosition};
+use base::{Clock, Entropy, Offset, WalPosition};
 use futures::FutureExt;
 use stream::wal::block::machine::{Machine, Step};
-use stream::wal::{Access, BlockLog, BlockLogOptions, Ending, ReplayEnd, Wal, WalFailure};
+use stream::wal::{Access, Append, BlockLog, BlockLogOptions, Ending, ReplayEnd, Wal, WalFailure};
 
 use crate::memory::{MemoryVolume, Place, WriteFate};
 use crate::support::{CLUSTER, OURS, Sink, append, incarnation, options, over, replay};
@@ -278,6 +278,20 @@ fn a_machine_that_is_dropped_before_its_end_ends_the_log() {
         assert!(matches!(failure, Some(WalFailure::ThreadEnded(who)) if who == name), "{name}: {failure:?}");
         assert!(world.wal.ended().now_or_never().expect("ended").is_err());
     }
+}
+
+/// A group answers for its own appends: what waits behind it, however much that is, is not looked at.
+#[test]
+fn a_bad_append_ends_the_log_when_its_turn_comes_and_not_before() {
+    let mut world = World::new(5);
+    for n in 0..3 {
+        world.wal.append(append(n, 50_000), n);
+    }
+    world.wal.append(Append { end: Offset(3), ..append(3, 10) }, 3);
+    world.steps_until("the end", |world| world.machines.is_empty());
+    assert!(matches!(world.wal.failed().now_or_never(), Some(Some(WalFailure::BadAppend { .. }))));
+    let written = replay(&over(&world.volume, Access::Taker), 1, 0).0.len();
+    assert_eq!(written, 2, "the groups before its own");
 }
 
 /// A disk that is full is asked again when the clock says so, not before.

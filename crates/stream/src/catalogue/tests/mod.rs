@@ -192,8 +192,9 @@ fn due_objects_are_those_whose_grace_is_over() {
     assert_eq!(take(&mut catalogue, trim), vec![Ok(())]);
     assert!(catalogue.object(gone).is_none());
     let grace = Duration::from_secs(600);
-    assert!(catalogue.due_for_deletion(TimestampMs(600_999), grace, 10).is_empty());
-    assert_eq!(catalogue.due_for_deletion(TimestampMs(601_000), grace, 10), vec![gone]);
+    assert!(catalogue.due_for_deletion(TimestampMs(600_999), grace, None, 10).is_empty());
+    assert_eq!(catalogue.due_for_deletion(TimestampMs(601_000), grace, None, 10), vec![gone]);
+    assert!(catalogue.due_for_deletion(TimestampMs(601_000), grace, Some(gone), 10).is_empty());
     let removed = catalogue.objects_removed(&[gone, gone]);
     take(&mut catalogue, Decision { records: removed.records[..1].to_vec(), response: () });
     assert!(catalogue.objects_removed(&[gone]).records.is_empty());

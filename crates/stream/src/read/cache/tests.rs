@@ -13,6 +13,7 @@ use crate::Fragments;
 use crate::format::{BuiltObject, ObjectBuilder, ObjectKind};
 
 const STREAM: StreamId = StreamId(1);
+const CLIENTS: ReadFor = ReadFor::Clients;
 
 /// What happens to a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,8 +107,9 @@ impl Site {
     fn new() -> Self {
         let reads = Arc::new(Reads::default());
         let store = Store::with_backend(reads.clone(), StoreOptions::default());
-        let cache = Arc::new(BlockCache::new(store.clone(), 64 << 20, 64 << 20));
-        *reads.cold.lock() = Some(cache.cold.clone());
+        let options = EngineOptions { block_cache_bytes: 64 << 20, ..EngineOptions::default() };
+        let cache = Arc::new(BlockCache::new(&store, &options));
+        *reads.cold.lock() = Some(cache.clients.budget.clone());
         Self { reads, store, cache }
     }
 
@@ -135,19 +137,19 @@ async fn soon<F: Future>(future: F) -> F::Output {
 async fn readers_of_a_load_that_panics_are_told_and_the_next_one_loads_again() {
     let site = Site::new();
     let (id, object) = site.put(1, 3, 7).await;
-    let index = || site.cache.index(id, object.length, object.crc);
+    let index = || site.cache.index(id, object.length, object.crc, CLIENTS);
     site.reads.fates.lock().push_back(Fate::Panics);
     assert!(matches!(soon(index()).await, Err(ReadError::Store { missing: false, .. })));
     let index = soon(index()).await.unwrap();
     let rows = index.blocks_of(STREAM);
     site.reads.fates.lock().push_back(Fate::Panics);
     *site.reads.taking.lock() = Duration::from_millis(20);
-    let block = |at: usize| site.cache.block(id, &rows[at..], 1 << 20);
+    let block = |at: usize| site.cache.block(id, &rows[at..], 1 << 20, CLIENTS);
     let (first, second) = soon(async { tokio::join!(block(0), block(1)) }).await;
     assert!(matches!(first, Err(ReadError::Store { missing: false, .. })), "{first:?}");
     assert!(matches!(second, Err(ReadError::Store { missing: false, .. })), "{second:?}");
     assert!(soon(block(0)).await.is_ok() && soon(block(1)).await.is_ok());
-    assert!(site.cache.loading.lock().is_empty());
+    assert!(site.cache.loading.lock().0.is_empty());
 }
 
 /// A runtime that ends takes its loads with it, and whoever waits in another one is told.
@@ -160,7 +162,7 @@ fn readers_of_a_load_that_is_cancelled_are_told() {
     *site.reads.taking.lock() = Duration::from_secs(3600);
     let read_on = |runtime: &tokio::runtime::Runtime| {
         let (cache, _entered) = (site.cache.clone(), runtime.enter());
-        base::task::spawn("reader", async move { cache.index(id, object.length, object.crc).await })
+        base::task::spawn("reader", async move { cache.index(id, object.length, object.crc, CLIENTS).await })
     };
     drop(read_on(&ends));
     while site.reads.under_way.load(Ordering::SeqCst) == 0 {
@@ -182,9 +184,9 @@ async fn what_arrives_damaged_is_read_once_more_and_kept_only_when_it_is_right()
         site.reads.seen.lock().clear();
     };
     reads(&[Fate::Damaged]);
-    let index = site.cache.index(id, object.length, object.crc).await.unwrap();
+    let index = site.cache.index(id, object.length, object.crc, CLIENTS).await.unwrap();
     assert_eq!(site.reads.seen.lock().len(), 2);
-    let block = || site.cache.block(id, index.blocks_of(STREAM), 0);
+    let block = || site.cache.block(id, index.blocks_of(STREAM), 0, CLIENTS);
     reads(&[Fate::Damaged, Fate::Damaged]);
     assert!(matches!(block().await, Err(ReadError::Damaged { .. })));
     assert_eq!(site.reads.seen.lock().len(), 2);
@@ -197,30 +199,68 @@ async fn what_arrives_damaged_is_read_once_more_and_kept_only_when_it_is_right()
 async fn a_whole_block_that_is_not_the_one_of_the_index_is_damage() {
     let site = Site::new();
     let (id, object) = site.put(1, 1, 7).await;
-    let index = site.cache.index(id, object.length, object.crc).await.unwrap();
+    let index = site.cache.index(id, object.length, object.crc, CLIENTS).await.unwrap();
     // The same stream, epoch, offsets and lengths.
     site.put(1, 1, 8).await;
-    let block = site.cache.block(id, index.blocks_of(STREAM), 0).await;
+    let block = site.cache.block(id, index.blocks_of(STREAM), 0, CLIENTS).await;
     assert!(matches!(block, Err(ReadError::Damaged { why: FormatError::Checksum { .. }, .. })), "{block:?}");
 }
 
 #[tokio::test]
 async fn loads_of_indexes_are_charged_and_take_a_place_among_cold_reads() {
     let site = Site::new();
-    let many = COLD_READS_MAX as u64 + 40;
+    let many = CLIENT_READS_MAX as u64 + 40;
     let mut objects = Vec::new();
     for sequence in 0..many {
         objects.push(site.put(sequence, 1, 7).await);
     }
     *site.reads.taking.lock() = Duration::from_millis(20);
-    let loads = objects.iter().map(|(id, object)| site.cache.index(*id, object.length, object.crc));
+    let loads = objects.iter().map(|(id, object)| site.cache.index(*id, object.length, object.crc, CLIENTS));
     assert!(futures::future::join_all(loads).await.iter().all(Result::is_ok));
-    assert_eq!(site.reads.under_way_max.load(Ordering::SeqCst), COLD_READS_MAX);
+    assert_eq!(site.reads.under_way_max.load(Ordering::SeqCst), CLIENT_READS_MAX);
 
     let (id, object) = site.put(many, 2_000, 7).await;
-    let index = site.cache.index(id, object.length, object.crc).await.unwrap();
+    let index = site.cache.index(id, object.length, object.crc, CLIENTS).await.unwrap();
     assert_eq!(index.blocks_of(STREAM).len(), 2_000);
     let (length, charged) = *site.reads.seen.lock().last().unwrap();
     assert!(length > TAIL_BYTES && charged >= 2 * length, "{length} bytes were read, {charged} charged");
-    assert_eq!(site.cache.cold.used(), 0);
+    assert_eq!(site.cache.clients.budget.used(), 0);
+}
+
+/// Clients have asked for more than is read at once, of a store that does not answer; then it answers those who ask anew.
+#[tokio::test]
+async fn what_the_broker_must_read_does_not_stand_behind_the_reads_of_clients() {
+    let site = Site::new();
+    let many = CLIENT_READS_MAX as u64 + 1;
+    let mut objects = Vec::new();
+    for sequence in 0..many {
+        objects.push(site.put(sequence, 3, 7).await);
+    }
+    let (id, object) = objects.last().unwrap();
+    let index = site.cache.index(*id, object.length, object.crc, CLIENTS).await.unwrap();
+    *site.reads.taking.lock() = Duration::from_secs(3600);
+    let (first, rows) = (&objects[0], index.blocks_of(STREAM));
+    let stuck = objects[..objects.len() - 1]
+        .iter()
+        .map(|(id, object)| async { site.cache.index(*id, object.length, object.crc, CLIENTS).await.map(drop) });
+    let stuck = futures::future::join_all(stuck);
+    let waits = async { site.cache.block(*id, rows, 0, CLIENTS).await.map(drop) };
+    let broker = async {
+        while site.reads.under_way.load(Ordering::SeqCst) < CLIENT_READS_MAX {
+            tokio::task::yield_now().await;
+        }
+        *site.reads.taking.lock() = Duration::ZERO;
+        // What a client waits for, what a client reads, and what is read ahead.
+        let block = site.cache.block(*id, rows, 0, ReadFor::Broker).await.map(drop);
+        let index = site.cache.index(first.0, first.1.length, first.1.crc, ReadFor::Broker).await.map(drop);
+        (block, index)
+    };
+    let told = soon(async {
+        base::select! {
+            _ = futures::future::join(stuck, waits) => panic!("the store does not answer them"),
+            told = broker => told,
+        }
+    });
+    let (block, index) = told.await;
+    assert!(block.is_ok() && index.is_ok(), "{block:?} {index:?}");
 }

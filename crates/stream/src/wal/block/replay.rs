@@ -131,7 +131,8 @@ fn pass(
     let at_boundary = cursor.last.is_none() && in_first == 0 && first > 0;
     let start = WalPosition(first * size + in_first.max(PAGE as u64));
     let reader = Reader { incarnation, stamp: page.stamp, size, segments, start };
-    if first >= trim.assigned {
+    // A segment that is there is read, whatever the trim page says: the newer one that named it may be broken.
+    if first >= trim.assigned && !reader.segments.contains_key(&first) {
         // The last group filled its segment to the last byte and the next had not been made.
         if at_boundary && first == trim.assigned && reader.segments.contains_key(&(first - 1)) {
             return Ok(ReplayEnd::Clean { end: from });

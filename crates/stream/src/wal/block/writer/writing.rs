@@ -68,7 +68,11 @@ impl<T: Send> Work for Writer<T> {
         if !state.queue.is_empty() {
             let queue = std::mem::take(&mut state.queue);
             drop(state);
-            self.backlog.extend(queue);
+            if self.backlog.is_empty() {
+                self.backlog = queue.into();
+            } else {
+                self.backlog.extend(queue);
+            }
             return self.encode();
         }
         if !self.backlog.is_empty() {
@@ -91,11 +95,6 @@ impl<T> Writer<T> {
     fn encode(&mut self) -> Step {
         (self.sealed, self.seal_at) = (false, None);
         let Some((first, _)) = self.backlog.front() else { return Step::Did };
-        if let Some((bad, _)) = self.backlog.iter().find(|(a, _)| a.base >= a.end || a.stream == SEAL_STREAM) {
-            let (stream, base, end) = (bad.stream, bad.base, bad.end);
-            self.shared.fail(WalFailure::BadAppend { stream, base, end });
-            return Step::Ended;
-        }
         let needed = RECORD_HEADER + first.payload_bytes();
         let limit = self.shared.max_record_bytes();
         if needed > RECORD_HEADER + limit {
@@ -110,7 +109,8 @@ impl<T> Writer<T> {
                 None => return Step::Wait(None),
             },
         };
-        // What fits: this segment, and the bound of a group unless its first record alone exceeds it.
+        // What fits: this segment, and the bound of a group unless its first record alone exceeds it. No more of the
+        // backlog is looked at: it is long just when the device was slow.
         let room = (size - used).min(GROUP_BYTES_MAX.max(needed));
         let mut length = 0;
         let mut count = 0;
@@ -118,6 +118,11 @@ impl<T> Writer<T> {
             let record = RECORD_HEADER + append.payload_bytes();
             if length + record > room {
                 break;
+            }
+            if append.base >= append.end || append.stream == SEAL_STREAM {
+                let (stream, base, end) = (append.stream, append.base, append.end);
+                self.shared.fail(WalFailure::BadAppend { stream, base, end });
+                return Step::Ended;
             }
             length += record;
             count += 1;
@@ -182,6 +187,10 @@ impl<T> Writer<T> {
         }
         let end = WalPosition(start.0 + padded as u64);
         let tokens: Vec<_> = self.backlog.drain(..count).collect();
+        if self.backlog.is_empty() {
+            // The storage of a long one goes with its last.
+            self.backlog = VecDeque::new();
+        }
         let mut state = self.shared.state.lock();
         if state.over() {
             // The completer may have ended; nobody would look at them again.

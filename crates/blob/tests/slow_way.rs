@@ -1,0 +1,124 @@
+//! A way to the store that is slow, and shared by all that is under way: it takes long, and it ends.
+
+#![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use blob::backend::{BoxFuture, CreateAttempt, Evidence};
+use blob::memory::MemoryBackend;
+use blob::{Backend, ListPage, ObjectMeta, Payload, Purpose, ReadRange, Store, StoreError, StoreOptions};
+use bytes::Bytes;
+use futures::future::join_all;
+
+const MIB: u64 = 1 << 20;
+/// How often the shares of the way are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Carries so many bytes a second of all writes together, to each the same share. What is written is forgotten.
+#[derive(Debug)]
+struct SlowWay {
+    bytes_per_second: u64,
+    under_way: AtomicU64,
+    store: MemoryBackend,
+}
+
+/// A write on the way, until it ends or is given up.
+struct OnTheWay<'a>(&'a AtomicU64);
+
+impl<'a> OnTheWay<'a> {
+    fn enter(under_way: &'a AtomicU64) -> Self {
+        under_way.fetch_add(1, Ordering::SeqCst);
+        Self(under_way)
+    }
+}
+
+impl Drop for OnTheWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl Backend for SlowWay {
+    fn name(&self) -> String {
+        "slow".to_owned()
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn put<'a>(&'a self, _: &'a str, body: Payload) -> BoxFuture<'a, Result<Evidence, StoreError>> {
+        Box::pin(async move {
+            let _on_the_way = OnTheWay::enter(&self.under_way);
+            let mut left = body.len();
+            while left > 0 {
+                tokio::time::sleep(TICK).await;
+                let share = self.bytes_per_second / 10 / self.under_way.load(Ordering::SeqCst);
+                left = left.saturating_sub(share);
+            }
+            Ok(Evidence::Hash)
+        })
+    }
+
+    fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateAttempt> {
+        self.store.create(key, body)
+    }
+
+    fn get<'a>(&'a self, key: &'a str, range: ReadRange) -> BoxFuture<'a, Result<Bytes, StoreError>> {
+        self.store.get(key, range)
+    }
+
+    fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<ObjectMeta, StoreError>> {
+        self.store.head(key)
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        start_after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ListPage, StoreError>> {
+        self.store.list(prefix, start_after, limit)
+    }
+
+    fn delete_batch<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.store.delete_batch(keys)
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the paused clock of the test runtime is meant")]
+fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
+}
+
+/// How long it takes to write `count` objects of `bytes` at once.
+async fn written(count: usize, bytes: u64, bytes_per_second: u64, retries: u32) -> Duration {
+    let way = SlowWay { bytes_per_second, under_way: AtomicU64::new(0), store: MemoryBackend::new() };
+    let mut options = StoreOptions::default();
+    options.retry.budget = retries;
+    let store = Store::with_backend(Arc::new(way), options);
+    let (start, body) = (now(), Bytes::from(vec![7; bytes as usize]));
+    let keys: Vec<String> = (0..count).map(|n| format!("object/{n}")).collect();
+    let written = join_all(keys.iter().map(|key| store.put(Purpose::Upload, key, body.clone()))).await;
+    written.into_iter().for_each(Result::unwrap);
+    start.elapsed()
+}
+
+/// What several uploads put at once needs more than the time of an attempt at equal shares, and less one after the other.
+#[tokio::test(start_paused = true)]
+async fn writes_that_are_too_slow_together_go_one_after_the_other() {
+    let all = Duration::from_secs(12 * 8 / 2);
+    let first_attempts = Duration::from_secs(15 + 8);
+    let took = written(12, 8 * MIB, 2 * MIB, 200).await;
+    assert!(took < first_attempts + all + Duration::from_secs(10), "{took:?}");
+    let took = written(12, 8 * MIB, 2 * MIB, 0).await;
+    assert!(took < first_attempts + all + Duration::from_secs(10), "without a retry left: {took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_is_too_slow_alone_gets_more_time() {
+    let took = written(1, 32 * MIB, MIB / 4, 200).await;
+    assert!(took > Duration::from_secs(128), "{took:?}");
+}
