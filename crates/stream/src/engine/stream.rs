@@ -61,12 +61,13 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether asking again cannot help: the bytes are gone, or not those that were written.
+    /// Whether asking again cannot help, nor could another release: the bytes are gone, or not those that were written.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::OutOfRange { .. } => false,
             Self::Read(ReadError::Store { missing, .. }) => *missing,
-            Self::Read(ReadError::Damaged { .. } | ReadError::Hole { .. }) => true,
+            Self::Read(ReadError::Damaged { why, .. }) => !why.is_newer(),
+            Self::Read(ReadError::Hole { .. }) => true,
         }
     }
 }
