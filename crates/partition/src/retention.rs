@@ -6,6 +6,8 @@
 //! partition is opened, its producers are loaded, and a checkpoint is uploaded before the trim, shared with the others of
 //! the sweep ([`crate::delete`]); where that fails, what is below the newest checkpoint goes all the same. What is due is found on a thread of its own: it takes a look at every extent of
 //! the broker, which no task that serves clients should wait for.
+//!
+//! A setting that deletes and that this release does not understand deletes nothing ([`TopicConfig::resolve`]).
 
 use std::sync::Arc;
 
@@ -13,7 +15,7 @@ use base::{Offset, TimestampMs, Uuid, task};
 use futures::StreamExt;
 use stream::catalogue::Extent;
 
-use crate::config::{BrokerSettings, TopicConfig};
+use crate::config::{BrokerSettings, TopicConfig, not_understood};
 use crate::directory::Placement;
 use crate::error::TrimError;
 use crate::limits::RETENTION_CONCURRENCY;
@@ -69,8 +71,11 @@ impl<'a> Settings<'a> {
         match &self.last {
             Some((last, config)) if *last == topic => config.clone(),
             _ => {
-                let config =
-                    Arc::new(TopicConfig::resolve(&self.partitions.directory().topic_settings(topic), &self.broker));
+                let settings = self.partitions.directory().topic_settings(topic);
+                for error in not_understood(&settings, &self.broker) {
+                    tracing::warn!(%topic, %error, "nothing is deleted on account of a setting that is not understood");
+                }
+                let config = Arc::new(TopicConfig::resolve(&settings, &self.broker));
                 self.last = Some((topic, config.clone()));
                 config
             }
