@@ -1,14 +1,16 @@
 //! Loading producer state: the newest checkpoint, then the log from there to where this leader began.
 //!
-//! Done once, at the first append or trim that needs it. Appends without a producer id need not wait: they do not change the
-//! state, so replaying up to the end of the log at opening is enough.
+//! Done once, at the first append or trim that needs it. Appends without a producer id neither wait nor fail: they do not
+//! change the state, so replaying up to the end of the log at opening is enough. When a checkpoint is due that nobody can
+//! write yet, they only start the load.
 //!
 //! A checkpoint that can never be read again (damaged, or gone) is made anew from the log, as Kafka does without a
 //! snapshot: from where a producer that is not expired yet can have written first.
 
 use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
-use base::{Offset, TimestampMs};
+use base::{Offset, TimestampMs, task};
 use bytes::{Buf, Bytes};
 use records::batch::HEADER_BYTES;
 use records::{BatchHeader, RecordsError};
@@ -20,9 +22,25 @@ use crate::partition::Partition;
 use crate::producers::Producers;
 
 impl Partition {
-    /// Whether an append, with a producer or without, would have to load producer state first.
-    pub fn waits_for_load(&self, has_producer: bool) -> bool {
-        (has_producer || self.load_wanted.load(Ordering::Acquire)) && self.state.lock().producers.is_none()
+    /// Whether an append of a producer would have to load producer state first.
+    pub fn waits_for_load(&self) -> bool {
+        self.state.lock().producers.is_none()
+    }
+
+    /// Loads producer state while others go on, if a checkpoint waits for it. A failure is met again when the next is due.
+    pub(crate) fn load_beside(self: &Arc<Self>) {
+        if !self.load_wanted.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let partition = self.clone();
+        task::spawn("producer-load", async move {
+            if let Err(error) = partition.ready().await {
+                tracing::warn!(
+                    topic = %partition.topic.name(), partition = partition.index, %error,
+                    "producer state could not be loaded, and no checkpoint is written of it"
+                );
+            }
+        });
     }
 
     /// Loads producer state unless it is loaded.

@@ -630,6 +630,48 @@ async fn a_batch_sent_again_is_known_though_its_records_expired_while_nobody_use
     }
 }
 
+/// What such a producer sends changes no producer's state.
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_without_a_producer_go_on_though_producers_cannot_be_known() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    produce(&broker.partition(), batch(&["old"], now(), Some((9, 0, 0)))).await.unwrap();
+    let broker = cluster.start().await;
+    for object in cluster.store.list_all(Purpose::Scrub, "").await.unwrap() {
+        let mut bytes = cluster.store.get(Purpose::Scrub, &object.key, ..).await.unwrap().to_vec();
+        bytes.iter_mut().for_each(|byte| *byte ^= 1);
+        cluster.store.put(Purpose::Scrub, &object.key, Bytes::from(bytes)).await.unwrap();
+    }
+    let log = broker.partition();
+    for offset in 1..4 {
+        let appended = produce(&log, batch(&["new"], now(), None)).await.unwrap();
+        assert_eq!(appended.base_offset, Offset(offset));
+        // A checkpoint is due with every cut, and nobody can tell the state.
+        broker.engine.flush().await.unwrap();
+        let refused = produce(&log, batch(&["new"], now(), Some((9, 0, 1)))).await.unwrap_err();
+        assert_eq!(refused.code(), 56);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_without_a_producer_have_the_producers_loaded_that_a_checkpoint_waits_for() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    produce(&broker.partition(), batch(&["old"], now(), Some((9, 0, 0)))).await.unwrap();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    produce(&log, batch(&["new"], now(), None)).await.unwrap();
+    broker.engine.flush().await.unwrap();
+    assert!(log.waits_for_load());
+    produce(&log, batch(&["new"], now(), None)).await.unwrap();
+    let loaded = async {
+        while log.waits_for_load() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), loaded).await.expect("they are loaded beside");
+}
+
 /// Producers that a newer release wrote down, with transactions that this one knows nothing of.
 struct Newer;
 
