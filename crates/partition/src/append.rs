@@ -100,8 +100,10 @@ impl Partition {
         if max != 0 && bytes > max {
             return Err(AppendError::TooLargeForLog { bytes, max });
         }
-        if header.has_producer() || self.load_wanted.load(Ordering::Acquire) {
+        if header.has_producer() {
             self.ready().await?;
+        } else {
+            self.load_beside();
         }
         // A batch that was rebuilt is no slice of the request.
         let room = (!validated.converted).then(|| room.clone());

@@ -2,12 +2,14 @@
 //!
 //! The records below the new start are the only ones that tell what the idempotent producers sent that wrote them, until a
 //! checkpoint does. So the producers are loaded and a checkpoint is committed before the records go, unless the newest one
-//! tells enough already; or else a producer that was not answered and sends again would be stored twice (I-2).
+//! tells enough already; or else a producer that was not answered and sends again would be stored twice (I-2). One that
+//! a former leader wrote is read before it counts: it may have been damaged since, and then the records are needed.
 //!
 //! Where the log is damaged for good, the producers cannot be known any more, whether the records stay or not: they are
 //! trimmed all the same, and the log is whole again behind them. What only a newer release can read stays until it does.
 
 use base::Offset;
+use stream::Stream;
 
 use crate::error::{DeleteRecordsError, TrimError};
 use crate::partition::Partition;
@@ -40,7 +42,13 @@ impl Partition {
     }
 
     /// Moves the log start, once what is below tells nothing any more that no checkpoint tells.
-    pub(crate) async fn trim(&self, start: Offset) -> Result<(), TrimError> {
+    async fn trim(&self, start: Offset) -> Result<(), TrimError> {
+        let told = self.tell_below(start).await?;
+        Ok(told.trim(&self.stream, start).await?)
+    }
+
+    /// Has a checkpoint tell which producers wrote below `start`, if anybody still can.
+    pub(crate) async fn tell_below(&self, start: Offset) -> Result<Told, TrimError> {
         if start > self.stream.covered()
             && let Err(why) = self.ready().await
         {
@@ -51,8 +59,28 @@ impl Partition {
                 topic = %self.topic.name(), partition = self.index, log_start = %start, %why,
                 "records are trimmed of which it cannot be known any more which producers wrote them"
             );
-            return Ok(self.stream.trim_without_state(start).await?);
+            return Ok(Told::Lost);
         }
-        Ok(self.stream.trim(start).await?)
+        self.stream.cover(start).await?;
+        Ok(Told::Checkpointed)
+    }
+}
+
+/// What is known of the producers below a new log start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// A checkpoint tells them.
+    Checkpointed,
+    /// Nothing does, nor ever will.
+    Lost,
+}
+
+impl Told {
+    /// Moves the log start of `stream`, below which this is known.
+    pub async fn trim(self, stream: &Stream, start: Offset) -> Result<(), stream::engine::TrimError> {
+        match self {
+            Self::Checkpointed => stream.trim(start).await,
+            Self::Lost => stream.trim_without_state(start).await,
+        }
     }
 }

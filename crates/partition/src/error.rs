@@ -1,6 +1,7 @@
 //! What can go wrong with a partition, and the Kafka error code of each.
 
 use base::{Offset, OffsetRange};
+use records::batch::MAGIC;
 use records::{InvalidRecord, RecordError, RecordsError};
 use stream::engine::FetchError;
 use thiserror::Error;
@@ -84,7 +85,7 @@ impl LoadError {
     pub(crate) fn is_lasting(&self) -> bool {
         match self {
             Self::Fetch(error) => error.is_lasting(),
-            Self::Log { .. } => true,
+            Self::Log { why, .. } => !matches!(why, RecordsError::BadMagic(magic) if *magic > MAGIC),
             // A lost checkpoint fails no load.
             Self::Checkpoint(_) | Self::Transactional(_) => false,
         }
@@ -259,5 +260,32 @@ impl DeleteRecordsError {
     /// The number of [`Self::error_code`].
     pub fn code(&self) -> i16 {
         self.error_code().code()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::ObjectId;
+    use stream::format::FormatError;
+    use stream::read::ReadError as StoreError;
+
+    use super::*;
+
+    #[test]
+    fn what_only_a_newer_release_can_read_is_no_lasting_damage() {
+        let damaged = |why| {
+            let error = StoreError::Damaged { object: ObjectId::default(), why };
+            LoadError::Fetch(FetchError::Read(error))
+        };
+        let rotten = damaged(FormatError::Checksum { what: "it", found: 1, computed: 2 });
+        assert!(rotten.is_lasting() && rotten.is_lost_checkpoint());
+        for newer in
+            [FormatError::Version { what: "it", found: 2, known: 1 }, FormatError::Kind { what: "it", found: 9 }]
+        {
+            let newer = damaged(newer);
+            assert!(!newer.is_lasting() && !newer.is_lost_checkpoint(), "{newer}");
+        }
+        let log = |magic| LoadError::Log { at: Offset(0), why: RecordsError::BadMagic(magic) };
+        assert!(log(1).is_lasting() && log(-1).is_lasting() && !log(MAGIC + 1).is_lasting());
     }
 }

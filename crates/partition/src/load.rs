@@ -1,17 +1,22 @@
 //! Loading producer state: the newest checkpoint, then the log from there to where this leader began.
 //!
-//! Done once, at the first append or trim that needs it. Appends without a producer id need not wait: they do not change the
-//! state, so replaying up to the end of the log at opening is enough.
+//! Done once, at the first append or trim that needs it. Appends without a producer id neither wait nor fail: they do not
+//! change the state, so replaying up to the end of the log at opening is enough. When a checkpoint is due that nobody can
+//! write yet, they only start the load.
 //!
 //! A checkpoint that can never be read again (damaged, or gone) is made anew from the log, as Kafka does without a
-//! snapshot: from where a producer that is not expired yet can have written first.
+//! snapshot: from where a producer that is not expired yet can have written first. Until it is committed, no trim relies on
+//! the lost one.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use base::{Offset, OffsetRange, TimestampMs};
+use base::{Offset, OffsetRange, TimestampMs, task};
 use bytes::{Buf, Bytes};
 use records::batch::HEADER_BYTES;
 use records::{BatchHeader, RecordsError};
+use stream::Stream;
+use stream::catalogue::Extent;
 
 use crate::append::identity;
 use crate::error::LoadError;
@@ -20,9 +25,25 @@ use crate::partition::Partition;
 use crate::producers::Producers;
 
 impl Partition {
-    /// Whether an append, with a producer or without, would have to load producer state first.
-    pub fn waits_for_load(&self, has_producer: bool) -> bool {
-        (has_producer || self.load_wanted.load(Ordering::Acquire)) && self.state.lock().producers.is_none()
+    /// Whether an append of a producer would have to load producer state first.
+    pub fn waits_for_load(&self) -> bool {
+        self.state.lock().producers.is_none()
+    }
+
+    /// Loads producer state while others go on, if a checkpoint waits for it. A failure is met again when the next is due.
+    pub(crate) fn load_beside(self: &Arc<Self>) {
+        if !self.load_wanted.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        let partition = self.clone();
+        task::spawn("producer-load", async move {
+            if let Err(error) = partition.ready().await {
+                tracing::warn!(
+                    topic = %partition.topic.name(), partition = partition.index, %error,
+                    "producer state could not be loaded, and no checkpoint is written of it"
+                );
+            }
+        });
     }
 
     /// Loads producer state unless it is loaded.
@@ -37,15 +58,18 @@ impl Partition {
         if self.state.lock().producers.is_some() {
             return Ok(());
         }
-        let producers = self.load().await?;
+        let (producers, source) = self.load().await?;
         self.state.lock().producers = Some(producers);
         self.load_wanted.store(false, Ordering::Release);
+        if source == Source::Log {
+            self.stream.checkpoint_is_lost();
+        }
         Ok(())
     }
 
-    async fn load(&self) -> Result<Producers, LoadError> {
+    async fn load(&self) -> Result<(Producers, Source), LoadError> {
         let now = self.shared.clock.now();
-        let (mut producers, from, lost) = match self.checkpoint().await {
+        let (mut producers, from, lost) = match read_checkpoint(&self.stream).await {
             Ok(Some((producers, at))) => (producers, at, None),
             Ok(None) => (Producers::new(), Offset(0), None),
             Err(why) if why.is_lost_checkpoint() => (Producers::new(), self.rebuild_from(now), Some(why)),
@@ -82,6 +106,7 @@ impl Partition {
             }
         }
         producers.expire(now, self.shared.producer_id_expiration_ms(), self.opened_end);
+        let source = if lost.is_some() { Source::Log } else { Source::Checkpoint };
         if let Some(why) = lost {
             tracing::warn!(
                 topic = %self.topic.name(), partition = self.index, %why, from = %from, to = %self.opened_end,
@@ -90,32 +115,53 @@ impl Partition {
                  nothing there are forgotten; the next upload writes a new checkpoint"
             );
         }
-        Ok(producers)
-    }
-
-    /// The newest checkpoint and the offset that it describes.
-    async fn checkpoint(&self) -> Result<Option<(Producers, Offset)>, LoadError> {
-        let Some((at, bytes)) = self.stream.last_checkpoint().await? else { return Ok(None) };
-        Ok(Some((Producers::from_checkpoint(&bytes, at)?, at)))
+        Ok((producers, source))
     }
 
     /// Below this offset only producers that are expired by now wrote, as far as timestamps can be trusted.
     fn rebuild_from(&self, now: TimestampMs) -> Offset {
         let remembered = now.0.saturating_sub(self.shared.producer_id_expiration_ms());
-        let extents = self.stream.extents();
-        // What was written later is younger, though its timestamps may say otherwise: the first young one counts.
-        let young = extents.uploaded.iter().find(|extent| extent.newest.time().is_some_and(|t| t.0 >= remembered));
-        let mut always = extents.tail.start;
-        let mut bytes = 0;
-        for extent in extents.uploaded.iter().rev() {
-            if bytes >= REBUILD_BYTES_MIN {
-                break;
-            }
-            always = extent.range.start;
-            bytes += extent.bytes;
-        }
-        young.map_or(always, |extent| extent.range.start.min(always)).max(self.log_start())
+        let extents = self.stream.extents().uploaded;
+        rebuild_from(&extents, self.opened_end, TimestampMs(remembered)).max(self.log_start())
     }
+}
+
+/// Where producers that were loaded come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Source {
+    /// The newest checkpoint, if there is one, and the log behind it.
+    Checkpoint,
+    /// The log alone, because the newest checkpoint is lost.
+    Log,
+}
+
+/// The newest checkpoint and the offset that it describes. From here on trims may rely on it if it can be read, be it by a
+/// newer release only.
+pub(crate) async fn read_checkpoint(stream: &Stream) -> Result<Option<(Producers, Offset)>, LoadError> {
+    let Some((at, bytes)) = stream.last_checkpoint().await? else { return Ok(None) };
+    let read = Producers::from_checkpoint(&bytes, at).map_err(LoadError::from);
+    if !read.as_ref().is_err_and(LoadError::is_lost_checkpoint) {
+        stream.checkpoint_is_readable();
+    }
+    Ok(Some((read?, at)))
+}
+
+/// Where a replay begins that is to find who wrote below `opened_end` since `remembered`: what this leader appended behind
+/// it is known.
+fn rebuild_from(extents: &[Extent], opened_end: Offset, remembered: TimestampMs) -> Offset {
+    let before = || extents.iter().filter(|extent| extent.range.start < opened_end);
+    // What was written later is younger, though its timestamps may say otherwise: the first young one counts.
+    let young = before().find(|extent| extent.newest.time().is_some_and(|time| time >= remembered));
+    let mut always = opened_end;
+    let mut bytes = 0;
+    for extent in before().rev() {
+        if bytes >= REBUILD_BYTES_MIN {
+            break;
+        }
+        always = extent.range.start;
+        bytes += extent.bytes;
+    }
+    young.map_or(always, |extent| extent.range.start.min(always))
 }
 
 /// The headers of consecutive batches whose bytes are cut into slices anywhere.
@@ -172,5 +218,37 @@ impl Iterator for Headers<'_> {
             return Some(Err(RecordsError::Truncated { have: have + HEADER_BYTES, need: need + HEADER_BYTES }));
         }
         Some(Ok(header))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::{ObjectId, OffsetRange, StreamEpoch};
+    use stream::catalogue::Newest;
+
+    use super::*;
+
+    /// An extent of ten offsets, half as large as what is always read.
+    fn extent(start: u64, newest: i64) -> Extent {
+        Extent {
+            range: OffsetRange::new(Offset(start), Offset(start + 10)),
+            epoch: StreamEpoch(0),
+            object: ObjectId::default(),
+            newest: Newest::Record(TimestampMs(newest)),
+            bytes: REBUILD_BYTES_MIN / 2,
+        }
+    }
+
+    #[test]
+    fn producers_are_looked_for_before_the_leader_began_and_not_in_what_it_appended_since() {
+        let old: Vec<Extent> = (0..8).map(|at| extent(at * 10, 5)).collect();
+        let from = |extents: &[Extent], opened_end| rebuild_from(extents, Offset(opened_end), TimestampMs(100)).0;
+        assert_eq!(from(&old, 80), 60);
+        assert_eq!(from(&old, 40), 20, "what came later takes nothing from what is always read");
+        assert_eq!(from(&old, 0), 0);
+        let young = [&old[..1], &[extent(10, 100)], &old[2..]].concat();
+        assert_eq!(from(&young, 80), 10, "the first young one counts");
+        let young = [&old[..7], &[extent(70, 100)]].concat();
+        assert_eq!(from(&young, 40), 20);
     }
 }

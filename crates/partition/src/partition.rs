@@ -85,7 +85,8 @@ pub struct Partition {
     pub(crate) signals: Signals,
     /// Held while producer state is loaded, so that it is loaded once.
     pub(crate) loading: tokio::sync::Mutex<()>,
-    /// A checkpoint was due and no producer state known: the next append loads it, so that the tail to replay stays short.
+    /// A checkpoint was due and no producer state known: the next append has it loaded, so that the tail to replay stays
+    /// short.
     pub(crate) load_wanted: AtomicBool,
 }
 

@@ -160,7 +160,7 @@ impl Partitions {
         &*self.0.directory
     }
 
-    fn resolve(&self, topic: Uuid) -> TopicConfig {
+    pub(crate) fn resolve(&self, topic: Uuid) -> TopicConfig {
         TopicConfig::resolve(&self.0.directory.topic_settings(topic), &self.0.directory.broker_settings())
     }
 }

@@ -1,22 +1,30 @@
 //! Retention: one sweep over all partitions of the broker trims what is too old or too much.
 //!
 //! The unit is the uploaded extent, as the segment is in Kafka; what is not uploaded yet is never trimmed. The sweep
-//! costs no I/O beyond the trims, which go to the metadata log together. Partitions that nobody uses are swept by the
-//! catalogue alone and stay unopened, as far as their newest checkpoint tells what their producers sent. Beyond it a
-//! partition is opened, its producers are loaded, and a checkpoint is uploaded before the trim, shared with the others of
-//! the sweep ([`crate::delete`]); where that fails, what is below the newest checkpoint goes all the same. What is due is found on a thread of its own: it takes a look at every extent of
-//! the broker, which no task that serves clients should wait for.
+//! costs no I/O beyond the trims, which go to the metadata log together, and one read of the newest checkpoint of a
+//! partition that is trimmed and was not opened since its leader began. Partitions that nobody uses stay unopened, as far
+//! as that checkpoint tells what their producers sent. Beyond it a partition is opened, its producers are loaded, and a
+//! checkpoint is uploaded before the trim, shared with the others of the sweep ([`crate::delete`]); where that fails, what
+//! is below the newest checkpoint goes all the same. What is due is found on a thread of its own: it takes a look at every
+//! extent of the broker, which no task that serves clients should wait for. It is found again for each partition right
+//! before it is trimmed, by the settings of that moment: a sweep may take long, and who has acknowledged a longer retention
+//! keeps it.
+//!
+//! A setting that deletes and that this release does not understand deletes nothing ([`TopicConfig::resolve`]).
 
 use std::sync::Arc;
 
 use base::{Offset, TimestampMs, Uuid, task};
 use futures::StreamExt;
+use stream::Stream;
 use stream::catalogue::Extent;
 
-use crate::config::{BrokerSettings, TopicConfig};
+use crate::config::{BrokerSettings, TopicConfig, not_understood};
+use crate::delete::Told;
 use crate::directory::Placement;
 use crate::error::TrimError;
 use crate::limits::RETENTION_CONCURRENCY;
+use crate::load::read_checkpoint;
 use crate::registry::Partitions;
 
 /// Where the log should start, if that is not where it starts now.
@@ -69,8 +77,11 @@ impl<'a> Settings<'a> {
         match &self.last {
             Some((last, config)) if *last == topic => config.clone(),
             _ => {
-                let config =
-                    Arc::new(TopicConfig::resolve(&self.partitions.directory().topic_settings(topic), &self.broker));
+                let settings = self.partitions.directory().topic_settings(topic);
+                for error in not_understood(&settings, &self.broker) {
+                    tracing::warn!(%topic, %error, "nothing is deleted on account of a setting that is not understood");
+                }
+                let config = Arc::new(TopicConfig::resolve(&settings, &self.broker));
                 self.last = Some((topic, config.clone()));
                 config
             }
@@ -105,53 +116,80 @@ impl Partitions {
         self.directory().led_here(&mut |placement| {
             let Some(state) = catalogue.stream(placement.stream) else { return };
             let config = settings.of(placement.topic_id);
-            let tail_bytes = self.opened(placement.stream).map_or(0, |open| open.stream.tail_bytes());
-            let start = new_start(&config, state.extents(), tail_bytes, now).filter(|&start| start > state.start);
+            let start = new_start(&config, state.extents(), self.tail_bytes(&placement), now)
+                .filter(|&start| start > state.start);
             due.extend(start.map(|start| (placement, start)));
         });
         due
     }
 
-    async fn trim(&self, placement: Placement, due: Offset) -> bool {
-        if self.trim_to(&placement, due).await {
-            return true;
-        }
-        // Whatever kept the rest: what the newest checkpoint tells of producers need not be kept for them.
+    /// Where the log of a partition should start, unless it starts there, by what holds at this moment; never above what the
+    /// sweep found.
+    fn still_due(&self, placement: &Placement, due: Offset) -> Option<Offset> {
         let catalogue = self.shared().engine.catalogue();
-        let told = catalogue.stream(placement.stream).filter(|state| state.start < state.covered());
-        match told.map(|state| state.covered()).filter(|&told| told < due) {
-            Some(told) => self.trim_to(&placement, told).await,
-            None => false,
-        }
+        let state = catalogue.stream(placement.stream)?;
+        let config = self.resolve(placement.topic_id);
+        let start = new_start(&config, state.extents(), self.tail_bytes(placement), self.shared().clock.now())?;
+        Some(start.min(due)).filter(|&start| start > state.start)
     }
 
-    async fn trim_to(&self, placement: &Placement, start: Offset) -> bool {
-        let topic = &placement.topic;
+    fn tail_bytes(&self, placement: &Placement) -> u64 {
+        self.opened(placement.stream).map_or(0, |open| open.stream.tail_bytes())
+    }
+
+    async fn trim(&self, placement: Placement, due: Offset) -> bool {
+        let (topic, partition) = (&placement.topic, placement.index);
         let stream = match self.shared().engine.open(placement.stream, placement.epoch, None) {
             Ok(stream) => stream,
             Err(error) => {
-                tracing::debug!(%topic, partition = placement.index, %error, "retention passed over");
+                tracing::debug!(%topic, partition, %error, "retention passed over");
                 return false;
             }
         };
-        let outcome = if start <= stream.covered() {
-            stream.trim(start).await.map_err(TrimError::from)
+        // Nothing is known of it, if there is one.
+        if stream.covered() == Offset(0)
+            && let Err(error) = read_checkpoint(&stream).await
+        {
+            // Then the records below it count, and whoever loads them says what is wrong.
+            tracing::debug!(%topic, partition, %error, "retention does not rely on a checkpoint that cannot be read");
+        }
+        if self.trim_to(&placement, &stream, due).await {
+            return true;
+        }
+        // Whatever kept the rest: what the newest checkpoint tells of producers need not be kept for them.
+        let told = stream.covered();
+        told < due && self.trim_to(&placement, &stream, told).await
+    }
+
+    /// Trims up to `due`, if that is due still: the settings may change while producers are loaded and uploads awaited.
+    async fn trim_to(&self, placement: &Placement, stream: &Stream, due: Offset) -> bool {
+        let (topic, partition) = (&placement.topic, placement.index);
+        let Some(due) = self.still_due(placement, due) else { return false };
+        let told = if due <= stream.covered() {
+            Ok(Told::Checkpointed)
         } else {
             match self.at(placement) {
-                Ok(partition) => partition.trim(start).await,
+                Ok(partition) => partition.tell_below(due).await,
                 Err(error) => {
-                    tracing::debug!(%topic, partition = placement.index, %error, "retention passed over");
+                    tracing::debug!(%topic, partition, %error, "retention passed over");
                     return false;
                 }
             }
         };
+        let outcome = match told {
+            Ok(told) => {
+                let Some(start) = self.still_due(placement, due) else { return false };
+                told.trim(stream, start).await.map(|()| start).map_err(TrimError::from)
+            }
+            Err(error) => Err(error),
+        };
         match outcome {
-            Ok(()) => {
-                tracing::info!(%topic, partition = placement.index, log_start = %start, "retention");
+            Ok(log_start) => {
+                tracing::info!(%topic, partition, %log_start, "retention");
                 true
             }
             Err(error) => {
-                tracing::warn!(%topic, partition = placement.index, %error, "retention failed");
+                tracing::warn!(%topic, partition, %error, "retention failed");
                 false
             }
         }

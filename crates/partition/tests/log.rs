@@ -4,7 +4,7 @@
 
 mod slow;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, ThreadId};
@@ -36,6 +36,8 @@ struct Image {
     streams: Vec<StreamId>,
     settings: Mutex<TopicSettings>,
     gone: Mutex<bool>,
+    /// What the settings become after each time that they were asked for.
+    later: Mutex<VecDeque<TopicSettings>>,
     /// The threads on which the topic's settings were asked for.
     asked: Mutex<Vec<ThreadId>>,
 }
@@ -66,7 +68,12 @@ impl Directory for Image {
 
     fn topic_settings(&self, _: Uuid) -> TopicSettings {
         self.asked.lock().push(thread::current().id());
-        self.settings.lock().clone()
+        let mut settings = self.settings.lock();
+        let now = settings.clone();
+        if let Some(later) = self.later.lock().pop_front() {
+            *settings = later;
+        }
+        now
     }
 
     fn broker_settings(&self) -> BrokerSettings {
@@ -133,6 +140,7 @@ impl Cluster {
             streams: self.streams.clone(),
             settings: Mutex::default(),
             gone: Mutex::default(),
+            later: Mutex::default(),
             asked: Mutex::default(),
         });
         let partitions = Partitions::new(engine.clone(), image.clone(), clock, Options::default());
@@ -655,6 +663,128 @@ async fn a_batch_sent_again_is_known_though_its_records_expired_while_nobody_use
         assert_eq!(broker.partition().log_start(), Offset(1));
         let again = produce(&broker.partition(), batch(&["old"], old, Some((9, 0, 0)))).await.unwrap();
         assert!(again.duplicate, "{restarts} restarts later");
+    }
+}
+
+/// What was told by a checkpoint is needed again when that turns out to be damaged.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_not_deleted_on_account_of_a_checkpoint_that_cannot_be_read() {
+    for by_retention in [false, true] {
+        for is_loaded in [false, true] {
+            let case = format!("by retention {by_retention}, loaded {is_loaded}");
+            let old = now() - 60_000;
+            let sent = || batch(&["a", "b", "c"], old, Some((9, 0, 0)));
+            let mut cluster = Cluster::new();
+            let broker = cluster.start().await;
+            produce(&broker.partition(), sent()).await.unwrap();
+            broker.engine.flush().await.unwrap();
+            let mut broker = cluster.start().await;
+            damage_checkpoints(&cluster.store, 3).await;
+            if is_loaded {
+                produce(&broker.partition(), batch(&["x"], now(), Some((8, 0, 0)))).await.unwrap();
+            }
+            if by_retention {
+                broker.image.settings.lock().insert("retention.ms".into(), "30000".into());
+                assert_eq!(broker.partitions.sweep_retention().await, 1, "{case}");
+            } else {
+                assert_eq!(broker.partition().delete_records(3).await.unwrap(), Offset(3), "{case}");
+            }
+            assert_eq!(broker.partition().log_start(), Offset(3), "{case}");
+            for restarts in 0..2 {
+                let again = produce(&broker.partition(), sent()).await.unwrap();
+                assert!(again.duplicate, "{case}, {restarts} restarts");
+                broker = cluster.start().await;
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_checkpoint_that_cannot_be_read_is_written_anew_by_the_next_upload() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    produce(&broker.partition(), batch(&["v"], now(), Some((9, 0, 0)))).await.unwrap();
+    broker.engine.flush().await.unwrap();
+    damage_checkpoints(&cluster.store, 1).await;
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    log.ready().await.unwrap();
+    let stream = broker.engine.open(log.stream_id(), log.leader_epoch(), None).unwrap();
+    stream.last_checkpoint().await.unwrap_err();
+    broker.engine.flush().await.unwrap();
+    let (at, bytes) = stream.last_checkpoint().await.unwrap().unwrap();
+    assert_eq!(Producers::from_checkpoint(&bytes, at).unwrap().len(), 1);
+}
+
+/// What such a producer sends changes no producer's state.
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_without_a_producer_go_on_though_producers_cannot_be_known() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    produce(&broker.partition(), batch(&["old"], now(), Some((9, 0, 0)))).await.unwrap();
+    let broker = cluster.start().await;
+    for object in cluster.store.list_all(Purpose::Scrub, "").await.unwrap() {
+        let mut bytes = cluster.store.get(Purpose::Scrub, &object.key, ..).await.unwrap().to_vec();
+        bytes.iter_mut().for_each(|byte| *byte ^= 1);
+        cluster.store.put(Purpose::Scrub, &object.key, Bytes::from(bytes)).await.unwrap();
+    }
+    let log = broker.partition();
+    for offset in 1..4 {
+        let appended = produce(&log, batch(&["new"], now(), None)).await.unwrap();
+        assert_eq!(appended.base_offset, Offset(offset));
+        // A checkpoint is due with every cut, and nobody can tell the state.
+        broker.engine.flush().await.unwrap();
+        let refused = produce(&log, batch(&["new"], now(), Some((9, 0, 1)))).await.unwrap_err();
+        assert_eq!(refused.code(), 56);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn appends_without_a_producer_have_the_producers_loaded_that_a_checkpoint_waits_for() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    produce(&broker.partition(), batch(&["old"], now(), Some((9, 0, 0)))).await.unwrap();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    produce(&log, batch(&["new"], now(), None)).await.unwrap();
+    broker.engine.flush().await.unwrap();
+    assert!(log.waits_for_load());
+    produce(&log, batch(&["new"], now(), None)).await.unwrap();
+    let loaded = async {
+        while log.waits_for_load() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), loaded).await.expect("they are loaded beside");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_longer_retention_holds_for_what_a_sweep_has_found_due_before_it_was_set() {
+    // What was found due is looked at again before producers are loaded for it, and before it is trimmed.
+    for asked_before in 1..=4 {
+        let mut cluster = Cluster::new();
+        let broker = cluster.start().await;
+        produce(&broker.partition(), batch(&["old"], now() - 60_000, Some((9, 0, 0)))).await.unwrap();
+        // What recovery commits comes without a checkpoint.
+        let broker = cluster.start().await;
+        let of = |limit: &str| TopicSettings::from([("retention.ms".to_owned(), limit.to_owned())]);
+        *broker.image.settings.lock() = of("30000");
+        let mut later = broker.image.later.lock();
+        later.extend((1..asked_before).map(|_| of("30000")));
+        later.push_back(of("3600000"));
+        drop(later);
+        let trimmed = broker.partitions.sweep_retention().await;
+        let start = broker.partition().log_start().0;
+        let asked = broker.image.asked.lock().len();
+        if asked_before < 4 {
+            assert_eq!((trimmed, start), (0, 0), "{asked_before}");
+        } else {
+            assert_eq!(
+                (trimmed, start, asked),
+                (1, 1, 4),
+                "asked by the sweep, before the load, at the opening, at the end"
+            );
+        }
     }
 }
 

@@ -174,7 +174,8 @@ async fn load_producers<'a>(core: &Core, version: i16, request: &'a ProduceView)
             let place = place(version, topic, partition.index);
             // What is not found is refused when its turn comes.
             if let Ok(found) = find(core, version, place)
-                && found.waits_for_load(has_producer)
+                && has_producer
+                && found.waits_for_load()
             {
                 loads.push(async move { found.ready().await.err().map(|error| (place, error.into())) });
             }

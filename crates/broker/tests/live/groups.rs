@@ -486,6 +486,62 @@ async fn a_topic_that_is_created_again_begins_without_offsets() {
     assert_eq!(fetch_all(&mut client, "g").await, [("t".to_owned(), 0, offset, format!("at {offset}"))]);
 }
 
+/// A write-ahead log that is given up must not take offsets along that were in the store.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_of_a_coordinator_starts_at_a_snapshot_once_all_of_it_is_in_the_store() {
+    const WIDE: i32 = 1_000;
+    let live = started(FAST).await;
+    let mut client = Client::connect(&live).await;
+    let topic = create_topics_request::CreatableTopic {
+        name: "wide".into(),
+        num_partitions: WIDE,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    assert_eq!(client.call(7, &request).await.topics[0].error_code, 0);
+    // More than a snapshot takes.
+    let rounds = 12;
+    for offset in 1..=rounds {
+        let partition = |partition_index| OffsetCommitRequestPartition {
+            partition_index,
+            committed_offset: offset,
+            ..Default::default()
+        };
+        let partitions = (0..WIDE).map(partition).collect();
+        let request = OffsetCommitRequest {
+            group_id: "g".into(),
+            generation_id_or_member_epoch: -1,
+            topics: vec![OffsetCommitRequestTopic { name: "wide".into(), partitions, ..Default::default() }],
+            ..Default::default()
+        };
+        let response = client.call(8, &request).await;
+        assert!(response.topics[0].partitions.iter().all(|partition| partition.error_code == 0));
+    }
+    let logs = |image: &meta::Image| {
+        let topic = image.topic("__consumer_offsets").unwrap();
+        let of = |stream| image.catalogue.stream(stream).map(|state| (state.start, state.end)).unwrap();
+        topic.partitions.iter().copied().map(of).collect::<Vec<_>>()
+    };
+    assert!(logs(&live.meta.image()).iter().all(|(start, _)| start.0 == 0), "nothing is uploaded yet");
+    let trimmed = async {
+        loop {
+            live.engine.flush().await.unwrap();
+            let logs = logs(&live.meta.image());
+            assert!(logs.iter().all(|(start, end)| start <= end), "{logs:?}");
+            if logs.iter().any(|(start, _)| start.0 > 0) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), trimmed).await.expect("it is trimmed");
+    let next = start_on(live.site.clone(), FAST).await;
+    let found = fetch_all(&mut Client::connect(&next).await, "g").await;
+    assert_eq!(found.len(), WIDE as usize);
+    assert!(found.iter().all(|(_, _, offset, _)| *offset == rounds));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offset_that_was_committed_long_ago_is_old() {
     let settings = [FAST, &[("offsets.retention.check.interval.ms", "50")]].concat();

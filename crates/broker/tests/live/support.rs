@@ -28,6 +28,7 @@ pub struct Live {
     pub handle: BrokerHandle,
     pub meta: MetaHandle,
     pub metrics: Metrics,
+    pub engine: Engine,
     pub address: SocketAddr,
     pub site: Site,
 }
@@ -113,7 +114,7 @@ pub async fn start_on(site: Site, overrides: &[(&str, &str)]) -> Live {
     engine.attach(wal);
     meta.activate(me).await.unwrap();
     let directory = Arc::new(ImageDirectory::new(meta.clone(), me, config.clone()));
-    let partitions = Partitions::new(engine, directory, clock.clone(), Options::default());
+    let partitions = Partitions::new(engine.clone(), directory, clock.clone(), Options::default());
     let metrics = Metrics::new();
     let listeners = Listeners::bind(&config, &base::net::Network::system()).await.unwrap();
     let address = listeners.addresses()[0].1;
@@ -128,7 +129,7 @@ pub async fn start_on(site: Site, overrides: &[(&str, &str)]) -> Live {
         store_name: "memory://".into(),
         console: None,
     };
-    Live { handle: Broker::start(deps, listeners), meta, metrics, address, site }
+    Live { handle: Broker::start(deps, listeners), meta, metrics, engine, address, site }
 }
 
 /// Waits until the metadata is as it should become.

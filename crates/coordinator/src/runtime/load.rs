@@ -1,6 +1,6 @@
 //! Loading a shard: its log from start to end, replayed.
 
-use base::Offset;
+use base::{Offset, OffsetRange};
 use thiserror::Error;
 
 use super::marker::{Edge, Marker, is_marker};
@@ -14,8 +14,8 @@ pub(super) struct Loaded {
     pub end: Offset,
     /// Records that are no part of the newest complete snapshot.
     pub records_since_snapshot: u64,
-    /// Where the newest complete snapshot begins, if that is not the log start: a trim that was not done.
-    pub untrimmed: Option<Offset>,
+    /// The newest complete snapshot, if the log does not start with it: a trim that was not done.
+    pub untrimmed: Option<OffsetRange>,
 }
 
 /// Why a shard cannot be loaded.
@@ -25,6 +25,11 @@ pub(super) enum LoadError {
     Log(#[from] LogError),
     #[error("record {at}: {error}")]
     Replay { at: i64, error: ReplayError },
+    #[error(
+        "the log starts at offset {0} with a snapshot that has no end: records that were acknowledged are missing behind it; \
+         to begin without what the log held, delete its topic"
+    )]
+    HalfSnapshot(Offset),
 }
 
 /// Replays the log into `machine`, which must be new.
@@ -33,7 +38,7 @@ pub(super) enum LoadError {
 /// on their way, and the new shard must not run ahead of them.
 pub(super) async fn load<M: Machine>(log: &dyn Log, machine: &mut M) -> Result<Loaded, LoadError> {
     let start = log.start();
-    let mut progress = Progress { next: start, counted: 0, begun: None, complete: None };
+    let mut progress = Progress { next: start, counted: 0, begun: None, first: None, complete: None };
     loop {
         let end = log.end();
         if progress.next >= end {
@@ -49,10 +54,13 @@ pub(super) async fn load<M: Machine>(log: &dyn Log, machine: &mut M) -> Result<L
         progress.next = progress.next.max(read.end);
     }
     let (records_since_snapshot, snapshot) = match progress.complete {
-        Some(Complete { begin, counted_before }) => (progress.counted - counted_before, Some(begin)),
+        Some(Complete { range, counted_before }) => (progress.counted - counted_before, Some(range)),
+        // Nobody trims to a snapshot before it is complete: its other half was lost, and with it what was trimmed.
+        None if progress.first == Some(start) => return Err(LoadError::HalfSnapshot(start)),
         None => (progress.counted, None),
     };
-    Ok(Loaded { end: progress.next, records_since_snapshot, untrimmed: snapshot.filter(|begin| *begin > start) })
+    let untrimmed = snapshot.filter(|snapshot| snapshot.start > start);
+    Ok(Loaded { end: progress.next, records_since_snapshot, untrimmed })
 }
 
 struct Progress {
@@ -61,11 +69,13 @@ struct Progress {
     counted: u64,
     /// The last begin marker: its snapshot and offset.
     begun: Option<(i64, Offset)>,
+    /// Where the first begin marker stands.
+    first: Option<Offset>,
     complete: Option<Complete>,
 }
 
 struct Complete {
-    begin: Offset,
+    range: OffsetRange,
     counted_before: u64,
 }
 
@@ -104,12 +114,16 @@ fn replay_batch<M: Machine>(batch: &records::Batch, machine: &mut M, progress: &
 impl Progress {
     fn note(&mut self, record: &Record, offset: Offset) {
         match Marker::decode(record) {
-            Some(Marker { edge: Edge::Begin, snapshot, .. }) => self.begun = Some((snapshot, offset)),
+            Some(Marker { edge: Edge::Begin, snapshot, .. }) => {
+                self.begun = Some((snapshot, offset));
+                self.first.get_or_insert(offset);
+            }
             Some(Marker { edge: Edge::End, snapshot, .. }) => {
                 if let Some((begun, begin)) = self.begun.take()
                     && begun == snapshot
                 {
-                    self.complete = Some(Complete { begin, counted_before: self.counted });
+                    let range = OffsetRange::new(begin, offset + 1);
+                    self.complete = Some(Complete { range, counted_before: self.counted });
                 }
             }
             None => {}

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use base::{Offset, StreamEpoch, StreamId};
+use base::{Offset, OffsetRange, StreamEpoch, StreamId};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -81,8 +81,8 @@ pub trait Log: Send + Sync + 'static {
     fn read(&self, from: Offset) -> BoxFuture<'_, Result<ReadBatches, LogError>>;
     /// Waits until the durable end is above `offset`.
     fn readable(&self, offset: Offset) -> BoxFuture<'_, Result<(), LogError>>;
-    /// Moves the log start.
-    fn trim(&self, start: Offset) -> BoxFuture<'_, Result<(), LogError>>;
+    /// Moves the log start to that of a snapshot, once the whole of it is where nothing that is given up can take it away.
+    fn trim(&self, snapshot: OffsetRange) -> BoxFuture<'_, Result<(), LogError>>;
 }
 
 /// Finds the log of each shard.
@@ -110,6 +110,23 @@ impl PartitionLog {
     /// The log that `partition` is.
     pub fn new(partition: Arc<Partition>, meta: MetaHandle) -> Self {
         Self { partition, meta }
+    }
+
+    /// Waits until everything below `end` is in objects. It asks for no upload: a trim is in no hurry.
+    async fn uploaded(&self, end: Offset) -> Result<(), LogError> {
+        let mut changes = self.meta.changes();
+        loop {
+            changes.borrow_and_update();
+            self.partition.check_open()?;
+            let image = self.meta.image();
+            if image.catalogue.stream(self.partition.stream_id()).is_some_and(|state| state.end >= end) {
+                return Ok(());
+            }
+            changes
+                .changed()
+                .await
+                .map_err(|_| LogError::Trim("this process follows the metadata no more".to_owned()))?;
+        }
     }
 }
 
@@ -177,12 +194,14 @@ impl Log for PartitionLog {
         .boxed()
     }
 
-    fn trim(&self, start: Offset) -> BoxFuture<'_, Result<(), LogError>> {
+    fn trim(&self, snapshot: OffsetRange) -> BoxFuture<'_, Result<(), LogError>> {
         // Not DeleteRecords, which a compacted topic refuses to clients with good reason.
         async move {
+            self.uploaded(snapshot.end).await?;
             let (stream, epoch) = (self.partition.stream_id(), self.partition.leader_epoch());
             // A coordinator writes without a producer id: its batches make no producer state.
-            let request = TrimRequest { stream, epoch, start, state: StateBelow::NotKept };
+            let state = StateBelow::ToldUpTo(snapshot.end);
+            let request = TrimRequest { stream, epoch, start: snapshot.start, state };
             let answers = self.meta.trim(vec![request]).await;
             let answers = answers.map_err(|error| LogError::Trim(error.to_string()))?;
             answers.into_iter().try_for_each(|answer| answer.map_err(|error| LogError::Trim(error.to_string())))

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use base::collections::HashMap;
-use base::{Offset, StreamEpoch, StreamId};
+use base::{Offset, OffsetRange, StreamEpoch, StreamId};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -376,7 +376,7 @@ impl Log for MemoryLog {
         self.wait(move |state| state.durable > offset).boxed()
     }
 
-    fn trim(&self, start: Offset) -> BoxFuture<'_, Result<(), LogError>> {
+    fn trim(&self, snapshot: OffsetRange) -> BoxFuture<'_, Result<(), LogError>> {
         let outcome = self.disk.change(|state| {
             let refused = |why: &str| Err(LogError::Trim(why.to_owned()));
             if state.check(self.epoch).is_err() {
@@ -385,7 +385,8 @@ impl Log for MemoryLog {
             if state.refuse_trims {
                 return refused("the test says so");
             }
-            state.trim(start);
+            assert!(snapshot.end <= state.durable, "{snapshot:?}");
+            state.trim(snapshot.start);
             Ok(())
         });
         std::future::ready(outcome).boxed()

@@ -31,8 +31,10 @@
 //!
 //! *A crash in between.* A snapshot without its end marker repeats values that stand before it in the log; replaying it
 //! changes nothing, and the log start has not moved. A snapshot with its end marker and without the trim: the log is longer
-//! than it must be, and the next load or snapshot trims it. The trim is asked for only when the end marker is durable, and
-//! a trim of a former leader is refused by its stale epoch.
+//! than it must be, and the next load or snapshot trims it. The log start moves only when the whole snapshot is in objects:
+//! what is trimmed was in the store, and a write-ahead log that is damaged or given up takes only what was not. The metadata
+//! refuses a trim before that ([`stream::catalogue::StateBelow::ToldUpTo`]), as it refuses that of a former leader by its
+//! stale epoch. A log that starts with a snapshot without an end has lost records and is not loaded.
 //!
 //! *When.* After `max(10,000, 2 × records of the state)` records since the last one: at most every third record written is
 //! a snapshot's, and a load reads at most about four times the state.

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use base::collections::{HashMap, HashSet};
 use base::memory::{Budget, Charge};
-use base::{Clock, Offset};
+use base::{Clock, Offset, OffsetRange};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use thiserror::Error;
@@ -171,8 +171,8 @@ pub(super) struct Batch {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Applied {
     Fine,
-    /// A snapshot is complete: the log may start here.
-    Trim(Offset),
+    /// A snapshot is complete: the log may start where it does.
+    Trim(OffsetRange),
     /// The records could not be replayed, or are not where they should be.
     Broken(String),
 }
@@ -438,7 +438,7 @@ impl<M: Machine> Shard<M> {
             let Some(write) = active.writes.pop_front() else { break };
             active.sent -= 1;
             match active.apply(&write) {
-                Ok(Some(start)) => outcome = Applied::Trim(start),
+                Ok(Some(snapshot)) => outcome = Applied::Trim(snapshot),
                 Ok(None) => {}
                 Err(error) => return Applied::Broken(error.to_string()),
             }
@@ -487,8 +487,8 @@ impl<M: Machine> Active<M> {
         self.writes.push_back(Write { after, done, ..Write::new(kind, piece, &self.memory) });
     }
 
-    /// Replays a write. Returns where the log may start when it ends a snapshot.
-    fn apply(&mut self, write: &Write<M::After>) -> Result<Option<Offset>, super::ReplayError> {
+    /// Replays a write. Returns the snapshot that it ends, if it ends one.
+    fn apply(&mut self, write: &Write<M::After>) -> Result<Option<OffsetRange>, super::ReplayError> {
         let base = self.replayed;
         for record in &write.records {
             if !is_marker(&record.key) {
@@ -500,7 +500,10 @@ impl<M: Machine> Active<M> {
             Kind::Decision => self.since_snapshot += write.records.len() as u64,
             Kind::SnapshotBegin => self.snapshot = Some(Some(base)),
             Kind::SnapshotPart => {}
-            Kind::SnapshotEnd => return Ok(self.snapshot.take().flatten()),
+            Kind::SnapshotEnd => {
+                let begin = self.snapshot.take().flatten();
+                return Ok(begin.map(|begin| OffsetRange::new(begin, self.replayed)));
+            }
         }
         Ok(None)
     }

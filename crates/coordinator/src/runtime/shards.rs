@@ -134,8 +134,8 @@ impl<M: Machine> Shards<M> {
                 tracing::debug!(shard = shard.index(), end = %loaded.end, ?took, "coordinator shard loaded");
                 drop(turn);
                 shard.activate(machine, &loaded);
-                if let Some(start) = loaded.untrimmed {
-                    writer::trim(shard, start).await;
+                if let Some(snapshot) = loaded.untrimmed {
+                    writer::trim(shard, snapshot);
                 }
             }
             Err(error) => {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use base::Offset;
+use base::{Offset, OffsetRange};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesOrdered, StreamExt};
 
@@ -47,9 +47,7 @@ pub(super) async fn run<M: Machine>(shard: Arc<Shard<M>>) {
             Some(outcome) = in_flight.next() => match outcome {
                 Ok(Sent { writes, base }) => match shard.applied(writes, base) {
                     Applied::Fine => {}
-                    Applied::Trim(start) => {
-                        base::task::spawn("coordinator-trim", trim(shard.clone(), start));
-                    }
+                    Applied::Trim(snapshot) => trim(shard.clone(), snapshot),
                     Applied::Broken(why) => return discard(&shard, &why),
                 },
                 Err(error) => return discard(&shard, &error.to_string()),
@@ -85,10 +83,16 @@ fn discard<M: Machine>(shard: &Shard<M>, why: &str) {
     shard.close();
 }
 
-/// Moves the log start to a complete snapshot. A failure costs only the length of the next load, which tries again.
-pub(super) async fn trim<M: Machine>(shard: Arc<Shard<M>>, start: Offset) {
-    match shard.log.trim(start).await {
-        Ok(()) => tracing::debug!(shard = shard.index(), %start, "coordinator log trimmed to its snapshot"),
-        Err(error) => tracing::warn!(shard = shard.index(), %error, "coordinator log not trimmed to its snapshot"),
-    }
+/// Moves the log start to a complete snapshot, in a task of its own: it may have to wait for an upload. A failure costs only
+/// the length of the next load, which tries again.
+pub(super) fn trim<M: Machine>(shard: Arc<Shard<M>>, snapshot: OffsetRange) {
+    base::task::spawn("coordinator-trim", async move {
+        let (index, start) = (shard.index(), snapshot.start);
+        match shard.log.trim(snapshot).await {
+            Ok(()) => tracing::debug!(shard = index, %start, "coordinator log trimmed to its snapshot"),
+            // Whoever has it now trims it.
+            Err(LogError::Partition(error)) => tracing::debug!(shard = index, %error, "coordinator log not trimmed"),
+            Err(error) => tracing::warn!(shard = index, %error, "coordinator log not trimmed to its snapshot"),
+        }
+    });
 }

@@ -12,5 +12,6 @@ mod topic;
 pub use definition::{ConfigType, Constraint, InvalidConfig, Synonym, TopicKey, Unit};
 pub use keys::{TOPIC_KEYS, topic_key};
 pub use topic::{
-    BrokerSettings, CleanupPolicy, Effective, Source, TopicConfig, TopicSettings, effective, validate_topic_settings,
+    BrokerSettings, CleanupPolicy, Effective, Source, TopicConfig, TopicSettings, effective, not_understood,
+    validate_topic_settings,
 };

@@ -109,9 +109,10 @@ pub struct TopicConfig {
 
 impl TopicConfig {
     /// The values in force. A stored value that this release does not accept falls back to the next source: the log must
-    /// open whatever was stored.
+    /// open whatever was stored. But what says that records are deleted never falls back, least of all to the default,
+    /// which deletes: where it is not understood it deletes nothing.
     pub fn resolve(topic: &TopicSettings, broker: &BrokerSettings) -> Self {
-        let policy = text("cleanup.policy", topic, broker);
+        let policy = effective(topic_key("cleanup.policy").expect("a key of the table"), topic, broker).value;
         let policies = || policy.split(',').map(str::trim);
         let level = |name| Some(number(name, topic, broker) as i32);
         let compression = match &*text("compression.type", topic, broker) {
@@ -122,11 +123,15 @@ impl TopicConfig {
             "snappy" => Some(Compression::Snappy.into()),
             _ => None,
         };
-        let limit = |name| Some(number(name, topic, broker)).filter(|&limit| limit >= 0);
+        let limit = |name| {
+            let limit: i64 = understood(name, topic, broker).ok()?.trim().parse().ok()?;
+            Some(limit).filter(|&limit| limit >= 0)
+        };
         let bytes = |name| u32::try_from(number(name, topic, broker)).unwrap_or(0);
         Self {
             cleanup: CleanupPolicy {
-                delete: policies().any(|policy| policy == "delete"),
+                delete: understood("cleanup.policy", topic, broker).is_ok()
+                    && policies().any(|policy| policy == "delete"),
                 compact: policies().any(|policy| policy == "compact"),
             },
             max_message_bytes: bytes("max.message.bytes"),
@@ -164,6 +169,25 @@ impl Default for TopicConfig {
     fn default() -> Self {
         Self::resolve(&TopicSettings::new(), &BrokerSettings::new())
     }
+}
+
+/// The keys whose values say that records are deleted.
+const DELETING_KEYS: [&str; 3] = ["cleanup.policy", "retention.bytes", "retention.ms"];
+
+/// What is wrong with the settings that would delete records: those of them delete nothing.
+pub fn not_understood(topic: &TopicSettings, broker: &BrokerSettings) -> Vec<InvalidConfig> {
+    DELETING_KEYS.iter().filter_map(|name| understood(name, topic, broker).err()).collect()
+}
+
+/// The value in force, if this release understands it.
+fn understood<'a>(
+    name: &str,
+    topic: &'a TopicSettings,
+    broker: &'a BrokerSettings,
+) -> Result<Cow<'a, str>, InvalidConfig> {
+    let key = topic_key(name).expect("callers name keys of the table");
+    let value = effective(key, topic, broker).value;
+    key.validate(&value).map(|()| value)
 }
 
 fn text<'a>(name: &str, topic: &'a TopicSettings, broker: &'a BrokerSettings) -> Cow<'a, str> {
@@ -286,8 +310,31 @@ mod tests {
 
     #[test]
     fn a_stored_value_that_is_not_valid_falls_back() {
-        let config =
-            TopicConfig::resolve(&settings(&[("retention.ms", "soon")]), &settings(&[("log.retention.ms", "9")]));
-        assert_eq!(config.retention_ms, Some(9));
+        let topic = settings(&[("max.message.bytes", "many")]);
+        let config = TopicConfig::resolve(&topic, &settings(&[("message.max.bytes", "9")]));
+        assert_eq!(config.max_message_bytes, 9);
+        assert!(not_understood(&topic, &BrokerSettings::new()).is_empty());
+    }
+
+    #[test]
+    fn a_setting_that_is_not_understood_deletes_nothing() {
+        let none = settings(&[]);
+        let broker =
+            settings(&[("log.retention.ms", "9"), ("log.retention.bytes", "9"), ("log.cleanup.policy", "delete")]);
+        let limits = |topic: &TopicSettings, broker: &BrokerSettings| {
+            let config = TopicConfig::resolve(topic, broker);
+            (config.cleanup.delete, config.retention_ms, config.retention_bytes)
+        };
+        assert_eq!(limits(&none, &broker), (true, Some(9), Some(9)));
+        assert_eq!(limits(&settings(&[("retention.ms", "soon")]), &broker), (true, None, Some(9)));
+        assert_eq!(limits(&settings(&[("retention.bytes", "few")]), &broker), (true, Some(9), None));
+        assert_eq!(limits(&settings(&[("cleanup.policy", "delete,tier")]), &broker), (false, Some(9), Some(9)));
+        let newer = settings(&[("log.retention.hours", "two"), ("log.cleanup.policy", "tier")]);
+        assert_eq!(limits(&none, &newer), (false, None, None));
+        let told: Vec<String> = not_understood(&none, &newer).iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), 2);
+        assert!(told[0].starts_with("Invalid value tier for configuration cleanup.policy"), "{told:?}");
+        let compacted = TopicConfig::resolve(&settings(&[("cleanup.policy", "compact,tier")]), &none);
+        assert_eq!(compacted.cleanup, CleanupPolicy { delete: false, compact: true });
     }
 }

@@ -29,6 +29,9 @@ pub enum StateBelow {
     Checkpointed,
     /// Nothing: those records made none, or it is lost with them already.
     NotKept,
+    /// The records from the new start up to this offset. So they must be in objects, and a trim before that is refused:
+    /// else it would take what is in the store on account of what is lost with a write-ahead log that is given up.
+    ToldUpTo(Offset),
 }
 
 /// A new first offset.
@@ -38,7 +41,7 @@ pub struct TrimRequest {
     pub stream: StreamId,
     /// The epoch of the owner that asks.
     pub epoch: StreamEpoch,
-    /// First offset to keep. May lie beyond the committed end, where no state is kept.
+    /// First offset to keep. May lie beyond the committed end, where no state is kept: what lies between is not wanted.
     pub start: Offset,
     /// What tells the state that the records below made.
     pub state: StateBelow,
@@ -70,6 +73,20 @@ pub enum StreamRejection {
         owner: Incarnation,
         /// Where the owner's WAL incarnation is in its life.
         phase: String,
+    },
+    /// The records that tell the state below the new start are not in objects yet.
+    #[error(
+        "stream {stream} cannot begin at {start}: what tells the state below goes on to {needed}, and is in the store up to {committed} only"
+    )]
+    Uncommitted {
+        /// The stream.
+        stream: StreamId,
+        /// The start asked for.
+        start: Offset,
+        /// The end of what tells the state.
+        needed: Offset,
+        /// The committed end.
+        committed: Offset,
     },
     /// The records below the new start made a state that no checkpoint tells yet.
     #[error("stream {stream} cannot begin at {start}: its newest checkpoint tells the state up to {checkpoint} only")]
@@ -194,8 +211,8 @@ impl Catalogue {
     }
 
     /// Moves first offsets up, each by itself; objects that lose their last use are retired in the same batch. A start
-    /// at or below the present one is a success that changes nothing. One above the newest checkpoint is refused, unless the
-    /// owner says that no state is kept ([`StateBelow`]): the trimmed records cannot be asked any more.
+    /// at or below the present one is a success that changes nothing. One is refused below which nothing in the store tells
+    /// the state ([`StateBelow`]), unless the owner says that none is kept: the trimmed records cannot be asked any more.
     pub fn trim(&self, requests: &[TrimRequest], now: TimestampMs) -> Decision<Vec<Result<(), StreamRejection>>> {
         let mut starts = std::collections::BTreeMap::new();
         let mut answers: Vec<_> = Vec::with_capacity(requests.len());
@@ -205,16 +222,15 @@ impl Catalogue {
                 Some(state) if state.epoch != epoch => {
                     Err(StreamRejection::StaleEpoch { stream, epoch, present: state.epoch })
                 }
-                Some(state) if below == StateBelow::Checkpointed && start > state.start.max(state.covered()) => {
-                    Err(StreamRejection::Untold { stream, start, checkpoint: state.covered() })
-                }
-                Some(state) => {
-                    if start > state.start {
+                Some(state) if start > state.start => {
+                    let told = told_below(stream, state, start, below);
+                    if told.is_ok() {
                         let highest = starts.entry(stream).or_insert(start);
                         *highest = start.max(*highest);
                     }
-                    Ok(())
+                    told
                 }
+                Some(_) => Ok(()),
             });
         }
         let records = starts.into_iter().map(|(stream, start)| {
@@ -239,5 +255,18 @@ impl Catalogue {
             .into_iter()
             .map(|id| MetadataRecord::from(RemoveStreamRecord { stream_id: raw_stream(*id), ..Default::default() }));
         Decision { records: records.collect(), response: () }
+    }
+}
+
+/// Whether what is to tell the state below a new start is there.
+fn told_below(stream: StreamId, state: &StreamState, start: Offset, below: StateBelow) -> Result<(), StreamRejection> {
+    match below {
+        StateBelow::Checkpointed if start > state.covered() => {
+            Err(StreamRejection::Untold { stream, start, checkpoint: state.covered() })
+        }
+        StateBelow::ToldUpTo(needed) if needed > state.end => {
+            Err(StreamRejection::Uncommitted { stream, start, needed, committed: state.end })
+        }
+        StateBelow::Checkpointed | StateBelow::ToldUpTo(_) | StateBelow::NotKept => Ok(()),
     }
 }

@@ -17,7 +17,7 @@ use super::sink::{Gap, Pending, check_next};
 use super::tail::{Entry, Tail, Wanted};
 use super::{CheckpointSource, EngineOptions, FrozenState, Inner};
 use crate::Fragments;
-use crate::catalogue::{EpochStart, Extent, StateBelow, StreamState, TrimRequest};
+use crate::catalogue::{Checkpoint, EpochStart, Extent, StateBelow, StreamState, TrimRequest};
 use crate::read::{Cursors, ReadError, ReadFor, WantedRead};
 use crate::wal::Append;
 
@@ -64,12 +64,13 @@ pub enum FetchError {
 }
 
 impl FetchError {
-    /// Whether asking again cannot help: the bytes are gone, or not those that were written.
+    /// Whether asking again cannot help, nor could another release: the bytes are gone, or not those that were written.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::OutOfRange { .. } => false,
             Self::Read(ReadError::Store { missing, .. }) => *missing,
-            Self::Read(ReadError::Damaged { .. } | ReadError::Hole { .. }) => true,
+            Self::Read(ReadError::Damaged { why, .. }) => !why.is_newer(),
+            Self::Read(ReadError::Hole { .. }) => true,
         }
     }
 }
@@ -134,6 +135,9 @@ pub(crate) struct Shared {
     pub tail: Mutex<Tail>,
     source: Mutex<Option<Weak<dyn CheckpointSource>>>,
     uncovered: Mutex<Uncovered>,
+    /// The newest checkpoint when the stream was opened, and whether it was read since. Every other is this owner's own.
+    inherited: Option<Checkpoint>,
+    inherited_is_readable: AtomicBool,
     pub cursors: Mutex<Cursors>,
 }
 
@@ -156,6 +160,8 @@ impl Shared {
             tail: Mutex::new(Tail::new(end)),
             source: Mutex::new(None),
             uncovered: Mutex::new(Uncovered::of(state, options)),
+            inherited: state.checkpoint,
+            inherited_is_readable: AtomicBool::new(false),
             cursors: Mutex::new(Cursors::default()),
         }
     }
@@ -366,22 +372,38 @@ impl Stream {
         self.engine.reader.fetch(&*self.engine.catalogue, &self.shared, from, wanted).await
     }
 
-    /// Everything below is told by the newest checkpoint: a trim up to here needs no other.
+    /// Everything below is told by the newest checkpoint: a trim up to here needs no other. One that a former owner left
+    /// tells nothing before somebody has read it ([`Self::checkpoint_is_readable`]): it may have been damaged since.
     pub fn covered(&self) -> Offset {
-        self.engine.catalogue.view().stream(self.id()).map_or(Offset(0), StreamState::covered)
+        let view = self.engine.catalogue.view();
+        let newest = view.stream(self.id()).and_then(|state| state.checkpoint);
+        let is_known = |newest: &Checkpoint| {
+            self.shared.inherited != Some(*newest) || self.shared.inherited_is_readable.load(Ordering::Acquire)
+        };
+        newest.filter(is_known).map_or(Offset(0), |newest| newest.offset)
+    }
+
+    /// The checkpoint that [`Self::last_checkpoint`] gave is one that this release or a newer one understands.
+    pub fn checkpoint_is_readable(&self) {
+        self.shared.inherited_is_readable.store(true, Ordering::Release);
+    }
+
+    /// The newest checkpoint can never be read again, and the source has made its state anew: the next cut takes another,
+    /// whether the stream has data by then or not.
+    pub fn checkpoint_is_lost(&self) {
+        self.shared.inherited_is_readable.store(false, Ordering::Release);
+        self.shared.want_checkpoint();
+        self.engine.log.mark(&self.shared);
     }
 
     /// Moves the log start; what lies below is gone for readers at once and for the store after its grace. The state that
-    /// the trimmed records made stays: before they go, a checkpoint that tells it is in the catalogue. Where the newest does
-    /// not, the source must know the state, and what is durable of the stream is uploaded with a new one.
+    /// the trimmed records made stays: before they go, a checkpoint that tells it is in the catalogue ([`Self::cover`]).
     ///
     /// # Errors
     /// [`TrimError`] when the catalogue refused, the metadata log failed, or nobody could tell the state. Nothing is then
     /// trimmed.
     pub async fn trim(&self, start: Offset) -> Result<(), TrimError> {
-        if start > self.start() {
-            self.cover(start).await?;
-        }
+        self.cover(start).await?;
         self.trim_with(start, StateBelow::Checkpointed).await
     }
 
@@ -393,11 +415,15 @@ impl Stream {
         self.trim_with(start, StateBelow::NotKept).await
     }
 
-    /// Has a checkpoint committed that tells the state at `start` or later, unless there is one.
-    async fn cover(&self, start: Offset) -> Result<(), TrimError> {
+    /// Has a checkpoint committed that tells the state at `start` or later, unless there is one. The source must know the
+    /// state then, and what is durable of the stream is uploaded with it.
+    ///
+    /// # Errors
+    /// [`TrimError`] when nobody could tell the state, or the engine failed.
+    pub async fn cover(&self, start: Offset) -> Result<(), TrimError> {
         let failed = |why: String| TrimError { stream: self.id(), start, why: why.into() };
         for _ in 0..CHECKPOINT_CUTS_MAX {
-            if start <= self.covered() {
+            if start <= self.covered().max(self.start()) {
                 return Ok(());
             }
             if start > self.durable_end() {

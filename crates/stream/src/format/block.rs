@@ -15,6 +15,8 @@
 //! | 48 | 20·n | entry table: offset from base (4), offsets covered (4), payload length (4), greatest timestamp (8) |
 //! | 48+20·n | p | payload of the entries, one after the other |
 //!
+//! Later formats keep magic, format and checksum where they are: damage is told from a newer format by the checksum.
+//!
 //! The table stands apart from the payload so that a run of entries is one slice, sent as it is.
 
 use base::checksum::Crc32c;
@@ -71,6 +73,8 @@ impl Block {
         }
         let format = f.u16()?;
         if format != FORMAT {
+            let mut at_checksum = Fields::new(WHAT, &bytes[CRC_AT..], size_of::<u32>())?;
+            check(&bytes, at_checksum.u32()?)?;
             return Err(FormatError::Version { what: WHAT, found: format, known: FORMAT });
         }
         f.u16()?;
@@ -89,10 +93,7 @@ impl Block {
         if bytes.len() != need {
             return Err(FormatError::Truncated { what: WHAT, have: bytes.len(), need });
         }
-        let computed = checksum(&bytes[..CRC_AT], [&bytes[HEADER_BYTES..]]);
-        if computed != found {
-            return Err(FormatError::Checksum { what: WHAT, found, computed });
-        }
+        check(&bytes, found)?;
         let mut rows = Fields::new(WHAT, &bytes[HEADER_BYTES..], count * ROW_BYTES)?;
         let mut entries = Vec::with_capacity(count);
         let (mut at, mut next) = (HEADER_BYTES + count * ROW_BYTES, base);
@@ -149,6 +150,12 @@ impl Block {
     pub fn weight(&self) -> usize {
         self.bytes.len() + self.entries.len() * size_of::<BlockEntry>() + size_of::<Self>()
     }
+}
+
+/// Compares a block's bytes, which are at least a header, with their checksum.
+fn check(bytes: &[u8], found: u32) -> Result<(), FormatError> {
+    let computed = checksum(&bytes[..CRC_AT], [&bytes[HEADER_BYTES..]]);
+    if computed == found { Ok(()) } else { Err(FormatError::Checksum { what: WHAT, found, computed }) }
 }
 
 fn checksum<'a>(head: &[u8], rest: impl IntoIterator<Item = &'a [u8]>) -> u32 {

@@ -54,6 +54,14 @@ pub enum FormatError {
         /// The newest version known.
         known: u16,
     },
+    /// The object is of a kind that is newer than this program.
+    #[error("{what} is of kind {found}, which this version does not know: start a newer version")]
+    Kind {
+        /// The part of the object.
+        what: &'static str,
+        /// The kind found.
+        found: u8,
+    },
     /// The checksum differs.
     #[error("{what} is corrupt: CRC-32C {found:08x} stored, {computed:08x} computed")]
     Checksum {
@@ -72,6 +80,14 @@ pub enum FormatError {
         /// What contradicts what.
         why: &'static str,
     },
+}
+
+impl FormatError {
+    /// Whether the bytes are whole and a newer version can read them. Parts that may be of a newer format are checked against
+    /// their checksums first.
+    pub fn is_newer(&self) -> bool {
+        matches!(self, Self::Version { .. } | Self::Kind { .. })
+    }
 }
 
 /// A cursor over big-endian fields.

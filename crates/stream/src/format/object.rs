@@ -93,10 +93,8 @@ impl Footer {
         if format != FORMAT {
             return Err(FormatError::Version { what: WHAT, found: format, known: FORMAT });
         }
-        let kind = i8::try_from(kind).ok().and_then(ObjectKind::from_code);
-        let Some(kind) = kind else {
-            return Err(FormatError::Inconsistent { what: WHAT, why: "its object kind is unknown" });
-        };
+        let known = i8::try_from(kind).ok().and_then(ObjectKind::from_code);
+        let Some(kind) = known else { return Err(FormatError::Kind { what: WHAT, found: kind }) };
         if index_position.checked_add(u64::from(index_length) + FOOTER_BYTES as u64) != Some(object_length) {
             return Err(FormatError::Inconsistent { what: WHAT, why: "its lengths do not add up to the object's" });
         }

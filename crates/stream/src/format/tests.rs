@@ -87,12 +87,17 @@ fn every_flipped_bit_is_found() {
         let mut bad = good.clone();
         bad[at] ^= 1;
         let found = match open(&bad) {
-            Err(_) => true,
+            Err(error) => {
+                assert!(!error.is_newer(), "a flipped bit at {at} is taken for a newer format");
+                true
+            }
             Ok((_, now)) => {
                 // The footer's two zero words carry nothing; a flip in a side block is found by its CRC in the index.
                 let block_bad = now.blocks.iter().any(|b| {
                     let bytes = &bad[b.position as usize..][..b.length as usize];
-                    Block::decode(Bytes::copy_from_slice(bytes)).is_err()
+                    let refused = Block::decode(Bytes::copy_from_slice(bytes)).err();
+                    assert!(!refused.as_ref().is_some_and(FormatError::is_newer), "at {at}: {refused:?}");
+                    refused.is_some()
                 });
                 let side_bad = now
                     .sides
@@ -104,6 +109,29 @@ fn every_flipped_bit_is_found() {
         };
         assert!(found, "a flipped bit at {at} goes unnoticed");
     }
+}
+
+#[test]
+fn what_a_newer_release_wrote_is_not_damaged() {
+    let good = whole(&sample());
+    let (_, index) = open(&good).unwrap();
+    let row = &index.blocks_of(StreamId(1))[0];
+    let mut block = good[row.position as usize..][..row.length as usize].to_vec();
+    block[5] += 1;
+    let crc = base::checksum::crc32c(&[&block[..44], &block[48..]].concat());
+    block[44..48].copy_from_slice(&crc.to_be_bytes());
+    let newer = Block::decode(block.into()).unwrap_err();
+    assert!(newer.is_newer(), "{newer}");
+
+    let mut bytes = good;
+    let footer = bytes.len() - FOOTER_BYTES;
+    let kind = footer + 28;
+    assert_eq!(bytes[kind], ObjectKind::StreamSet.code() as u8);
+    bytes[kind] = 9;
+    let crc = base::checksum::crc32c(&bytes[footer..footer + 32]);
+    bytes[footer + 32..footer + 36].copy_from_slice(&crc.to_be_bytes());
+    let newer = open(&bytes).unwrap_err();
+    assert!(newer.is_newer(), "{newer}");
 }
 
 #[test]

@@ -233,6 +233,23 @@ async fn the_end_of_another_snapshot_does_not_complete_one() {
 }
 
 #[tokio::test]
+async fn a_log_that_starts_in_half_a_snapshot_is_not_loaded() {
+    let marker = |edge, snapshot| Marker { edge, snapshot, records: 2 }.encode();
+    let broker = Broker::new();
+    broker.disk.write(&[record("a", 1), record("b", 1)]);
+    broker.disk.write(&[marker(Edge::Begin, 2), record("a", 1)]);
+    assert_eq!(Broker::on(broker.logs.clone()).get("b").await, Ok(Some(1)), "what stands before it is there");
+    broker.disk.cut(2);
+    assert!(broker.get("a").await.is_err());
+    // A whole one that follows has everything.
+    broker.disk.write(&[marker(Edge::Begin, 5), record("a", 1), record("b", 1), marker(Edge::End, 5)]);
+    let restarted = Broker::on(broker.logs.clone());
+    assert_eq!(restarted.get("b").await, Ok(Some(1)));
+    settle().await;
+    assert_eq!(restarted.disk.start(), 4);
+}
+
+#[tokio::test]
 async fn a_state_that_cannot_be_written_whole_is_not_trimmed() {
     let broker = Broker::new();
     assert_eq!(broker.add("unwritable").await, Ok(1));

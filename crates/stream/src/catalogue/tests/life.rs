@@ -183,6 +183,30 @@ fn a_trim_goes_no_further_than_the_newest_checkpoint_tells_while_a_state_is_kept
 }
 
 #[test]
+fn a_trim_on_account_of_records_that_are_not_in_the_store_is_refused() {
+    let mut catalogue = serving(ME);
+    let stream = streams(&mut catalogue, 1, ME)[0];
+    grow(&mut catalogue, ME, stream, 0, 20);
+    let trim = |start, end| TrimRequest {
+        stream,
+        epoch: StreamEpoch(0),
+        start: Offset(start),
+        state: StateBelow::ToldUpTo(Offset(end)),
+    };
+    for start in [10, 20, 25] {
+        let decision = catalogue.trim(&[trim(start, 30)], NOW);
+        assert!(decision.records.is_empty());
+        let (start, needed, committed) = (Offset(start), Offset(30), Offset(20));
+        assert_eq!(decision.response, [Err(StreamRejection::Uncommitted { stream, start, needed, committed })]);
+    }
+    grow(&mut catalogue, ME, stream, 20, 30);
+    let decision = catalogue.trim(&[trim(25, 30)], NOW);
+    assert_eq!(take(&mut catalogue, decision), [Ok(())]);
+    assert_eq!(catalogue.stream(stream).unwrap().start, Offset(25));
+    check(&catalogue);
+}
+
+#[test]
 fn more_dead_objects_than_a_batch_retires_are_retired_by_the_next_ones() {
     let mut catalogue = serving(ME);
     let ids = streams(&mut catalogue, 2, ME);
