@@ -4,11 +4,12 @@
 //! | The backend has | A put | A create |
 //! |---|---|---|
 //! | the kernel's word | is done | is done |
-//! | a hash that was compared | is done when the length is right | is done |
+//! | a hash that was compared | is done when the length is right | is done when the length is right |
 //! | a hash that differs | is done when all bytes are right | is done when all bytes are right |
 //! | nothing | is done when the length and the last bytes are right | is done when all bytes are right |
 //!
-//! Looking back has time of its own, measured by the bytes that it moves.
+//! The length is asked for because a store may compare all of what came and then keep a part of it. Looking back has time
+//! of its own, measured by the bytes that it moves.
 //!
 //! A put that is not right is sent again: the same bytes replace what is there. A create cannot replace anything, and
 //! must not: whoever overwrites a name because its bytes look wrong would, in a store that errs, overwrite what another
@@ -39,7 +40,6 @@ impl Store {
                 self.check_length(purpose, key, body).await?;
                 self.check_bytes(purpose, key, body, body.len() - LAST_BYTES_MAX).await
             }
-            Evidence::Hash => self.check_length(purpose, key, body).await,
             evidence => self.check_created(purpose, key, body, evidence).await,
         }
     }
@@ -53,7 +53,8 @@ impl Store {
         evidence: Evidence,
     ) -> Result<(), StoreError> {
         match evidence {
-            Evidence::Local | Evidence::Hash => Ok(()),
+            Evidence::Local => Ok(()),
+            Evidence::Hash => self.check_length(purpose, key, body).await,
             Evidence::None => self.check_bytes(purpose, key, body, 0).await,
             Evidence::Doubt(doubt) => {
                 self.check_bytes(purpose, key, body, 0).await?;
