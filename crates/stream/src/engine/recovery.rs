@@ -133,9 +133,8 @@ impl Engine {
                 }
                 Some((uploaded, kept, position, room)) = uploads.next() => {
                     let uploaded = uploaded.map_err(RecoverError::Commit)?;
-                    let committed = self.inner.committer.commit(incarnation, position, uploaded).await;
+                    let committed = self.inner.committer.commit(incarnation, position, kept, uploaded).await;
                     committed.map_err(RecoverError::Commit)?;
-                    crate::upload::check_taken(&self.catalogue(), kept).map_err(RecoverError::Commit)?;
                     drop(room);
                 }
             }
