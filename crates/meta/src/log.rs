@@ -189,7 +189,7 @@ impl Log {
         }
     }
 
-    async fn load_snapshot(&self, sequence: MetaSequence) -> Result<Image, LogError> {
+    pub(crate) async fn load_snapshot(&self, sequence: MetaSequence) -> Result<Image, LogError> {
         let key = names::snapshot(sequence);
         let bytes = self.store.get(Purpose::Metadata, &key, ..).await?;
         Image::from_snapshot(&bytes, sequence, &key)
