@@ -15,7 +15,8 @@
 //! must not: whoever overwrites a name because its bytes look wrong would, in a store that errs, overwrite what another
 //! writer was told is his. Its outcome stays `Unknown`; the same bytes are sent again, find the name taken, and are
 //! compared once more (I-6). If it was the reading that failed, they are the same; if the object is damaged, they are
-//! not, and the name is lost: nothing was acknowledged for it, and its own checksum tells every reader (I-9).
+//! not, and the name is lost: nothing was acknowledged for it, its own checksum tells every reader (I-9), and whoever
+//! lost it goes on under another.
 
 use crate::backend::{Evidence, ReadRange};
 use crate::counters::{Operation, Outcome, Purpose};

@@ -1,6 +1,6 @@
 //! What the controller does beside its log: snapshots, floors, and the deletion of entries below them (I-7).
 //!
-//! Order: snapshot durable → floor marker of a range created → entries of that range deleted, claims excepted. The two
+//! Order: snapshot durable → floor marker of a range created → entries of that range deleted, except claims and the names that they call void. The two
 //! newest whole snapshots stay, and the floor never passes the older one, so that one corrupt snapshot costs a longer
 //! replay and nothing else. That a name is listed says nothing of what it holds: whole is what this process put with
 //! success, or read and decoded. Markers are immutable and made in the order of the ranges; a stalled deleter that wakes later makes
@@ -133,7 +133,7 @@ async fn release(log: &Log, image: &Image, snapshot: MetaSequence) -> Result<(),
         }
         let entries = range * RANGE_ENTRIES..(range + 1) * RANGE_ENTRIES;
         let keys: Vec<String> = entries
-            .filter(|sequence| !image.claims.contains(sequence))
+            .filter(|sequence| !image.kept.contains(sequence))
             .map(|sequence| names::entry(MetaSequence(sequence)))
             .collect();
         log.store.delete(Purpose::Metadata, &keys).await?;

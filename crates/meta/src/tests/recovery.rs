@@ -42,7 +42,7 @@ async fn metalog_claims_outlive_the_deletion_of_their_range() {
     let (bucket, handle, _) = aged().await;
     let left = entries_in(&bucket).await;
     let below: Vec<u64> = left.iter().copied().filter(|s| *s < 2 * names::RANGE_ENTRIES).collect();
-    let claims: Vec<u64> = handle.image().claims.iter().copied().collect();
+    let claims: Vec<u64> = handle.image().kept.iter().copied().collect();
     assert_eq!(below, claims, "of the released ranges exactly the claims stay");
     assert_eq!(claims.len(), 2);
     assert_eq!(*handle.image(), from_bucket(&bucket).await);
@@ -52,7 +52,7 @@ async fn metalog_claims_outlive_the_deletion_of_their_range() {
 async fn metalog_a_stalled_controller_stays_fenced_after_its_range_was_deleted() {
     let (bucket, handle, _) = aged().await;
     // The first controller's next name is its successor's claim, for ever.
-    let claim = *handle.image().claims.iter().nth(1).unwrap();
+    let claim = *handle.image().kept.iter().nth(1).unwrap();
     let stalled = Header {
         kind: EntryKind::Batch,
         sequence: MetaSequence(claim),
