@@ -1,6 +1,7 @@
 //! The hash in a store's answer to a write, and the hash that it must be. Where the store does not compare a checksum
 //! that goes along, this tells whether it holds what it was sent.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use base::task;
@@ -35,17 +36,15 @@ impl Theirs {
         is_hash.then_some(Self::Tag(tag))
     }
 
-    /// `tags_tell`: an entity tag of this store may be a hash of the bytes, so that one that differs is to be looked into.
-    pub(crate) fn compare(&self, key: &str, ours: &Ours, tags_tell: bool) -> Result<Evidence, StoreError> {
+    /// Whether it is the hash of what was sent. A tag that is not may be no hash at all; an MD5 that is not is an error.
+    fn is_of(&self, key: &str, ours: &Ours) -> Result<bool, StoreError> {
         match self {
-            Self::Md5(theirs) if *theirs == ours.md5 => Ok(Evidence::Hash),
+            Self::Md5(theirs) if *theirs == ours.md5 => Ok(true),
             Self::Md5(theirs) => {
                 let reason = format!("the store has bytes with MD5 {theirs}, those sent have {}", ours.md5);
                 Err(StoreError::Damaged { key: key.to_owned(), reason })
             }
-            Self::Tag(theirs) if *theirs == ours.tag => Ok(Evidence::Hash),
-            Self::Tag(_) if tags_tell => Ok(Evidence::Doubt),
-            Self::Tag(_) => Ok(Evidence::None),
+            Self::Tag(theirs) => Ok(*theirs == ours.tag),
         }
     }
 }
@@ -54,8 +53,8 @@ impl Theirs {
 /// of their own.
 #[derive(Debug, Default)]
 pub(crate) struct Tags {
-    whole: Formula,
-    in_parts: Formula,
+    whole: Arc<Formula>,
+    in_parts: Arc<Formula>,
 }
 
 /// What tags of one formula have shown so far.
@@ -63,13 +62,25 @@ pub(crate) struct Tags {
 struct Formula {
     /// One was the hash, so that any that differs means damage.
     held: AtomicBool,
-    /// How many differed.
-    differed: AtomicU32,
+    /// How many differed though all bytes of their objects were read back and found right.
+    no_hash: AtomicU32,
 }
 
-/// So many tags that differ are looked into before any was the hash: after that they are taken for something else, such as
-/// the tags of what is encrypted with a key of the user's. A way that damages every write of so many would be seen.
-const DIFFERING_TAGS_MAX: u32 = 16;
+/// So many tags must have been seen to be no hash, and none to be one, before those that differ are taken for something
+/// else, such as the tags of what is encrypted with a key of the user's. Damage is never among them, nor what nobody could
+/// look at.
+const NO_HASH_TAGS_ENOUGH: u32 = 16;
+
+/// A tag that is not the hash of what was sent. Whoever holds it reads the object back.
+#[derive(Clone, Debug)]
+pub struct Doubt(Arc<Formula>);
+
+impl Doubt {
+    /// All bytes of the object were read back and are those that were sent: its tag is no hash of them.
+    pub(crate) fn found_right(&self) {
+        self.0.no_hash.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 impl Tags {
     pub(crate) fn compare(
@@ -79,15 +90,18 @@ impl Tags {
         ours: &Ours,
         in_parts: bool,
     ) -> Result<Evidence, StoreError> {
-        let seen = if in_parts { &self.in_parts } else { &self.whole };
-        let tells = seen.held.load(Ordering::Relaxed) || seen.differed.load(Ordering::Relaxed) < DIFFERING_TAGS_MAX;
-        let evidence = theirs.compare(key, ours, tells)?;
-        match evidence {
-            Evidence::Hash if matches!(theirs, Theirs::Tag(_)) => seen.held.store(true, Ordering::Relaxed),
-            Evidence::Doubt => drop(seen.differed.fetch_add(1, Ordering::Relaxed)),
-            _ => {}
+        let formula = if in_parts { &self.in_parts } else { &self.whole };
+        if theirs.is_of(key, ours)? {
+            if matches!(theirs, Theirs::Tag(_)) {
+                formula.held.store(true, Ordering::Relaxed);
+            }
+            return Ok(Evidence::Hash);
         }
-        Ok(evidence)
+        let no_hash = formula.no_hash.load(Ordering::Relaxed) >= NO_HASH_TAGS_ENOUGH;
+        if no_hash && !formula.held.load(Ordering::Relaxed) {
+            return Ok(Evidence::None);
+        }
+        Ok(Evidence::Doubt(Doubt(formula.clone())))
     }
 }
 
@@ -170,36 +184,41 @@ mod tests {
     async fn a_hash_in_the_answer_proves_what_was_sent_and_a_tag_alone_disproves_nothing() {
         let ours = Ours::of(Payload::from(b"headwater"), None).await.unwrap();
         let tag = "1eb6aee9af41846fcf40782c6fcd3ead";
-        let same = theirs(Some(&ours.md5), "").unwrap();
-        assert_eq!(same.compare("a", &ours, false).unwrap(), Evidence::Hash);
+        assert!(theirs(Some(&ours.md5), "").unwrap().is_of("a", &ours).unwrap());
         let other = theirs(Some("AAAAAAAAAAAAAAAAAAAAAA=="), tag).unwrap();
-        assert!(matches!(other.compare("a", &ours, true), Err(StoreError::Damaged { .. })));
+        assert!(matches!(other.is_of("a", &ours), Err(StoreError::Damaged { .. })));
         for same in [format!("\"{tag}\""), tag.to_uppercase()] {
-            assert_eq!(theirs(None, &same).unwrap().compare("a", &ours, false).unwrap(), Evidence::Hash);
+            assert!(theirs(None, &same).unwrap().is_of("a", &ours).unwrap());
         }
-        let other = theirs(None, "00000000000000000000000000000000").unwrap();
-        assert_eq!(other.compare("a", &ours, false).unwrap(), Evidence::None);
-        assert_eq!(other.compare("a", &ours, true).unwrap(), Evidence::Doubt);
+        assert!(!theirs(None, "00000000000000000000000000000000").unwrap().is_of("a", &ours).unwrap());
         for none in ["", "\"0x8DA0A64D66790C3\"", "abc", "ä"] {
             assert_eq!(theirs(None, none), None, "{none}");
         }
     }
 
     #[tokio::test]
-    async fn tags_that_never_were_hashes_are_soon_not_looked_into_any_more() {
+    async fn tags_that_were_often_seen_to_be_no_hash_are_not_looked_into_any_more() {
         let (tags, body) = (Tags::default(), || Payload::from(b"headwater"));
         let (whole, parts) = (Ours::of(body(), None).await.unwrap(), Ours::of(body(), Some(4)).await.unwrap());
         let same = |ours: &Ours| theirs(None, &ours.tag).unwrap();
         let other = theirs(None, "00000000000000000000000000000000-3").unwrap();
-        assert_eq!(tags.compare("a", &same(&whole), &whole, false).unwrap(), Evidence::Hash);
-        for _ in 0..DIFFERING_TAGS_MAX {
-            assert_eq!(tags.compare("a", &other, &whole, false).unwrap(), Evidence::Doubt);
-            assert_eq!(tags.compare("a", &other, &parts, true).unwrap(), Evidence::Doubt);
+        let doubt = |ours: &Ours, in_parts| match tags.compare("a", &other, ours, in_parts).unwrap() {
+            Evidence::Doubt(doubt) => Some(doubt),
+            _ => None,
+        };
+        assert!(matches!(tags.compare("a", &same(&whole), &whole, false).unwrap(), Evidence::Hash));
+        for _ in 0..NO_HASH_TAGS_ENOUGH {
+            doubt(&whole, false).unwrap().found_right();
+            // Damaged, or nobody could look: that says nothing of tags.
+            for _ in 0..NO_HASH_TAGS_ENOUGH {
+                doubt(&parts, true).unwrap();
+            }
+            doubt(&parts, true).unwrap().found_right();
         }
-        assert_eq!(tags.compare("a", &other, &whole, false).unwrap(), Evidence::Doubt, "one was the hash");
-        assert_eq!(tags.compare("a", &other, &parts, true).unwrap(), Evidence::None, "another formula");
-        assert_eq!(tags.compare("a", &same(&parts), &parts, true).unwrap(), Evidence::Hash);
-        assert_eq!(tags.compare("a", &other, &parts, true).unwrap(), Evidence::Doubt);
+        assert!(doubt(&whole, false).is_some(), "one was the hash");
+        assert!(doubt(&parts, true).is_none(), "another formula");
+        assert!(matches!(tags.compare("a", &same(&parts), &parts, true).unwrap(), Evidence::Hash));
+        assert!(doubt(&parts, true).is_some());
     }
 
     #[tokio::test]

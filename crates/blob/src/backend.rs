@@ -7,6 +7,7 @@ use std::ops::Range;
 use bytes::Bytes;
 pub use futures::future::BoxFuture;
 
+pub use crate::answer::Doubt;
 use crate::error::{Cause, StoreError};
 use crate::payload::Payload;
 
@@ -67,15 +68,15 @@ pub struct MultipartPlan {
 }
 
 /// What shows, beside the answer "OK", that an object holds the bytes that were sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Evidence {
     /// They never left this machine: the kernel took all of them and synced them.
     Local,
     /// The store compared them with a checksum that went along, or answered the hash of what it holds.
     Hash,
-    /// The answer's hash is another one, where it has been that of the bytes before: the object is damaged, or the store
-    /// hashes something else now.
-    Doubt,
+    /// The answer's tag is not the hash of the bytes, and it has been that before or may be it: the object is damaged, or
+    /// the store hashes something else. All of it is read back.
+    Doubt(Doubt),
     /// Nothing: [`crate::Store`] reads back before it believes the answer.
     None,
 }

@@ -4,7 +4,7 @@
 //! A create is one attempt, always: whether to send it again, with which bytes, is decided by the caller who knows what
 //! the name means ([`Store::create_resolved`] is the common decision).
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::sync::Arc;
 
 use base::{Clock, Entropy};
@@ -74,16 +74,16 @@ struct Inner {
 
 /// One request, for counting and for messages.
 #[derive(Clone, Copy)]
-struct Request<'a> {
-    purpose: Purpose,
-    operation: Operation,
-    key: &'a str,
+pub(crate) struct Request<'a> {
+    pub(crate) purpose: Purpose,
+    pub(crate) operation: Operation,
+    pub(crate) key: &'a str,
     /// Payload bytes that it will move, as far as is known before: what its time is measured by.
-    bytes: u64,
+    pub(crate) bytes: u64,
 }
 
 /// An attempt had no more time.
-struct TimedOut(StoreError);
+pub(crate) struct TimedOut(pub(crate) StoreError);
 
 impl Store {
     /// Opens the store at `url`. For clouds this only checks the settings: the first request is [`crate::probe`]'s.
@@ -158,27 +158,25 @@ impl Store {
     /// See [`StoreError`]; transient failures were already retried.
     pub async fn put(&self, purpose: Purpose, key: &str, body: impl Into<Payload>) -> Result<(), StoreError> {
         check_key(key)?;
-        let body = body.into();
+        let body = &body.into();
         let bytes = body.len();
         let backend = &self.0.backend;
         if backend.is_remote() && bytes > self.0.options.single_put_bytes_max {
             let plan = self.0.options.multipart;
             let request = Request { purpose, operation: Operation::Multipart, key, bytes };
-            let write = || async {
-                let (requests, evidence) = backend.put_multipart(key, body.clone(), plan).await?;
-                self.check_put(purpose, key, &body, evidence).await.map(|()| requests)
+            let write = || backend.put_multipart(key, body.clone(), plan);
+            let check = |(requests, evidence), attempt| async move {
+                self.check_put(purpose, key, body, evidence, attempt).await.map(|()| requests)
             };
-            let requests = self.retried(request, write, |_| 0).await?;
+            let requests = self.retried_until_right(request, write, check, |_| 0).await?;
             // The attempt itself was counted as one request; here come the parts.
             self.0.counters.count(purpose, Operation::Multipart, Outcome::Ok, requests.saturating_sub(1), bytes);
             return Ok(());
         }
         let request = Request { purpose, operation: Operation::Put, key, bytes };
-        let write = || async {
-            let evidence = backend.put(key, body.clone()).await?;
-            self.check_put(purpose, key, &body, evidence).await
-        };
-        self.retried(request, write, |()| bytes).await
+        let write = || backend.put(key, body.clone());
+        let check = |evidence, attempt| self.check_put(purpose, key, body, evidence, attempt);
+        self.retried_until_right(request, write, check, |()| bytes).await
     }
 
     /// Writes an object if the name is free: one attempt, three outcomes (I-6). The body should carry a nonce of the
@@ -189,19 +187,16 @@ impl Store {
         }
         let body = body.into();
         let bytes = body.len();
-        let attempt = async {
-            Ok(match self.0.backend.create(key, body.clone()).await {
-                CreateAttempt::Created(evidence) => match self.check_created(purpose, key, &body, evidence).await {
+        let attempt = async { Ok(self.0.backend.create(key, body.clone()).await) };
+        let outcome = match self.timed("create", key, bytes, 1, attempt).await {
+            Ok(Ok(CreateAttempt::Created(evidence))) => {
+                match self.check_created(purpose, key, &body, evidence, 1).await {
                     Ok(()) => CreateOutcome::Created,
                     Err(cause) => CreateOutcome::Unknown(cause),
-                },
-                CreateAttempt::Exists => CreateOutcome::Exists,
-                CreateAttempt::Unknown(cause) => CreateOutcome::Unknown(cause),
-            })
-        };
-        let outcome = match self.timed("create", key, bytes, 1, attempt).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(error)) | Err(TimedOut(error)) => CreateOutcome::Unknown(error),
+                }
+            }
+            Ok(Ok(CreateAttempt::Exists)) => CreateOutcome::Exists,
+            Ok(Ok(CreateAttempt::Unknown(cause)) | Err(cause)) | Err(TimedOut(cause)) => CreateOutcome::Unknown(cause),
         };
         let (label, moved) = match &outcome {
             CreateOutcome::Created => (Outcome::Ok, bytes),
@@ -367,8 +362,7 @@ impl Store {
         self.0.counters.retried(purpose, operation);
     }
 
-    /// One request with retries. With the budget empty the failure is still answered only after a wait, so that a
-    /// caller who tries again at once cannot spin.
+    /// One request with retries.
     async fn retried<T, F>(
         &self,
         request: Request<'_>,
@@ -378,6 +372,23 @@ impl Store {
     where
         F: Future<Output = Result<T, StoreError>>,
     {
+        self.retried_until_right(request, attempt, |answer, _| ready(Ok(answer)), moved).await
+    }
+
+    /// One request with retries, repeated too if what it did is not right. `check` is told which attempt it looks at, and
+    /// limits its own time. With the budget empty the failure is still answered only after a wait, so that a caller who
+    /// tries again at once cannot spin.
+    async fn retried_until_right<A, T, F, C>(
+        &self,
+        request: Request<'_>,
+        attempt: impl Fn() -> F,
+        check: impl Fn(A, u32) -> C,
+        moved: impl Fn(&T) -> u64,
+    ) -> Result<T, StoreError>
+    where
+        F: Future<Output = Result<A, StoreError>>,
+        C: Future<Output = Result<T, StoreError>>,
+    {
         let Request { purpose, operation, key, bytes } = request;
         let is_write = matches!(operation, Operation::Put | Operation::Multipart);
         let mut attempts = 0;
@@ -385,7 +396,8 @@ impl Store {
         loop {
             attempts += 1;
             let (result, timed_out) = match self.timed(operation.label(), key, bytes, attempts, attempt()).await {
-                Ok(result) => (result, false),
+                Ok(Ok(answer)) => (check(answer, attempts).await, false),
+                Ok(Err(error)) => (Err(error), false),
                 Err(TimedOut(error)) => (Err(error), true),
             };
             let (outcome, transferred) = match &result {
@@ -426,7 +438,7 @@ impl Store {
     }
 
     /// Limits the time of attempt `number` (from 1) on stores behind a network.
-    async fn timed<T>(
+    pub(crate) async fn timed<T>(
         &self,
         operation: &'static str,
         key: &str,

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! While a PUT is in flight operations queue up and share the next one. When a create is lost, another process has
-//! claimed the office: the speculative image is dropped together with every waiting answer, and nothing follows.
+//! claimed the office: the speculative image is dropped together with every waiting answer, and nothing follows. What
+//! arrives damaged is written again behind a claim that calls its name void ([`crate::office`]).
 
 use std::sync::Arc;
 
@@ -14,11 +15,12 @@ use base::{Clock, MetaSequence, TimestampMs};
 use tokio::sync::{mpsc, watch};
 use wire::meta::MetadataRecord;
 
-use crate::error::MetaError;
-use crate::format::{ENTRY_BYTES_MAX, EncodedRecords, EntryKind, HEADER_BYTES, Header, encode_entry};
+use crate::error::{LogLost, MetaError};
+use crate::format::{ENTRY_BYTES_MAX, EncodedRecords, HEADER_BYTES};
 use crate::housekeeping::Housekeeper;
 use crate::image::Image;
-use crate::log::{Appended, Log};
+use crate::log::Log;
+use crate::office::{self, Batched, Written};
 
 /// Operations that wait for the next entry; more make their callers wait.
 pub(crate) const OPERATIONS_QUEUED_MAX: usize = 4096;
@@ -39,7 +41,7 @@ pub(crate) struct Moment {
 pub(crate) struct Shared {
     pub(crate) image: ArcSwap<Image>,
     pub(crate) changes: watch::Sender<MetaSequence>,
-    pub(crate) fenced: watch::Sender<Option<Arc<str>>>,
+    pub(crate) lost: watch::Sender<Option<LogLost>>,
     pub(crate) clock: Clock,
 }
 
@@ -71,11 +73,11 @@ impl Batch {
         self.answers.push(operation.answer);
         None
     }
+}
 
-    fn settle(self, outcome: &Result<(), MetaError>) {
-        for answer in self.answers {
-            answer(outcome.clone());
-        }
+fn settle(answers: Vec<Answer>, outcome: &Result<(), MetaError>) {
+    for answer in answers {
+        answer(outcome.clone());
     }
 }
 
@@ -111,6 +113,18 @@ fn decide(operation: Decide, image: &Image, now: TimestampMs) -> Option<Decided>
     }
 }
 
+/// An operation that did not fit the entry before, on the image after that.
+fn again(operation: Decided, image: &Image) -> Option<Decided> {
+    let Decided { encoded, answer, image: _ } = operation;
+    match office::replayed(image, &encoded) {
+        Ok(image) => Some(Decided { encoded, image, answer }),
+        Err(error) => {
+            answer(Err(error));
+            None
+        }
+    }
+}
+
 impl Controller {
     /// Serves until every handle is gone or the office is lost.
     pub(crate) async fn run(mut self) {
@@ -119,7 +133,11 @@ impl Controller {
             let image = self.shared.image.load_full();
             let mut batch = Batch::on(&image);
             match carried.take() {
-                Some(operation) => drop(batch.add(operation)),
+                Some(operation) => {
+                    if let Some(decided) = again(operation, &image) {
+                        drop(batch.add(decided));
+                    }
+                }
                 None => match self.operations.recv().await {
                     Some(operation) => {
                         if let Some(decided) = decide(operation, &batch.image, self.shared.clock.now()) {
@@ -137,46 +155,57 @@ impl Controller {
                 }
             }
             if batch.records.count == 0 {
-                batch.settle(&Ok(()));
+                settle(batch.answers, &Ok(()));
                 continue;
             }
-            let Err(error) = self.write(batch, &image).await else { continue };
-            let (MetaError::Fenced(reason) | MetaError::OutcomeUnknown(reason)) = &error else { continue };
-            self.shared.fenced.send_replace(Some(reason.clone()));
+            let Err(error) = self.write(batch, image).await else { continue };
+            let Some(lost) = error.log_lost() else { continue };
+            tracing::error!(%error, "this process cannot write metadata any more and must exit");
+            self.shared.lost.send_replace(Some(lost.clone()));
+            // Whatever is left was decided by nobody: it certainly had no effect.
             if let Some(operation) = carried {
-                (operation.answer)(Err(MetaError::Fenced(reason.clone())));
+                (operation.answer)(Err(lost.clone().into()));
             }
-            // Whatever queued up was decided by nobody: it certainly had no effect.
             self.operations.close();
+            let image = self.shared.image.load_full();
             while let Some(operation) = self.operations.recv().await {
                 let (_, answer) = operation(&image, Moment { now: self.shared.clock.now() });
-                answer(Err(MetaError::Fenced(reason.clone())));
+                answer(Err(lost.clone().into()));
             }
             return;
         }
     }
 
-    async fn write(&mut self, mut batch: Batch, image: &Image) -> Result<(), MetaError> {
-        let sequence = image.next_sequence;
-        let header =
-            Header { kind: EntryKind::Batch, sequence, epoch: image.controller_epoch, nonce: image.controller_nonce };
-        let bytes = encode_entry(&header, &batch.records);
-        let outcome = match self.log.append(sequence, &bytes).await {
-            Appended::Won => {
-                batch.image.next_sequence = MetaSequence(sequence.0 + 1);
-                let next = Arc::new(batch.image.clone());
-                self.shared.image.store(next.clone());
-                self.shared.changes.send_replace(sequence);
-                self.housekeeper.appended(bytes.len(), &next);
-                Ok(())
+    /// Writes a batch that was decided on `image`. Where it burns its name it is decided again, by the same records: a claim
+    /// changes nothing that they depend on.
+    async fn write(&mut self, batch: Batch, image: Arc<Image>) -> Result<(), MetaError> {
+        let Batch { image: mut after, records, answers } = batch;
+        let mut image = image;
+        let outcome = loop {
+            match office::write(&self.log, &image, &records, after).await {
+                Ok(Batched::Stands(written)) => {
+                    self.publish(written);
+                    break Ok(());
+                }
+                Ok(Batched::Void(claimed)) => {
+                    image = self.publish(claimed);
+                    match office::replayed(&image, &records) {
+                        Ok(again) => after = again,
+                        Err(error) => break Err(error),
+                    }
+                }
+                Err(loss) => break Err(loss.into()),
             }
-            Appended::Lost => Err(MetaError::Fenced(format!("entry {sequence} is another's").into())),
-            Appended::LostUnsure => Err(MetaError::OutcomeUnknown(format!("entry {sequence} is gone").into())),
         };
-        if outcome.is_err() {
-            tracing::error!(%sequence, "another process took the metadata log over; this one must exit");
-        }
-        batch.settle(&outcome);
+        settle(answers, &outcome);
         outcome
+    }
+
+    fn publish(&mut self, Written { image, bytes }: Written) -> Arc<Image> {
+        let image = Arc::new(image);
+        self.shared.image.store(image.clone());
+        self.shared.changes.send_replace(MetaSequence(image.next_sequence.0 - 1));
+        self.housekeeper.appended(bytes, &image);
+        image
     }
 }

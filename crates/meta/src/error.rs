@@ -25,6 +25,16 @@ pub enum LogError {
         /// What is wrong.
         reason: FormatError,
     },
+    /// The last entry cannot be used, and no claim behind it says that it is void.
+    #[error(
+        "the last entry of the metadata log, {key}, cannot be used: {reason}; nothing tells whether its writer was told that it stands, so it is not passed over"
+    )]
+    LastEntry {
+        /// The object.
+        key: String,
+        /// What is wrong.
+        reason: FormatError,
+    },
     /// An entry does not fit what came before it.
     #[error("metadata entry {sequence} does not replay: {reason}")]
     Replay {
@@ -89,9 +99,27 @@ pub enum StartError {
     /// Other processes claimed the office again and again.
     #[error("another process took the metadata log over while this one started: {0}")]
     Lost(Arc<str>),
+    /// What stands at the next name of the log cannot be read.
+    #[error(transparent)]
+    Unreadable(LogLost),
     /// A registration could not be written.
     #[error(transparent)]
     Meta(#[from] MetaError),
+}
+
+/// Why this process cannot write metadata any more.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum LogLost {
+    /// Another process is the controller now.
+    #[error("{0}")]
+    Replaced(Arc<str>),
+    /// What stands at this name cannot be read and does not show that this process sent it, nor does a claim say that it is
+    /// void. Nobody is known to be in office after this process.
+    #[error(
+        "the metadata log cannot be continued: what stands at entry {0} cannot be read, and this process cannot tell whether it was acknowledged"
+    )]
+    Unreadable(MetaSequence),
 }
 
 /// Why settings were not changed.
@@ -119,6 +147,10 @@ pub enum MetaError {
     /// Another process is the controller now, and it is not known whether the operation had an effect.
     #[error("another process took the metadata log over ({0}); the operation may or may not have had an effect")]
     OutcomeUnknown(Arc<str>),
+    /// The log cannot be continued by this process, though no other is known to have taken it over; it is not known whether
+    /// the operation had an effect.
+    #[error("{0}; the operation may or may not have had an effect")]
+    Unreadable(LogLost),
     /// The controller has shut down.
     #[error("the metadata controller has shut down")]
     Closed,
@@ -133,6 +165,27 @@ pub enum MetaError {
     /// The operation contradicts the image.
     #[error("the operation does not fit the metadata: {0}")]
     Unfit(Arc<str>),
+}
+
+impl MetaError {
+    /// Why this process cannot write metadata any more, if this says that it cannot.
+    pub(crate) fn log_lost(&self) -> Option<LogLost> {
+        match self {
+            Self::Fenced(why) | Self::OutcomeUnknown(why) => Some(LogLost::Replaced(why.clone())),
+            Self::Unreadable(lost) => Some(lost.clone()),
+            Self::Closed | Self::TooLarge { .. } | Self::Unfit(_) => None,
+        }
+    }
+}
+
+/// Of an operation that was not decided.
+impl From<LogLost> for MetaError {
+    fn from(lost: LogLost) -> Self {
+        match lost {
+            LogLost::Replaced(why) => Self::Fenced(why),
+            lost @ LogLost::Unreadable(_) => Self::Unreadable(lost),
+        }
+    }
 }
 
 impl From<MetaError> for ClientError {

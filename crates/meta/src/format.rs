@@ -22,7 +22,7 @@
 //! | Offset | Field | Type |
 //! |---|---|---|
 //! | 52 | records | as in an entry |
-//! | … | claims | u32 count, then each claim's sequence u64 |
+//! | … | names that stay | u32 count, then the sequence of each claim and of each name that one calls void, u64 |
 //! | … | catalogue | see `stream::catalogue::snapshot` |
 //!
 //! Floor marker (32 bytes):
@@ -39,6 +39,8 @@
 //!
 //! Numbers are big-endian.
 
+use std::ops::Range;
+
 use base::checksum::crc32c_of;
 use base::{ControllerEpoch, MetaSequence, Uuid};
 use bytes::Bytes;
@@ -48,6 +50,10 @@ use wire::{Reader, Writer};
 
 /// Bytes before the records.
 pub const HEADER_BYTES: usize = 52;
+/// Where the writer's nonce stands.
+const NONCE: Range<usize> = 24..40;
+/// So many bytes of a nonce in their places are no coincidence.
+const NONCE_BYTES_ENOUGH: usize = 8;
 /// Most bytes of an entry; one PUT.
 pub const ENTRY_BYTES_MAX: usize = 8 << 20;
 const FORMAT: u16 = 1;
@@ -82,6 +88,14 @@ pub enum FormatError {
         /// Why.
         reason: String,
     },
+}
+
+impl FormatError {
+    /// Whether the bytes may be what became of an entry on its way, or since. A record that cannot be read stands in bytes
+    /// that are as they were written.
+    pub(crate) fn is_damage(&self) -> bool {
+        !matches!(self, Self::Record { .. })
+    }
 }
 
 /// What an entry is.
@@ -219,6 +233,12 @@ fn open(magic: [u8; 4], bytes: &Bytes, at: MetaSequence) -> Result<(Header, Vec<
 pub fn decode_entry(bytes: &Bytes, at: MetaSequence) -> Result<(Header, Vec<MetadataRecord>), FormatError> {
     let (header, records, rest) = open(ENTRY_MAGIC, bytes, at)?;
     if rest.is_empty() { Ok((header, records)) } else { Err(FormatError::Length) }
+}
+
+/// Whether `found` is what became of `sent`, or of another entry of its writer: enough of the nonce stands where it belongs.
+pub(crate) fn has_nonce_of(found: &[u8], sent: &[u8]) -> bool {
+    let same = found.iter().zip(sent).skip(NONCE.start).take(NONCE.len()).filter(|(found, sent)| found == sent);
+    same.count() >= NONCE_BYTES_ENOUGH
 }
 
 /// Reads the snapshot that stands at `at`, and what follows its records.

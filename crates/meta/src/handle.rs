@@ -21,7 +21,7 @@ use wire::meta::{
 };
 
 use crate::controller::{Decide, Moment, Shared};
-use crate::error::{BrokerError, ConfigError, MetaError, TopicError};
+use crate::error::{BrokerError, ConfigError, LogLost, MetaError, TopicError};
 use crate::image::{BrokerState, Configs, Image, TopicImage};
 
 /// Producer ids in one block.
@@ -109,15 +109,15 @@ impl MetaHandle {
         self.shared.changes.subscribe()
     }
 
-    /// Resolves with the reason when another process has taken the metadata log over. This process must then exit:
-    /// nothing it acknowledges from here on is sure to stay.
-    pub async fn fenced(&self) -> Arc<str> {
-        let mut fenced = self.shared.fenced.subscribe();
+    /// Resolves with the reason when this process cannot write metadata any more: another has taken the log over, or, as
+    /// far as it can tell, may have. It must then exit: nothing it acknowledges from here on is sure to stay.
+    pub async fn fenced(&self) -> LogLost {
+        let mut lost = self.shared.lost.subscribe();
         loop {
-            if let Some(reason) = fenced.borrow_and_update().clone() {
+            if let Some(reason) = lost.borrow_and_update().clone() {
                 return reason;
             }
-            if fenced.changed().await.is_err() {
+            if lost.changed().await.is_err() {
                 // The sender lives in `shared`, which this handle holds.
                 std::future::pending::<()>().await;
             }
@@ -126,7 +126,7 @@ impl MetaHandle {
 
     /// Whether [`MetaHandle::fenced`] has resolved.
     pub fn is_fenced(&self) -> bool {
-        self.shared.fenced.borrow().is_some()
+        self.shared.lost.borrow().is_some()
     }
 
     /// Runs one operation: decided by the controller, answered when its records stand.
@@ -143,10 +143,7 @@ impl MetaHandle {
             });
             (records, answer)
         });
-        let closed = || match self.shared.fenced.borrow().clone() {
-            Some(reason) => MetaError::Fenced(reason),
-            None => MetaError::Closed,
-        };
+        let closed = || self.shared.lost.borrow().clone().map_or(MetaError::Closed, MetaError::from);
         self.operations.send(operation).await.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
     }

@@ -1,16 +1,19 @@
 //! What the controller does beside its log: snapshots, floors, and the deletion of entries below them (I-7).
 //!
-//! Order: snapshot durable → floor marker of a range created → entries of that range deleted, claims excepted. The two
-//! newest snapshots stay, and the floor never passes the older one, so that one corrupt snapshot costs a longer replay
-//! and nothing else. Markers are immutable and made in the order of the ranges; a stalled deleter that wakes later makes
-//! nothing that is not there already.
+//! Order: snapshot durable → floor marker of a range created → entries of that range deleted, except claims and the names
+//! that they call void. The two newest whole snapshots stay, and the floor never passes the older one, so that one corrupt
+//! snapshot costs a longer replay and nothing else. That a name is listed says nothing of what it holds: whole is what this
+//! process put with success, or read and decoded. Markers are immutable and made in the order of the ranges; a stalled
+//! deleter that wakes later makes nothing that is not there already.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::MetaSequence;
 use blob::{CreateOutcome, Purpose, StoreError};
+use parking_lot::Mutex;
 
+use crate::error::LogError;
 use crate::format;
 use crate::image::Image;
 use crate::log::{Log, Tail};
@@ -38,12 +41,14 @@ pub(crate) struct Housekeeper {
     bytes: u64,
     /// One round at a time.
     busy: Arc<AtomicBool>,
+    /// The newest snapshot that this process put with success.
+    put: Arc<Mutex<Option<MetaSequence>>>,
 }
 
 impl Housekeeper {
     /// `tail`: what was read since the newest snapshot counts, or a broker that restarts often would never make one.
     pub(crate) fn new(log: Log, policy: SnapshotPolicy, tail: Tail) -> Self {
-        Self { log, policy, entries: tail.entries, bytes: tail.bytes, busy: Arc::default() }
+        Self { log, policy, entries: tail.entries, bytes: tail.bytes, busy: Arc::default(), put: Arc::default() }
     }
 
     /// Counts an entry, and starts a round in the background when it is time.
@@ -55,9 +60,9 @@ impl Housekeeper {
             return;
         }
         (self.entries, self.bytes) = (0, 0);
-        let (log, image, busy) = (self.log.clone(), image.clone(), self.busy.clone());
+        let (log, image, busy, put) = (self.log.clone(), image.clone(), self.busy.clone(), self.put.clone());
         base::task::spawn_vital("meta-housekeeping", async move {
-            if let Err(error) = round(&log, &image).await {
+            if let Err(error) = round(&log, &image, &put).await {
                 tracing::warn!(%error, "a metadata snapshot or the deletion of old entries failed; the next round retries");
             }
             busy.store(false, Ordering::Release);
@@ -65,8 +70,8 @@ impl Housekeeper {
     }
 }
 
-/// Snapshot, floors, deletion.
-pub(crate) async fn round(log: &Log, image: &Arc<Image>) -> Result<(), StoreError> {
+/// Snapshot, floors, deletion. `put` is the newest snapshot that this process put with success.
+pub(crate) async fn round(log: &Log, image: &Arc<Image>, put: &Mutex<Option<MetaSequence>>) -> Result<(), LogError> {
     let failed = |key: &str, reason| StoreError::Failed { operation: "encode", key: key.to_owned(), reason };
     // A large image takes seconds, for which no task that serves should wait.
     let encoding = image.clone();
@@ -77,6 +82,7 @@ pub(crate) async fn round(log: &Log, image: &Arc<Image>) -> Result<(), StoreErro
     let bytes = bytes.map_err(|error| failed(&key, error.to_string()))?;
     // Equal images make equal bytes, so it does not matter whose attempt landed.
     log.store.put(Purpose::Metadata, &key, bytes).await?;
+    let known = put.lock().replace(sequence);
     let mut snapshots: Vec<u64> = log
         .store
         .list_all(Purpose::Metadata, names::SNAPSHOTS)
@@ -85,16 +91,39 @@ pub(crate) async fn round(log: &Log, image: &Arc<Image>) -> Result<(), StoreErro
         .filter_map(|object| names::number(&object.key, names::SNAPSHOTS))
         .collect();
     snapshots.sort_unstable();
-    // The one below the snapshot just made: newer ones would be a successor's, who keeps house himself.
-    let Some(older) = snapshots.iter().rev().find(|s| **s < sequence.0).copied() else { return Ok(()) };
-    release(log, image, MetaSequence(older)).await?;
+    // Below the snapshot just made: newer ones would be a successor's, who keeps house himself.
+    let below = snapshots.iter().rev().map(|s| MetaSequence(*s)).filter(|s| *s < sequence);
+    let Some(older) = newest_whole(log, below, known).await? else { return Ok(()) };
+    release(log, image, older).await?;
     let old: Vec<String> =
-        snapshots.iter().filter(|s| **s < older).map(|s| names::snapshot(MetaSequence(*s))).collect();
-    log.store.delete(Purpose::Metadata, &old).await
+        snapshots.iter().filter(|s| **s < older.0).map(|s| names::snapshot(MetaSequence(*s))).collect();
+    Ok(log.store.delete(Purpose::Metadata, &old).await?)
+}
+
+/// The first of `snapshots` that is `known` to be whole, or is read and decoded here.
+async fn newest_whole(
+    log: &Log,
+    snapshots: impl Iterator<Item = MetaSequence>,
+    known: Option<MetaSequence>,
+) -> Result<Option<MetaSequence>, LogError> {
+    for sequence in snapshots {
+        if Some(sequence) == known {
+            return Ok(known);
+        }
+        match log.load_snapshot(sequence).await {
+            Ok(_) => return Ok(Some(sequence)),
+            Err(error @ (LogError::Format { .. } | LogError::Replay { .. })) => {
+                tracing::error!(%error, "a metadata snapshot is corrupt; an older one stays until there is another");
+            }
+            Err(LogError::Store(StoreError::NotFound { .. })) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
 }
 
 /// Releases and deletes every whole range at or below `snapshot`.
-async fn release(log: &Log, image: &Image, snapshot: MetaSequence) -> Result<(), StoreError> {
+async fn release(log: &Log, image: &Image, snapshot: MetaSequence) -> Result<(), LogError> {
     let ranges = (snapshot.0 + 1) / RANGE_ENTRIES;
     let markers = log.store.list_all(Purpose::Metadata, names::FLOORS).await?;
     let released = markers.iter().filter_map(|m| names::number(&m.key, names::FLOORS)).map(|r| r + 1).max();
@@ -104,11 +133,11 @@ async fn release(log: &Log, image: &Image, snapshot: MetaSequence) -> Result<(),
         match log.store.create(Purpose::Metadata, &key, format::encode_floor(range, snapshot)).await {
             CreateOutcome::Created | CreateOutcome::Exists => {}
             // Nothing may be deleted unless the marker certainly stands.
-            CreateOutcome::Unknown(cause) => return Err(cause),
+            CreateOutcome::Unknown(cause) => return Err(cause.into()),
         }
         let entries = range * RANGE_ENTRIES..(range + 1) * RANGE_ENTRIES;
         let keys: Vec<String> = entries
-            .filter(|sequence| !image.claims.contains(sequence))
+            .filter(|sequence| !image.kept.contains(sequence))
             .map(|sequence| names::entry(MetaSequence(sequence)))
             .collect();
         log.store.delete(Purpose::Metadata, &keys).await?;

@@ -132,8 +132,8 @@ pub struct Image {
     pub next_producer_id: i64,
     /// Streams, objects, WAL incarnations.
     pub catalogue: Arc<Catalogue>,
-    /// Sequences of all claims; they are never deleted (I-7).
-    pub(crate) claims: OrdSet<u64>,
+    /// Sequences of all claims, and of the names that they call void: what stands there is never deleted (I-7).
+    pub(crate) kept: OrdSet<u64>,
     pub(crate) partition_count: usize,
     /// Topic names that contain `.` or `_`, each behind its form with all of them alike.
     pub(crate) alike: OrdSet<(Arc<str>, Arc<str>)>,
@@ -310,6 +310,8 @@ impl Image {
     }
 }
 
+pub(crate) use persist::void_names;
+
 mod persist {
     //! Entries and snapshots of an image.
 
@@ -324,11 +326,20 @@ mod persist {
     use crate::format::{self, EncodedRecords, EntryKind, FormatError, Header};
 
     impl Image {
-        /// Replays a whole entry, which must come next and be written by the controller in office.
+        /// Replays a whole entry, which must come next, or next behind the names that it calls void, and be written by the
+        /// controller in office.
         pub(crate) fn replay_entry(&mut self, header: &Header, records: &[MetadataRecord]) -> Result<(), LogError> {
             let sequence = header.sequence;
             let foreign = |reason| LogError::Foreign { sequence, reason };
-            if sequence != self.next_sequence {
+            let mut place = self.next_sequence;
+            for void in void_names(records) {
+                if void != place || header.kind != EntryKind::Claim {
+                    return Err(foreign("it calls names void that do not lie right before it"));
+                }
+                self.kept.insert(void.0);
+                place = MetaSequence(void.0 + 1);
+            }
+            if sequence != place {
                 return Err(foreign("it is not the next one"));
             }
             match header.kind {
@@ -336,7 +347,7 @@ mod persist {
                     if header.epoch != ControllerEpoch(self.controller_epoch.0 + 1) {
                         return Err(foreign("its term does not follow the present one"));
                     }
-                    self.claims.insert(sequence.0);
+                    self.kept.insert(sequence.0);
                 }
                 EntryKind::Batch => {
                     if header.epoch != self.controller_epoch || header.nonce != self.controller_nonce {
@@ -360,9 +371,9 @@ mod persist {
             let header =
                 Header { kind: EntryKind::Claim, sequence, epoch: self.controller_epoch, nonce: self.controller_nonce };
             let mut tail = Vec::new();
-            tail.extend(u32::try_from(self.claims.len()).unwrap_or(u32::MAX).to_be_bytes());
-            for claim in &self.claims {
-                tail.extend(claim.to_be_bytes());
+            tail.extend(u32::try_from(self.kept.len()).unwrap_or(u32::MAX).to_be_bytes());
+            for kept in &self.kept {
+                tail.extend(kept.to_be_bytes());
             }
             tail.extend(stream::catalogue::snapshot::encode(&self.catalogue));
             let records = EncodedRecords::of(&self.records());
@@ -380,9 +391,9 @@ mod persist {
             let mut rest = &tail[..];
             let count = take_u32(&mut rest).ok_or_else(|| unusable(FormatError::Length))?;
             for _ in 0..count {
-                let claim = rest.split_first_chunk::<8>().ok_or_else(|| unusable(FormatError::Length))?;
-                image.claims.insert(u64::from_be_bytes(*claim.0));
-                rest = claim.1;
+                let kept = rest.split_first_chunk::<8>().ok_or_else(|| unusable(FormatError::Length))?;
+                image.kept.insert(u64::from_be_bytes(*kept.0));
+                rest = kept.1;
             }
             let catalogue = stream::catalogue::snapshot::decode(&mut rest)
                 .map_err(|e| unusable(FormatError::Record { index: header_count(&records), reason: e.to_string() }))?;
@@ -397,6 +408,14 @@ mod persist {
             image.next_sequence = MetaSequence(sequence.0 + 1);
             Ok(image)
         }
+    }
+
+    /// The names that a claim calls void.
+    pub(crate) fn void_names(records: &[MetadataRecord]) -> impl Iterator<Item = MetaSequence> + '_ {
+        records.iter().filter_map(|record| match record {
+            MetadataRecord::VoidEntry(r) => Some(MetaSequence(r.sequence.cast_unsigned())),
+            _ => None,
+        })
     }
 
     fn take_u32(rest: &mut &[u8]) -> Option<u32> {

@@ -10,6 +10,8 @@
 //! * Replaying records is the only way the image changes, at run time and at recovery alike.
 //! * Whoever creates the entry at the next sequence has decided it; a controller that loses that race never answers
 //!   from what it speculated, and ends (I-6, I-7, `models/metalog.py`).
+//! * A name that damage has burnt is void on the word of a claim behind it, and of nothing else; only who burnt it gives
+//!   that word.
 //! * No clock decides anything here: a claim fences the former controller, whatever it believes.
 //! * Nothing is written per produce request.
 
@@ -23,12 +25,13 @@ mod deleter;
 mod handle;
 mod housekeeping;
 mod log;
+mod office;
 mod start;
 
 #[cfg(test)]
 mod tests;
 
-pub use error::{BrokerError, ConfigError, LogError, MetaError, StartError, TopicError};
+pub use error::{BrokerError, ConfigError, LogError, LogLost, MetaError, StartError, TopicError};
 pub use handle::{
     ConfigChange, ConfigResource, CreatedTopic, MetaHandle, NewTopic, PARTITIONS_PER_TOPIC_MAX, PRODUCER_IDS_BLOCK,
 };

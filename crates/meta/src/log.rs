@@ -3,26 +3,31 @@
 //! * One name, one content: an append whose outcome is unknown sends the same bytes to the same name until the store
 //!   says what stands there (I-6). A read-back that finds nothing settles nothing.
 //! * What stands there is ours if its bytes are ours: each process has a nonce of its own.
+//! * What arrived damaged has burnt its name: nothing can take its place. Its writer, who knows its nonce in there, goes on
+//!   behind it ([`crate::office`]); readers pass over a name on the word of a claim, and on that word always, whatever they
+//!   find there themselves.
 //! * Floor checks (I-7): [`Log::is_cut`] asks whether the name just used lies below the floor. Claimants ask it after a
 //!   successful create, losers before they answer "failed", readers after each run of entries. Appends of a controller
 //!   in office need none: claims are never deleted, so the next name of a stalled one is taken for ever.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use base::MetaSequence;
+use base::checksum::crc32c;
 use blob::{CreateOutcome, Purpose, Store, StoreError};
 use bytes::Bytes;
 use futures::future::join_all;
 
 use crate::error::LogError;
-use crate::format;
-use crate::image::Image;
+use crate::format::{self, FormatError};
+use crate::image::{Image, void_names};
 use crate::names;
 
 /// Wait after the first failed attempt to write or read an entry; doubles up to [`BACKOFF_MAX`].
-const BACKOFF_MIN: Duration = Duration::from_millis(10);
+pub(crate) const BACKOFF_MIN: Duration = Duration::from_millis(10);
 /// Longest wait between two attempts.
-const BACKOFF_MAX: Duration = Duration::from_secs(1);
+pub(crate) const BACKOFF_MAX: Duration = Duration::from_secs(1);
 
 /// What became of an append.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +38,38 @@ pub(crate) enum Appended {
     Lost,
     /// Another entry stands there or did, but the name lies below the floor: ours may have stood there before.
     LostUnsure,
+    /// What was sent arrived damaged, or seems to have: it may be whole and its reading damaged. Whether it stands is decided
+    /// by what follows at the next name.
+    Burnt {
+        /// CRC-32C of what was found.
+        crc: u32,
+    },
+    /// What stands there cannot be read, is none of ours, and nothing says that it is void.
+    Unreadable,
+}
+
+/// How often what cannot be read is read before it is taken for what stands there.
+const DAMAGED_READS: u32 = 3;
+/// Most names that one claim calls void.
+pub(crate) const VOID_NAMES_MAX: usize = 64;
+
+/// Why following the log stopped.
+enum Halt {
+    /// A claim calls these names void, and not all of them were passed over.
+    Void(Vec<MetaSequence>),
+    Log(LogError),
+}
+
+impl From<LogError> for Halt {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl From<StoreError> for Halt {
+    fn from(error: StoreError) -> Self {
+        Self::Log(error.into())
+    }
 }
 
 /// Entries since the newest snapshot.
@@ -47,6 +84,16 @@ pub(crate) struct Tail {
 pub(crate) struct Loaded {
     pub(crate) image: Image,
     pub(crate) tail: Tail,
+}
+
+/// What stands behind an entry that cannot be read.
+enum Word {
+    /// A claim that calls it void, among these names.
+    Void(Vec<MetaSequence>),
+    /// An entry that does not: its writer had read it.
+    Entry,
+    /// Nothing that can be read.
+    Nothing,
 }
 
 /// Entries read at once by whoever follows a long log, ...
@@ -65,12 +112,27 @@ impl Log {
     pub(crate) async fn append(&self, sequence: MetaSequence, bytes: &Bytes) -> Appended {
         let key = names::entry(sequence);
         let mut wait = BACKOFF_MIN;
+        let mut damaged_reads = 0;
         loop {
             match self.store.create(Purpose::Metadata, &key, bytes.clone()).await {
                 CreateOutcome::Created => return Appended::Won,
                 CreateOutcome::Exists => match self.store.get(Purpose::Metadata, &key, ..).await {
                     Ok(found) if found == *bytes => return Appended::Won,
-                    Ok(_) => return self.lost(sequence).await,
+                    Ok(found) => match format::decode_entry(&found, sequence) {
+                        Err(reason) if reason.is_damage() => {
+                            tracing::warn!(%sequence, %reason, "a metadata entry cannot be read back");
+                            damaged_reads += 1;
+                            if damaged_reads >= DAMAGED_READS {
+                                match self.judge(sequence, &found, bytes).await {
+                                    Ok(outcome) => return outcome,
+                                    Err(error) => {
+                                        tracing::warn!(%error, %sequence, "reading behind it failed; retrying");
+                                    }
+                                }
+                            }
+                        }
+                        _ => return self.lost(sequence).await,
+                    },
                     // It was there a moment ago: the range has been released and deleted since.
                     Err(StoreError::NotFound { .. }) => return Appended::LostUnsure,
                     Err(error) => tracing::warn!(%error, %sequence, "reading back a metadata entry failed; retrying"),
@@ -82,6 +144,38 @@ impl Log {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACKOFF_MAX);
         }
+    }
+
+    /// What became of `sent`, where `found` stands and cannot be read.
+    async fn judge(&self, sequence: MetaSequence, found: &Bytes, sent: &Bytes) -> Result<Appended, LogError> {
+        if format::has_nonce_of(found, sent) {
+            return Ok(Appended::Burnt { crc: crc32c(found) });
+        }
+        match self.void_by(sequence).await? {
+            Word::Void(_) => Ok(self.lost(sequence).await),
+            Word::Entry | Word::Nothing => Ok(Appended::Unreadable),
+        }
+    }
+
+    /// What the first readable entry behind `sequence` says of it.
+    async fn void_by(&self, sequence: MetaSequence) -> Result<Word, LogError> {
+        for next in sequence.0 + 1..=sequence.0 + VOID_NAMES_MAX as u64 {
+            let next = MetaSequence(next);
+            let bytes = match self.store.get(Purpose::Metadata, &names::entry(next), ..).await {
+                Ok(bytes) => bytes,
+                Err(StoreError::NotFound { .. }) => return Ok(Word::Nothing),
+                Err(error) => return Err(error.into()),
+            };
+            match format::decode_entry(&bytes, next) {
+                Ok((_, records)) => {
+                    let void: Vec<_> = void_names(&records).collect();
+                    return Ok(if void.contains(&sequence) { Word::Void(void) } else { Word::Entry });
+                }
+                Err(reason) if reason.is_damage() => {}
+                Err(_) => return Ok(Word::Entry),
+            }
+        }
+        Ok(Word::Entry)
     }
 
     /// The loser's floor check: what stands at the name may have been created after ours was deleted.
@@ -101,54 +195,98 @@ impl Log {
         }
     }
 
-    /// Reads the `count` entries from the image's next sequence on, all at once, and replays them in order up to the first
-    /// that is not there. Returns the bytes of each.
-    async fn follow_some(&self, image: &mut Image, count: u64) -> Result<Vec<u64>, LogError> {
-        let first = image.next_sequence.0;
+    /// Reads the `count` names from `first` on, all at once, and replays them in order up to the first that is not there,
+    /// except those that are `void`. Returns the bytes of each.
+    async fn follow_some(
+        &self,
+        image: &mut Image,
+        first: MetaSequence,
+        count: u64,
+        void: &BTreeSet<MetaSequence>,
+    ) -> Result<Vec<u64>, Halt> {
         let get = |sequence| async move { self.store.get(Purpose::Metadata, &names::entry(sequence), ..).await };
-        let entries = join_all((first..first + count).map(|n| get(MetaSequence(n)))).await;
+        let entries = join_all((first.0..first.0 + count).map(|n| get(MetaSequence(n)))).await;
         let mut read = Vec::new();
-        for entry in entries {
-            let sequence = image.next_sequence;
+        for (entry, sequence) in entries.into_iter().zip(first.0..) {
+            let sequence = MetaSequence(sequence);
             let bytes = match entry {
                 Ok(bytes) => bytes,
                 Err(StoreError::NotFound { .. }) => break,
                 Err(error) => return Err(error.into()),
             };
-            let (header, records) = format::decode_entry(&bytes, sequence)
-                .map_err(|reason| LogError::Format { key: names::entry(sequence), reason })?;
-            image.replay_entry(&header, &records)?;
             read.push(bytes.len() as u64);
+            if void.contains(&sequence) {
+                continue;
+            }
+            let mut entry = format::decode_entry(&bytes, sequence);
+            if entry.as_ref().is_err_and(FormatError::is_damage) {
+                // The reading may have been what is damaged.
+                entry = format::decode_entry(&get(sequence).await?, sequence);
+            }
+            let (header, records) = match entry {
+                Ok(entry) => entry,
+                Err(reason) => return Err(self.unusable(sequence, reason).await),
+            };
+            let says: Vec<_> = void_names(&records).collect();
+            if says.iter().any(|name| !void.contains(name)) {
+                return Err(Halt::Void(says));
+            }
+            image.replay_entry(&header, &records)?;
         }
         Ok(read)
     }
 
+    /// What to make of an entry that cannot be used.
+    async fn unusable(&self, sequence: MetaSequence, reason: FormatError) -> Halt {
+        let key = names::entry(sequence);
+        if !reason.is_damage() {
+            return Halt::Log(LogError::Format { key, reason });
+        }
+        match self.void_by(sequence).await {
+            Ok(Word::Void(names)) => Halt::Void(names),
+            Ok(Word::Entry) => Halt::Log(LogError::Format { key, reason }),
+            Ok(Word::Nothing) => Halt::Log(LogError::LastEntry { key, reason }),
+            Err(error) => Halt::Log(error),
+        }
+    }
+
     /// Replays every entry that follows the image. `None` when the log was cut meanwhile: what was read may have been
     /// created anew after a deletion, so the reader starts again from a snapshot.
-    pub(crate) async fn follow(&self, mut image: Image) -> Result<Option<Loaded>, LogError> {
+    pub(crate) async fn follow(&self, image: Image) -> Result<Option<Loaded>, LogError> {
         let first = image.next_sequence;
-        let mut tail = Tail::default();
-        // Few at first, for most logs have a short tail; then more at once, for a long one would take a round trip each.
-        let (mut count, mut largest) = (1, 1);
+        let mut void = BTreeSet::new();
         let outcome = loop {
-            match self.follow_some(&mut image, count).await {
-                Ok(read) => {
-                    tail.entries += read.len() as u64;
-                    tail.bytes += read.iter().sum::<u64>();
-                    if (read.len() as u64) < count {
-                        break Ok(());
-                    }
-                    largest = read.into_iter().fold(largest, u64::max);
-                    count = (count * 2).min(READ_AHEAD_MAX).min(READ_AHEAD_BYTES_MAX / largest).max(1);
-                }
-                Err(error) => break Err(error),
+            match self.follow_past(image.clone(), &void).await {
+                Ok(loaded) => break Ok(loaded),
+                // Each time there is at least one name more.
+                Err(Halt::Void(names)) => void.extend(names),
+                Err(Halt::Log(error)) => break Err(error),
             }
         };
         // The reader's floor check comes first: below the floor, what seems corrupt may only be out of order.
         if self.is_cut(first).await? {
             return Ok(None);
         }
-        outcome.map(|()| Some(Loaded { image, tail }))
+        outcome.map(Some)
+    }
+
+    /// Replays every entry that follows the image, except those that are `void`.
+    async fn follow_past(&self, mut image: Image, void: &BTreeSet<MetaSequence>) -> Result<Loaded, Halt> {
+        let mut tail = Tail::default();
+        let mut place = image.next_sequence;
+        // Few at first, for most logs have a short tail; then more at once, for a long one would take a round trip each.
+        let (mut count, mut largest) = (1, 1);
+        loop {
+            let read = self.follow_some(&mut image, place, count, void).await?;
+            tail.entries += read.len() as u64;
+            tail.bytes += read.iter().sum::<u64>();
+            place = MetaSequence(place.0 + read.len() as u64);
+            if (read.len() as u64) < count {
+                return Ok(Loaded { image, tail });
+            }
+            largest = read.into_iter().fold(largest, u64::max);
+            count = (count * 2).min(READ_AHEAD_MAX).min(READ_AHEAD_BYTES_MAX / largest).max(1);
+        }
     }
 
     /// The newest state that the bucket holds: newest readable snapshot, then the tail of the log.
@@ -189,7 +327,7 @@ impl Log {
         }
     }
 
-    async fn load_snapshot(&self, sequence: MetaSequence) -> Result<Image, LogError> {
+    pub(crate) async fn load_snapshot(&self, sequence: MetaSequence) -> Result<Image, LogError> {
         let key = names::snapshot(sequence);
         let bytes = self.store.get(Purpose::Metadata, &key, ..).await?;
         Image::from_snapshot(&bytes, sequence, &key)

@@ -6,7 +6,7 @@
 //! | `meta/snapshot/<sequence, 20 digits>` | the image after that entry |
 //! | `meta/floor/<range, 20 digits>` | marker: the entries of that range may be deleted |
 
-use base::MetaSequence;
+use base::{MetaSequence, Uuid};
 
 /// Entries in one range: what one floor marker releases for deletion.
 pub const RANGE_ENTRIES: u64 = 1024;
@@ -17,6 +17,11 @@ pub const FLOORS: &str = "meta/floor/";
 
 pub(crate) fn entry(sequence: MetaSequence) -> String {
     format!("meta/log/{:020}", sequence.0)
+}
+
+/// Written and deleted again, to see whether the way to the store damages what is written.
+pub(crate) fn trial(nonce: Uuid) -> String {
+    format!("probe/meta-{:032x}", nonce.as_u128())
 }
 
 pub(crate) fn snapshot(sequence: MetaSequence) -> String {

@@ -8,21 +8,20 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use base::{
-    BrokerEpoch, BrokerId, Clock, ControllerEpoch, Entropy, Incarnation, MetaSequence, StreamId, Uuid, WalPosition,
-};
+use base::{BrokerEpoch, BrokerId, Clock, Entropy, Incarnation, MetaSequence, StreamId, Uuid, WalPosition};
 use blob::Store;
 use stream::catalogue::{IncarnationPhase, WalPlace};
 use tokio::sync::{mpsc, watch};
 use wire::meta::{BrokerEndpoint, BrokerRecord, ClusterRecord, ControllerRecord, MetadataRecord};
 
 use crate::controller::{Controller, OPERATIONS_QUEUED_MAX, Shared};
-use crate::error::{LogError, MetaError, StartError};
-use crate::format::{EncodedRecords, EntryKind, Header, encode_entry};
+use crate::error::{LogError, LogLost, MetaError, StartError};
+use crate::format::EncodedRecords;
 use crate::handle::MetaHandle;
 use crate::housekeeping::{Housekeeper, SnapshotPolicy};
 use crate::image::{BrokerState, Image};
-use crate::log::{Appended, Loaded, Log, Tail};
+use crate::log::{Loaded, Log, Tail};
+use crate::office::{self, Batched, Loss};
 
 /// How often a start begins again because another process won the race for an entry.
 const CLAIM_ATTEMPTS_MAX: u32 = 16;
@@ -162,49 +161,41 @@ pub(crate) async fn try_start(
     image: &mut Image,
     options: &MetaOptions,
 ) -> Result<Result<Registration, String>, StartError> {
-    let epoch = ControllerEpoch(image.controller_epoch.0 + 1);
-    let nonce = options.entropy.uuid();
     let claim = ControllerRecord {
-        controller_epoch: epoch.0,
+        controller_epoch: image.controller_epoch.0 + 1,
         broker_id: options.broker_id.0,
         broker_epoch: -1,
         address: options.address.as_str().into(),
-        nonce,
+        nonce: options.entropy.uuid(),
         ..Default::default()
     };
-    let place = image.next_sequence;
-    if !write(log, image, EntryKind::Claim, (epoch, nonce), vec![claim.into()]).await? {
-        return Ok(Err(format!("the claim at entry {place}")));
+    *image = match office::claim(log, image, claim, Vec::new()).await {
+        Ok(claimed) => claimed.image,
+        Err(loss) => return lost(loss, "claim"),
+    };
+    loop {
+        let (records, registration) = register(image, options)?;
+        let encoded = EncodedRecords::of(&records).map_err(|e| MetaError::Unfit(e.to_string().into()))?;
+        let after = office::replayed(image, &encoded)?;
+        match office::write(log, image, &encoded, after).await {
+            Ok(Batched::Stands(written)) => {
+                *image = written.image;
+                return Ok(Ok(registration));
+            }
+            Ok(Batched::Void(claimed)) => *image = claimed.image,
+            Err(loss) => return lost(loss, "registration"),
+        }
     }
-    // The claimant's floor check: a name below the floor was free because its entry had been deleted.
-    if log.is_cut(place).await.map_err(LogError::from)? {
-        return Ok(Err(format!("the log was cut above entry {place}")));
-    }
-    let (records, registration) = register(image, options)?;
-    let place = image.next_sequence;
-    if !write(log, image, EntryKind::Batch, (epoch, nonce), records).await? {
-        return Ok(Err(format!("the registration at entry {place}")));
-    }
-    Ok(Ok(registration))
 }
 
-/// Appends one entry and replays it; `false` if the name is another's.
-async fn write(
-    log: &Log,
-    image: &mut Image,
-    kind: EntryKind,
-    (epoch, nonce): (ControllerEpoch, Uuid),
-    records: Vec<MetadataRecord>,
-) -> Result<bool, StartError> {
-    let header = Header { kind, sequence: image.next_sequence, epoch, nonce };
-    let encoded = EncodedRecords::of(&records).map_err(|e| MetaError::Unfit(e.to_string().into()))?;
-    let mut next = image.clone();
-    next.replay_entry(&header, &records)?;
-    if log.append(header.sequence, &encode_entry(&header, &encoded)).await != Appended::Won {
-        return Ok(false);
+/// Which race was lost, or what ends the start.
+fn lost<T>(loss: Loss, what: &str) -> Result<Result<T, String>, StartError> {
+    match loss {
+        Loss::Another(place) => Ok(Err(format!("the {what} at entry {place}"))),
+        Loss::Unsure(place) => Ok(Err(format!("the {what} at entry {place}, which is another's or was cut off"))),
+        Loss::Unreadable(place) => Err(StartError::Unreadable(LogLost::Unreadable(place))),
+        Loss::Unfit(error) => Err(error.into()),
     }
-    *image = next;
-    Ok(true)
 }
 
 /// The registering batch and what it brings; its sequence is the broker epoch.
@@ -296,7 +287,7 @@ fn serve(log: Log, image: Image, tail: Tail, options: &MetaOptions) -> MetaHandl
     let shared = Arc::new(Shared {
         image: ArcSwap::from_pointee(image),
         changes: watch::Sender::new(newest),
-        fenced: watch::Sender::new(None),
+        lost: watch::Sender::new(None),
         clock: options.clock.clone(),
     });
     let housekeeper = Housekeeper::new(log.clone(), options.snapshots, tail);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base::task::Panicked;
+use meta::LogLost;
 use stream::engine::EngineFailure;
 use thiserror::Error;
 
@@ -31,6 +32,9 @@ pub enum End {
         /// How it showed.
         why: Arc<str>,
     },
+    /// The metadata log cannot be continued, though no other process is known to have taken this one's place.
+    #[error("{0}; the next start recovers what this one had acknowledged")]
+    MetadataLost(LogLost),
     /// The write-ahead log or the storage engine failed.
     #[error(transparent)]
     LogFailed(EngineFailure),
@@ -47,6 +51,15 @@ fn stopped(serving: &bool) -> &'static str {
         "told to stop at once: not drained; the next start recovers from the log"
     } else {
         "told to stop while it started"
+    }
+}
+
+impl From<LogLost> for End {
+    fn from(lost: LogLost) -> Self {
+        match lost {
+            LogLost::Replaced(why) => Self::Fenced { why },
+            lost => Self::MetadataLost(lost),
+        }
     }
 }
 

@@ -121,7 +121,7 @@ async fn live(
     base::select! {
         drained = Box::pin(drain::drain(broker, &engine, &meta, &log, me)) => drained.map_or_else(End::from, |()| End::Drained),
         why = engine.failed() => End::LogFailed(why),
-        why = meta.fenced() => End::Fenced { why },
+        lost = meta.fenced() => lost.into(),
         panicked = group.panicked() => panicked.into(),
         () = told(&mut orders, Order::Stop) => End::Stopped { serving: true },
     }
@@ -131,7 +131,7 @@ async fn live(
 async fn unforeseen(node: &Serving, group: &Group) -> End {
     base::select! {
         why = node.engine.failed() => End::LogFailed(why),
-        why = node.meta.fenced() => End::Fenced { why },
+        lost = node.meta.fenced() => lost.into(),
         panicked = group.panicked() => panicked.into(),
     }
 }

@@ -130,8 +130,13 @@ fn a_put_that_arrives_damaged_or_cut_is_sent_again_and_never_done() {
 
 /// A create never replaces what it finds: damaged, it is not made, and whoever asks again learns what stands there.
 #[test]
-fn a_create_that_arrives_damaged_is_never_said_to_be_made() {
-    for faults in [&["--fault-damaged", "0.4"][..], &["--fault-damaged", "0.4", "--ignores-checksums"]] {
+fn a_create_that_arrives_damaged_or_cut_is_never_said_to_be_made() {
+    for faults in [
+        &["--fault-damaged", "0.4"][..],
+        &["--fault-damaged", "0.4", "--ignores-checksums"],
+        &["--fault-truncated", "0.4"],
+        &["--fault-truncated", "0.4", "--ignores-checksums"],
+    ] {
         run(async || {
             let server = Server::start(faults);
             let store = server.store("bucket").await;

@@ -237,7 +237,7 @@ pub(crate) fn of_meta(error: &MetaError) -> ApiError {
     let code = match error {
         MetaError::TooLarge { .. } => ErrorCode::PolicyViolation,
         MetaError::Fenced(_) | MetaError::Closed => ErrorCode::NotController,
-        MetaError::OutcomeUnknown(_) => ErrorCode::RequestTimedOut,
+        MetaError::OutcomeUnknown(_) | MetaError::Unreadable(_) => ErrorCode::RequestTimedOut,
         MetaError::Unfit(_) => ErrorCode::InvalidRequest,
         _ => ErrorCode::UnknownServerError,
     };

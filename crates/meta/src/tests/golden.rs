@@ -7,7 +7,7 @@ use wire::meta::{
     CommittedRange, ConfigRecord, ControllerRecord, FeatureRecord, IncarnationRecord, MetadataRecord, NoOpRecord,
     ObjectRemovedRecord, ObjectRetiredRecord, PartitionRecord, ProducerIdsRecord, RemoveIncarnationRecord,
     RemoveStreamRecord, RemoveTopicRecord, RetiredInput, StreamClosedRecord, StreamOpenedRecord, StreamRecord,
-    StreamTrimRecord, TopicRecord, UnregisterBrokerRecord,
+    StreamTrimRecord, TopicRecord, UnregisterBrokerRecord, VoidEntryRecord,
 };
 use wire::registry::{Kind, MESSAGES};
 
@@ -146,6 +146,7 @@ fn one_of_each() -> Vec<MetadataRecord> {
         ClusterRecord { cluster_id: "cluster".into(), created_ms: 1, ..Default::default() }.into(),
         FeatureRecord { name: "feature".into(), level: 1, ..Default::default() }.into(),
         controller.into(),
+        VoidEntryRecord { sequence: 1, crc: 2, ..Default::default() }.into(),
         broker.into(),
         BrokerStateRecord { broker_id: 1, broker_epoch: 2, state: 3, ..Default::default() }.into(),
         UnregisterBrokerRecord { broker_id: 1, broker_epoch: 2, ..Default::default() }.into(),

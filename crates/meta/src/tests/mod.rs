@@ -1,6 +1,7 @@
 //! The rules of the log, each with a test that fails without it; `metalog_…` are those that `models/metalog.py` shows
 //! to be load-bearing.
 
+mod burnt;
 mod deletion;
 mod golden;
 mod office;

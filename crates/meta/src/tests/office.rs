@@ -145,6 +145,6 @@ async fn two_controllers_racing_end_with_one_in_office_and_one_history() {
         let image = from_bucket(&bucket).await;
         assert_eq!(*handles[done[0]].0.image(), image);
         assert_eq!(image.configs_of(4, "1").unwrap().len(), 1, "the losers' changes are nowhere");
-        assert_eq!(image.claims.len() as i64, image.controller_epoch.0);
+        assert_eq!(image.kept.len() as i64, image.controller_epoch.0);
     }
 }

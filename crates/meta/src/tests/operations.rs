@@ -128,6 +128,7 @@ async fn retired_objects_are_deleted_after_their_grace_and_then_forgotten() {
         commit_sequence: 0,
         log: me,
         wal_position: base::WalPosition(4096),
+        covers: Vec::new(),
         upload_floor: 1,
         objects: vec![object],
     };

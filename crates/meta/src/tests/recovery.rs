@@ -1,5 +1,7 @@
 //! Snapshots, floors, deletion, and recovery from the bucket alone.
 
+use parking_lot::Mutex;
+
 use super::*;
 
 /// Writes `count` entries, one operation each.
@@ -14,6 +16,11 @@ async fn entries_in(bucket: &Bucket) -> Vec<u64> {
     all.iter().filter_map(|o| names::number(&o.key, "meta/log/")).collect()
 }
 
+/// A round of a process that has put no snapshot before.
+async fn round(log: &Log, image: &Image) -> Result<(), LogError> {
+    crate::housekeeping::round(log, image, &Mutex::new(None)).await
+}
+
 /// A log of more than three ranges with a restart inside, gone through by housekeeping twice.
 async fn aged() -> (Bucket, MetaHandle, Incarnation) {
     let bucket = bucket();
@@ -23,9 +30,9 @@ async fn aged() -> (Bucket, MetaHandle, Incarnation) {
     let (handle, registration) = serve(&bucket.store, options(1)).await;
     fill(&handle, registration.incarnation, 700).await;
     let log = Log { store: bucket.store.clone() };
-    crate::housekeeping::round(&log, &handle.image()).await.unwrap();
+    round(&log, &handle.image()).await.unwrap();
     fill(&handle, registration.incarnation, 20).await;
-    crate::housekeeping::round(&log, &handle.image()).await.unwrap();
+    round(&log, &handle.image()).await.unwrap();
     fill(&handle, registration.incarnation, 3).await;
     (bucket, handle, registration.incarnation)
 }
@@ -35,7 +42,7 @@ async fn metalog_claims_outlive_the_deletion_of_their_range() {
     let (bucket, handle, _) = aged().await;
     let left = entries_in(&bucket).await;
     let below: Vec<u64> = left.iter().copied().filter(|s| *s < 2 * names::RANGE_ENTRIES).collect();
-    let claims: Vec<u64> = handle.image().claims.iter().copied().collect();
+    let claims: Vec<u64> = handle.image().kept.iter().copied().collect();
     assert_eq!(below, claims, "of the released ranges exactly the claims stay");
     assert_eq!(claims.len(), 2);
     assert_eq!(*handle.image(), from_bucket(&bucket).await);
@@ -45,7 +52,7 @@ async fn metalog_claims_outlive_the_deletion_of_their_range() {
 async fn metalog_a_stalled_controller_stays_fenced_after_its_range_was_deleted() {
     let (bucket, handle, _) = aged().await;
     // The first controller's next name is its successor's claim, for ever.
-    let claim = *handle.image().claims.iter().nth(1).unwrap();
+    let claim = *handle.image().kept.iter().nth(1).unwrap();
     let stalled = Header {
         kind: EntryKind::Batch,
         sequence: MetaSequence(claim),
@@ -74,6 +81,43 @@ async fn a_corrupt_newest_snapshot_costs_a_longer_replay_and_nothing_else() {
     assert!(matches!(outcome, Err(LogError::SnapshotMissing { .. })), "{outcome:?}");
 }
 
+/// A put without success may have left anything under its name.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_was_never_seen_whole_lets_nothing_go() {
+    let bucket = bucket();
+    let (handle, registration) = serve(&bucket.store, options(1)).await;
+    let log = Log { store: bucket.store.clone() };
+    let put = Mutex::new(None);
+    let mut snapshots = Vec::new();
+    for damaged in [false, true, false] {
+        fill(&handle, registration.incarnation, 1100).await;
+        let sequence = MetaSequence(handle.image().next_sequence.0 - 1);
+        snapshots.push(sequence);
+        let plan = FaultPlan { damaged: if damaged { 1.0 } else { 0.0 }, ..FaultPlan::default() };
+        bucket.faults.set_plan(plan);
+        assert_eq!(crate::housekeeping::round(&log, &handle.image(), &put).await.is_err(), damaged);
+        bucket.faults.set_plan(FaultPlan::default());
+    }
+    let [good, damaged, newest] = snapshots[..] else { panic!("{snapshots:?}") };
+    assert!(log.load_snapshot(damaged).await.is_err());
+    assert_eq!(
+        entries_in(&bucket).await.iter().find(|s| **s > good.0),
+        Some(&(good.0 + 1)),
+        "all that follows the good one"
+    );
+    // The newest rots: the good one is there, and the log behind it.
+    let key = names::snapshot(newest);
+    bucket.plain.put(Purpose::Metadata, &key, Bytes::from_static(b"rotten")).await.unwrap();
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+    // The next one that is put with success makes the one before it the older of two; the damaged one goes.
+    bucket.plain.put(Purpose::Metadata, &key, handle.image().to_snapshot().unwrap().1.unwrap()).await.unwrap();
+    fill(&handle, registration.incarnation, 1).await;
+    crate::housekeeping::round(&log, &handle.image(), &put).await.unwrap();
+    let left = bucket.plain.list_all(Purpose::Metadata, names::SNAPSHOTS).await.unwrap();
+    let left: Vec<_> = left.iter().filter_map(|object| names::number(&object.key, names::SNAPSHOTS)).collect();
+    assert_eq!(left, [newest.0, newest.0 + 1]);
+}
+
 #[tokio::test]
 async fn metalog_a_reader_whose_run_lies_below_the_floor_starts_again() {
     let (bucket, _handle, _) = aged().await;
@@ -89,13 +133,13 @@ async fn metalog_a_marker_stands_before_anything_below_it_is_deleted() {
     let (handle, registration) = serve(&bucket.store, options(1)).await;
     fill(&handle, registration.incarnation, 1100).await;
     let log = Log { store: bucket.store.clone() };
-    crate::housekeeping::round(&log, &handle.image()).await.unwrap();
+    round(&log, &handle.image()).await.unwrap();
     fill(&handle, registration.incarnation, 1).await;
     let before = entries_in(&bucket).await.len();
     bucket.faults.fail_next(Operation::Create, Fault::LostReply);
-    assert!(crate::housekeeping::round(&log, &handle.image()).await.is_err(), "an unknown marker releases nothing");
+    assert!(round(&log, &handle.image()).await.is_err(), "an unknown marker releases nothing");
     assert_eq!(entries_in(&bucket).await.len(), before);
-    crate::housekeeping::round(&log, &handle.image()).await.unwrap();
+    round(&log, &handle.image()).await.unwrap();
     // The round above made a snapshot at the same entry, so the older one is the first round's.
     assert!(entries_in(&bucket).await.len() < before);
     assert_eq!(*handle.image(), from_bucket(&bucket).await);
@@ -129,12 +173,12 @@ async fn metalog_a_stalled_deleter_does_not_lower_the_floor() {
     let (first, registration) = serve(&bucket.store, options(1)).await;
     fill(&first, registration.incarnation, 1100).await;
     let log = Log { store: bucket.store.clone() };
-    crate::housekeeping::round(&log, &first.image()).await.unwrap();
+    round(&log, &first.image()).await.unwrap();
     let stalled = first.image();
     let (handle, registration) = serve(&bucket.store, options(1)).await;
     fill(&handle, registration.incarnation, 1100).await;
     for _ in 0..2 {
-        crate::housekeeping::round(&log, &handle.image()).await.unwrap();
+        round(&log, &handle.image()).await.unwrap();
         fill(&handle, registration.incarnation, 20).await;
     }
     let floor = || async {
@@ -147,7 +191,7 @@ async fn metalog_a_stalled_deleter_does_not_lower_the_floor() {
     let before = floor().await;
     assert_eq!(before, [true, true, false, false]);
     // Whatever the stalled one is told, what the others rely on stands.
-    drop(crate::housekeeping::round(&log, &stalled).await);
+    drop(round(&log, &stalled).await);
     assert_eq!(floor().await, before);
     assert_eq!(*handle.image(), from_bucket(&bucket).await);
 }

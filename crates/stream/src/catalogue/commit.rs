@@ -31,6 +31,9 @@ pub struct CommitRequest {
     pub log: Incarnation,
     /// Everything below is in committed objects once this is taken.
     pub wal_position: WalPosition,
+    /// What the log held of each stream since the position before. All of it is committed once this is taken, or its stream
+    /// is deleted: otherwise the log is the last that has it, and its position must not pass it.
+    pub covers: Vec<(StreamId, OffsetRange)>,
     /// Lowest object sequence of the sender still in flight after this commit.
     pub upload_floor: u64,
     /// The objects, in the order in which their ranges continue the streams.
@@ -164,6 +167,18 @@ pub enum CommitRejection {
         /// The stream's epoch.
         present: StreamEpoch,
     },
+    /// The commit would move the log's position past records that no object brings into their stream. Nothing was moved.
+    #[error(
+        "the commit would leave stream {stream}, of which the log holds {range}, at {end}: what is missing stays in the write-ahead log"
+    )]
+    NotTaken {
+        /// The stream.
+        stream: StreamId,
+        /// What the log held of it.
+        range: OffsetRange,
+        /// The committed end that it would have.
+        end: Offset,
+    },
     /// More ranges and checkpoints than one commit may hold.
     #[error("{items} ranges and checkpoints are more than one commit holds ({COMMIT_ITEMS_MAX}); cut it")]
     TooLarge {
@@ -202,6 +217,9 @@ impl Catalogue {
                     return Decision { records: self.fence_sender(request.writer), response: Err(rejection) };
                 }
             }
+        }
+        if let Some(rejection) = self.left_out(request, &ends) {
+            return Decision::unchanged(Err(rejection));
         }
         let record = CommitRecord {
             writer_id: request.writer.broker.0,
@@ -280,6 +298,15 @@ impl Catalogue {
         };
         let is_committed = |log: &Arc<IncarnationState>| request.wal_position <= log.committed;
         self.incarnations.get(&request.log).is_some_and(is_committed) && request.objects.iter().all(is_known)
+    }
+
+    /// What of the log's records below the position would be in no stream; `ends` are the committed ends after the commit.
+    fn left_out(&self, request: &CommitRequest, ends: &BTreeMap<StreamId, Offset>) -> Option<CommitRejection> {
+        request.covers.iter().find_map(|&(stream, range)| {
+            let committed = self.streams.get(&stream)?.end;
+            let end = ends.get(&stream).copied().unwrap_or(committed);
+            (end < range.end).then_some(CommitRejection::NotTaken { stream, range, end })
+        })
     }
 
     /// The object as far as it is taken at `now`; `ends` are the committed ends as this commit moves them.

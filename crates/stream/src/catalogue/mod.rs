@@ -12,6 +12,8 @@
 //! Invariants:
 //! * A stream's committed end moves by commits, per range: unknown stream, stale epoch or nothing new → skipped;
 //!   overlap → the new part is taken; a hole → the whole commit is refused and its sender fenced (I-4).
+//! * A log's committed position never passes a record that is in no stream, unless that is deleted: a commit that would
+//!   leave out some of what it covers is refused whole.
 //! * A commit is answered as a repeat only if all that it names stands in the image already; another one under a used
 //!   sequence is refused and its sender fenced.
 //! * A commit is taken from the present registration of a broker only, for its own open WAL incarnation or one that is

@@ -118,9 +118,8 @@ impl Engine {
                 },
                 Some(stored) = uploads.next() => {
                     let StoredChunk { uploaded, kept, position, room } = stored.map_err(RecoverError::Commit)?;
-                    let committed = self.inner.committer.commit(incarnation, position, uploaded).await;
+                    let committed = self.inner.committer.commit(incarnation, position, kept, uploaded).await;
                     committed.map_err(RecoverError::Commit)?;
-                    crate::upload::check_taken(&self.catalogue(), kept).map_err(RecoverError::Commit)?;
                     drop(room);
                 }
             }

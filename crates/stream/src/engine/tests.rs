@@ -208,19 +208,34 @@ async fn appends_are_read_back_from_cache_and_from_objects() {
 
 /// Whatever kept the data out of the stream, the log is the last that has it.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cut_of_which_the_catalogue_took_nothing_stops_the_engine_and_stays_in_the_log() {
+async fn a_cut_of_which_the_catalogue_would_take_nothing_stops_the_engine_and_stays_in_the_log() {
     let durable = Durable::new();
     let broker = durable.start(small()).await;
     let ids = durable.catalogue.create_streams(1, broker.me).unwrap();
     let stream = broker.open(ids[0]);
     broker.append(&stream, 0, &payload(0, 700)).await.unwrap();
-    // Closed behind its owner's back: the commit succeeds, and skips what it does not own.
+    // Closed behind its owner's back: a commit skips what its sender does not own.
     durable.catalogue.update(|image| image.close_stream(ids[0], stream.epoch())).unwrap().unwrap();
     let why = broker.engine.flush().await.unwrap_err();
     assert!(why.to_string().contains("stays in the write-ahead log"), "{why}");
-    assert_eq!(durable.catalogue.view().stream(ids[0]).unwrap().end, Offset(0));
+    let view = durable.catalogue.view();
+    assert_eq!(view.stream(ids[0]).unwrap().end, Offset(0));
+    assert_eq!(view.incarnation(broker.me).unwrap().committed, WalPosition(0), "a recovery begins there");
     drop(stream);
+    let dead = broker.me;
     broker.kill();
+    // Recoveries refuse as well, however often one is tried; the log stays.
+    for _ in 0..2 {
+        let (me, _) = durable.catalogue.register(BROKER).unwrap();
+        let client: Arc<dyn CatalogueClient> = Arc::new(durable.catalogue.clone());
+        let taker = Engine::new(small(), durable.store.clone(), client, me, durable.clock.clone());
+        let from = durable.catalogue.view().incarnation(dead).unwrap().committed;
+        let error = taker.recover(&durable.log(), dead, from, &memory()).await.unwrap_err();
+        assert!(error.to_string().contains("stays in the write-ahead log"), "{error}");
+    }
+    let view = durable.catalogue.view();
+    assert_eq!(view.incarnation(dead).unwrap().committed, WalPosition(0));
+    durable.catalogue.update(|image| image.delete_streams(&ids)).unwrap();
     // A deleted stream's data may go.
     let next = durable.start(small()).await;
     let ids = durable.catalogue.create_streams(1, next.me).unwrap();

@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use base::{Incarnation, WalPosition};
+use base::{Incarnation, OffsetRange, StreamId, WalPosition};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::lease::{Lease, ObjectNames};
@@ -39,6 +39,7 @@ pub(crate) struct Committer {
 struct Job {
     log: Incarnation,
     position: WalPosition,
+    covers: Vec<(StreamId, OffsetRange)>,
     uploaded: Uploaded,
     answer: oneshot::Sender<Result<Committed, Arc<str>>>,
 }
@@ -62,7 +63,7 @@ impl Committer {
         self.names.lease(count)
     }
 
-    /// Commits objects with data of the log `log` up to `position`. Once handed over the commit takes its course, whether
+    /// Commits objects with data of the log `log` up to `position`, which `covers` what it held of each stream. Once handed over the commit takes its course, whether
     /// or not this future is polled on.
     ///
     /// # Errors
@@ -71,11 +72,12 @@ impl Committer {
         &self,
         log: Incarnation,
         position: WalPosition,
+        covers: Vec<(StreamId, OffsetRange)>,
         uploaded: Uploaded,
     ) -> Result<Committed, Arc<str>> {
         let (answer, outcome) = oneshot::channel();
         let ended = || -> Arc<str> { "an earlier commit has no outcome, so none can follow it".into() };
-        self.queue.send(Job { log, position, uploaded, answer }).await.map_err(|_| ended())?;
+        self.queue.send(Job { log, position, covers, uploaded, answer }).await.map_err(|_| ended())?;
         outcome.await.map_err(|_| ended())?
     }
 }
@@ -99,13 +101,14 @@ enum Outcome {
 
 impl Clerk {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(Job { log, position, uploaded, answer }) = jobs.recv().await {
+        while let Some(Job { log, position, covers, uploaded, answer }) = jobs.recv().await {
             let Uploaded { lease, objects } = uploaded;
             let request = CommitRequest {
                 writer: self.writer,
                 commit_sequence: self.next_commit,
                 log,
                 wal_position: position,
+                covers,
                 upload_floor: self.names.floor_after(&lease),
                 objects,
             };
@@ -274,7 +277,7 @@ mod tests {
         }
 
         async fn commit(&self, position: u64, uploaded: Uploaded) -> Result<Committed, Arc<str>> {
-            self.committer.commit(self.me, WalPosition(position), uploaded).await
+            self.committer.commit(self.me, WalPosition(position), Vec::new(), uploaded).await
         }
 
         fn end(&self, stream: usize) -> Offset {

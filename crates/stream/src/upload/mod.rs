@@ -8,8 +8,8 @@
 //! committed and what the log may forget is not.
 //!
 //! Failures: a store that does not answer is asked again for ever (the log cache fills, producers wait, nobody fails);
-//! a lost commit reply is answered by repeating the same commit, which the catalogue knows by its content; a commit
-//! refused because this registration was fenced stops the engine.
+//! a lost commit reply is answered by repeating the same commit, which the catalogue knows by its content; a commit that
+//! is refused, because this registration was fenced or because it would leave out some of the cut, stops the engine.
 
 pub(crate) mod build;
 mod committer;
@@ -19,11 +19,10 @@ mod store;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use base::{OffsetRange, StreamId, WalPosition};
+use base::WalPosition;
 use futures::StreamExt;
 use futures::stream::FuturesOrdered;
 
-use crate::catalogue::Catalogue;
 use crate::engine::Inner;
 use crate::engine::bell::Bell;
 use crate::engine::cut::{Cut, CutStream};
@@ -86,24 +85,6 @@ fn next_cut(
     Some(store::cut(engine.log.cuts(), engine, cut))
 }
 
-/// Whether all of what was handed to a commit that stands is part of its streams, or its stream was deleted. Asked before
-/// anything of it leaves the log: a commit skips what its sender does not own, and whatever did not get into its objects.
-pub(crate) fn check_taken(
-    view: &Catalogue,
-    ranges: impl IntoIterator<Item = (StreamId, OffsetRange)>,
-) -> Result<(), Arc<str>> {
-    for (stream, range) in ranges {
-        if let Some(state) = view.stream(stream).filter(|state| state.end < range.end) {
-            let end = state.end;
-            return Err(format!(
-                "the commit of stream {stream}, {range}, left it at {end}: what is missing stays in the write-ahead log"
-            )
-            .into());
-        }
-    }
-    Ok(())
-}
-
 async fn commit_cut(stored: StoredCut) -> Result<(), Arc<str>> {
     let StoredCut { engine, cut: Cut { streams, position, waiters, owed: _ }, uploaded } = stored;
     if let Err(why) = make_part(&engine, streams, position, uploaded).await {
@@ -131,8 +112,8 @@ async fn make_part(
     let committed = engine.catalogue.view().incarnation(engine.writer).map_or(position, |log| log.committed);
     // A cut without data (its streams are deleted) moves the log's end too, or a log full of such data would never empty.
     if !streams.is_empty() || position > committed {
-        engine.committer.commit(engine.writer, position, uploaded).await?;
-        check_taken(&engine.catalogue.view(), streams.iter().map(|part| (part.stream.id, part.range)))?;
+        let covers = streams.iter().map(|part| (part.stream.id, part.range)).collect();
+        engine.committer.commit(engine.writer, position, covers, uploaded).await?;
         engine.cache.committed(&streams);
         engine.log.trim(position);
     }

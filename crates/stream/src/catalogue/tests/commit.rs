@@ -53,6 +53,34 @@ fn a_stale_epoch_is_skipped() {
 }
 
 #[test]
+fn a_commit_that_would_leave_out_what_its_log_holds_moves_nothing() {
+    let (mut catalogue, stream) = one_stream();
+    grow(&mut catalogue, ME, stream, 0, 10);
+    let (whole, unknown) = (OffsetRange::new(Offset(10), Offset(20)), StreamId(99));
+    let covering = |ranges| CommitRequest {
+        covers: vec![(unknown, whole), (stream, whole)],
+        ..request(ME, 1, vec![object(1, ranges)])
+    };
+    let before = catalogue.clone();
+    // Nothing of it, a part of it, and all of it at an epoch that is over by then.
+    for (ranges, end) in [(vec![], 10), (vec![range(stream, 0, 10, 19)], 19)] {
+        let answer = commit(&mut catalogue, &covering(ranges));
+        assert_eq!(answer, Err(CommitRejection::NotTaken { stream, range: whole, end: Offset(end) }));
+        assert_eq!(catalogue, before);
+    }
+    let close = catalogue.close_stream(stream, StreamEpoch(0));
+    take(&mut catalogue, close).unwrap();
+    let answer = commit(&mut catalogue, &covering(vec![range(stream, 0, 10, 20)]));
+    assert_eq!(answer, Err(CommitRejection::NotTaken { stream, range: whole, end: Offset(10) }));
+    assert_eq!(catalogue.incarnation(ME).unwrap().committed, before.incarnation(ME).unwrap().committed);
+    // Under the same sequence the whole of it is taken, and that of a deleted stream may go.
+    let mut catalogue = before;
+    commit(&mut catalogue, &covering(vec![range(stream, 0, 10, 20)])).unwrap();
+    assert_eq!(catalogue.stream(stream).unwrap().end, Offset(20));
+    check(&catalogue);
+}
+
+#[test]
 fn a_hole_refuses_the_whole_commit_and_fences_its_sender() {
     let (mut catalogue, stream) = one_stream();
     let good = range(stream, 0, 0, 10);

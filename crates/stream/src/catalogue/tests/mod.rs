@@ -70,6 +70,7 @@ fn request(writer: Incarnation, commit_sequence: u64, objects: Vec<NewObject>) -
         commit_sequence,
         log: writer,
         wal_position: WalPosition(commit_sequence * 100),
+        covers: Vec::new(),
         upload_floor: 0,
         objects,
     }

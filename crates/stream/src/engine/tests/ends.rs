@@ -1,6 +1,10 @@
 //! How the end of a log, and what is wrong with one, reaches whoever depends on it.
 
+use futures::future::BoxFuture;
+
 use super::*;
+use crate::catalogue::client::{CommitError, IncarnationError, TrimAnswers, TrimError};
+use crate::catalogue::{CommitRequest, Committed, Recovered as OpenedStreams};
 
 /// Dies on the completion thread with the first group; what it was told before it passes on.
 struct Dying(EngineSink);
@@ -94,4 +98,76 @@ async fn what_stands_before_a_gap_is_recovered_and_the_gap_is_told() {
     let view = durable.catalogue.view();
     assert_eq!((view.stream(ids[0]).unwrap().end, view.stream(ids[1]).unwrap().end), (Offset(2), Offset(1)));
     assert_eq!(view.incarnation(writer).unwrap().committed, at);
+}
+
+/// A catalogue that is told of objects without what they hold, as if a cut had missed it.
+struct Missed(LocalCatalogue);
+
+impl CatalogueClient for Missed {
+    fn view(&self) -> Arc<Catalogue> {
+        self.0.view()
+    }
+
+    fn commit(&self, mut request: CommitRequest) -> BoxFuture<'static, Result<Committed, CommitError>> {
+        request.objects.iter_mut().for_each(|object| object.ranges.clear());
+        self.0.commit(request)
+    }
+
+    fn trim(&self, requests: Vec<TrimRequest>) -> BoxFuture<'static, Result<TrimAnswers, TrimError>> {
+        self.0.trim(requests)
+    }
+
+    fn recovered(
+        &self,
+        log: Incarnation,
+        taker: Incarnation,
+        end: WalPosition,
+    ) -> BoxFuture<'static, Result<OpenedStreams, IncarnationError>> {
+        self.0.recovered(log, taker, end)
+    }
+
+    fn damaged(
+        &self,
+        log: Incarnation,
+        taker: Incarnation,
+        reason: String,
+    ) -> BoxFuture<'static, Result<(), IncarnationError>> {
+        self.0.damaged(log, taker, reason)
+    }
+
+    fn drained(&self, log: Incarnation, end: WalPosition) -> BoxFuture<'static, Result<(), IncarnationError>> {
+        self.0.drained(log, end)
+    }
+}
+
+/// In the life of its writer and in its recoveries: the position that a recovery begins at never passes what is in no
+/// stream.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cut_missed_is_recovered_by_a_start_that_misses_nothing() {
+    let durable = Durable::new();
+    let (log, (me, _)) = (durable.log(), durable.catalogue.register(BROKER).unwrap());
+    let client: Arc<dyn CatalogueClient> = Arc::new(Missed(durable.catalogue.clone()));
+    let engine = Engine::new(small(), durable.store.clone(), client.clone(), me, durable.clock.clone());
+    let wal = log.create(me, "test-cluster", engine.sink()).unwrap();
+    durable.catalogue.open_incarnation(me, WalPlace { kind: 0, location: "test".into() }).unwrap();
+    engine.attach(wal);
+    drop(log);
+    let id = durable.catalogue.create_streams(1, me).unwrap()[0];
+    let broker = Running { engine, me };
+    let stream = broker.open(id);
+    broker.append(&stream, 0, &payload(0, 700)).await.unwrap();
+    broker.engine.flush().await.unwrap_err();
+    drop(stream);
+    broker.kill();
+
+    let (taker, former) = durable.catalogue.register(BROKER).unwrap();
+    assert_eq!(former, [me]);
+    let engine = Engine::new(small(), durable.store.clone(), client, taker, durable.clock.clone());
+    let committed = durable.catalogue.view().incarnation(me).unwrap().committed;
+    let error = engine.recover(&durable.log(), me, committed, &memory()).await.unwrap_err();
+    assert!(matches!(&error, RecoverError::Commit(why) if why.contains("stays in the write-ahead log")), "{error}");
+    drop(engine);
+
+    let next = durable.start(small()).await;
+    assert_eq!(read_all(&next.open(id)).await, [payload(0, 700)]);
 }

@@ -1,0 +1,181 @@
+//! Names that damage has burnt.
+
+use wire::meta::{ControllerRecord, MetadataRecord, NoOpRecord, VoidEntryRecord};
+
+use super::*;
+
+const DAMAGES: [Fault; 2] = [Fault::Damaged, Fault::Truncated];
+
+/// Which of the following creates arrive damaged, counted from 0. The writer of one asks three times more what stands there.
+fn damage(bucket: &Bucket, fault: Fault, creates: &[usize]) {
+    for create in 0..=creates.iter().copied().max().unwrap() {
+        // Short reads do nothing to a create.
+        let fault = if creates.contains(&create) { fault } else { Fault::ShortRead };
+        bucket.faults.fail_next(Operation::Create, fault);
+    }
+}
+
+/// Writes an entry without asking anybody.
+async fn plant(bucket: &Bucket, header: Header, records: &[MetadataRecord]) {
+    let log = Log { store: bucket.plain.clone() };
+    let bytes = encode_entry(&header, &EncodedRecords::of(records).unwrap());
+    assert_eq!(log.append(header.sequence, &bytes).await, Appended::Won);
+}
+
+fn void(sequence: MetaSequence) -> MetadataRecord {
+    VoidEntryRecord { sequence: sequence.0.cast_signed(), crc: 7, ..Default::default() }.into()
+}
+
+/// The header and the record of another process's claim that follows `image`.
+fn claim_after(image: &Image, place: MetaSequence) -> (Header, MetadataRecord) {
+    let (epoch, nonce) = (base::ControllerEpoch(image.controller_epoch.0 + 1), Uuid::from_u128(99));
+    let header = Header { kind: EntryKind::Claim, sequence: place, epoch, nonce };
+    let record = ControllerRecord { controller_epoch: epoch.0, broker_id: 1, nonce, ..Default::default() };
+    (header, record.into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn metalog_a_burnt_name_is_void_and_what_it_should_have_held_stands_behind() {
+    for fault in DAMAGES {
+        for times in 1..4 {
+            let bucket = bucket();
+            let (handle, _) = serve(&bucket.store, options(1)).await;
+            create(&handle, "before").await;
+            let (burnt, epoch) = (handle.image().next_sequence, handle.image().controller_epoch);
+            damage(&bucket, fault, &(0..times).map(|n| n * 4).collect::<Vec<_>>());
+            create(&handle, "t").await;
+            create(&handle, "after").await;
+            assert!(!handle.is_fenced());
+            let image = handle.image();
+            assert_eq!(*image, from_bucket(&bucket).await, "{fault:?}, {times} times");
+            assert_eq!((image.topics.len(), image.controller_epoch.0), (3, epoch.0 + 1));
+            assert_eq!(image.next_sequence.0, burnt.0 + times as u64 + 3, "burnt names, a claim, two batches");
+            let (_, snapshot) = image.to_snapshot().unwrap();
+            let last = MetaSequence(image.next_sequence.0 - 1);
+            assert_eq!(Image::from_snapshot(&snapshot.unwrap(), last, "").unwrap(), *image);
+            let (next, _) = serve(&bucket.store, options(1)).await;
+            assert!(next.image().topic("t").is_some());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_start_goes_on_behind_names_that_it_burns() {
+    for fault in DAMAGES {
+        // The claim, the registration, the next claim behind either, the claim and the registration behind its successor.
+        for burnt in [&[0][..], &[1], &[0, 4], &[1, 5], &[0, 5]] {
+            let bucket = bucket();
+            damage(&bucket, fault, burnt);
+            let (handle, registration) = serve(&bucket.store, options(1)).await;
+            create(&handle, "t").await;
+            let image = from_bucket(&bucket).await;
+            assert_eq!(*handle.image(), image, "{fault:?} of {burnt:?}");
+            assert_eq!(image.kept.len() as i64, image.controller_epoch.0 + burnt.len() as i64);
+            assert_eq!(image.brokers[&BrokerId(1)].incarnation(), registration.incarnation);
+        }
+    }
+}
+
+/// Whoever called it void had read other bytes, and went on without it.
+#[tokio::test]
+async fn metalog_the_word_of_a_claim_counts_though_the_entry_can_be_read() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    let before = handle.image();
+    create(&handle, "void").await;
+    drop(handle);
+    let (header, claim) = claim_after(&before, MetaSequence(before.next_sequence.0 + 1));
+    plant(&bucket, header, &[claim, void(before.next_sequence)]).await;
+    let image = from_bucket(&bucket).await;
+    assert!(image.topic("void").is_none());
+    assert_eq!(image.controller_epoch, header.epoch);
+    assert_eq!(image.topics, before.topics);
+}
+
+/// It may be another's, who was told that it stands.
+#[tokio::test(start_paused = true)]
+async fn metalog_only_the_writer_of_a_burnt_name_calls_it_void() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    create(&handle, "t").await;
+    let place = handle.image().next_sequence;
+    let mut rotten = entry(place.0, 5).to_vec();
+    *rotten.last_mut().unwrap() ^= 1;
+    rotten[50] ^= 1;
+    bucket.plain.put(Purpose::Metadata, &names::entry(place), rotten).await.unwrap();
+    let answer = handle.create_topics(vec![topic("u", 1)], false).await;
+    assert_eq!(answer, Err(MetaError::Unreadable(LogLost::Unreadable(place))));
+    assert_eq!(handle.fenced().await, LogLost::Unreadable(place), "nobody took its place");
+    let log = bucket.plain.list_all(Purpose::Metadata, "meta/log/").await.unwrap();
+    assert_eq!(log.last().unwrap().key, names::entry(place));
+    let error = Meta::inspect(bucket.plain.clone()).await.unwrap_err();
+    assert!(matches!(&error, LogError::LastEntry { key, .. } if *key == names::entry(place)), "{error}");
+    // Its writer gives the word: whoever was in office has been replaced by that claim.
+    let image = handle.image();
+    let (header, claim) = claim_after(&image, MetaSequence(place.0 + 1));
+    plant(&bucket, header, &[claim, void(place)]).await;
+    let log = Log { store: bucket.store.clone() };
+    assert_eq!(log.append(place, &entry(place.0, u128::MAX)).await, Appended::Lost);
+    assert!(from_bucket(&bucket).await.topic("t").is_some());
+}
+
+/// The burnt entry may be whole, and whoever wrote the next one may have read it.
+#[tokio::test(start_paused = true)]
+async fn metalog_a_burnt_entry_whose_claim_was_lost_may_have_had_an_effect() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    let image = handle.image();
+    let (header, claim) = claim_after(&image, MetaSequence(image.next_sequence.0 + 1));
+    plant(&bucket, header, &[claim]).await;
+    bucket.faults.fail_next(Operation::Create, Fault::Damaged);
+    let answer = handle.create_topics(vec![topic("t", 1)], false).await;
+    assert!(matches!(answer, Err(MetaError::OutcomeUnknown(_))), "{answer:?}");
+    assert!(matches!(handle.fenced().await, LogLost::Replaced(_)));
+}
+
+#[tokio::test]
+async fn a_word_that_does_not_fit_what_it_is_about_stops_the_reader() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    create(&handle, "t").await;
+    let image = handle.image();
+    let next = image.next_sequence;
+    let (claim, office) = claim_after(&image, next);
+    let batch =
+        Header { kind: EntryKind::Batch, epoch: image.controller_epoch, nonce: image.controller_nonce, ..claim };
+    let last = MetaSequence(next.0 - 1);
+    let cases: [(Header, Vec<MetadataRecord>); 4] = [
+        (batch, vec![void(last)]),
+        (batch, vec![NoOpRecord::default().into(), void(next)]),
+        (claim, vec![office.clone(), void(next)]),
+        // Not the name right before it.
+        (claim, vec![office, void(MetaSequence(last.0 - 1))]),
+    ];
+    for (header, records) in cases {
+        let mut image = from_bucket(&bucket).await;
+        let error = image.replay_entry(&header, &records).unwrap_err();
+        assert!(matches!(error, LogError::Foreign { .. }), "{error}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn metalog_void_names_outlive_the_deletion_of_their_range() {
+    let bucket = bucket();
+    let (handle, registration) = serve(&bucket.store, options(1)).await;
+    let burnt = handle.image().next_sequence.0;
+    bucket.faults.fail_next(Operation::Create, Fault::Damaged);
+    for _ in 0..1100 {
+        handle.allocate_producer_ids(registration.incarnation).await.unwrap();
+    }
+    let log = Log { store: bucket.store.clone() };
+    let put = parking_lot::Mutex::new(None);
+    for _ in 0..2 {
+        crate::housekeeping::round(&log, &handle.image(), &put).await.unwrap();
+        handle.allocate_producer_ids(registration.incarnation).await.unwrap();
+    }
+    let left = bucket.plain.list_all(Purpose::Metadata, "meta/log/").await.unwrap();
+    let left = left.iter().filter_map(|object| names::number(&object.key, "meta/log/"));
+    let below: Vec<u64> = left.filter(|name| *name < names::RANGE_ENTRIES).collect();
+    assert_eq!(below, [0, burnt, burnt + 1]);
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+}
