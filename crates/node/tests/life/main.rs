@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
 mod ends;
+mod gate;
+mod hangs;
 mod logs;
 mod support;
 

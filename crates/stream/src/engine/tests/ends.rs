@@ -24,7 +24,7 @@ async fn the_engine_fails_when_a_thread_of_its_log_panics() {
     let engine = Engine::new(small(), durable.store.clone(), client, me, durable.clock.clone());
     let wal = log.create(me, "test-cluster", Dying(engine.sink())).unwrap();
     durable.catalogue.open_incarnation(me, WalPlace { kind: 0, location: "test".into() }).unwrap();
-    engine.attach(wal);
+    engine.attach(wal).unwrap();
     let id = durable.catalogue.create_streams(1, me).unwrap()[0];
     let broker = Running { engine, me };
     let stream = broker.open(id);
@@ -94,4 +94,18 @@ async fn what_stands_before_a_gap_is_recovered_and_the_gap_is_told() {
     let view = durable.catalogue.view();
     assert_eq!((view.stream(ids[0]).unwrap().end, view.stream(ids[1]).unwrap().end), (Offset(2), Offset(1)));
     assert_eq!(view.incarnation(writer).unwrap().committed, at);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_metadata_does_not_hold_as_open_takes_no_append() {
+    let durable = Durable::new();
+    let (log, (me, _)) = (durable.log(), durable.catalogue.register(BROKER).unwrap());
+    let client: Arc<dyn CatalogueClient> = Arc::new(durable.catalogue.clone());
+    let engine = Engine::new(small(), durable.store.clone(), client, me, durable.clock.clone());
+    let wal = log.create(me, "test-cluster", engine.sink()).unwrap();
+    let ended = wal.ended();
+    assert_eq!(engine.attach(wal), Err(NotOpen(me)));
+    assert!(engine.check_unfenced().await.is_err());
+    // It was dropped, which ends it as a crash does.
+    tokio::time::timeout(Duration::from_secs(30), ended).await.expect("the log runs on").unwrap();
 }
