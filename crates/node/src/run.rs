@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use base::task::{Group, Panicked};
+use blob::Store;
 use futures::FutureExt;
 use meta::MetaHandle;
 use stream::Engine;
@@ -142,6 +143,7 @@ async fn live(
 pub(crate) struct Vitals {
     pub(crate) engine: Engine,
     pub(crate) meta: MetaHandle,
+    pub(crate) store: Store,
 }
 
 impl Vitals {
@@ -150,6 +152,7 @@ impl Vitals {
         base::select! {
             why = self.engine.failed() => End::LogFailed(why),
             why = self.meta.fenced() => End::Fenced { why },
+            why = self.store.failed() => End::StoreFailed(why),
             panicked = group.panicked() => panicked.into(),
         }
     }
@@ -161,5 +164,86 @@ async fn told(orders: &mut watch::Receiver<Order>, order: Order) {
     if !given {
         // Nobody is left who could give one.
         std::future::pending::<()>().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::Arc;
+
+    use base::{BrokerId, Clock, Entropy, Uuid};
+    use blob::backend::{BoxFuture, CreateAttempt, Evidence};
+    use blob::{Backend, ListPage, ObjectMeta, Payload, ReadRange, StoreError, StoreOptions};
+    use meta::{Meta, MetaOptions, SnapshotPolicy, WalOptions};
+    use stream::EngineOptions;
+
+    use super::*;
+    use crate::register::wal_place;
+
+    /// A store that only another start could write again.
+    #[derive(Debug)]
+    struct Gone;
+
+    impl Backend for Gone {
+        fn name(&self) -> String {
+            "gone".to_owned()
+        }
+
+        fn is_remote(&self) -> bool {
+            false
+        }
+
+        fn failed(&self) -> BoxFuture<'static, StoreError> {
+            Box::pin(async {
+                StoreError::Failed { operation: "sync", key: "here".into(), reason: "on purpose".into() }
+            })
+        }
+
+        fn put<'a>(&'a self, _: &'a str, _: Payload) -> BoxFuture<'a, Result<Evidence, StoreError>> {
+            Box::pin(pending())
+        }
+
+        fn create<'a>(&'a self, _: &'a str, _: Payload) -> BoxFuture<'a, CreateAttempt> {
+            Box::pin(pending())
+        }
+
+        fn get<'a>(&'a self, _: &'a str, _: ReadRange) -> BoxFuture<'a, Result<bytes::Bytes, StoreError>> {
+            Box::pin(pending())
+        }
+
+        fn head<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<ObjectMeta, StoreError>> {
+            Box::pin(pending())
+        }
+
+        fn list<'a>(&'a self, _: &'a str, _: Option<&'a str>, _: usize) -> BoxFuture<'a, Result<ListPage, StoreError>> {
+            Box::pin(pending())
+        }
+
+        fn delete_batch<'a>(&'a self, _: &'a [String]) -> BoxFuture<'a, Result<(), StoreError>> {
+            Box::pin(pending())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_store_that_only_another_start_can_write_ends_the_node_with_the_reason() {
+        let options = MetaOptions {
+            broker_id: BrokerId(1),
+            directory_id: Uuid::nil(),
+            endpoints: Vec::new(),
+            address: String::new(),
+            rack: None,
+            wal: WalOptions { place: wal_place("memory"), reach: String::new() },
+            cluster_id: None,
+            snapshots: SnapshotPolicy::default(),
+            clock: Clock::system(),
+            entropy: Entropy::system(),
+        };
+        let (meta, registration) = Meta::start(Store::memory(), options).await.unwrap();
+        let (client, me) = (Arc::new(meta.clone()), registration.incarnation);
+        let engine = Engine::new(EngineOptions::default(), Store::memory(), client, me, Clock::system());
+        let store = Store::with_backend(Arc::new(Gone), StoreOptions::default());
+        let end = Vitals { engine, meta, store }.unforeseen(&Group::default()).await;
+        assert!(matches!(&end, End::StoreFailed(_)) && end.to_string().contains("on purpose"), "{end:?}");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Incarnation;
-use blob::{OpenError, ProbeError, Store, StoreOptions};
+use blob::{OpenError, ProbeError, Store, StoreError, StoreOptions};
 use broker::config::BrokerConfig;
 use broker::{Broker, BrokerDeps, BrokerHandle, ImageDirectory, ListenError, Listeners};
 use meta::{BrokerError, MetaHandle};
@@ -113,6 +113,9 @@ pub enum StartError {
     /// The store does not keep the promises that a broker relies on, or does not answer.
     #[error(transparent)]
     StoreUnfit(#[from] ProbeError),
+    /// Nothing more can be written to the store until the process starts again.
+    #[error("the store can be written no more by this process: {0}")]
+    StoreFailed(StoreError),
     /// The store is not of the cluster that this broker's files are of.
     #[error("{named_by} says that this broker is of cluster {cluster}, and the store is not")]
     OtherStore {
@@ -184,10 +187,24 @@ pub(crate) struct Serving {
 
 pub(crate) async fn start(options: NodeOptions, status: &Status, remains: &Remains) -> Result<Serving, StartError> {
     let listeners = Listeners::bind(&options.broker, &options.network).await?;
-    let WhoseFiles { locked, known, cluster } = whose_files(&options).await?;
+    let files = whose_files(&options).await?;
     let store = open_store(&options).await?;
     status.store_is(&store);
+    let failed = store.clone();
+    base::select! {
+        started = Box::pin(join(options, listeners, files, store, (status, remains))) => started,
+        why = failed.failed() => Err(StartError::StoreFailed(why)),
+    }
+}
 
+/// From a store that keeps its promises to a node that serves.
+async fn join(
+    options: NodeOptions,
+    listeners: Listeners,
+    WhoseFiles { locked, known, cluster }: WhoseFiles,
+    store: Store,
+    (status, remains): (&Status, &Remains),
+) -> Result<Serving, StartError> {
     let broker_id = options.broker.node_id;
     let identity = known.clone().unwrap_or_else(|| match options.home {
         Some(_) => Identity::new(broker_id, &options.entropy),
@@ -236,7 +253,7 @@ pub(crate) async fn start(options: NodeOptions, status: &Status, remains: &Remai
         recovered,
     };
     let broker = serve(options, status, listeners, (&engine, &meta), &facts);
-    Ok(Serving { facts, broker, vitals: Vitals { engine, meta }, log, me })
+    Ok(Serving { facts, broker, vitals: Vitals { engine, meta, store }, log, me })
 }
 
 /// What a node's files say of themselves.
