@@ -225,6 +225,17 @@ fn a_damaged_log_keeps_its_partitions_offline_until_it_is_given_up() {
 }
 
 #[test]
+fn removing_a_log_that_is_not_there_makes_and_removes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("thesis.new"), "mine").unwrap();
+    let wal = dir.path().display().to_string();
+    let (code, said) = run(&["wal", "remove", "1-1", "--cluster", "x", "--wal", &wal, "--yes"], &[]);
+    assert!(code == 1 && said.contains("there is no log 1-1"), "{said}");
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["thesis.new"]);
+}
+
+#[test]
 fn a_start_that_waits_for_its_store_can_be_stopped() {
     let dir = tempfile::tempdir().unwrap();
     // Takes connections and never answers.

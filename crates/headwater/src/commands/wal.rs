@@ -214,11 +214,13 @@ fn remove(text: &str, cluster: &str, place: &Place, yes: bool) -> anyhow::Result
     if !path.exists() {
         bail!("there is no write-ahead log at {}; name its place with --wal PATH", path.display());
     }
-    let log =
-        BlockLog::open(BlockLogOptions::new(path, Access::Owner)).context("stop the broker before removing a log")?;
-    if !log.incarnations()?.iter().any(|found| found.incarnation == id) {
+    // Looked at first: an owner makes what is not there.
+    let seen = BlockLog::open(BlockLogOptions::new(path, Access::Observer))?;
+    if !seen.incarnations()?.iter().any(|found| found.incarnation == id) {
         bail!("there is no log {id} at {}; `headwater wal show` lists what there is", path.display());
     }
+    let log =
+        BlockLog::open(BlockLogOptions::new(path, Access::Owner)).context("stop the broker before removing a log")?;
     log.remove(id, Claim::GivenUp(cluster))?;
     eprintln!("log {id} of cluster {cluster} was removed from {}", path.display());
     Ok(())
