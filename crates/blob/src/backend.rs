@@ -106,6 +106,12 @@ pub trait Backend: Send + Sync + fmt::Debug {
     /// Whether requests cross a network and cost money each; local backends have no multipart and no time limit.
     fn is_remote(&self) -> bool;
 
+    /// Resolves, with the reason, once this backend can write nothing more, whatever is mended beneath it: only another start
+    /// of the process can. Most never do.
+    fn failed(&self) -> BoxFuture<'static, StoreError> {
+        Box::pin(std::future::pending())
+    }
+
     /// Writes or replaces an object; when it returns the store says that the object is durable and whole. Readers see
     /// the old object, or none, or the new one, never a part.
     fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<Evidence, StoreError>>;

@@ -266,6 +266,10 @@ impl Backend for FaultyBackend {
         self.beneath.is_remote()
     }
 
+    fn failed(&self) -> BoxFuture<'static, StoreError> {
+        self.beneath.failed()
+    }
+
     fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<Evidence, StoreError>> {
         let owned = key.to_owned();
         Box::pin(self.write(Operation::Put, key, Err, move |beneath: Arc<dyn Backend>, fault| async move {

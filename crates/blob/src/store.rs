@@ -136,6 +136,12 @@ impl Store {
         self.0.backend.is_remote()
     }
 
+    /// Resolves, with the reason, once nothing more can be written through this handle and those that share its store until
+    /// the process starts again. Whoever writes goes on trying, so the process should end.
+    pub async fn failed(&self) -> StoreError {
+        self.0.backend.failed().await
+    }
+
     /// The settings that the store was opened with.
     pub fn options(&self) -> &StoreOptions {
         &self.0.options

@@ -224,6 +224,46 @@ fn a_damaged_log_keeps_its_partitions_offline_until_it_is_given_up() {
     assert_eq!(consume(&broker, "other"), (0, "fine\n".to_owned()));
 }
 
+/// The log that a stopped broker left, as it is shown.
+fn log_of(wal: &str) -> (String, String) {
+    let (code, shown) = run(&["wal", "show", "--wal", wal], &[]);
+    assert_eq!(code, 0, "{shown}");
+    let row: Vec<&str> = shown.lines().find(|line| line.contains("whole")).unwrap().split_whitespace().collect();
+    (row[0].to_owned(), row[1].to_owned())
+}
+
+#[test]
+fn a_log_that_is_lost_is_given_up_on_the_word_that_its_broker_is_dead() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = start(dir.path());
+    assert!(produce(&broker, "t", "lost\n"));
+    broker.kill().unwrap();
+    let (wal, store) = (broker.options().wal.display().to_string(), broker.options().store.clone());
+    let (id, _) = log_of(&wal);
+    fs::remove_dir_all(&wal).unwrap();
+    let dirs = dirs(dir.path());
+    let place = ["--wal", &wal, "--store", &store, "--override", &dirs];
+    let (code, said) = run(&[&["wal", "abandon", &id, "--yes"], &place[..]].concat(), &[]);
+    assert!(code == 1 && said.contains(&wal) && said.contains("--broker-is-dead"), "{said}");
+    assert!(!Path::new(&wal).exists(), "a place was made");
+    let (code, said) = run(&[&["wal", "abandon", &id, "--yes", "--broker-is-dead"], &place[..]].concat(), &[]);
+    assert!(code == 0 && said.contains("out of reach"), "{said}");
+    broker.up().unwrap();
+    assert!(produce(&broker, "t", "afterwards\n"));
+    assert_eq!(consume(&broker, "t"), (0, "afterwards\n".to_owned()));
+}
+
+#[test]
+fn removing_a_log_that_is_not_there_makes_and_removes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("thesis.new"), "mine").unwrap();
+    let wal = dir.path().display().to_string();
+    let (code, said) = run(&["wal", "remove", "1-1", "--cluster", "x", "--wal", &wal, "--yes"], &[]);
+    assert!(code == 1 && said.contains("there is no log 1-1"), "{said}");
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["thesis.new"]);
+}
+
 #[test]
 fn a_start_that_waits_for_its_store_can_be_stopped() {
     let dir = tempfile::tempdir().unwrap();
@@ -293,10 +333,8 @@ fn a_log_of_a_cluster_that_is_gone_is_removed_by_an_operator_who_names_it() {
     broker.kill().unwrap();
     let wal = broker.options().wal.display().to_string();
     let place = ["--wal", &wal];
-    let (code, shown) = run(&[&["wal", "show"], &place[..]].concat(), &[]);
-    assert_eq!(code, 0, "{shown}");
-    let row: Vec<&str> = shown.lines().find(|line| line.contains("whole")).unwrap().split_whitespace().collect();
-    let (id, cluster) = (row[0], row[1]);
+    let (id, cluster) = &log_of(&wal);
+    let (id, cluster) = (&**id, &**cluster);
 
     // A store in memory has no use for it, and does not touch it.
     let said = refused(&[&["--store", "memory://"], &place[..]].concat(), &[]);

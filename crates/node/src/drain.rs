@@ -39,7 +39,7 @@ pub(crate) async fn drain(
     }
     engine.drain().await?;
     meta.unregister(me).await?;
-    log.remove_ended(me)?;
+    log.remove_ended(me).await?;
     tracing::info!("drained: everything is in the store");
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base::task::Panicked;
+use blob::StoreError;
 use meta::LogLost;
 use stream::engine::EngineFailure;
 use thiserror::Error;
@@ -38,6 +39,9 @@ pub enum End {
     /// The write-ahead log or the storage engine failed.
     #[error(transparent)]
     LogFailed(EngineFailure),
+    /// Nothing more can be written to the store until the process starts again.
+    #[error("the store can be written no more by this process: {0}")]
+    StoreFailed(StoreError),
     /// A task without which the node only seems to work has panicked.
     #[error(transparent)]
     Panicked(#[from] Panicked),

@@ -92,17 +92,26 @@ pub fn file(directory: &Path) -> PathBuf {
 /// # Errors
 /// When the directory cannot be written or belongs to another broker.
 pub fn load(files: &Files, directory: &Path, broker: BrokerId) -> Result<Option<Identity>, IdentityError> {
-    let file = file(directory);
-    let unwritable = |source| IdentityError::Unwritable { file: file.clone(), source };
+    let unwritable = |source| IdentityError::Unwritable { file: file(directory), source };
     files.create_directory(directory).map_err(unwritable)?;
+    let known = read(files, directory, broker)?;
+    if known.is_none() {
+        // Better known now than after another process was fenced.
+        let fresh = directory.join(FRESH);
+        files.write(&fresh, b"").and_then(|()| files.remove(&fresh)).map_err(unwritable)?;
+    }
+    Ok(known)
+}
+
+/// Reads the directory's identity and touches nothing; `None` where there is none.
+///
+/// # Errors
+/// When it cannot be read or belongs to another broker.
+pub fn read(files: &Files, directory: &Path, broker: BrokerId) -> Result<Option<Identity>, IdentityError> {
+    let file = file(directory);
     let text = match files.read(&file, FILE_BYTES_MAX) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            // Better known now than after another process was fenced.
-            let fresh = directory.join(FRESH);
-            files.write(&fresh, b"").and_then(|()| files.remove(&fresh)).map_err(unwritable)?;
-            return Ok(None);
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(IdentityError::Unreadable { file, source }),
     };
     let value = |key: &str| {

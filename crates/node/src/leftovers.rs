@@ -23,11 +23,11 @@ enum Verdict {
 
 /// Refuses logs that metadata does not know and that hold a record: they are not of this history of the cluster, and an
 /// operator decides. To be asked before this node adds a log of its own.
-pub(crate) fn refuse_unknown(own: &OwnLog, meta: &MetaHandle) -> Result<(), StartError> {
+pub(crate) async fn refuse_unknown(own: &OwnLog, meta: &MetaHandle) -> Result<(), StartError> {
     let catalogue = meta.image().catalogue.clone();
-    for log in own.port().incarnations()? {
+    for log in own.incarnations().await? {
         let id = log.incarnation;
-        if catalogue.incarnation(id).is_none() && own.port().holds_records(id)? {
+        if catalogue.incarnation(id).is_none() && own.holds_records(id).await? {
             return Err(StartError::UnknownLog { incarnation: id, place: own.place(), cluster: log.cluster_id.ok() });
         }
     }
@@ -38,7 +38,7 @@ pub(crate) fn refuse_unknown(own: &OwnLog, meta: &MetaHandle) -> Result<(), Star
 pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> Result<(), StartError> {
     let catalogue = meta.image().catalogue.clone();
     let mut kept = Vec::new();
-    for log in own.port().incarnations()?.into_iter().filter(|log| log.incarnation != me) {
+    for log in own.incarnations().await?.into_iter().filter(|log| log.incarnation != me) {
         let id = log.incarnation;
         let verdict = match catalogue.incarnation(id).map(|state| &state.phase) {
             None => Verdict::Unknown,
@@ -48,9 +48,9 @@ pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> R
         };
         match (verdict, &log.cluster_id) {
             (Verdict::Needed, _) => continue,
-            (Verdict::GivenUp, _) => own.remove_given_up(id)?,
+            (Verdict::GivenUp, _) => own.remove_given_up(id).await?,
             // Looked at again: what it is asked for must not depend on who asked before.
-            (Verdict::Unknown, _) if own.port().holds_records(id)? => {
+            (Verdict::Unknown, _) if own.holds_records(id).await? => {
                 return Err(StartError::UnknownLog {
                     incarnation: id,
                     place: own.place(),
@@ -58,7 +58,7 @@ pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> R
                 });
             }
             // One that metadata does not know died before it could be opened: its files were made, and no more.
-            (Verdict::Ended | Verdict::Unknown, Ok(_)) => own.remove_ended(id)?,
+            (Verdict::Ended | Verdict::Unknown, Ok(_)) => own.remove_ended(id).await?,
             (Verdict::Ended | Verdict::Unknown, Err(why)) => {
                 tracing::warn!(
                     incarnation = %id, why,

@@ -11,13 +11,17 @@
 //!     ─► every task, thread and lock of the node is gone, or hangs in storage and the process exits ─► End
 //! ```
 //!
+//! Beside that there is one thing that an operator does to a broker that has stopped: [`abandon`].
+//!
 //! Invariants:
 //! - what is refused is refused before the registration wherever it can be known before: a start that fails has fenced
 //!   nobody;
 //! - no log is removed unless it bears this node's cluster id and metadata says that it has ended, or that it never began
 //!   and it holds no record (I-5);
+//! - no log is given up while its broker may append to it: it is locked and fenced first, where metadata says that it is;
 //! - whatever ends a part of a node ends the node, with the reason, and a node that has ended is not ready.
 
+mod abandon;
 mod drain;
 mod end;
 pub mod identity;
@@ -32,6 +36,7 @@ mod start;
 mod status;
 mod takeover;
 
+pub use abandon::{AbandonError, AbandonOptions, BrokerFate, FilesLeft, abandon};
 pub use drain::DrainError;
 pub use end::End;
 pub use options::{Afterwards, LogPlace, NodeOptions};

@@ -1,10 +1,17 @@
 //! The node's own log place: opened and locked, and asked whose it is before anything else is done with it.
+//!
+//! Storage may hang. Whatever is done with the place is done aside ([`blocking`]), so that the node hears an order, the
+//! loss of its registration and the end of its time meanwhile.
 
 use std::sync::Arc;
 
-use base::Incarnation;
-use stream::engine::Pending;
-use stream::wal::{Access, BlockLog, BlockLogOptions, Claim, OwnLog as WalPort, WalError};
+use base::file::Files;
+use base::{Incarnation, task};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use stream::engine::{EngineSink, Pending};
+use stream::wal::{Access, BlockLog, BlockLogOptions, Claim, IncarnationSummary, OwnLog as WalPort, Wal, WalError};
 
 use crate::memory::MemoryVolume;
 use crate::options::LogPlace;
@@ -17,19 +24,36 @@ const MEMORY_LOG_BYTES_MAX: u64 = 256 << 20;
 pub(crate) struct LockedLog {
     log: Arc<dyn WalPort<Pending>>,
     place: LogPlace,
+    files: Files,
 }
 
-/// The log place of a registered node.
+/// The log place of a registered node. Cheap to clone.
+#[derive(Clone)]
 pub(crate) struct OwnLog {
     log: Arc<dyn WalPort<Pending>>,
-    place: String,
+    place: Arc<str>,
     cluster_id: Arc<str>,
+    files: Files,
 }
 
-/// Opens the place and locks it, so that no second process can fence a living first one by mistake.
-pub(crate) fn lock(place: &LogPlace) -> Result<LockedLog, StartError> {
+/// Does work that may hang in storage aside. The end of the node's tasks waits for it.
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match task::spawn_blocking("node-log", work).await {
+        Ok(done) => done,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime shuts down, and this future with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
+
+/// Opens the place and locks it, so that no second process can fence a living first one by mistake. Blocks.
+pub(crate) fn lock(place: &LogPlace, files: &Files) -> Result<LockedLog, StartError> {
     let opened = match place {
-        LogPlace::At(path) => BlockLog::open(BlockLogOptions::new(path, Access::Owner)),
+        LogPlace::At(path) => {
+            BlockLog::open(BlockLogOptions { files: files.clone(), ..BlockLogOptions::new(path, Access::Owner) })
+        }
         LogPlace::Memory => {
             let mut options = BlockLogOptions::new("memory", Access::Owner);
             options.capacity_bytes = MEMORY_LOG_BYTES_MAX;
@@ -37,7 +61,7 @@ pub(crate) fn lock(place: &LogPlace) -> Result<LockedLog, StartError> {
         }
     };
     match opened {
-        Ok(log) => Ok(LockedLog { log: Arc::new(log), place: place.clone() }),
+        Ok(log) => Ok(LockedLog { log: Arc::new(log), place: place.clone(), files: files.clone() }),
         Err(source @ WalError::InUse { .. }) => Err(StartError::LogInUse { place: place.to_string(), source }),
         Err(source) => Err(StartError::LogUnusable { place: place.to_string(), source }),
     }
@@ -48,7 +72,7 @@ impl LockedLog {
     /// of another cluster must fence nobody of this one, and its numbers could be taken for ours.
     ///
     /// `wanted` is what the node's identity says. A store that does not last is a new cluster every time, so that no log
-    /// that is there can be its own.
+    /// that is there can be its own. Blocks.
     pub(crate) fn cluster(&self, wanted: Option<&str>, lasting: bool) -> Result<Option<Arc<str>>, StartError> {
         let place = || self.place.to_string();
         let mut known: Option<Arc<str>> = wanted.map(Into::into);
@@ -72,7 +96,7 @@ impl LockedLog {
 
     /// The place of a node that is registered in `cluster_id`.
     pub(crate) fn registered(self, cluster_id: Arc<str>) -> OwnLog {
-        OwnLog { log: self.log, place: self.place.to_string(), cluster_id }
+        OwnLog { log: self.log, place: self.place.to_string().into(), cluster_id, files: self.files }
     }
 }
 
@@ -85,23 +109,72 @@ impl OwnLog {
         &self.cluster_id
     }
 
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+
     /// The place, as metadata and messages name it.
     pub(crate) fn place(&self) -> String {
-        self.place.clone()
+        self.place.to_string()
     }
 
     pub(crate) fn is_at(&self, location: &str) -> bool {
-        self.place == location
+        *self.place == *location
+    }
+
+    /// The logs that are there.
+    pub(crate) async fn incarnations(&self) -> Result<Vec<IncarnationSummary>, WalError> {
+        let log = self.log.clone();
+        blocking(move || log.incarnations()).await
+    }
+
+    /// Whether a log that is there holds a record.
+    pub(crate) async fn holds_records(&self, id: Incarnation) -> Result<bool, WalError> {
+        let log = self.log.clone();
+        blocking(move || log.holds_records(id)).await
+    }
+
+    /// Makes the node's own log. Whoever waits for `threads` waits for it from now on, whatever becomes of the caller.
+    pub(crate) async fn create(
+        &self,
+        me: Incarnation,
+        sink: EngineSink,
+        threads: LogThreads,
+    ) -> Result<Wal<Pending>, WalError> {
+        let own = self.clone();
+        let create = move || own.log.create(me, &own.cluster_id, Box::new(sink)).inspect(|wal| threads.are_of(wal));
+        blocking(create).await
     }
 
     /// Removes a log of this cluster whose life has ended; refuses one whose header does not say that it is of this
     /// cluster.
-    pub(crate) fn remove_ended(&self, id: Incarnation) -> Result<(), WalError> {
-        self.log.remove(id, Claim::Cluster(&self.cluster_id))
+    pub(crate) async fn remove_ended(&self, id: Incarnation) -> Result<(), WalError> {
+        let own = self.clone();
+        blocking(move || own.log.remove(id, Claim::Cluster(&own.cluster_id))).await
     }
 
     /// Removes a log that an operator of this cluster gave up, even if its header is lost; never another cluster's.
-    pub(crate) fn remove_given_up(&self, id: Incarnation) -> Result<(), WalError> {
-        self.log.remove(id, Claim::GivenUp(&self.cluster_id))
+    pub(crate) async fn remove_given_up(&self, id: Incarnation) -> Result<(), WalError> {
+        let own = self.clone();
+        blocking(move || own.log.remove(id, Claim::GivenUp(&own.cluster_id))).await
+    }
+}
+
+/// The threads of the node's log, known from their first moment. Cheap to clone.
+#[derive(Clone, Default)]
+pub(crate) struct LogThreads(Arc<Mutex<Option<BoxFuture<'static, ()>>>>);
+
+impl LogThreads {
+    fn are_of(&self, wal: &Wal<Pending>) {
+        // Why it died, if it did, is told to whoever appends.
+        *self.0.lock() = Some(wal.ended().map(drop).boxed());
+    }
+
+    /// Resolves once none of them runs. To be asked when nothing is left that could start one.
+    pub(crate) async fn ended(&self) {
+        let ended = self.0.lock().take();
+        if let Some(ended) = ended {
+            ended.await;
+        }
     }
 }

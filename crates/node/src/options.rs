@@ -52,7 +52,7 @@ pub struct NodeOptions {
     pub console: Option<String>,
     /// Where its listeners listen.
     pub network: Network,
-    /// Where its identity is kept.
+    /// Where its identity and its logs are kept.
     pub files: Files,
     /// Source of time.
     pub clock: Clock,

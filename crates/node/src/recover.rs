@@ -9,7 +9,7 @@ use stream::Engine;
 use stream::catalogue::CatalogueClient;
 use stream::engine::RecoverError;
 
-use crate::log::OwnLog;
+use crate::log::{OwnLog, blocking};
 use crate::start::StartError;
 use crate::takeover::{self, Assigned};
 
@@ -39,14 +39,15 @@ pub(crate) async fn recover(
     let mut all = Recovery::default();
     for former in assigned {
         let id = former.incarnation;
-        let Assigned { log, is_own } = takeover::find(own, id, &former.wal.location)?;
+        let (place, location) = (own.clone(), former.wal.location.clone());
+        let Assigned { log, is_own } = blocking(move || takeover::find(&place, id, &location)).await?;
         match engine.recover(&log, id, former.committed, &memory).await {
             Ok(found) => {
                 all.batches += found.records;
                 all.bytes += found.bytes;
                 meta.recovered(id, me, found.end).await?;
                 if is_own {
-                    own.remove_ended(id)?;
+                    own.remove_ended(id).await?;
                 }
                 tracing::info!(incarnation = %id, records = found.records, bytes = found.bytes, "recovered a former log");
             }

@@ -8,25 +8,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::Incarnation;
-use blob::{OpenError, ProbeError, Store, StoreOptions};
+use blob::{OpenError, ProbeError, Store, StoreError, StoreOptions};
 use broker::config::BrokerConfig;
 use broker::{Broker, BrokerDeps, BrokerHandle, ImageDirectory, ListenError, Listeners};
 use meta::{BrokerError, MetaHandle};
 use partition::Partitions;
 use stream::catalogue::CatalogueClient;
 use stream::catalogue::client::IncarnationError;
-use stream::engine::RecoverError;
+use stream::engine::{NotOpen, RecoverError};
 use stream::wal::WalError;
 use stream::{Engine, EngineOptions};
 use thiserror::Error;
 
 use crate::identity::{self, Identity, IdentityError};
 use crate::leftovers;
-use crate::log::{self, OwnLog};
+use crate::log::{self, LockedLog, OwnLog, blocking};
 use crate::options::NodeOptions;
 use crate::recover::{self, Recovery};
 use crate::register::{self, Registrant};
-use crate::run::Remains;
+use crate::run::{Remains, Vitals};
 use crate::status::Status;
 use crate::takeover::Unreachable;
 
@@ -113,6 +113,9 @@ pub enum StartError {
     /// The store does not keep the promises that a broker relies on, or does not answer.
     #[error(transparent)]
     StoreUnfit(#[from] ProbeError),
+    /// Nothing more can be written to the store until the process starts again.
+    #[error("the store can be written no more by this process: {0}")]
+    StoreFailed(StoreError),
     /// The store is not of the cluster that this broker's files are of.
     #[error("{named_by} says that this broker is of cluster {cluster}, and the store is not")]
     OtherStore {
@@ -151,6 +154,9 @@ pub enum StartError {
     /// The own log failed.
     #[error(transparent)]
     Log(#[from] WalError),
+    /// Metadata does not hold the own log as open.
+    #[error(transparent)]
+    LogNotOpen(#[from] NotOpen),
 }
 
 /// What a node that serves says of itself.
@@ -174,25 +180,32 @@ pub struct Facts {
 pub(crate) struct Serving {
     pub(crate) facts: Facts,
     pub(crate) broker: BrokerHandle,
-    pub(crate) engine: Engine,
-    pub(crate) meta: MetaHandle,
+    pub(crate) vitals: Vitals,
     pub(crate) log: OwnLog,
     pub(crate) me: Incarnation,
 }
 
 pub(crate) async fn start(options: NodeOptions, status: &Status, remains: &Remains) -> Result<Serving, StartError> {
     let listeners = Listeners::bind(&options.broker, &options.network).await?;
-    let locked = log::lock(&options.log)?;
-    let broker_id = options.broker.node_id;
-    let known = match &options.home {
-        Some(home) => identity::load(&options.files, home, broker_id)?,
-        None => None,
-    };
-    let in_memory = options.store.starts_with("memory:");
-    let cluster = locked.cluster(known.as_ref().and_then(|known| known.cluster_id.as_deref()), !in_memory)?;
+    let files = whose_files(&options).await?;
     let store = open_store(&options).await?;
     status.store_is(&store);
+    let failed = store.clone();
+    base::select! {
+        started = Box::pin(join(options, listeners, files, store, (status, remains))) => started,
+        why = failed.failed() => Err(StartError::StoreFailed(why)),
+    }
+}
 
+/// From a store that keeps its promises to a node that serves.
+async fn join(
+    options: NodeOptions,
+    listeners: Listeners,
+    WhoseFiles { locked, known, cluster }: WhoseFiles,
+    store: Store,
+    (status, remains): (&Status, &Remains),
+) -> Result<Serving, StartError> {
+    let broker_id = options.broker.node_id;
     let identity = known.clone().unwrap_or_else(|| match options.home {
         Some(_) => Identity::new(broker_id, &options.entropy),
         None => Identity::homeless(broker_id),
@@ -211,7 +224,8 @@ pub(crate) async fn start(options: NodeOptions, status: &Status, remains: &Remai
     if let Some(home) = &options.home {
         let identity = Identity { cluster_id: Some(cluster_id.to_string()), ..identity };
         if known.as_ref() != Some(&identity) {
-            identity::store(&options.files, home, &identity)?;
+            let (files, home) = (options.files.clone(), home.clone());
+            blocking(move || identity::store(&files, &home, &identity)).await?;
         }
     }
     let log = locked.registered(cluster_id.clone());
@@ -222,11 +236,11 @@ pub(crate) async fn start(options: NodeOptions, status: &Status, remains: &Remai
         tracing::error!(%incarnation, %why, "a damaged log keeps its partitions offline; `headwater wal show` explains");
     }
     let recovered = recover::recover(&registration.recover, me, &log, &engine, &meta).await?;
-    leftovers::refuse_unknown(&log, &meta)?;
+    leftovers::refuse_unknown(&log, &meta).await?;
 
-    let wal = log.port().create(me, &cluster_id, Box::new(engine.sink()))?;
+    let wal = log.create(me, engine.sink(), remains.log_threads()).await?;
     meta.open_incarnation(me, register::wal_place(&log.place())).await?;
-    engine.attach(wal);
+    engine.attach(wal)?;
     meta.activate(me).await?;
     leftovers::clear(&log, &meta, me).await?;
 
@@ -239,7 +253,30 @@ pub(crate) async fn start(options: NodeOptions, status: &Status, remains: &Remai
         recovered,
     };
     let broker = serve(options, status, listeners, (&engine, &meta), &facts);
-    Ok(Serving { facts, broker, engine, meta, log, me })
+    Ok(Serving { facts, broker, vitals: Vitals { engine, meta, store }, log, me })
+}
+
+/// What a node's files say of themselves.
+struct WhoseFiles {
+    locked: LockedLog,
+    known: Option<Identity>,
+    cluster: Option<Arc<str>>,
+}
+
+/// Locks the log's place, and asks that and the identity whose they are.
+async fn whose_files(options: &NodeOptions) -> Result<WhoseFiles, StartError> {
+    let (place, home, files) = (options.log.clone(), options.home.clone(), options.files.clone());
+    let (broker, lasting) = (options.broker.node_id, !options.store.starts_with("memory:"));
+    let ask = move || {
+        let locked = log::lock(&place, &files)?;
+        let known = match &home {
+            Some(home) => identity::load(&files, home, broker)?,
+            None => None,
+        };
+        let cluster = locked.cluster(known.as_ref().and_then(|known| known.cluster_id.as_deref()), lasting)?;
+        Ok(WhoseFiles { locked, known, cluster })
+    };
+    blocking(ask).await
 }
 
 fn serve(

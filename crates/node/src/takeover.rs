@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base::Incarnation;
+use base::file::Files;
 use stream::wal::{Access, BlockLog, BlockLogOptions, Log, WalError};
 use thiserror::Error;
 
@@ -31,6 +32,9 @@ pub enum Missing {
     /// Nothing.
     #[error("there is nothing at that place")]
     Nothing,
+    /// Logs, and not this one.
+    #[error("what is at that place is not this log")]
+    NotThere,
     /// Something that cannot be read as a log.
     #[error(transparent)]
     Unreadable(#[from] WalError),
@@ -51,27 +55,34 @@ pub(crate) struct Assigned {
     pub(crate) is_own: bool,
 }
 
-/// Finds the log of `incarnation`.
+/// Finds the log of `incarnation`. Blocks.
 pub(crate) fn find(own: &OwnLog, incarnation: Incarnation, location: &Arc<str>) -> Result<Assigned, Unreachable> {
     if own.is_at(location) {
         return Ok(Assigned { log: own.port().clone(), is_own: true });
     }
-    let log = stranger(location, incarnation, own.cluster_id());
-    let log = log.map_err(|why| Unreachable { incarnation, location: location.clone(), why })?;
+    // A log that a former process wrote elsewhere.
+    let stranger = || {
+        let log = visit(own.files(), location, Access::Taker)?;
+        check_there(&log, incarnation, own.cluster_id()).map(|()| Arc::new(log))
+    };
+    let log = stranger().map_err(|why| Unreachable { incarnation, location: location.clone(), why })?;
     Ok(Assigned { log, is_own: false })
 }
 
-/// A log that a former process wrote elsewhere.
-fn stranger(location: &str, incarnation: Incarnation, cluster_id: &Arc<str>) -> Result<Arc<dyn Log>, Missing> {
-    if !Path::new(location).exists() {
+/// Opens the place of a log, if there is anything. Blocks.
+pub(crate) fn visit(files: &Files, location: &str, access: Access) -> Result<BlockLog, Missing> {
+    let is_missing = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
+    if files.list(Path::new(location)).is_err_and(is_missing) {
         return Err(Missing::Nothing);
     }
-    let log = BlockLog::open(BlockLogOptions::new(location, Access::Taker))?;
-    let found = log.incarnations()?.into_iter().find(|log| log.incarnation == incarnation);
-    if let Some(Ok(found)) = found.map(|log| log.cluster_id)
-        && *found != **cluster_id
-    {
-        return Err(Missing::OtherCluster { found, wanted: cluster_id.clone() });
+    Ok(BlockLog::open(BlockLogOptions { files: files.clone(), ..BlockLogOptions::new(location, access) })?)
+}
+
+/// Whether the log of `incarnation` is there, and not another cluster's of the same name.
+pub(crate) fn check_there(log: &BlockLog, incarnation: Incarnation, cluster_id: &Arc<str>) -> Result<(), Missing> {
+    let there = log.incarnations()?.into_iter().find(|log| log.incarnation == incarnation).ok_or(Missing::NotThere)?;
+    match there.cluster_id {
+        Ok(found) if *found != **cluster_id => Err(Missing::OtherCluster { found, wanted: cluster_id.clone() }),
+        _ => Ok(()),
     }
-    Ok(Arc::new(log))
 }

@@ -130,7 +130,7 @@ impl Cluster {
         self.catalogue.update(|image| image.adopt_orphans(me, usize::MAX)).unwrap();
         let wal = log.create(me, "test-cluster", engine.sink()).unwrap();
         self.catalogue.open_incarnation(me, WalPlace { kind: 0, location: "test".into() }).unwrap();
-        engine.attach(wal);
+        engine.attach(wal).unwrap();
         if self.streams.is_empty() {
             self.streams = self.catalogue.create_streams(2, me).unwrap();
         }

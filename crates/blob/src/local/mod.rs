@@ -9,7 +9,7 @@
 //! Invariants: a file under a key is whole and never changes (a put replaces it by rename). An answer means that file,
 //! its name and the directories above it are synced. A create is `link(2)`, which fails on a taken name whoever else
 //! runs. After a failed directory sync nothing more is written: a later sync that "succeeds" would prove nothing about
-//! the names lost.
+//! the names lost. That this store has failed for good is told ([`Backend::failed`]).
 
 mod direct;
 mod list;
@@ -288,6 +288,10 @@ impl Backend for LocalBackend {
 
     fn is_remote(&self) -> bool {
         false
+    }
+
+    fn failed(&self) -> BoxFuture<'static, StoreError> {
+        self.inner.writer.failed()
     }
 
     fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<Evidence, StoreError>> {

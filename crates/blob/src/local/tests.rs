@@ -1,7 +1,10 @@
 use std::fs;
 use std::path::Path;
 
+use futures::FutureExt;
+
 use super::*;
+use crate::{Purpose, Store, StoreOptions};
 
 async fn open(root: &Path) -> LocalBackend {
     LocalBackend::open(root.to_owned(), Entropy::system()).await.unwrap()
@@ -58,6 +61,22 @@ async fn a_vanished_directory_is_not_an_empty_store() {
     assert!(matches!(store.head("a").await, Err(StoreError::NoSuchBucket { .. })));
     assert!(matches!(store.list("", None, 10).await, Err(StoreError::NoSuchBucket { .. })));
     assert!(matches!(store.put("b", Payload::from(b"1")).await, Err(StoreError::NoSuchBucket { .. })));
+}
+
+#[tokio::test]
+async fn a_directory_that_could_not_be_synced_ends_all_writing_and_whoever_waits_for_that_hears_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let local = Arc::new(open(directory.path()).await);
+    let store = Store::with_backend(local.clone(), StoreOptions::default()).aside();
+    store.put(Purpose::Upload, "a", Payload::from(b"1")).await.unwrap();
+    assert!(store.failed().now_or_never().is_none());
+    // No file system of processes syncs its directories.
+    local.inner.writer.sync_directory(Path::new("/proc")).unwrap_err();
+    let why = store.failed().await.to_string();
+    assert!(why.contains("/proc") && why.contains("restart"), "{why}");
+    assert!(matches!(store.put(Purpose::Upload, "b", Payload::from(b"2")).await, Err(StoreError::Failed { .. })));
+    assert!(matches!(local.create("c", Payload::from(b"3")).await, CreateAttempt::Unknown(_)));
+    assert_eq!(store.get(Purpose::Read, "a", ..).await.unwrap(), b"1"[..], "what was written is read");
 }
 
 #[tokio::test]

@@ -3,14 +3,15 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::collections::HashSet;
 use parking_lot::Mutex;
 use rustix::io::Errno;
+use tokio::sync::watch;
 
 use super::scratch::Scratch;
 use super::{io_error, write_synced};
+use crate::backend::BoxFuture;
 use crate::error::StoreError;
 use crate::payload::Payload;
 
@@ -23,13 +24,13 @@ pub(super) struct Writer {
     scratch: Scratch,
     /// Directories whose own names are known to be durable.
     known: Mutex<HashSet<PathBuf>>,
-    /// Set by the first failed directory sync, for ever.
-    sync_failed: AtomicBool,
+    /// The first failed directory sync, for ever.
+    sync_failure: watch::Sender<Option<StoreError>>,
 }
 
 impl Writer {
     pub(super) fn new(root: PathBuf, scratch: Scratch) -> Self {
-        Self { root, scratch, known: Mutex::default(), sync_failed: AtomicBool::new(false) }
+        Self { root, scratch, known: Mutex::default(), sync_failure: watch::channel(None).0 }
     }
 
     /// Whether the store's directory is still there.
@@ -95,6 +96,18 @@ impl Writer {
         if self.is_alive() { Ok(()) } else { Err(io_error("delete", "", &self.root, &Errno::NOENT.into())) }
     }
 
+    /// Resolves when a directory sync has failed.
+    pub(super) fn failed(&self) -> BoxFuture<'static, StoreError> {
+        let mut failure = self.sync_failure.subscribe();
+        Box::pin(async move {
+            match failure.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone()) {
+                Some(failure) => failure,
+                // The store has gone, and nobody can write to it.
+                None => std::future::pending().await,
+            }
+        })
+    }
+
     #[cfg(test)]
     pub(super) fn scratch_file_for_test(&self) -> (File, super::scratch::Guard) {
         self.scratch.file().unwrap()
@@ -102,7 +115,7 @@ impl Writer {
 
     /// The object's path and its parent, which exists and is durable.
     fn prepare(&self, key: &str) -> io::Result<(PathBuf, PathBuf)> {
-        if self.sync_failed.load(Ordering::Acquire) {
+        if self.sync_failure.borrow().is_some() {
             return Err(io::Error::other(
                 "an earlier directory sync failed, so nothing more is written; check the disk and restart",
             ));
@@ -133,16 +146,23 @@ impl Writer {
         Ok(())
     }
 
-    fn sync_directory(&self, directory: &Path) -> io::Result<()> {
-        let synced = File::open(directory).map(|opened| opened.sync_all());
-        match synced {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => {
-                self.sync_failed.store(true, Ordering::Release);
-                Err(error)
-            }
-            Err(error) => Err(error),
-        }
+    pub(super) fn sync_directory(&self, directory: &Path) -> io::Result<()> {
+        let opened = File::open(directory)?;
+        opened.sync_all().inspect_err(|error| self.sync_has_failed(directory, error))
+    }
+
+    fn sync_has_failed(&self, directory: &Path, error: &io::Error) {
+        let reason = format!(
+            "{error}: a directory could not be synced, so this process writes nothing more to its store; check the disk and \
+             restart"
+        );
+        let key = directory.display().to_string();
+        let failure = StoreError::Failed { operation: "sync", key, reason };
+        self.sync_failure.send_if_modified(|first| {
+            let is_first = first.is_none();
+            first.get_or_insert(failure);
+            is_first
+        });
     }
 }
 

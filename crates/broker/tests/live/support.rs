@@ -111,7 +111,7 @@ pub async fn start_on(site: Site, overrides: &[(&str, &str)]) -> Live {
     }
     let wal = log.create(me, &registration.cluster_id, engine.sink()).unwrap();
     meta.open_incarnation(me, place).await.unwrap();
-    engine.attach(wal);
+    engine.attach(wal).unwrap();
     meta.activate(me).await.unwrap();
     let directory = Arc::new(ImageDirectory::new(meta.clone(), me, config.clone()));
     let partitions = Partitions::new(engine.clone(), directory, clock.clone(), Options::default());

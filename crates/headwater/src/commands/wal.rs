@@ -5,13 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use base::collections::HashMap;
+use base::file::Files;
 use base::{BrokerEpoch, BrokerId, Clock, Entropy, Incarnation, Offset, StreamEpoch, StreamId, WalPosition};
-use blob::{Store, StoreOptions};
 use clap::{Args, Subcommand};
-use meta::{Meta, MetaOptions, SnapshotPolicy, WalOptions};
-use node::LogPlace;
-use node::identity::{self, Identity};
-use stream::catalogue::WalPlace;
+use node::{AbandonOptions, BrokerFate, FilesLeft, LogPlace};
 use stream::wal::{Access, BlockLog, BlockLogOptions, Claim, IncarnationSummary, ReplayEnd, WalError};
 
 use super::table;
@@ -46,7 +43,8 @@ enum Action {
         #[arg(long)]
         yes: bool,
     },
-    /// Give up what a stopped broker's log held and was not uploaded. Acknowledged records are lost for good
+    /// Give up what a stopped broker's log held and was not uploaded. Acknowledged records are lost for good. The log is
+    /// locked and fenced first, where the cluster's metadata says that it is
     Abandon {
         /// BROKER-EPOCH, as `headwater wal show` names it
         incarnation: String,
@@ -55,6 +53,10 @@ enum Action {
         /// Yes, lose them
         #[arg(long)]
         yes: bool,
+        /// Give it up though it is out of reach and cannot be fenced: the broker that wrote it is certainly dead. One that
+        /// lives would go on acknowledging records, and lose them
+        #[arg(long)]
+        broker_is_dead: bool,
     },
 }
 
@@ -104,7 +106,10 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     match options.action {
         Action::Show { place } => show(&place),
         Action::Remove { incarnation, cluster, place, yes } => remove(&incarnation, &cluster, &place, yes),
-        Action::Abandon { incarnation, place, yes } => abandon(&incarnation, &place, yes),
+        Action::Abandon { incarnation, place, yes, broker_is_dead } => {
+            let fate = if broker_is_dead { BrokerFate::CertainlyDead } else { BrokerFate::Unknown };
+            abandon(&incarnation, &place, yes, fate)
+        }
     }
 }
 
@@ -214,17 +219,19 @@ fn remove(text: &str, cluster: &str, place: &Place, yes: bool) -> anyhow::Result
     if !path.exists() {
         bail!("there is no write-ahead log at {}; name its place with --wal PATH", path.display());
     }
-    let log =
-        BlockLog::open(BlockLogOptions::new(path, Access::Owner)).context("stop the broker before removing a log")?;
-    if !log.incarnations()?.iter().any(|found| found.incarnation == id) {
+    // Looked at first: an owner makes what is not there.
+    let seen = BlockLog::open(BlockLogOptions::new(path, Access::Observer))?;
+    if !seen.incarnations()?.iter().any(|found| found.incarnation == id) {
         bail!("there is no log {id} at {}; `headwater wal show` lists what there is", path.display());
     }
+    let log =
+        BlockLog::open(BlockLogOptions::new(path, Access::Owner)).context("stop the broker before removing a log")?;
     log.remove(id, Claim::GivenUp(cluster))?;
     eprintln!("log {id} of cluster {cluster} was removed from {}", path.display());
     Ok(())
 }
 
-fn abandon(text: &str, place: &Place, yes: bool) -> anyhow::Result<()> {
+fn abandon(text: &str, place: &Place, yes: bool, fate: BrokerFate) -> anyhow::Result<()> {
     let id = parse(text)?;
     let settings = place.settings()?;
     if !yes {
@@ -233,42 +240,27 @@ fn abandon(text: &str, place: &Place, yes: bool) -> anyhow::Result<()> {
              mean it, add --yes. A disk or directory that can be brought back is better brought back"
         );
     }
-    // The lock says that no broker is running on this directory, whose office this command is about to take.
-    let path = path_of(&settings)?;
-    let log =
-        BlockLog::open(BlockLogOptions::new(path, Access::Owner)).context("stop the broker before giving up a log")?;
+    let path = path_of(&settings)?.to_owned();
+    let options = AbandonOptions {
+        incarnation: id,
+        broker: settings.broker.node_id,
+        fate,
+        store: settings.store,
+        log: path,
+        home: settings.home,
+        files: Files::system(),
+        clock: Clock::system(),
+        entropy: Entropy::system(),
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
-        let (clock, entropy) = (Clock::system(), Entropy::system());
-        let options = StoreOptions { clock: clock.clone(), entropy: entropy.clone(), ..StoreOptions::default() };
-        let store = Store::open(&settings.store, options).await?;
-        // The directory may be as new as the disk that replaced the log's.
-        let known = match &settings.home {
-            Some(home) => identity::load(&base::file::Files::system(), home, settings.broker.node_id)?,
-            None => None,
-        };
-        let identity = known.unwrap_or_else(|| Identity::homeless(settings.broker.node_id));
-        let location = settings.log.to_string();
-        let options = MetaOptions {
-            broker_id: settings.broker.node_id,
-            directory_id: identity.directory_id,
-            endpoints: Vec::new(),
-            address: String::new(),
-            rack: None,
-            wal: WalOptions { place: WalPlace { kind: 0, location: location.into() }, reach: String::new() },
-            cluster_id: identity.cluster_id,
-            snapshots: SnapshotPolicy::default(),
-            clock,
-            entropy,
-        };
-        let (meta, registration) = Meta::start(store, options).await?;
-        let outcome = meta.abandon(id).await;
-        meta.unregister(registration.incarnation).await?;
-        outcome.with_context(|| format!("log {id} was not given up"))?;
-        log.remove(id, Claim::GivenUp(&registration.cluster_id))?;
-        eprintln!("log {id} was given up; its partitions go on from what the store holds when the broker starts");
-        anyhow::Ok(())
-    })
+    let left = runtime.block_on(node::abandon(options))?;
+    eprintln!("log {id} was given up; its partitions go on from what the store holds when the broker starts");
+    if left == FilesLeft::OutOfReach {
+        eprintln!(
+            "its files are out of reach; should they come back, a start of this broker at their place removes them"
+        );
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use crate::support::{Node, options};
 
 /// A node that has acknowledged one record and died; its registration and its cluster.
-async fn dead(directory: &Path) -> (Incarnation, String) {
+pub async fn dead(directory: &Path) -> (Incarnation, String) {
     let node = Node::start(options(directory)).await.unwrap();
     let mut client = node.client().await;
     client.create_topic().await;
@@ -31,7 +31,7 @@ async fn refused(options: NodeOptions) -> StartError {
 }
 
 /// What was acknowledged there is there.
-async fn kept(directory: &Path) {
+pub async fn kept(directory: &Path) {
     let node = Node::start(options(directory)).await.unwrap();
     assert_eq!(node.facts.recovered.batches, 1);
     assert_eq!(node.client().await.latest().await, Some(1));

@@ -2,7 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+mod abandon;
 mod ends;
+mod gate;
+mod hangs;
 mod logs;
 mod support;
 

@@ -41,6 +41,34 @@ pub fn options(directory: &Path) -> NodeOptions {
     }
 }
 
+/// A node that lives, and may not serve yet.
+pub struct Begun {
+    pub status: Status,
+    pub orders: watch::Sender<Order>,
+    pub life: JoinHandle<End>,
+    facts: oneshot::Receiver<Facts>,
+}
+
+impl Begun {
+    /// Begins a node that `status` shows.
+    pub fn begin(options: NodeOptions, status: Status) -> Self {
+        let (orders, given) = watch::channel(Order::Serve);
+        let (serving, facts) = oneshot::channel();
+        let seen = status.clone();
+        let life = base::task::spawn("node", async move {
+            let serving = |facts: &Facts| drop(serving.send(facts.clone()));
+            Box::pin(node::run(options, &seen, given, serving)).await
+        });
+        Self { status, orders, life, facts }
+    }
+}
+
+/// Whether the node has come to its end soon; it may still wait for what it leaves.
+pub async fn ends(mut phases: watch::Receiver<Phase>) -> bool {
+    let ended = phases.wait_for(|phase| matches!(phase, Phase::Ended(_)));
+    tokio::time::timeout(Duration::from_secs(20), ended).await.is_ok()
+}
+
 /// A node that serves.
 pub struct Node {
     pub facts: Facts,
@@ -57,17 +85,16 @@ impl Node {
 
     /// Starts a node that `status` shows.
     pub async fn start_seen(options: NodeOptions, status: Status) -> Result<Self, End> {
-        let (orders, given) = watch::channel(Order::Serve);
-        let (serving, facts) = oneshot::channel();
-        let seen = status.clone();
-        let life = base::task::spawn("node", async move {
-            let serving = |facts: &Facts| drop(serving.send(facts.clone()));
-            Box::pin(node::run(options, &seen, given, serving)).await
-        });
+        let Begun { status, orders, life, facts } = Begun::begin(options, status);
         match tokio::time::timeout(LONG, facts).await.unwrap() {
             Ok(facts) => Ok(Self { facts, status, orders, life }),
             Err(_) => Err(life.await.unwrap()),
         }
+    }
+
+    /// Gives it an order, and goes on.
+    pub fn order(&self, order: Order) {
+        self.orders.send_replace(order);
     }
 
     /// Ends it by order, and says how it ended.
@@ -110,6 +137,15 @@ impl Hung {
         }
         assert!(!hung.is_empty(), "there is no object");
         Self(hung)
+    }
+
+    /// An entry of the metadata log that is not written yet.
+    pub fn entry(store: &Path, sequence: u64) -> Self {
+        let log = store.join("meta/log");
+        std::fs::create_dir_all(&log).unwrap();
+        let path = log.join(format!("{sequence:020}"));
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        Self(vec![path])
     }
 }
 

@@ -41,7 +41,7 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{oneshot, watch};
 
-use crate::catalogue::{Catalogue, CatalogueClient};
+use crate::catalogue::{Catalogue, CatalogueClient, IncarnationPhase};
 use crate::read::BlockReader;
 use crate::upload::{self, Committer};
 use crate::wal::{Ending, Wal};
@@ -79,6 +79,11 @@ pub enum OpenStreamError {
     #[error("the write-ahead log has failed or was fenced; this broker process must end")]
     Failed,
 }
+
+/// A WAL was to be appended to that metadata does not hold as open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("write-ahead log {0} is not open in metadata, so nothing may be appended to it")]
+pub struct NotOpen(pub Incarnation);
 
 /// Why the engine stopped for good.
 #[derive(Debug, Clone, Error)]
@@ -147,9 +152,18 @@ impl Engine {
         EngineSink::new(self.inner.clone())
     }
 
-    /// Gives the engine its WAL, whose incarnation metadata holds as `OPEN`. Appends may follow. From here on the engine
-    /// fails when the WAL does, however that came: the sink may have died with a thread of the log.
-    pub fn attach(&self, wal: Wal<Pending>) {
+    /// Gives the engine its WAL. Appends may follow. From here on the engine fails when the WAL does, however that came: the
+    /// sink may have died with a thread of the log.
+    ///
+    /// # Errors
+    /// [`NotOpen`] unless metadata holds the WAL's incarnation as `OPEN`: what is appended before would be taken for the
+    /// leavings of a start that died. The WAL is dropped, which ends it.
+    pub fn attach(&self, wal: Wal<Pending>) -> Result<(), NotOpen> {
+        let writer = self.inner.writer;
+        let view = self.inner.catalogue.view();
+        if view.incarnation(writer).is_none_or(|log| log.phase != IncarnationPhase::Open) {
+            return Err(NotOpen(writer));
+        }
         let (failed, engine) = (wal.failed(), Arc::downgrade(&self.inner));
         base::task::spawn("wal-watch", async move {
             let Some(failure) = failed.await else { return };
@@ -158,6 +172,7 @@ impl Engine {
             }
         });
         self.inner.log.attach(wal, &self.inner.options);
+        Ok(())
     }
 
     /// Waits until a buffer of `bytes` fits into the log cache: a full cache slows producers, it never fails them. Call it

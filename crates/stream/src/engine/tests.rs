@@ -81,7 +81,7 @@ impl Durable {
         self.catalogue.update(|image| image.adopt_orphans(me, usize::MAX)).unwrap();
         let wal = log.create(me, "test-cluster", engine.sink()).unwrap();
         self.catalogue.open_incarnation(me, WalPlace { kind: 0, location: "test".into() }).unwrap();
-        engine.attach(wal);
+        engine.attach(wal).unwrap();
         Running { engine, me }
     }
 }

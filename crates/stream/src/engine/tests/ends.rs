@@ -28,7 +28,7 @@ async fn the_engine_fails_when_a_thread_of_its_log_panics() {
     let engine = Engine::new(small(), durable.store.clone(), client, me, durable.clock.clone());
     let wal = log.create(me, "test-cluster", Dying(engine.sink())).unwrap();
     durable.catalogue.open_incarnation(me, WalPlace { kind: 0, location: "test".into() }).unwrap();
-    engine.attach(wal);
+    engine.attach(wal).unwrap();
     let id = durable.catalogue.create_streams(1, me).unwrap()[0];
     let broker = Running { engine, me };
     let stream = broker.open(id);
@@ -150,7 +150,7 @@ async fn what_a_cut_missed_is_recovered_by_a_start_that_misses_nothing() {
     let engine = Engine::new(small(), durable.store.clone(), client.clone(), me, durable.clock.clone());
     let wal = log.create(me, "test-cluster", engine.sink()).unwrap();
     durable.catalogue.open_incarnation(me, WalPlace { kind: 0, location: "test".into() }).unwrap();
-    engine.attach(wal);
+    engine.attach(wal).unwrap();
     drop(log);
     let id = durable.catalogue.create_streams(1, me).unwrap()[0];
     let broker = Running { engine, me };
@@ -170,4 +170,18 @@ async fn what_a_cut_missed_is_recovered_by_a_start_that_misses_nothing() {
 
     let next = durable.start(small()).await;
     assert_eq!(read_all(&next.open(id)).await, [payload(0, 700)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_metadata_does_not_hold_as_open_takes_no_append() {
+    let durable = Durable::new();
+    let (log, (me, _)) = (durable.log(), durable.catalogue.register(BROKER).unwrap());
+    let client: Arc<dyn CatalogueClient> = Arc::new(durable.catalogue.clone());
+    let engine = Engine::new(small(), durable.store.clone(), client, me, durable.clock.clone());
+    let wal = log.create(me, "test-cluster", engine.sink()).unwrap();
+    let ended = wal.ended();
+    assert_eq!(engine.attach(wal), Err(NotOpen(me)));
+    assert!(engine.check_unfenced().await.is_err());
+    // It was dropped, which ends it as a crash does.
+    tokio::time::timeout(Duration::from_secs(30), ended).await.expect("the log runs on").unwrap();
 }

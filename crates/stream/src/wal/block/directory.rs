@@ -5,7 +5,7 @@
 //! | `LOCK` | locked (`flock`) by the owner for as long as it lives; its process id in decimal |
 //! | `incarnation-<broker>-<epoch>.wal` | an incarnation's header, four pages |
 //! | `segment-<number>.wal` | a segment |
-//! | `*.new` | a file being made; removed at the next start |
+//! | `incarnation-….new`, `segment-….new` | one of these being made; removed at the next start |
 //!
 //! A file gets its lasting name only when its contents are durable, and the directory is synced after every change.
 
@@ -55,7 +55,7 @@ impl DirectoryVolume {
             }
         };
         for name in files.list(path).map_err(failed)? {
-            if name.ends_with(".new") {
+            if is_half_made(&name) {
                 files.remove(&path.join(name)).map_err(failed)?;
             }
         }
@@ -83,7 +83,7 @@ impl DirectoryVolume {
     }
 
     fn segment_path(&self, id: SegmentId) -> PathBuf {
-        self.path.join(format!("segment-{:08}.wal", id.0))
+        self.path.join(segment_name(id))
     }
 
     fn open(&self, path: &Path, length: u64) -> io::Result<Arc<dyn BlockFile>> {
@@ -114,9 +114,30 @@ fn existing_segment_bytes(files: &Files, path: &Path) -> io::Result<Option<u64>>
     Ok(largest.filter(|bytes| *bytes >= 2 * PAGE as u64 && bytes.is_multiple_of(PAGE as u64)))
 }
 
+fn header_name(incarnation: Incarnation) -> String {
+    format!("incarnation-{}-{}.wal", incarnation.broker, incarnation.epoch)
+}
+
 fn parse_header(name: &str) -> Option<Incarnation> {
     let (broker, epoch) = name.strip_prefix("incarnation-")?.strip_suffix(".wal")?.split_once('-')?;
     Some(Incarnation { broker: BrokerId(broker.parse().ok()?), epoch: BrokerEpoch(epoch.parse().ok()?) })
+}
+
+fn segment_name(id: SegmentId) -> String {
+    format!("segment-{:08}.wal", id.0)
+}
+
+fn parse_segment(name: &str) -> Option<SegmentId> {
+    name.strip_prefix("segment-")?.strip_suffix(".wal")?.parse().ok().map(SegmentId)
+}
+
+/// Whether a file was being made under that name here. Nobody was asked yet whose the directory is, so that all else in it
+/// may be a stranger's.
+fn is_half_made(name: &str) -> bool {
+    let Some(stem) = name.strip_suffix(".new") else { return false };
+    let lasting = format!("{stem}.wal");
+    parse_header(&lasting).is_some_and(|id| header_name(id) == lasting)
+        || parse_segment(&lasting).is_some_and(|id| segment_name(id) == lasting)
 }
 
 impl Volume for DirectoryVolume {
@@ -138,7 +159,7 @@ impl Volume for DirectoryVolume {
     }
 
     fn create_header(&self, incarnation: Incarnation, pages: &[u8]) -> io::Result<Arc<dyn BlockFile>> {
-        let path = self.path.join(format!("incarnation-{}-{}.wal", incarnation.broker, incarnation.epoch));
+        let path = self.path.join(header_name(incarnation));
         let fresh = path.with_extension("new");
         self.files.write(&fresh, pages)?;
         // A hard link, not a rename: it never replaces a header that is there.
@@ -154,8 +175,7 @@ impl Volume for DirectoryVolume {
     }
 
     fn segments(&self) -> io::Result<Vec<SegmentId>> {
-        let number = |name: &str| name.strip_prefix("segment-")?.strip_suffix(".wal")?.parse().ok().map(SegmentId);
-        let mut ids: Vec<_> = self.files.list(&self.path)?.iter().filter_map(|name| number(name)).collect();
+        let mut ids: Vec<_> = self.files.list(&self.path)?.iter().filter_map(|name| parse_segment(name)).collect();
         ids.sort();
         Ok(ids)
     }
@@ -183,5 +203,26 @@ impl Volume for DirectoryVolume {
 
     fn remove_segment(&self, id: SegmentId) -> io::Result<()> {
         self.remove(&self.segment_path(id))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_owner_removes_only_what_was_being_made_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let half_made = ["incarnation-1-5.new", "segment-00000003.new", "segment-123456789.new"];
+        let strange =
+            ["thesis.new", ".new", "incarnation-x.new", "incarnation-1-05.new", "segment-3.new", "segment-.new"];
+        for name in half_made.iter().chain(&strange) {
+            std::fs::write(dir.path().join(name), "half").unwrap();
+        }
+        std::fs::create_dir(dir.path().join("backup.new")).unwrap();
+        drop(DirectoryVolume::own(&Files::system(), dir.path(), 1 << 20, Transfer::Auto).unwrap());
+        let mut expected: Vec<&str> = strange.into_iter().chain([LOCK_FILE, "backup.new"]).collect();
+        expected.sort_unstable();
+        assert_eq!(Files::system().list(dir.path()).unwrap(), expected);
     }
 }

@@ -1,0 +1,121 @@
+//! A log is given up only when nobody appends to it any more, and only the one that was meant.
+
+use std::path::Path;
+
+use base::file::Files;
+use base::{BrokerId, Clock, Entropy, Incarnation};
+use node::{AbandonError, AbandonOptions, BrokerFate, FilesLeft, Order};
+use stream::wal::{Access, BlockLog, BlockLogOptions};
+
+use crate::gate::{Call, Gate};
+use crate::logs::{dead, kept};
+use crate::support::{Node, options};
+
+/// What an operator tells who names everything as the broker has it below `directory`.
+fn given_up(directory: &Path, incarnation: Incarnation) -> AbandonOptions {
+    AbandonOptions {
+        incarnation,
+        broker: BrokerId(1),
+        fate: BrokerFate::Unknown,
+        store: format!("file://{}", directory.join("store").display()),
+        log: directory.join("wal"),
+        home: Some(directory.to_owned()),
+        files: Files::system(),
+        clock: Clock::system(),
+        entropy: Entropy::system(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_a_living_broker_appends_to_is_not_given_up_wherever_the_operator_looks() {
+    let dir = tempfile::tempdir().unwrap();
+    let living = Node::start(options(dir.path())).await.unwrap();
+    let mut client = living.client().await;
+    client.create_topic().await;
+    let nowhere = dir.path().join("nowhere");
+    for fate in [BrokerFate::Unknown, BrokerFate::CertainlyDead] {
+        for log in [&nowhere, &dir.path().join("wal")] {
+            let asked = given_up(dir.path(), living.facts.me);
+            let why = node::abandon(AbandonOptions { fate, log: log.clone(), ..asked }).await.unwrap_err();
+            assert!(
+                matches!(&why, AbandonError::InUse { incarnation, .. } if *incarnation == living.facts.me),
+                "{why}"
+            );
+        }
+    }
+    assert!(!nowhere.exists(), "a place was made");
+    assert!(client.produce().await, "the living node was fenced");
+    assert!(living.end(Order::Drain).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_out_of_reach_is_given_up_only_on_the_word_that_its_broker_is_dead() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, _) = dead(dir.path()).await;
+    let (wal, elsewhere) = (dir.path().join("wal"), dir.path().join("elsewhere"));
+    std::fs::rename(&wal, &elsewhere).unwrap();
+    // As on another host: the place is not there, or it is empty.
+    for made in [false, true] {
+        if made {
+            std::fs::create_dir(&wal).unwrap();
+        }
+        let why = node::abandon(given_up(dir.path(), id)).await.unwrap_err();
+        assert!(matches!(&why, AbandonError::OutOfReach { incarnation, .. } if *incarnation == id), "{why}");
+        let said = why.to_string();
+        assert!(said.contains(&wal.display().to_string()) && said.contains("--broker-is-dead"), "{said}");
+        assert!(if made { std::fs::read_dir(&wal).unwrap().count() == 0 } else { !wal.exists() }, "something was made");
+    }
+    std::fs::remove_dir(&wal).unwrap();
+    std::fs::rename(&elsewhere, &wal).unwrap();
+    kept(dir.path()).await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let (id, _) = dead(dir.path()).await;
+    std::fs::remove_dir_all(dir.path().join("wal")).unwrap();
+    let asked = AbandonOptions { fate: BrokerFate::CertainlyDead, ..given_up(dir.path(), id) };
+    assert_eq!(node::abandon(asked).await.unwrap(), FilesLeft::OutOfReach);
+    let node = Node::start(options(dir.path())).await.unwrap();
+    assert_eq!(node.client().await.latest().await, Some(0));
+    assert!(node.end(Order::Drain).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slip_between_two_clusters_gives_up_a_log_of_neither() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let ((id, _), (same, cluster)) = (dead(dir.path()).await, dead(other.path()).await);
+    assert_eq!(id, same, "the first log of each");
+    let strange_log = AbandonOptions { log: other.path().join("wal"), home: None, ..given_up(dir.path(), id) };
+    let strange_home = AbandonOptions { home: Some(other.path().to_owned()), ..given_up(dir.path(), id) };
+    for asked in [strange_log, strange_home] {
+        let why = node::abandon(asked).await.unwrap_err();
+        assert!(matches!(&why, AbandonError::OtherCluster { cluster: found, .. } if *found == cluster), "{why}");
+    }
+    kept(dir.path()).await;
+    kept(other.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_cannot_be_fenced_is_not_given_up() {
+    let (dir, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    let (id, _) = dead(dir.path()).await;
+    gate.fail(Call::WriteAt, "incarnation-");
+    let why = node::abandon(AbandonOptions { files: gate.files(), ..given_up(dir.path(), id) }).await.unwrap_err();
+    assert!(matches!(why, AbandonError::NotFenced { .. }), "{why}");
+    kept(dir.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_given_up_is_gone_from_where_it_was_and_its_partitions_go_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, _) = dead(dir.path()).await;
+    // The broker has moved on to another place since.
+    let asked = AbandonOptions { log: dir.path().join("new"), ..given_up(dir.path(), id) };
+    assert_eq!(node::abandon(asked).await.unwrap(), FilesLeft::Removed);
+    let left = BlockLog::open(BlockLogOptions::new(dir.path().join("wal"), Access::Observer)).unwrap();
+    assert!(left.incarnations().unwrap().is_empty());
+    let node = Node::start(options(dir.path())).await.unwrap();
+    let mut client = node.client().await;
+    assert_eq!(client.latest().await, Some(0));
+    assert!(client.produce().await);
+    assert!(node.end(Order::Drain).await.is_clean());
+}
