@@ -56,16 +56,20 @@ impl Service for Dispatch {
     }
 
     fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes, held: &Held) -> Later<Reply> {
-        let mut reader = Reader::new(frame);
-        let call = match Call::read(&mut reader, peer, held) {
-            Ok(Head::Call(call)) => call,
-            Ok(Head::NewerApiVersions { correlation_id }) => return ready(newer_api_versions(correlation_id)),
-            Err(refusal) => return ready(refusal.into()),
-        };
-        let core = self.core.clone();
+        let api = frame.first_chunk().and_then(|key| ApiKey::try_from(i16::from_be_bytes(*key)).ok());
+        let (core, peer, held) = (self.core.clone(), peer.clone(), held.clone());
         Box::pin(async move {
-            let (api, started) = (call.api, core.clock.monotonic());
+            let started = core.clock.monotonic();
+            // Who waits for room for its reply holds no more than its bytes.
             let reserved = core.replies.reserve(api).await;
+            held.decode().await;
+            let mut reader = Reader::new(frame);
+            let call = match Call::read(&mut reader, &peer, &held) {
+                Ok(Head::Call(call)) => call,
+                Ok(Head::NewerApiVersions { correlation_id }) => return newer_api_versions(correlation_id),
+                Err(refusal) => return refusal.into(),
+            };
+            let api = call.api;
             let reply = core.replies.charge(route(&core, call, reader).await, reserved);
             count(&core, api, started, &reply);
             reply
