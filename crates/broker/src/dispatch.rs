@@ -160,7 +160,7 @@ async fn route(core: &Arc<Core>, call: Call, reader: Reader) -> Reply {
     match call.api {
         ApiKey::Fetch => Box::pin(h::fetch::handle(core.clone(), call, reader)).await,
         ApiKey::ListOffsets => typed(c, reader, |q| h::list_offsets::handle(core_ref, c, q)).await,
-        ApiKey::Metadata => typed(c, reader, |q| async move { h::metadata::handle(core_ref, c, q) }).await,
+        ApiKey::Metadata => typed(c, reader, |q| h::metadata::handle(core_ref, c, q)).await,
         ApiKey::OffsetCommit => typed(c, reader, |q| h::offset_commit::handle(core_ref, c, q)).await,
         ApiKey::OffsetFetch => typed(c, reader, |q| h::offset_fetch::handle(core_ref, c, q)).await,
         ApiKey::FindCoordinator => typed(c, reader, |q| h::find_coordinator::handle(core_ref, c, q)).await,
@@ -175,7 +175,7 @@ async fn route(core: &Arc<Core>, call: Call, reader: Reader) -> Reply {
         ApiKey::DeleteTopics => typed(c, reader, |q| h::delete_topics::handle(core_ref, c, q)).await,
         ApiKey::DeleteRecords => typed(c, reader, |q| h::delete_records::handle(core_ref, q)).await,
         ApiKey::InitProducerId => typed(c, reader, |q| h::init_producer_id::handle(core_ref, q)).await,
-        ApiKey::OffsetForLeaderEpoch => typed(c, reader, |q| h::offset_for_leader_epoch::handle(core_ref, q)).await,
+        ApiKey::OffsetForLeaderEpoch => typed(c, reader, |q| h::offset_for_leader_epoch::handle(core_ref, c, q)).await,
         ApiKey::DescribeConfigs => typed(c, reader, |q| async move { h::describe_configs::handle(core_ref, q) }).await,
         ApiKey::AlterConfigs => typed(c, reader, |q| h::alter_configs::handle(core_ref, q)).await,
         ApiKey::DescribeLogDirs => typed(c, reader, |q| h::describe_log_dirs::handle(core_ref, q)).await,
