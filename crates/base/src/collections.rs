@@ -13,6 +13,10 @@ pub type HashMap<K, V> = hashbrown::HashMap<K, V, SeededState>;
 /// A hash set with a seeded order.
 pub type HashSet<K> = hashbrown::HashSet<K, SeededState>;
 
+/// A table of places in something else: whoever uses it hashes and compares what lies there, with a [`SeededState`] of its
+/// own.
+pub type HashTable<T> = hashbrown::HashTable<T>;
+
 /// Where the hashers of one map begin.
 #[derive(Clone, Debug)]
 pub struct SeededState(State);

@@ -21,6 +21,8 @@ struct Inner {
 struct State {
     used: u64,
     waiting: VecDeque<Waiting>,
+    /// Somebody was refused, and did not wait; until half of it is free.
+    refused: bool,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,7 @@ impl Budget {
     /// charged, so that one oversized request cannot wait for ever.
     pub fn try_charge(&self, bytes: u64) -> Option<Charge> {
         let mut state = self.0.state.lock();
-        (state.waiting.is_empty() && self.0.fits(&state, bytes)).then(|| self.0.take(&mut state, bytes))
+        self.0.admits(&mut state, bytes).then(|| self.0.take(&mut state, bytes))
     }
 
     /// Charges `bytes`, waiting until they fit.
@@ -84,6 +86,13 @@ impl Inner {
         state.used == 0 || state.used.saturating_add(bytes) <= self.limit
     }
 
+    /// Whether bytes fit and nobody waits; notes who is refused.
+    fn admits(&self, state: &mut State, bytes: u64) -> bool {
+        let admits = state.waiting.is_empty() && self.fits(state, bytes);
+        state.refused |= !admits;
+        admits
+    }
+
     fn take(self: &Arc<Self>, state: &mut State, bytes: u64) -> Charge {
         state.used += bytes;
         Charge { budget: self.clone(), bytes }
@@ -95,6 +104,7 @@ impl Inner {
         {
             let mut state = self.state.lock();
             state.used -= bytes;
+            state.refused &= state.used > self.limit / 2;
             while let Some(first) = state.waiting.front() {
                 let gone = first.granted.is_closed();
                 if !gone && !self.fits(&state, first.bytes) {
@@ -139,15 +149,17 @@ impl Charge {
         self.bytes
     }
 
-    /// Whether somebody waits for what this and others hold.
+    /// Whether others go without because of what this and others hold: somebody waits for it, or was refused and has gone
+    /// on with less, and since then there was never half of it free.
     pub fn is_awaited(&self) -> bool {
-        !self.budget.state.lock().waiting.is_empty()
+        let state = self.budget.state.lock();
+        state.refused || !state.waiting.is_empty()
     }
 
     /// Takes `bytes` more if they fit and nobody waits, as [`Budget::try_charge`].
     pub fn try_grow(&mut self, bytes: u64) -> bool {
         let mut state = self.budget.state.lock();
-        let fits = state.waiting.is_empty() && self.budget.fits(&state, bytes);
+        let fits = self.budget.admits(&mut state, bytes);
         if fits {
             state.used += bytes;
             self.bytes += bytes;
@@ -186,7 +198,7 @@ mod tests {
     async fn a_full_budget_makes_the_next_wait_and_a_release_lets_it_on() {
         let budget = Budget::new(10);
         let first = budget.try_charge(8).unwrap();
-        assert!(budget.try_charge(3).is_none() && !first.is_awaited());
+        assert!(!first.is_awaited());
         let waiter = budget.clone();
         #[allow(clippy::disallowed_methods)]
         let task = tokio::spawn(async move { waiter.charge(3).await.bytes() });
@@ -194,6 +206,18 @@ mod tests {
         assert!(first.is_awaited());
         drop(first);
         assert_eq!(task.await.unwrap(), 3);
+    }
+
+    #[test]
+    fn who_was_refused_and_did_not_wait_counts_until_half_is_free() {
+        let budget = Budget::new(10);
+        let (held, other) = (budget.try_charge(5).unwrap(), budget.try_charge(4).unwrap());
+        assert!(!held.is_awaited());
+        assert!(budget.try_charge(2).is_none() && held.is_awaited());
+        drop(budget.try_charge(1));
+        assert!(held.is_awaited(), "there is no more room than before");
+        drop(other);
+        assert!(!held.is_awaited());
     }
 
     #[test]

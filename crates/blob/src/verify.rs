@@ -79,7 +79,14 @@ impl Store {
     }
 
     /// Whether the bytes from `from` on are those that were sent; from 0 on this asks for the length, too.
-    async fn check_bytes(&self, purpose: Purpose, key: &str, body: &Payload, from: u64, attempt: u32) -> Result<(), StoreError> {
+    async fn check_bytes(
+        &self,
+        purpose: Purpose,
+        key: &str,
+        body: &Payload,
+        from: u64,
+        attempt: u32,
+    ) -> Result<(), StoreError> {
         let range = if from == 0 { ReadRange::Whole } else { ReadRange::Bytes(from..body.len()) };
         let request = Request { purpose, operation: Operation::Get, key, bytes: body.len() - from };
         let held = self.read_back(request, attempt, self.backend().get(key, range), |bytes| bytes.len() as u64).await?;

@@ -274,6 +274,10 @@ fn register_metrics(core: &Arc<Core>, metrics: &Metrics, request_memory: &Budget
         memory.used() as i64
     });
     let weak = Arc::downgrade(core);
+    metrics.gauge_from("headwater_fetch_wait_memory_bytes", "Memory of fetches that wait for records", move || {
+        weak.upgrade().map_or(0, |core| core.fetch_waits.used() as i64)
+    });
+    let weak = Arc::downgrade(core);
     metrics.gauge_from(
         "headwater_reply_memory_bytes",
         "Replies that are being made or that clients have not taken yet",

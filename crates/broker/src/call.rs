@@ -1,5 +1,6 @@
 //! One request on its way through dispatch: its header, who sent it, and how its reply is framed.
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use base::memory::Charge;
@@ -104,6 +105,21 @@ impl Call {
         self.held.settle(request_bytes(Some(self.api), self.frame_bytes, decoded_bytes));
     }
 
+    /// The request has gone, and what came of it takes so many bytes.
+    pub(crate) fn hold(&self, bytes: usize) {
+        self.held.settle(bytes as u64);
+    }
+
+    /// What came of the request waits for other clients, and is charged elsewhere or takes next to nothing.
+    pub(crate) fn let_go(&self) {
+        self.held.let_go();
+    }
+
+    /// A request that is let go of, with what it was charged, before its answer waits for other clients.
+    pub(crate) fn brief<Q>(&self, request: Q) -> Brief<Q> {
+        Brief { request, held: self.held.clone() }
+    }
+
     /// What becomes of a request that cannot be read.
     pub(crate) fn malformed(&self, error: DecodeError) -> Refusal {
         Refusal::Malformed { api: self.api, version: self.version, error }
@@ -146,11 +162,33 @@ impl Call {
     }
 }
 
+/// A request that does not outlast its waiting: dropped, it gives back what it was charged.
+pub(crate) struct Brief<Q> {
+    request: Q,
+    held: Held,
+}
+
+impl<Q> Deref for Brief<Q> {
+    type Target = Q;
+
+    fn deref(&self) -> &Q {
+        &self.request
+    }
+}
+
+impl<Q> Drop for Brief<Q> {
+    fn drop(&mut self) {
+        self.held.let_go();
+    }
+}
+
 /// What a request takes in memory until it is answered: its frame, what it decodes to, and its answer where that is large
 /// and not charged by who makes it.
 pub(crate) fn request_bytes(api: Option<ApiKey>, frame_bytes: usize, decoded_bytes: usize) -> u64 {
     let answer = match api {
         Some(ApiKey::Produce | ApiKey::Fetch) => 0,
+        // They tell of the group, which is charged for what it holds.
+        Some(ApiKey::JoinGroup | ApiKey::SyncGroup) => 0,
         _ => ANSWER_FACTOR * decoded_bytes.saturating_sub(ANSWER_SMALL_BYTES),
     };
     (frame_bytes + decoded_bytes + answer) as u64

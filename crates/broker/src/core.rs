@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 use partition::config::BrokerSettings;
 use partition::{Partition, PartitionError, Partitions};
 use telemetry::{Metrics, RequestMetrics, TopicMetrics};
+use tokio::sync::Semaphore;
 use wire::Str;
 
 use crate::api::SERVED;
@@ -18,7 +19,10 @@ use crate::call::Call;
 use crate::config::BrokerConfig;
 use crate::fetch::session::{Sessions, TopicRef};
 use crate::first_use::FirstUse;
-use crate::limits::{OTHER_REPLY_MEMORY_BYTES, REPLY_MEMORY_BYTES, TOPIC_METRICS_KEPT_MAX};
+use crate::limits::{
+    COLD_READ_MEMORY_BYTES, CONVERSIONS_MAX, FETCH_WAIT_MEMORY_BYTES, OFFSETS_REPLY_MEMORY_BYTES,
+    OTHER_REPLY_MEMORY_BYTES, REPLY_MEMORY_BYTES, TOPIC_METRICS_KEPT_MAX,
+};
 use crate::producer_ids::ProducerIds;
 use crate::replies::ReplyMemory;
 
@@ -33,6 +37,12 @@ pub(crate) struct Core {
     pub(crate) sessions: Sessions,
     /// Records in replies that clients have not taken yet.
     pub(crate) reply_memory: Budget,
+    /// Records that fetches are about to read from the store.
+    pub(crate) cold_memory: Budget,
+    /// Conversions for old readers under way.
+    pub(crate) conversions: Semaphore,
+    /// Fetches that wait for records.
+    pub(crate) fetch_waits: Budget,
     /// All other replies.
     pub(crate) replies: ReplyMemory,
     pub(crate) fetch_bytes_max: usize,
@@ -64,7 +74,10 @@ impl Core {
         Self {
             sessions: Sessions::new(config.count("max.incremental.fetch.session.cache.slots"), entropy),
             reply_memory: Budget::new(REPLY_MEMORY_BYTES),
-            replies: ReplyMemory::new(OTHER_REPLY_MEMORY_BYTES, clock.clone()),
+            cold_memory: Budget::new(COLD_READ_MEMORY_BYTES),
+            conversions: Semaphore::new(CONVERSIONS_MAX),
+            fetch_waits: Budget::new(FETCH_WAIT_MEMORY_BYTES),
+            replies: ReplyMemory::new(OTHER_REPLY_MEMORY_BYTES, OFFSETS_REPLY_MEMORY_BYTES, clock.clone()),
             fetch_bytes_max: config.count("fetch.max.bytes"),
             producer_ids: ProducerIds::new(me),
             first_use: FirstUse::new(meta.clone()),

@@ -56,16 +56,20 @@ impl Service for Dispatch {
     }
 
     fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes, held: &Held) -> Later<Reply> {
-        let mut reader = Reader::new(frame);
-        let call = match Call::read(&mut reader, peer, held) {
-            Ok(Head::Call(call)) => call,
-            Ok(Head::NewerApiVersions { correlation_id }) => return ready(newer_api_versions(correlation_id)),
-            Err(refusal) => return ready(refusal.into()),
-        };
-        let core = self.core.clone();
+        let api = frame.first_chunk().and_then(|key| ApiKey::try_from(i16::from_be_bytes(*key)).ok());
+        let (core, peer, held) = (self.core.clone(), peer.clone(), held.clone());
         Box::pin(async move {
-            let (api, started) = (call.api, core.clock.monotonic());
+            let started = core.clock.monotonic();
+            // Who waits for room for its reply holds no more than its bytes.
             let reserved = core.replies.reserve(api).await;
+            held.decode().await;
+            let mut reader = Reader::new(frame);
+            let call = match Call::read(&mut reader, &peer, &held) {
+                Ok(Head::Call(call)) => call,
+                Ok(Head::NewerApiVersions { correlation_id }) => return newer_api_versions(correlation_id),
+                Err(refusal) => return refusal.into(),
+            };
+            let api = call.api;
             let reply = core.replies.charge(route(&core, call, reader).await, reserved);
             count(&core, api, started, &reply);
             reply
@@ -156,7 +160,7 @@ async fn route(core: &Arc<Core>, call: Call, reader: Reader) -> Reply {
     match call.api {
         ApiKey::Fetch => Box::pin(h::fetch::handle(core.clone(), call, reader)).await,
         ApiKey::ListOffsets => typed(c, reader, |q| h::list_offsets::handle(core_ref, c, q)).await,
-        ApiKey::Metadata => typed(c, reader, |q| async move { h::metadata::handle(core_ref, c, q) }).await,
+        ApiKey::Metadata => typed(c, reader, |q| h::metadata::handle(core_ref, c, q)).await,
         ApiKey::OffsetCommit => typed(c, reader, |q| h::offset_commit::handle(core_ref, c, q)).await,
         ApiKey::OffsetFetch => typed(c, reader, |q| h::offset_fetch::handle(core_ref, c, q)).await,
         ApiKey::FindCoordinator => typed(c, reader, |q| h::find_coordinator::handle(core_ref, c, q)).await,
@@ -171,8 +175,8 @@ async fn route(core: &Arc<Core>, call: Call, reader: Reader) -> Reply {
         ApiKey::DeleteTopics => typed(c, reader, |q| h::delete_topics::handle(core_ref, c, q)).await,
         ApiKey::DeleteRecords => typed(c, reader, |q| h::delete_records::handle(core_ref, q)).await,
         ApiKey::InitProducerId => typed(c, reader, |q| h::init_producer_id::handle(core_ref, q)).await,
-        ApiKey::OffsetForLeaderEpoch => typed(c, reader, |q| h::offset_for_leader_epoch::handle(core_ref, q)).await,
-        ApiKey::DescribeConfigs => typed(c, reader, |q| h::describe_configs::handle(core_ref, q)).await,
+        ApiKey::OffsetForLeaderEpoch => typed(c, reader, |q| h::offset_for_leader_epoch::handle(core_ref, c, q)).await,
+        ApiKey::DescribeConfigs => typed(c, reader, |q| h::describe_configs::handle(core_ref, c, q)).await,
         ApiKey::AlterConfigs => typed(c, reader, |q| h::alter_configs::handle(core_ref, q)).await,
         ApiKey::DescribeLogDirs => typed(c, reader, |q| h::describe_log_dirs::handle(core_ref, q)).await,
         ApiKey::CreatePartitions => typed(c, reader, |q| h::create_partitions::handle(core_ref, q)).await,

@@ -18,6 +18,12 @@ pub const READ_CHUNK_BYTES_MAX: usize = 256 * 1024;
 /// Bytes one connection may read before it lets the next task run.
 pub const READ_TURN_BYTES_MAX: usize = 1024 * 1024;
 
+/// Requests one connection may have answered before it lets the next task run, ...
+pub const ANSWER_TURN_REQUESTS_MAX: usize = 32;
+
+/// ... and how long it may work before it does, between two requests or two items of one.
+pub const WORK_TURN_MAX: Duration = Duration::from_millis(1);
+
 /// Requests of one connection read and not answered yet, in bytes. A request counts at least
 /// [`REQUEST_CHARGE_BYTES_MIN`], which bounds their number too.
 pub const PIPELINE_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -33,12 +39,29 @@ pub const OTHER_FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// of 32, what was seen already is looked up, and the answer is written. A fetch charges its answer by itself.
 pub const ANSWER_FACTOR: usize = 10;
 
+/// ... each of which takes this much until it is answered: what is wanted of it, where it is, what was found, its place among
+/// those that are watched. The records are charged by themselves.
+pub const FETCH_PARTITION_BYTES: usize = 256;
+
+/// What all fetches together may take while they wait for records. One for which nothing is left is answered at once, ...
+pub const FETCH_WAIT_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+
+/// ... unless it takes no more than this: it waits all the same.
+pub const FETCH_WAIT_LET_IN_BYTES_MAX: u64 = 16 * 1024;
+
+/// How long a fetch waits at most, whatever it asks for: far longer than any client waits for an answer.
+pub const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);
+
 /// Answers to requests that decode to no more than this are not charged.
 pub const ANSWER_SMALL_BYTES: usize = 128 * 1024;
 
 /// A request that is not a Produce, and that takes no more than this in all, is let in when request memory is used up:
 /// heartbeats and commits, so that groups stay alive whatever others send. It is charged for it once it is whole.
 pub const REQUEST_LET_IN_BYTES_MAX: u64 = 256 * 1024;
+
+/// A request that overdraws the request memory lets the next one do so once it is decoded and all together take no more than
+/// one part in so many beyond the limit.
+pub const REQUEST_MEMORY_EXCESS_SHARE: u64 = 8;
 
 /// Replies queued for one connection, in bytes, before its further requests wait. One reply may exceed it.
 pub const REPLY_QUEUE_BYTES_MAX: usize = 1024 * 1024;
@@ -80,8 +103,23 @@ pub const REPLY_MEMORY_BYTES: u64 = 512 * 1024 * 1024;
 /// ... a fetch gets no more than this, or one batch, and nobody waits for those who do not read.
 pub const FETCH_BYTES_SCARCE: usize = 64 * 1024;
 
+/// Beyond so many times that memory a fetch gets no records at all. What was read already is sent, and each reader may have
+/// been told that there is little left: so it may become more than once.
+pub const REPLY_MEMORY_EXCESS_MAX: u64 = 2;
+
+/// Bytes of records that fetches are about to read from the store, at most. Those that find them used up read as little as
+/// when replies use up their memory; what lies in the log cache is sent all the same.
+pub const COLD_READ_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+
+/// Records from the store below this size are copied out of the block that they lie in: a client that does not take its
+/// replies would keep all of it in memory. One part in [`FRAME_SHARE_MIN`] of an ordinary block.
+pub const COLD_COPIED_BYTES_MAX: usize = 64 * 1024;
+
 /// Bytes of other replies that are being made or that clients have not taken yet. When they are used up, requests wait.
 pub const OTHER_REPLY_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
+
+/// The same for the offsets of groups: their members' heartbeats wait behind them, and for nobody else's replies.
+pub const OFFSETS_REPLY_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What the reply to such a request is taken to need at least until it is there.
 pub const REPLY_RESERVED_BYTES_MIN: u64 = 64 * 1024;
@@ -140,6 +178,16 @@ pub const PRODUCE_WAIT_MIN: Duration = Duration::from_secs(1);
 
 /// How long a producer waits for its id before it is told to ask again.
 pub const PRODUCER_ID_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Bytes of records that one fetch converts for an old reader. Beyond it a partition gets one batch, and the reader asks
+/// again for the rest.
+pub const CONVERTED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Records below this size are converted at once, larger ones where nobody waits for it, ...
+pub const CONVERTED_AT_ONCE_BYTES_MAX: usize = 4 * 1024;
+
+/// ... so many at a time for all old readers together.
+pub const CONVERSIONS_MAX: usize = 1;
 
 /// What a batch that is converted for an old reader may decompress to: all that a producer may have written.
 pub const DOWN_CONVERTED_BYTES_MAX: usize = records::compression::DECOMPRESSED_BYTES_MAX;

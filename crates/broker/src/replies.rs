@@ -9,6 +9,9 @@
 //! when others wait for that (see `net::connection`), so that silent ones slow down the rest for some
 //! [`REPLY_STALL_MAX`] and not for ever.
 //!
+//! A request that waits for the store while it is answered, or for metadata to change, waits for a little only: it would keep
+//! the rest from others for as long. OffsetFetch has memory of its own, since the heartbeats of a member wait behind it.
+//!
 //! What keeps groups and producers alive never waits: those replies are no larger than their requests, or than the group
 //! that they tell of, which both have bounds of their own. They are charged all the same.
 //!
@@ -31,6 +34,8 @@ use crate::net::service::Reply;
 #[derive(Debug)]
 pub(crate) struct ReplyMemory {
     budget: Budget,
+    /// For the offsets of groups.
+    offsets: Budget,
     clock: Clock,
     /// In the order of [`SERVED`].
     largest: Vec<Mutex<Largest>>,
@@ -54,26 +59,29 @@ impl Largest {
 /// What a request may take for its reply.
 #[derive(Debug)]
 pub(crate) struct Reserved {
-    api: ApiKey,
+    api: Option<ApiKey>,
     charge: Charge,
 }
 
 impl ReplyMemory {
-    pub(crate) fn new(limit: u64, clock: Clock) -> Self {
-        Self { budget: Budget::new(limit), clock, largest: SERVED.iter().map(|_| Mutex::default()).collect() }
+    /// `limit` and, for the offsets of groups, `offsets_limit`.
+    pub(crate) fn new(limit: u64, offsets_limit: u64, clock: Clock) -> Self {
+        let largest = SERVED.iter().map(|_| Mutex::default()).collect();
+        Self { budget: Budget::new(limit), offsets: Budget::new(offsets_limit), clock, largest }
     }
 
     /// Bytes held now.
     pub(crate) fn used(&self) -> u64 {
-        self.budget.used()
+        self.budget.used() + self.offsets.used()
     }
 
-    /// Lets a request in as soon as there is room for its reply.
-    pub(crate) async fn reserve(&self, api: ApiKey) -> Reserved {
-        let charge = match waits(api) {
+    /// Lets a request in as soon as there is room for its reply; one of a kind that is not known at once.
+    pub(crate) async fn reserve(&self, api: Option<ApiKey>) -> Reserved {
+        let charge = match api.map_or(Waits::Never, waits) {
             Waits::Never => self.budget.force_charge(0),
-            Waits::ForItsKind => self.budget.charge(self.expected(api)).await,
+            Waits::ForItsKind => self.budget.charge(api.map_or(0, |api| self.expected(api))).await,
             Waits::ForTheLeast => self.budget.charge(REPLY_RESERVED_BYTES_MIN).await,
+            Waits::ForOffsets => self.offsets.charge(REPLY_RESERVED_BYTES_MIN).await,
         };
         Reserved { api, charge }
     }
@@ -84,7 +92,7 @@ impl ReplyMemory {
         match reply {
             Reply::Frame(frame, None) => {
                 let bytes = frame.remaining() as u64;
-                if let Some(largest) = api::position(api).and_then(|position| self.largest.get(position)) {
+                if let Some(largest) = api.and_then(api::position).and_then(|position| self.largest.get(position)) {
                     let (mut largest, now) = (largest.lock(), self.clock.monotonic());
                     if bytes >= largest.counts(now) {
                         *largest = Largest { bytes, at: now };
@@ -112,8 +120,10 @@ enum Waits {
     Never,
     /// It waits for room for as much as replies of its kind have taken lately.
     ForItsKind,
-    /// It waits for a little. It holds that while it waits for the metadata store, which may take long.
+    /// It waits for a little. It holds that while it waits for the store, or for metadata to change, which may take long.
     ForTheLeast,
+    /// It waits for a little of what only replies with offsets hold.
+    ForOffsets,
 }
 
 fn waits(api: ApiKey) -> Waits {
@@ -135,7 +145,10 @@ fn waits(api: ApiKey) -> Waits {
         | ApiKey::AlterConfigs
         | ApiKey::IncrementalAlterConfigs
         | ApiKey::DeleteGroups
-        | ApiKey::OffsetDelete => Waits::ForTheLeast,
+        | ApiKey::OffsetDelete
+        | ApiKey::ListOffsets
+        | ApiKey::DescribeLogDirs => Waits::ForTheLeast,
+        ApiKey::OffsetFetch => Waits::ForOffsets,
         _ => Waits::ForItsKind,
     }
 }
@@ -158,24 +171,24 @@ mod tests {
 
     /// A reply to `api` that nobody has taken yet.
     async fn made(memory: &ReplyMemory, api: ApiKey, bytes: u64) -> Reply {
-        let reserved = memory.reserve(api).await;
+        let reserved = memory.reserve(Some(api)).await;
         memory.charge(reply(bytes), reserved)
     }
 
     #[tokio::test]
     async fn requests_wait_while_replies_that_nobody_takes_use_up_the_memory() {
-        let memory = ReplyMemory::new(256 * KIB, Clock::system());
+        let memory = ReplyMemory::new(256 * KIB, 64 * KIB, Clock::system());
         let first = made(&memory, ApiKey::Metadata, 200 * KIB).await;
         assert_eq!(memory.used(), 200 * KIB);
-        assert!(memory.reserve(ApiKey::Metadata).now_or_never().is_none(), "another as large has no room");
-        assert!(memory.reserve(ApiKey::DescribeConfigs).now_or_never().is_none(), "nobody goes past who waits");
+        assert!(memory.reserve(Some(ApiKey::Metadata)).now_or_never().is_none(), "another as large has no room");
+        assert!(memory.reserve(Some(ApiKey::DescribeConfigs)).now_or_never().is_none(), "nobody goes past who waits");
         drop(first);
         let _second = made(&memory, ApiKey::Metadata, 200 * KIB).now_or_never().expect("its client has taken it");
     }
 
     #[tokio::test]
     async fn a_thousand_silent_clients_hold_no_more_than_the_limit_and_one_reply() {
-        let memory = ReplyMemory::new(1024 * KIB, Clock::system());
+        let memory = ReplyMemory::new(1024 * KIB, 64 * KIB, Clock::system());
         let mut held = Vec::new();
         for _ in 0..1_000 {
             if let Some(reply) = made(&memory, ApiKey::Metadata, 300 * KIB).now_or_never() {
@@ -188,29 +201,37 @@ mod tests {
 
     #[tokio::test]
     async fn what_keeps_a_group_alive_never_waits() {
-        let memory = ReplyMemory::new(64 * KIB, Clock::system());
+        let memory = ReplyMemory::new(64 * KIB, 64 * KIB, Clock::system());
         let _held = made(&memory, ApiKey::Metadata, 100 * KIB).await;
         for api in [ApiKey::Heartbeat, ApiKey::JoinGroup, ApiKey::SyncGroup, ApiKey::OffsetCommit, ApiKey::Fetch] {
-            assert!(memory.reserve(api).now_or_never().is_some(), "{api:?}");
+            assert!(memory.reserve(Some(api)).now_or_never().is_some(), "{api:?}");
         }
         for api in [ApiKey::Metadata, ApiKey::CreateTopics] {
-            assert!(memory.reserve(api).now_or_never().is_none(), "{api:?}");
+            assert!(memory.reserve(Some(api)).now_or_never().is_none(), "{api:?}");
         }
+        // A heartbeat waits behind it, and it waits for its like.
+        let offsets = made(&memory, ApiKey::OffsetFetch, 100 * KIB).now_or_never().unwrap();
+        assert!(memory.reserve(Some(ApiKey::OffsetFetch)).now_or_never().is_none());
+        drop(offsets);
+        assert!(memory.reserve(Some(ApiKey::OffsetFetch)).now_or_never().is_some());
     }
 
     #[tokio::test]
-    async fn a_change_that_waits_for_the_store_holds_little() {
-        let memory = ReplyMemory::new(1024 * KIB, Clock::system());
-        drop(made(&memory, ApiKey::CreateTopics, 500 * KIB).await);
-        let _waiting: Vec<_> = (0..3).map(|_| memory.reserve(ApiKey::CreateTopics).now_or_never().unwrap()).collect();
+    async fn who_waits_for_the_store_holds_little() {
+        let memory = ReplyMemory::new(1024 * KIB, 64 * KIB, Clock::system());
+        let kinds = [ApiKey::CreateTopics, ApiKey::ListOffsets, ApiKey::DescribeLogDirs];
+        for api in kinds {
+            drop(made(&memory, api, 500 * KIB).await);
+        }
+        let _waiting = kinds.map(|api| memory.reserve(Some(api)).now_or_never().unwrap());
         assert_eq!(memory.used(), 3 * REPLY_RESERVED_BYTES_MIN);
     }
 
     #[tokio::test]
     async fn a_reply_that_was_once_very_large_is_soon_not_expected_any_more() {
         let time = ManualTime::starting_at(0);
-        let memory = ReplyMemory::new(8 * 1024 * KIB, Clock::from_source(time.clone()));
-        let expects = async || memory.reserve(ApiKey::Metadata).await.charge.bytes();
+        let memory = ReplyMemory::new(8 * 1024 * KIB, 64 * KIB, Clock::from_source(time.clone()));
+        let expects = async || memory.reserve(Some(ApiKey::Metadata)).await.charge.bytes();
         drop(made(&memory, ApiKey::Metadata, 1024 * KIB).await);
         assert_eq!(expects().await, 1024 * KIB);
         for halved in [512, 256, 128, 64, 64] {
@@ -226,21 +247,21 @@ mod tests {
 
     #[tokio::test]
     async fn after_a_reply_larger_than_the_memory_others_of_its_kind_go_on_side_by_side() {
-        let memory = ReplyMemory::new(1024 * KIB, Clock::system());
+        let memory = ReplyMemory::new(1024 * KIB, 64 * KIB, Clock::system());
         drop(made(&memory, ApiKey::Metadata, 2000 * KIB).await);
         let _others: Vec<_> = (0..REPLY_EXPECTED_SHARE)
-            .map(|_| memory.reserve(ApiKey::Metadata).now_or_never().expect("room for each"))
+            .map(|_| memory.reserve(Some(ApiKey::Metadata)).now_or_never().expect("room for each"))
             .collect();
         assert_eq!(memory.used(), 1024 * KIB);
-        assert!(memory.reserve(ApiKey::DescribeConfigs).now_or_never().is_none());
+        assert!(memory.reserve(Some(ApiKey::DescribeConfigs)).now_or_never().is_none());
     }
 
     #[tokio::test]
     async fn small_replies_and_closed_connections_give_everything_back() {
-        let memory = ReplyMemory::new(64 * KIB, Clock::system());
+        let memory = ReplyMemory::new(64 * KIB, 64 * KIB, Clock::system());
         let _small = made(&memory, ApiKey::Metadata, KIB).await;
         assert_eq!(memory.used(), 0);
-        let reserved = memory.reserve(ApiKey::Metadata).await;
+        let reserved = memory.reserve(Some(ApiKey::Metadata)).await;
         drop(memory.charge(Reply::Nothing, reserved));
         assert_eq!(memory.used(), 0);
     }

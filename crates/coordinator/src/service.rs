@@ -135,14 +135,17 @@ impl GroupCoordinator {
         Ok(self.0.shards.get(index).await?)
     }
 
-    /// JoinGroup.
-    pub async fn join_group(&self, client: &ClientContext, request: &JoinGroupRequest) -> JoinGroupResponse {
+    /// JoinGroup. The request is dropped before the answer waits for other members.
+    pub async fn join_group(
+        &self,
+        client: &ClientContext,
+        request: impl std::ops::Deref<Target = JoinGroupRequest>,
+    ) -> JoinGroupResponse {
+        // A copy: a slice would keep the whole request in memory.
+        let member_id = Str::from(request.member_id.as_str());
         let outcome = self.try_join(client, request).await;
-        let mut response = outcome.unwrap_or_else(|error| JoinGroupResponse {
-            member_id: request.member_id.clone(),
-            error_code: error.code(),
-            ..refused_join()
-        });
+        let mut response =
+            outcome.unwrap_or_else(|error| JoinGroupResponse { member_id, error_code: error.code(), ..refused_join() });
         if client.version < 7 {
             // The name may be null from version 7 on.
             response.protocol_name.get_or_insert_default();
@@ -150,26 +153,40 @@ impl GroupCoordinator {
         response
     }
 
-    async fn try_join(&self, client: &Client, request: &JoinGroupRequest) -> Result<JoinGroupResponse, ErrorCode> {
-        check_join(&self.0.config, request)?;
+    async fn try_join(
+        &self,
+        client: &Client,
+        request: impl std::ops::Deref<Target = JoinGroupRequest>,
+    ) -> Result<JoinGroupResponse, ErrorCode> {
+        check_join(&self.0.config, &request)?;
         let shard = self.shard(&request.group_id).await?;
-        let answer = shard.write(|groups, out| groups.join(client, request, out)).await?;
+        let answer = shard.write(|groups, out| groups.join(client, &request, out)).await?;
+        drop(request);
         answer.await.map_err(|_| ErrorCode::NotCoordinator)
     }
 
-    /// SyncGroup.
-    pub async fn sync_group(&self, client: &ClientContext, request: &SyncGroupRequest) -> SyncGroupResponse {
+    /// SyncGroup. The request is dropped before the answer waits for the leader.
+    pub async fn sync_group(
+        &self,
+        client: &ClientContext,
+        request: impl std::ops::Deref<Target = SyncGroupRequest>,
+    ) -> SyncGroupResponse {
         let outcome = self.try_sync(client, request).await;
         outcome.unwrap_or_else(|error| SyncGroupResponse { error_code: error.code(), ..SyncGroupResponse::default() })
     }
 
-    async fn try_sync(&self, client: &Client, request: &SyncGroupRequest) -> Result<SyncGroupResponse, ErrorCode> {
+    async fn try_sync(
+        &self,
+        client: &Client,
+        request: impl std::ops::Deref<Target = SyncGroupRequest>,
+    ) -> Result<SyncGroupResponse, ErrorCode> {
         check_group_id(&request.group_id)?;
         if client.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
             return Err(ErrorCode::InconsistentGroupProtocol);
         }
         let shard = self.shard(&request.group_id).await?;
-        let answer = shard.write(|groups, out| groups.sync(request, out)).await?;
+        let answer = shard.write(|groups, out| groups.sync(&request, out)).await?;
+        drop(request);
         answer.await.map_err(|_| ErrorCode::NotCoordinator)
     }
 

@@ -1,7 +1,7 @@
 //! What a fetch says about one partition, and what old readers need of it.
 
 use bytes::{Bytes, BytesMut};
-use records::{Compression, RecordsError, convert};
+use records::{Compression, RecordsError, batches, convert};
 use wire::ErrorCode;
 
 use super::session::{Answer, TopicRef};
@@ -10,6 +10,9 @@ use crate::limits::DOWN_CONVERTED_BYTES_MAX;
 
 /// From this version on a client reads everything as it is stored and knows every error.
 pub(crate) const READS_ALL_FROM: i16 = 6;
+
+/// Before this version records are converted.
+const CONVERTED_BEFORE: i16 = 4;
 
 /// The answer for one partition.
 #[derive(Clone, Debug)]
@@ -43,7 +46,39 @@ impl PartitionAnswer {
         }
     }
 
-    fn fail(&mut self, error: ErrorCode) {
+    /// Copies slices of less than so many bytes out of the buffers that they lie in, which are larger.
+    pub(crate) fn copy_out(&mut self, below_bytes: usize) {
+        for slice in self.records.iter_mut().filter(|slice| slice.len() < below_bytes) {
+            *slice = Bytes::copy_from_slice(slice);
+        }
+    }
+
+    /// Whether [`Self::suit`] converts records for this version.
+    pub(crate) fn is_converted(&self, version: i16) -> bool {
+        version < CONVERTED_BEFORE && !self.has_error() && self.records_bytes > 0
+    }
+
+    /// Leaves whole batches of no more than `max_bytes`, one at least.
+    pub(crate) fn cut(&mut self, max_bytes: usize) {
+        if self.records_bytes <= max_bytes {
+            return;
+        }
+        let records = joined(&self.records);
+        let mut end = 0;
+        for batch in batches(&records) {
+            // What is broken is met again where it is converted.
+            let Ok(batch) = batch else { break };
+            if end > 0 && end + batch.bytes.len() > max_bytes {
+                self.records_bytes = end;
+                self.records = vec![records.slice(..end)];
+                return;
+            }
+            end += batch.bytes.len();
+        }
+    }
+
+    /// Nothing but an error is told.
+    pub(crate) fn fail(&mut self, error: ErrorCode) {
         *self = Self::error(self.topic.clone(), self.partition, code(error));
     }
 
@@ -72,7 +107,7 @@ impl PartitionAnswer {
             // Clients that do not know the storage error would take it for a bug and stop; this one makes them retry.
             self.error_code = code(ErrorCode::NotLeaderOrFollower);
         }
-        if version >= 4 || self.has_error() {
+        if version >= CONVERTED_BEFORE || self.has_error() {
             return false;
         }
         if compression == Some(Compression::Zstd) {
@@ -177,6 +212,29 @@ mod tests {
         let mut cut = answer(&[batch(Compression::None, 0)], 50);
         cut.suit(1, 0, 40, None);
         assert_eq!(cut.records_bytes, 40);
+    }
+
+    #[test]
+    fn what_is_converted_is_cut_to_whole_batches_and_one_at_least() {
+        let all = [batch(Compression::None, 0), batch(Compression::None, 2), batch(Compression::None, 4)];
+        let size = all[0].len();
+        for (max_bytes, left) in [(3 * size, 3), (3 * size - 1, 2), (size, 1), (1, 1), (0, 1)] {
+            let mut answer = answer(&all, 50);
+            answer.cut(max_bytes);
+            assert_eq!(joined(&answer.records), all[..left].concat(), "{max_bytes}");
+            assert_eq!(answer.records_bytes, left * size);
+        }
+    }
+
+    #[test]
+    fn small_slices_do_not_keep_what_they_lie_in() {
+        let block = Bytes::from(vec![7; 1_000]);
+        let mut answer = answer(&[], 1);
+        answer.records = vec![block.slice(..10), block.slice(10..)];
+        answer.copy_out(100);
+        let places: Vec<_> = answer.records.iter().map(|slice| slice.as_ptr()).collect();
+        assert!(places[0] != block.as_ptr() && places[1] == block[10..].as_ptr());
+        assert_eq!(joined(&answer.records), block);
     }
 
     /// So Kafka 3.9.2 answers: the producer of such a topic may send what it likes, and it is stored as zstd.

@@ -2,4 +2,5 @@
 
 pub(crate) mod answer;
 pub(crate) mod encode;
+mod line;
 pub(crate) mod session;

@@ -16,7 +16,6 @@
 //! them; a response with an error never advances a
 //! session; the epoch wraps from `i32::MAX` to 1.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +24,7 @@ use base::{Entropy, Uuid};
 use parking_lot::Mutex;
 use wire::ErrorCode;
 
+use super::line::Line;
 use crate::limits::SESSIONS_PARTITIONS_MAX;
 
 /// A session that was not used for so long gives way to any other, and one that lived for less when it was last used gives
@@ -118,46 +118,16 @@ struct Session {
     uses_ids: bool,
     /// The epoch the next request must carry.
     epoch: i32,
-    /// Partitions in the order in which they are served: one that gave records goes to the back.
-    order: BTreeMap<u64, Cached>,
-    places: HashMap<Key, u64>,
-    next_place: u64,
-}
-
-#[derive(Debug)]
-struct Cached {
-    want: Want,
-    /// What the client was last told; -1 before that.
-    high_watermark: i64,
-    log_start: i64,
+    /// Whether a request of it is being served.
+    is_served: bool,
+    /// In the order in which they are served: one that gave records goes to the back.
+    line: Line,
 }
 
 impl Session {
-    fn put(&mut self, want: Want) {
-        let key = (want.topic.clone(), want.partition);
-        if let Some(place) = self.places.get(&key) {
-            if let Some(cached) = self.order.get_mut(place) {
-                cached.want = want;
-            }
-            return;
-        }
-        self.places.insert(key, self.next_place);
-        self.order.insert(self.next_place, Cached { want, high_watermark: -1, log_start: -1 });
-        self.next_place += 1;
-    }
-
-    fn remove(&mut self, key: &Key) {
-        if let Some(place) = self.places.remove(key) {
-            self.order.remove(&place);
-        }
-    }
-
     /// Notes what is about to be sent for a partition; says whether it is worth sending.
-    fn note(&mut self, key: &Key, answer: &impl Answer) -> bool {
-        let Some(&place) = self.places.get(key) else {
-            return true;
-        };
-        let Some(cached) = self.order.get_mut(&place) else {
+    fn note(&mut self, want: &Want, answer: &impl Answer) -> bool {
+        let Some(cached) = self.line.get_mut(&want.topic, want.partition) else {
             return true;
         };
         let news = answer.has_records()
@@ -167,14 +137,20 @@ impl Session {
         // After an error the client knows nothing for sure: tell it everything next time.
         cached.high_watermark = if answer.has_error() { -1 } else { answer.high_watermark() };
         cached.log_start = answer.log_start();
-        if answer.has_records()
-            && let Some(cached) = self.order.remove(&place)
-        {
-            self.order.insert(self.next_place, cached);
-            self.places.insert(key.clone(), self.next_place);
-            self.next_place += 1;
+        if answer.has_records() {
+            self.line.to_back(&want.topic, want.partition);
         }
         news
+    }
+}
+
+/// A session while a request of it is served.
+#[derive(Debug)]
+struct Served(Arc<Mutex<Session>>);
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        self.0.lock().is_served = false;
     }
 }
 
@@ -191,8 +167,7 @@ enum Kind {
         wants: Vec<Want>,
     },
     Incremental {
-        session: Arc<Mutex<Session>>,
-        epoch: i32,
+        session: Served,
         wants: Vec<Want>,
     },
 }
@@ -226,16 +201,17 @@ impl Sessions {
         self.cache.lock().evictions
     }
 
-    /// Finds the session of a request and takes its changes over.
+    /// Finds the session of a request and takes its changes over. A session serves one request at a time, or its
+    /// partitions would take memory once for each: no client sends the next before it has the answer.
     ///
     /// # Errors
-    /// The error code of the whole response: the session is unknown, its epoch another one, or it names topics the
-    /// other way.
+    /// The error code of the whole response: the session is unknown, its epoch another one, the request before is not
+    /// answered yet, or this one names topics the other way.
     pub(crate) fn begin(&self, request: Begin, now: Duration) -> Result<Context, ErrorCode> {
         let Begin { session_id, epoch, uses_ids, wants, forgotten } = request;
         if epoch == NONE || epoch == FINAL_EPOCH {
             if session_id != NONE {
-                self.cache.lock().sessions.remove(&session_id);
+                self.end(session_id);
             }
             let full = epoch == NONE && self.slots > 0;
             return Ok(Context(if full { Kind::Full { uses_ids, wants } } else { Kind::Sessionless(wants) }));
@@ -246,36 +222,67 @@ impl Sessions {
             slot.session.clone()
         };
         let mut open = session.lock();
-        if open.epoch != epoch {
+        if open.epoch != epoch || open.is_served {
             return Err(ErrorCode::InvalidFetchSessionEpoch);
         }
         if open.uses_ids != uses_ids {
             return Err(ErrorCode::FetchSessionTopicIdError);
         }
-        wants.into_iter().for_each(|want| open.put(want));
-        forgotten.iter().for_each(|key| open.remove(key));
-        let partitions = open.order.len();
+        wants.into_iter().for_each(|want| open.line.put(want));
+        forgotten.iter().for_each(|(topic, partition)| open.line.remove(topic, *partition));
+        let partitions = open.line.len();
         let fits = partitions <= SESSION_PARTITIONS_MAX && self.cache.lock().touch(session_id, partitions, now);
         if partitions == 0 || !fits {
             // An emptied session ends, as in Kafka; one that outgrew its limit is served once more, without a session.
-            let wants = open.order.values().map(|cached| cached.want.clone()).collect();
+            let wants = open.line.wants();
             drop(open);
-            self.cache.lock().sessions.remove(&session_id);
+            self.end(session_id);
             return Ok(Context(Kind::Sessionless(wants)));
         }
         open.epoch = epoch_after(epoch);
-        let wants = open.order.values().map(|cached| cached.want.clone()).collect();
+        open.is_served = true;
+        let wants = open.line.wants();
         drop(open);
-        Ok(Context(Kind::Incremental { session, epoch: epoch_after(epoch), wants }))
+        Ok(Context(Kind::Incremental { session: Served(session), wants }))
     }
 
-    /// Makes a session, evicting a stale one, or a smaller one that is not young, if all slots are taken.
-    fn create(&self, uses_ids: bool, wants: Vec<Want>, now: Duration) -> Option<Arc<Mutex<Session>>> {
-        let partitions = wants.len();
-        if partitions == 0 || partitions > SESSION_PARTITIONS_MAX {
+    /// Ends a session. Large ones are let go of when others can go on.
+    fn end(&self, id: i32) {
+        let ended = self.cache.lock().sessions.remove(&id);
+        drop(ended);
+    }
+
+    /// Makes a session, evicting a stale one, or a smaller one that is not young, if all slots are taken. It is made, and
+    /// the one that it evicts let go of, while others can go on.
+    fn create(&self, uses_ids: bool, wants: &[Want], now: Duration) -> Option<Arc<Mutex<Session>>> {
+        if wants.is_empty() || wants.len() > SESSION_PARTITIONS_MAX {
             return None;
         }
+        self.place(&self.cache.lock(), wants.len(), now)?;
+        let mut line = Line::with_capacity(wants.len());
+        wants.iter().for_each(|want| line.put(want.clone()));
+        // The client may have named one again and again.
+        line.shrink();
+        let partitions = line.len();
         let mut cache = self.cache.lock();
+        let victim = self.place(&cache, partitions, now)?;
+        let evicted = victim.and_then(|victim| cache.sessions.remove(&victim));
+        cache.evictions += u64::from(evicted.is_some());
+        let id = loop {
+            let id = (self.entropy.next_u64() >> 33) as i32;
+            if id != NONE && !cache.sessions.contains_key(&id) {
+                break id;
+            }
+        };
+        let session = Arc::new(Mutex::new(Session { id, uses_ids, epoch: 1, is_served: false, line }));
+        cache.sessions.insert(id, Slot { session: session.clone(), created: now, used: now, partitions });
+        drop(cache);
+        drop(evicted);
+        Some(session)
+    }
+
+    /// Whether there is room for a session of so many partitions, and whose place it takes.
+    fn place(&self, cache: &Cache, partitions: usize, now: Duration) -> Option<Option<i32>> {
         let victim = if cache.sessions.len() >= self.slots {
             let stale = cache.sessions.iter().min_by_key(|(_, slot)| slot.used);
             let stale = stale.filter(|(_, slot)| now.saturating_sub(slot.used) > STALE_AFTER);
@@ -290,25 +297,8 @@ impl Sessions {
             None
         };
         let freed = victim.map_or(0, |(_, freed)| freed);
-        if cache.partitions() - freed + partitions > SESSIONS_PARTITIONS_MAX {
-            return None;
-        }
-        if let Some((victim, _)) = victim {
-            cache.sessions.remove(&victim);
-            cache.evictions += 1;
-        }
-        let id = loop {
-            let id = (self.entropy.next_u64() >> 33) as i32;
-            if id != NONE && !cache.sessions.contains_key(&id) {
-                break id;
-            }
-        };
-        let mut session =
-            Session { id, uses_ids, epoch: 1, order: BTreeMap::new(), places: HashMap::default(), next_place: 0 };
-        wants.into_iter().for_each(|want| session.put(want));
-        let session = Arc::new(Mutex::new(session));
-        cache.sessions.insert(id, Slot { session: session.clone(), created: now, used: now, partitions });
-        Some(session)
+        let fits = cache.partitions() - freed + partitions <= SESSIONS_PARTITIONS_MAX;
+        fits.then(|| victim.map(|(id, _)| id))
     }
 }
 
@@ -320,45 +310,24 @@ impl Context {
         }
     }
 
-    /// Drops from `answers`, given in the order of [`Self::wants`], what the client knows already. Gives the session id
-    /// to answer with.
-    ///
-    /// # Errors
-    /// When another request has moved the session on meanwhile.
-    pub(crate) fn finish<A: Answer>(
-        self,
-        sessions: &Sessions,
-        answers: Vec<A>,
-        now: Duration,
-    ) -> Result<(i32, Vec<A>), ErrorCode> {
-        match self.0 {
-            Kind::Sessionless(_) => Ok((NONE, answers)),
-            Kind::Full { uses_ids, wants } => {
-                let keys: Vec<Key> = wants.iter().map(|want| (want.topic.clone(), want.partition)).collect();
-                let Some(session) = sessions.create(uses_ids, wants, now) else {
-                    return Ok((NONE, answers));
-                };
-                let mut session = session.lock();
-                for (key, answer) in keys.iter().zip(&answers) {
-                    session.note(key, answer);
-                }
-                Ok((session.id, answers))
-            }
-            Kind::Incremental { session, epoch, wants } => {
-                let mut session = session.lock();
-                if session.epoch != epoch {
-                    return Err(ErrorCode::InvalidFetchSessionEpoch);
-                }
-                let mut news = wants.into_iter().zip(&answers).map(|(want, answer)| {
-                    let key = (want.topic, want.partition);
-                    session.note(&key, answer)
-                });
-                let keep: Vec<bool> = news.by_ref().collect();
-                let mut keep = keep.into_iter();
-                let kept = answers.into_iter().filter(|_| keep.next().unwrap_or(true)).collect();
-                Ok((session.id, kept))
-            }
+    /// Says of each of `answers`, given in the order of [`Self::wants`], whether it is news for the client, and the session
+    /// id to answer with.
+    pub(crate) fn finish<A: Answer>(&self, sessions: &Sessions, answers: &[A], now: Duration) -> (i32, Vec<bool>) {
+        let session = match &self.0 {
+            Kind::Sessionless(_) => None,
+            Kind::Full { uses_ids, wants } => sessions.create(*uses_ids, wants, now),
+            Kind::Incremental { session, .. } => Some(session.0.clone()),
+        };
+        let Some(session) = session else {
+            return (NONE, vec![true; answers.len()]);
+        };
+        let mut session = session.lock();
+        let news = self.wants().iter().zip(answers).map(|(want, answer)| session.note(want, answer));
+        let mut news: Vec<bool> = news.collect();
+        if matches!(self.0, Kind::Full { .. }) {
+            news.fill(true);
         }
+        (session.id, news)
     }
 }
 
@@ -414,6 +383,12 @@ mod tests {
             .collect()
     }
 
+    /// Ends a request: the session's id, and what is sent.
+    fn finish(context: &Context, sessions: &Sessions, answers: Vec<Said>, now: Duration) -> (i32, Vec<Said>) {
+        let (id, news) = context.finish(sessions, &answers, now);
+        (id, answers.into_iter().zip(news).filter_map(|(answer, is_news)| is_news.then_some(answer)).collect())
+    }
+
     fn sessions(slots: usize) -> Sessions {
         Sessions::new(slots, Entropy::system())
     }
@@ -425,7 +400,7 @@ mod tests {
     fn open(sessions: &Sessions, partitions: &[i32], now: Duration) -> i32 {
         let context = sessions.begin(request(0, 0, partitions, &[]), now).unwrap();
         let answers = quiet(&context);
-        context.finish(sessions, answers, now).unwrap().0
+        finish(&context, sessions, answers, now).0
     }
 
     #[test]
@@ -438,13 +413,13 @@ mod tests {
         answers[1].records = true;
         answers[2].error = true;
         answers[3].high_watermark = 6;
-        let (_, sent) = context.finish(&sessions, answers, NOW).unwrap();
+        let (_, sent) = finish(&context, &sessions, answers, NOW);
         assert_eq!(sent.iter().map(|said| said.partition).collect::<Vec<_>>(), [1, 2, 3]);
         let context = sessions.begin(request(id, 2, &[], &[]), NOW).unwrap();
         assert_eq!(asked(&context), [0, 2, 3, 1], "who gave records goes to the back");
         let mut answers = quiet(&context);
         answers[2].high_watermark = 6;
-        let (_, sent) = context.finish(&sessions, answers, NOW).unwrap();
+        let (_, sent) = finish(&context, &sessions, answers, NOW);
         assert_eq!(sent.iter().map(|said| said.partition).collect::<Vec<_>>(), [2], "after an error all is told");
     }
 
@@ -473,6 +448,18 @@ mod tests {
     }
 
     #[test]
+    fn a_session_serves_one_request_at_a_time() {
+        let sessions = sessions(10);
+        let id = open(&sessions, &[0], NOW);
+        let first = sessions.begin(request(id, 1, &[], &[]), NOW).unwrap();
+        let second = sessions.begin(request(id, 2, &[], &[]), NOW).unwrap_err();
+        assert_eq!(second, ErrorCode::InvalidFetchSessionEpoch);
+        // Whether it was answered or its client has gone.
+        drop(first);
+        assert!(sessions.begin(request(id, 2, &[], &[]), NOW).is_ok());
+    }
+
+    #[test]
     fn a_session_ends_when_told_to_or_when_it_is_emptied() {
         let sessions = sessions(10);
         let id = open(&sessions, &[0], NOW);
@@ -480,7 +467,7 @@ mod tests {
         assert_eq!(sessions.len(), 0);
         let id = open(&sessions, &[0], NOW);
         let context = sessions.begin(request(id, 1, &[], &[0]), NOW).unwrap();
-        assert_eq!(context.finish(&sessions, Vec::<Said>::new(), NOW).unwrap().0, 0);
+        assert_eq!(finish(&context, &sessions, Vec::new(), NOW).0, 0);
         assert_eq!(sessions.len(), 0);
     }
 

@@ -38,7 +38,7 @@ use crate::call::{Call, Refusal};
 use crate::core::Core;
 use crate::errors::{NO_TRANSACTIONS, code};
 use crate::fenced::told_if_unfenced;
-use crate::limits::{PRODUCE_WAIT_DEFAULT, PRODUCE_WAIT_MIN, PRODUCER_LOADS_MAX};
+use crate::limits::{FRAME_SHARE_MIN, PRODUCE_WAIT_DEFAULT, PRODUCE_WAIT_MIN, PRODUCER_LOADS_MAX};
 use crate::net::peer::until;
 use crate::net::service::{Later, Reply};
 use crate::topics::is_internal;
@@ -75,9 +75,9 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
         None => load_producers(&core, call.version, &request).await,
         Some(_) => HashMap::default(),
     };
-    let mut memory = Memory { frame_bytes: call.frame_bytes, room: None };
+    let mut memory = Memory::of(call.frame_bytes, record_sizes(&request));
     for topic in request.topics() {
-        topics.push(append_topic(&core, call.version, &request, &mut memory, &mut unloaded, topic, refused).await);
+        topics.push(append_topic(&core, &call, &request, &mut memory, &mut unloaded, topic, refused).await);
     }
     // What was appended holds it on; what was refused or copied does not.
     drop(memory);
@@ -187,24 +187,58 @@ async fn load_producers<'a>(core: &Core, version: i16, request: &'a ProduceView)
     stream::iter(loads).buffer_unordered(PRODUCER_LOADS_MAX).filter_map(std::future::ready).collect().await
 }
 
+/// How many bytes of records each partition of a request has.
+fn record_sizes(request: &ProduceView) -> impl Iterator<Item = usize> {
+    let partitions = request.topics().iter().flat_map(move |topic| request.partitions_of(topic));
+    partitions.map(move |partition| request.records_of(partition).map_or(0, |records| records.len()))
+}
+
 /// The request's room in the log cache, taken when the first batch is about to be appended.
+///
+/// Records that are a small part of their frame get memory of their own: from the log cache they go out to readers, and
+/// slices would keep all of the frame until the last of these has taken them.
 struct Memory {
     frame_bytes: usize,
+    /// What the records take: the frame, if any of them stay in it, and what is copied.
+    bytes: usize,
     room: Option<Room>,
 }
 
 impl Memory {
+    /// For a frame with records of these sizes.
+    fn of(frame_bytes: usize, sizes: impl Iterator<Item = usize>) -> Self {
+        let mut memory = Self { frame_bytes, bytes: 0, room: None };
+        let (mut copied, mut is_kept) = (0, false);
+        for size in sizes {
+            if memory.is_small(size) {
+                copied += size;
+            } else {
+                is_kept = true;
+            }
+        }
+        memory.bytes = copied + if is_kept { frame_bytes } else { 0 };
+        memory
+    }
+
+    fn is_small(&self, records_bytes: usize) -> bool {
+        records_bytes < self.frame_bytes / FRAME_SHARE_MIN
+    }
+
+    fn own(&self, records: Bytes) -> Bytes {
+        if self.is_small(records.len()) { Bytes::copy_from_slice(&records) } else { records }
+    }
+
     async fn room(&mut self, partition: &Partition) -> &Room {
         match &mut self.room {
             Some(room) => room,
-            none => none.insert(partition.reserve(self.frame_bytes).await),
+            none => none.insert(partition.reserve(self.bytes).await),
         }
     }
 }
 
 async fn append_topic<'a>(
     core: &Core,
-    version: i16,
+    call: &Call,
     request: &ProduceView,
     memory: &mut Memory,
     unloaded: &mut HashMap<Place<'a>, AppendError>,
@@ -214,18 +248,20 @@ async fn append_topic<'a>(
     let partitions = request.partitions_of(topic);
     let mut parts = Vec::with_capacity(partitions.len());
     for partition in partitions {
+        // A batch may decompress to very much.
+        call.peer.breathe(&core.clock).await;
         let index = partition.index;
-        let place = place(version, topic, index);
+        let place = place(call.version, topic, index);
         let part = match refused {
             // What there is not is said first, as from Kafka.
-            Some((error, why)) => match find(core, version, place) {
+            Some((error, why)) => match find(core, call.version, place) {
                 Err(absent @ PartitionError::Absent(_)) => failed(index, absent.code(), Some(absent.to_string())),
                 _ => failed(index, code(error), Some(why.to_owned())),
             },
             None => {
                 let records = request.records_of(partition).unwrap_or_default();
                 let unloaded = unloaded.remove(&place);
-                append_partition(core, version, memory, place, unloaded, records).await
+                append_partition(core, call.version, memory, place, unloaded, records).await
             }
         };
         parts.push(part);
@@ -260,6 +296,7 @@ async fn append_partition(
         metrics.record_produce_failure(bytes);
         return refused_part(index, &error);
     }
+    let records = memory.own(records);
     let room = memory.room(&partition).await;
     match partition.append(records, room, AppendOptions::produce(version)).await {
         Ok(appended) => {
@@ -332,6 +369,20 @@ fn settle(response: &mut PartitionProduceResponse, outcome: Option<Result<(), pa
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_small_part_of_a_frame_does_not_keep_the_frame() {
+        let frame = Bytes::from(vec![7; 100]);
+        for (bytes, copied) in [(24, true), (25, false)] {
+            let memory = Memory::of(frame.len(), [bytes].into_iter());
+            let own = memory.own(frame.slice(..bytes));
+            assert_eq!(own.as_ptr() != frame.as_ptr(), copied, "{bytes}");
+            assert_eq!(own.len(), bytes);
+        }
+        for (sizes, bytes) in [(vec![24, 20], 44), (vec![25, 60], 100), (vec![24, 60], 124), (vec![], 0)] {
+            assert_eq!(Memory::of(frame.len(), sizes.iter().copied()).bytes, bytes, "{sizes:?}");
+        }
+    }
 
     #[test]
     fn a_producer_waits_for_the_device_whatever_it_asks_for() {

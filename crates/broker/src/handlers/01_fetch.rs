@@ -21,9 +21,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::collections::HashSet;
 use base::memory::Charge;
+use base::task;
+use bytes::Buf;
 use futures::future::join_all;
-use partition::{Isolation, Partition, ReadError, ReadRequest, ReadResult, Watcher};
+use partition::{Isolation, Partition, ReadError, ReadRequest, ReadResult, Watch, Watcher};
 use wire::messages::FetchRequest;
 use wire::{ErrorCode, Reader};
 
@@ -33,17 +36,20 @@ use crate::errors::{NONE, code};
 use crate::fetch::answer::{PartitionAnswer, READS_ALL_FROM};
 use crate::fetch::encode;
 use crate::fetch::session::{Begin, TopicRef, Want};
-use crate::limits::{FETCH_BYTES_SCARCE, FETCH_COLD_READS_MAX};
+use crate::limits::{
+    COLD_COPIED_BYTES_MAX, CONVERTED_AT_ONCE_BYTES_MAX, CONVERTED_BYTES_MAX, FETCH_BYTES_SCARCE, FETCH_COLD_READS_MAX,
+    FETCH_PARTITION_BYTES, FETCH_WAIT_LET_IN_BYTES_MAX, FETCH_WAIT_MAX, REPLY_MEMORY_EXCESS_MAX,
+};
 use crate::net::peer::within;
 use crate::net::service::Reply;
 
 /// One partition of the request, looked up once.
-struct Target {
-    want: Want,
+struct Target<'a> {
+    want: &'a Want,
     partition: Result<Arc<Partition>, i16>,
 }
 
-impl Target {
+impl Target<'_> {
     /// There is no such partition. Kafka tells it with the answer and does not hurry because of it, or a consumer that
     /// has a deleted topic among others would ask without a pause.
     fn is_unknown(&self) -> bool {
@@ -78,7 +84,8 @@ impl Pass {
             Ok(read) => {
                 self.bytes += read.bytes;
                 self.available += if read.has_more { read.bytes.max(max_bytes) } else { read.bytes };
-                self.urgent |= from == Place::Store && (read.bytes > 0 || read.has_more);
+                let is_limited = max_bytes == 0;
+                self.urgent |= from == Place::Store && (read.bytes > 0 || read.has_more && !is_limited);
             }
             Err(_) => self.urgent = true,
         }
@@ -87,42 +94,49 @@ impl Pass {
 
 /// Answers a fetch.
 pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> Reply {
-    let request: FetchRequest = match call.decode(&mut reader) {
-        Ok(request) => request,
-        Err(refusal) => return refusal.into(),
-    };
-    drop(reader);
     let started = core.clock.monotonic();
-    let limits = Limits::of(&core, &call, &request);
-    let deadline = started + Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-    let context = match core.sessions.begin(begin(&request, call.version), started) {
-        Ok(context) => context,
-        Err(error) => return write(&call, code(error), 0, &[], None),
+    let (context, limits, max_wait) = {
+        let request: FetchRequest = match call.decode(&mut reader) {
+            Ok(request) => request,
+            Err(refusal) => return refusal.into(),
+        };
+        drop(reader);
+        let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+        match core.sessions.begin(begin(&request, call.version), started) {
+            Ok(context) => (context, Limits::of(&core, &call, &request), max_wait.min(FETCH_WAIT_MAX)),
+            Err(error) => return write(&call, code(error), 0, &[], None),
+        }
     };
-    let targets: Vec<Target> = context
-        .wants()
-        .iter()
-        .map(|want| Target {
-            want: want.clone(),
-            partition: core.partition(&want.topic, want.partition).map_err(|error| error.code()),
-        })
-        .collect();
-    let Pass { answers, mut charge, .. } = read_enough(&core, &call, &targets, &limits, deadline).await;
-    let (session_id, mut answers) = match context.finish(&core.sessions, answers, core.clock.monotonic()) {
-        Ok(kept) => kept,
-        Err(error) => return write(&call, code(error), 0, &[], None),
-    };
-    if call.version < READS_ALL_FROM {
-        suit(&core, call.version, &targets, &mut answers);
+    let wants = context.wants();
+    // A small request may stand for a large session.
+    call.hold(FETCH_PARTITION_BYTES * wants.len());
+    let mut targets = Vec::with_capacity(wants.len());
+    for want in wants {
+        call.peer.breathe(&core.clock).await;
+        let partition = core.partition(&want.topic, want.partition).map_err(|error| error.code());
+        targets.push(Target { want, partition });
     }
-    count(&core, &targets, &answers);
-    // Converted records have another size.
-    charge.resize(answers.iter().map(|answer| answer.records_bytes as u64).sum());
+    let (pass, _waited) = read_enough(&core, &call, &targets, &limits, started + max_wait).await;
+    let Pass { mut answers, charge, .. } = pass;
+    if call.version < READS_ALL_FROM {
+        suit(&core, &call, &targets, &mut answers).await;
+    }
+    let (session_id, news) = context.finish(&core.sessions, &answers, core.clock.monotonic());
+    count(&core, &targets, &answers, &news);
+    drop(targets);
+    let mut news = news.into_iter();
+    answers.retain(|_| news.next().unwrap_or(true));
     write(&call, NONE, session_id, &answers, Some(charge))
 }
 
+/// The reply is charged for all of its bytes: those of its records too, which may be converted and have another size.
 fn write(call: &Call, error: i16, session_id: i32, answers: &[PartitionAnswer], charge: Option<Charge>) -> Reply {
-    call.reply_with(charge, |writer| encode::response(writer, call.version, error, session_id, answers))
+    let mut reply =
+        call.reply_with(charge, |writer| encode::response(writer, call.version, error, session_id, answers));
+    if let Reply::Frame(frame, Some(charge)) = &mut reply {
+        charge.resize(frame.remaining() as u64);
+    }
+    reply
 }
 
 /// How much is read, and of what.
@@ -170,35 +184,55 @@ fn begin(request: &FetchRequest, version: i16) -> Begin {
     Begin { session_id: request.session_id, epoch: request.session_epoch, uses_ids, wants, forgotten }
 }
 
-/// Reads until there is enough to send or the time is up.
-async fn read_enough(core: &Core, call: &Call, targets: &[Target], limits: &Limits, deadline: Duration) -> Pass {
-    let mut pass = read(core, targets, limits).await;
+/// What a fetch takes while it waits; nothing if there is no room for it. Everything else that it holds it gives back: who
+/// it waits for may need that.
+fn wait_memory(core: &Core, call: &Call, partitions: usize) -> Option<Charge> {
+    let bytes = (FETCH_PARTITION_BYTES * partitions) as u64;
+    let charge = if bytes <= FETCH_WAIT_LET_IN_BYTES_MAX {
+        core.fetch_waits.force_charge(bytes)
+    } else {
+        core.fetch_waits.try_charge(bytes)?
+    };
+    call.let_go();
+    Some(charge)
+}
+
+/// Reads until there is enough to send or the time is up. If it waited, what it took for that is charged on.
+async fn read_enough(
+    core: &Core,
+    call: &Call,
+    targets: &[Target<'_>],
+    limits: &Limits,
+    deadline: Duration,
+) -> (Pass, Option<Charge>) {
+    let mut pass = read(core, call, targets, limits).await;
     let is_any_known = targets.iter().any(|target| !target.is_unknown());
     let waits = |pass: &Pass| pass.available < limits.min_bytes && !pass.urgent && is_any_known;
     if !waits(&pass) || core.clock.monotonic() >= deadline {
-        return pass;
+        return (pass, None);
     }
+    let Some(waited) = wait_memory(core, call, targets.len()) else { return (pass, None) };
     let watcher = Watcher::new();
-    let watches: Vec<_> =
-        targets.iter().filter_map(|t| t.partition.as_ref().ok()).map(|partition| partition.watch(&watcher)).collect();
+    let watches = watch(targets, &watcher);
     // What was committed between the pass and the watch did not ring.
     let mut moved = moved_since(targets, &pass);
     loop {
         if moved {
             pass.charge.resize(0);
-            pass = read(core, targets, limits).await;
+            pass = read(core, call, targets, limits).await;
             if !waits(&pass) {
                 break;
             }
         }
         let seen = pass.available as u64;
         let mut rung = 0;
-        // Small commits that cannot fill the minimum yet are not worth a look; a ring without bytes is news.
+        // Small commits that cannot fill the minimum yet are not worth a look. A ring without bytes is news, and so is a
+        // partition that closed, whose ring may have been one with another's.
         let enough = async {
             loop {
                 watcher.woken().await;
                 let now = watcher.bytes();
-                if now == rung || seen + now >= limits.min_bytes as u64 {
+                if now == rung || seen + now >= limits.min_bytes as u64 || is_any_closed(targets) {
                     return;
                 }
                 rung = now;
@@ -209,17 +243,29 @@ async fn read_enough(core: &Core, call: &Call, targets: &[Target], limits: &Limi
         if !in_time {
             if moved {
                 pass.charge.resize(0);
-                pass = read(core, targets, limits).await;
+                pass = read(core, call, targets, limits).await;
             }
             break;
         }
     }
     drop(watches);
-    pass
+    (pass, Some(waited))
+}
+
+/// Hangs a bell into each partition, once however often it is asked for.
+fn watch(targets: &[Target<'_>], watcher: &Arc<Watcher>) -> Vec<Watch> {
+    let mut seen = HashSet::default();
+    let known = targets.iter().filter_map(|target| target.partition.as_ref().ok());
+    known.filter(|partition| seen.insert(Arc::as_ptr(partition))).map(|partition| partition.watch(watcher)).collect()
+}
+
+fn is_any_closed(targets: &[Target<'_>]) -> bool {
+    let mut known = targets.iter().filter_map(|target| target.partition.as_ref().ok());
+    known.any(|partition| partition.check_open().is_err())
 }
 
 /// Whether any partition has more to read than a pass saw.
-fn moved_since(targets: &[Target], pass: &Pass) -> bool {
+fn moved_since(targets: &[Target<'_>], pass: &Pass) -> bool {
     targets.iter().zip(&pass.answers).any(|(target, answer)| match &target.partition {
         Ok(partition) => partition.high_watermark().kafka() != answer.high_watermark,
         Err(_) => false,
@@ -227,9 +273,10 @@ fn moved_since(targets: &[Target], pass: &Pass) -> bool {
 }
 
 /// One pass: every partition in order, until the bytes are used up.
-async fn read(core: &Core, targets: &[Target], limits: &Limits) -> Pass {
+async fn read(core: &Core, call: &Call, targets: &[Target<'_>], limits: &Limits) -> Pass {
     let mut reading = Reading::new(core, targets, limits);
     for at in 0..targets.len() {
+        call.peer.breathe(&core.clock).await;
         reading.target(at).await;
     }
     reading.finish().await
@@ -252,12 +299,14 @@ struct Cold<'a> {
 /// it. The read that may return one batch of any size goes alone, for nobody knows what it leaves to others.
 struct Reading<'a> {
     core: &'a Core,
-    targets: &'a [Target],
+    targets: &'a [Target<'a>],
     limits: &'a Limits,
     pass: Pass,
     cold: Vec<Cold<'a>>,
-    /// Bytes that the reads in `cold` may return.
+    /// Bytes that the reads in `cold` may return, and what accounts for them: memory of its own, so that readers of the
+    /// store, which may hang, leave to those of the log cache what these need.
     spoken_for: usize,
+    cold_charge: Charge,
     /// Replies that clients do not take hold the memory. Nobody waits for them: who asks meanwhile gets less.
     scarce: bool,
     /// What is left was too little for a batch: further reads from the store would bring nothing that can be used.
@@ -265,10 +314,11 @@ struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    fn new(core: &'a Core, targets: &'a [Target], limits: &'a Limits) -> Self {
+    fn new(core: &'a Core, targets: &'a [Target<'a>], limits: &'a Limits) -> Self {
         let charge = core.reply_memory.force_charge(0);
         let pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, available: 0, urgent: false, charge };
-        Self { core, targets, limits, pass, cold: Vec::new(), spoken_for: 0, scarce: false, spent: false }
+        let cold_charge = core.cold_memory.force_charge(0);
+        Self { core, targets, limits, pass, cold: Vec::new(), spoken_for: 0, cold_charge, scarce: false, spent: false }
     }
 
     /// Reads the next partition or, if that needs the store, remembers to.
@@ -302,7 +352,7 @@ impl<'a> Reading<'a> {
                 (partition.read(ReadRequest { max_bytes: 0, ..request }).await, Place::Store)
             }
             None => {
-                self.spoken_for += request.max_bytes;
+                let request = self.speak_for(request);
                 let is_cut = request.max_bytes < wanted_bytes(want);
                 self.cold.push(Cold { at, partition, request, is_cut });
                 self.pass.answers.push(PartitionAnswer::error(want.topic.clone(), want.partition, NONE));
@@ -315,7 +365,19 @@ impl<'a> Reading<'a> {
         self.pass.count(&result, request.max_bytes, from);
         let answer = answer(want, self.limits.isolation, result);
         self.pass.answers.push(answer);
-        self.pass.charge.resize((self.pass.bytes + self.spoken_for) as u64);
+        self.pass.charge.resize(self.pass.bytes as u64);
+    }
+
+    /// Charges for a read from the store, of less if there is no memory for all.
+    fn speak_for(&mut self, mut request: ReadRequest) -> ReadRequest {
+        self.pass.charge.resize(self.pass.bytes as u64);
+        if !self.cold_charge.try_grow(request.max_bytes as u64) {
+            self.scarce = true;
+            request.max_bytes = request.max_bytes.min(FETCH_BYTES_SCARCE.saturating_sub(self.spoken_for));
+            self.cold_charge.resize((self.spoken_for + request.max_bytes) as u64);
+        }
+        self.spoken_for += request.max_bytes;
+        request
     }
 
     /// What may be read of the next partition. Charges for it.
@@ -327,12 +389,18 @@ impl<'a> Reading<'a> {
         if self.scarce {
             max_bytes = max_bytes.min(FETCH_BYTES_SCARCE.saturating_sub(used));
         }
+        let memory = &self.core.reply_memory;
+        let is_exceeded = self.scarce && memory.used() >= REPLY_MEMORY_EXCESS_MAX * memory.limit();
+        if is_exceeded {
+            // It waits as if there was nothing to read.
+            max_bytes = 0;
+        }
         ReadRequest {
             offset: want.fetch_offset,
             max_bytes,
             // One batch at least, or a reader whose limits are too small would stand still. From version 3 on it is the
             // first of the whole response; before, every partition's answer is cut to size instead.
-            min_one: if self.limits.version >= 3 { used == 0 } else { left > 0 },
+            min_one: !is_exceeded && if self.limits.version >= 3 { used == 0 } else { left > 0 },
             isolation: self.limits.isolation,
             leader_epoch: want.current_leader_epoch,
         }
@@ -343,10 +411,12 @@ impl<'a> Reading<'a> {
         let (cold, targets) = (std::mem::take(&mut self.cold), self.targets);
         let results = join_all(cold.iter().map(|cold| cold.partition.read(cold.request))).await;
         self.spoken_for = 0;
+        self.cold_charge.resize(0);
         for (cold, result) in cold.into_iter().zip(results) {
             let Target { want, .. } = &targets[cold.at];
             self.pass.count(&result, cold.request.max_bytes, Place::Store);
-            let answer = answer(want, self.limits.isolation, result);
+            let mut answer = answer(want, self.limits.isolation, result);
+            answer.copy_out(COLD_COPIED_BYTES_MAX);
             self.spent |= answer.error_code == NONE && answer.records_bytes == 0 && cold.is_cut;
             self.pass.answers[cold.at] = answer;
         }
@@ -398,28 +468,55 @@ async fn doubt_ends<E>(answers: &mut [PartitionAnswer], check: impl Future<Outpu
     }
 }
 
-/// Converts what old clients cannot read. Answers are a subsequence of the targets.
-fn suit(core: &Core, version: i16, targets: &[Target], answers: &mut [PartitionAnswer]) {
-    let mut targets = targets.iter();
-    for answer in answers {
-        let same = |t: &&Target| t.want.partition == answer.partition && t.want.topic == answer.topic;
-        let Some(target) = targets.find(same) else { continue };
+/// Converts what old clients cannot read. That may take long: a few bytes decompress to very many.
+async fn suit(core: &Core, call: &Call, targets: &[Target<'_>], answers: &mut [PartitionAnswer]) {
+    let version = call.version;
+    let mut room = CONVERTED_BYTES_MAX;
+    for (target, answer) in targets.iter().zip(answers) {
+        call.peer.breathe(&core.clock).await;
+        let offset = target.want.fetch_offset;
         let max_bytes = usize::try_from(target.want.max_bytes).unwrap_or(0);
         let config = target.partition.as_ref().ok().map(|partition| partition.topic().config());
         let compression = config.and_then(|config| config.compression).map(|encoding| encoding.codec);
-        let converted = answer.suit(version, target.want.fetch_offset, max_bytes, compression);
+        if answer.is_converted(version) {
+            answer.cut(room);
+            room = room.saturating_sub(answer.records_bytes);
+        }
+        let converted = if answer.is_converted(version) && answer.records_bytes >= CONVERTED_AT_ONCE_BYTES_MAX {
+            // Never closed: who has no place waits for one.
+            let _place = core.conversions.acquire().await;
+            let mut suited = answer.clone();
+            let work = task::spawn_blocking("down-conversion", move || {
+                let converted = suited.suit(version, offset, max_bytes, compression);
+                (suited, converted)
+            });
+            match work.await {
+                Ok((suited, converted)) => {
+                    *answer = suited;
+                    converted
+                }
+                Err(error) => {
+                    tracing::error!(%error, partition = answer.partition, topic = ?answer.topic, "a conversion failed");
+                    answer.fail(ErrorCode::UnknownServerError);
+                    false
+                }
+            }
+        } else {
+            answer.suit(version, offset, max_bytes, compression)
+        };
         if let (true, Ok(partition)) = (converted, &target.partition) {
             core.topic_metrics(partition.topic().name()).record_conversion();
         }
     }
 }
 
-/// Counts what is sent. Answers are a subsequence of the targets.
-fn count(core: &Core, targets: &[Target], answers: &[PartitionAnswer]) {
-    let mut targets = targets.iter();
-    for answer in answers {
-        let same = |t: &&Target| t.want.partition == answer.partition && t.want.topic == answer.topic;
-        let Some(Target { partition: Ok(partition), .. }) = targets.find(same) else { continue };
+/// Counts what is sent.
+fn count(core: &Core, targets: &[Target<'_>], answers: &[PartitionAnswer], news: &[bool]) {
+    for ((target, answer), is_news) in targets.iter().zip(answers).zip(news) {
+        let Ok(partition) = &target.partition else { continue };
+        if !is_news {
+            continue;
+        }
         let metrics = core.topic_metrics(partition.topic().name());
         if answer.error_code == NONE {
             metrics.record_fetch(answer.records_bytes as u64);

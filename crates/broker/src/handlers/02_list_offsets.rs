@@ -30,11 +30,12 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: ListOffsetsRequest
     // Version 0 answers a partition as often as it is named.
     let twice = if call.version == 0 { HashSet::default() } else { repeated(&request) };
     let mut found = if call.version == 0 {
-        find_all_old_style(core, &request).into_iter()
+        find_all_old_style(core, call, &request).await.into_iter()
     } else {
         let mut lookups = InOrder::new(OFFSET_LOOKUPS_MAX);
         for topic in &request.topics {
             for asked in &topic.partitions {
+                call.peer.breathe(&core.clock).await;
                 let twice = twice.contains(&(topic.name.clone(), asked.partition_index));
                 lookups.push(find(core, call.version, &topic.name, asked, isolation, twice)).await;
             }
@@ -120,10 +121,15 @@ async fn find(
 }
 
 /// For version 0. These look-ups wait for nothing.
-fn find_all_old_style(core: &Core, request: &ListOffsetsRequest) -> Vec<Found> {
-    let mut room = OLD_STYLE_OFFSETS_MAX;
-    let all = request.topics.iter().flat_map(|topic| topic.partitions.iter().map(|asked| (&*topic.name, asked)));
-    all.map(|(topic, asked)| find_old_style(core, topic, asked, &mut room)).collect()
+async fn find_all_old_style(core: &Core, call: &Call, request: &ListOffsetsRequest) -> Vec<Found> {
+    let (mut room, mut found) = (OLD_STYLE_OFFSETS_MAX, Vec::new());
+    for topic in &request.topics {
+        for asked in &topic.partitions {
+            call.peer.breathe(&core.clock).await;
+            found.push(find_old_style(core, &topic.name, asked, &mut room));
+        }
+    }
+    found
 }
 
 /// `room` is what the answer may still hold.

@@ -29,13 +29,18 @@ use crate::topics::{
     CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, check_name, is_internal, leaders, reserved,
 };
 
-pub(crate) fn handle(core: &Core, call: &Call, request: MetadataRequest) -> MetadataResponse {
+pub(crate) async fn handle(core: &Core, call: &Call, request: MetadataRequest) -> MetadataResponse {
     let version = call.version;
     let asked = request.topics.unwrap_or_default_for(version);
     let mut topics = match asked {
         Asked::All => {
             let image = core.image();
-            image.topics_from("").map(|topic| describe(&image, topic)).collect()
+            let mut topics = Vec::with_capacity(image.topics.len());
+            for topic in image.topics_from("") {
+                call.peer.breathe(&core.clock).await;
+                topics.push(describe(&image, topic));
+            }
+            topics
         }
         Asked::Some(asked) => {
             let image = core.image();
@@ -43,8 +48,14 @@ pub(crate) fn handle(core: &Core, call: &Call, request: MetadataRequest) -> Meta
                 create_missing(core, &image, &asked);
             }
             let mut seen = HashSet::default();
-            let once = asked.iter().filter(|topic| seen.insert((topic.topic_id, topic.name.clone())));
-            once.map(|topic| answer(&image, topic, version)).collect::<Vec<_>>()
+            let mut topics = Vec::new();
+            for topic in &asked {
+                call.peer.breathe(&core.clock).await;
+                if seen.insert((topic.topic_id, topic.name.clone())) {
+                    topics.push(answer(&image, topic, version));
+                }
+            }
+            topics
         }
     };
     if version >= 8 && request.include_topic_authorized_operations {

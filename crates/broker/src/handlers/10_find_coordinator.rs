@@ -28,6 +28,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: FindCoordinatorReq
     if call.version >= MANY_KEYS_FROM {
         let mut coordinators = Vec::with_capacity(request.coordinator_keys.len());
         for key in request.coordinator_keys {
+            call.peer.breathe(&core.clock).await;
             coordinators.push(find(core, call, request.key_type, key));
         }
         return FindCoordinatorResponse { coordinators, ..FindCoordinatorResponse::default() };

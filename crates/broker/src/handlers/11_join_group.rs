@@ -17,5 +17,5 @@ use crate::call::Call;
 use crate::core::Core;
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: JoinGroupRequest) -> JoinGroupResponse {
-    core.groups.join_group(&call.group_client(), &request).await
+    core.groups.join_group(&call.group_client(), call.brief(request)).await
 }

@@ -7,5 +7,5 @@ use crate::call::Call;
 use crate::core::Core;
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: SyncGroupRequest) -> SyncGroupResponse {
-    core.groups.sync_group(&call.group_client(), &request).await
+    core.groups.sync_group(&call.group_client(), call.brief(request)).await
 }

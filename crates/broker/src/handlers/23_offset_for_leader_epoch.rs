@@ -8,14 +8,25 @@ use wire::messages::offset_for_leader_epoch_request::OffsetForLeaderTopic;
 use wire::messages::offset_for_leader_epoch_response::{EpochEndOffset, OffsetForLeaderTopicResult};
 use wire::messages::{OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse};
 
+use crate::call::Call;
 use crate::core::Core;
 use crate::errors::{NONE, code};
 use crate::fenced::told_if_unfenced;
 
-pub(crate) async fn handle(core: &Core, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+pub(crate) async fn handle(
+    core: &Core,
+    call: &Call,
+    request: OffsetForLeaderEpochRequest,
+) -> OffsetForLeaderEpochResponse {
     // The present epoch's end is the latest offset, which only an unfenced broker knows (I-3).
     let topics = told_if_unfenced(
-        async { request.topics.iter().map(|topic| ends(core, topic)).collect::<Vec<_>>() },
+        async {
+            let mut topics = Vec::with_capacity(request.topics.len());
+            for topic in &request.topics {
+                topics.push(ends(core, call, topic).await);
+            }
+            topics
+        },
         core.partitions.check_unfenced(),
         |mut topics| {
             let ends = topics.iter_mut().flat_map(|topic| &mut topic.partitions);
@@ -28,14 +39,16 @@ pub(crate) async fn handle(core: &Core, request: OffsetForLeaderEpochRequest) ->
     OffsetForLeaderEpochResponse { topics: topics.await, ..OffsetForLeaderEpochResponse::default() }
 }
 
-fn ends(core: &Core, topic: &OffsetForLeaderTopic) -> OffsetForLeaderTopicResult {
-    let partitions = topic.partitions.iter().map(|asked| {
+async fn ends(core: &Core, call: &Call, topic: &OffsetForLeaderTopic) -> OffsetForLeaderTopicResult {
+    let mut partitions = Vec::with_capacity(topic.partitions.len());
+    for asked in &topic.partitions {
+        call.peer.breathe(&core.clock).await;
         let partition = core.partitions.get(&topic.topic, asked.partition).map_err(|error| error.code());
         let end = partition.and_then(|partition| {
             let end = partition.offset_for_leader_epoch(asked.leader_epoch, asked.current_leader_epoch);
             end.map_err(|error| error.code())
         });
-        match end {
+        partitions.push(match end {
             Ok(end) => EpochEndOffset {
                 partition: asked.partition,
                 leader_epoch: end.epoch,
@@ -43,9 +56,8 @@ fn ends(core: &Core, topic: &OffsetForLeaderTopic) -> OffsetForLeaderTopicResult
                 ..EpochEndOffset::default()
             },
             Err(error_code) => refused(asked.partition, error_code),
-        }
-    });
-    let partitions = partitions.collect();
+        });
+    }
     OffsetForLeaderTopicResult { topic: topic.topic.clone(), partitions, ..OffsetForLeaderTopicResult::default() }
 }
 

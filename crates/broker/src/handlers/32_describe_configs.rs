@@ -22,6 +22,7 @@ use wire::messages::describe_configs_response::{
 use wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use wire::{ErrorCode, Str};
 
+use crate::call::Call;
 use crate::config::effective::{
     CLUSTER_WIDE, Source, Sourced, resource, synonyms as effective_synonyms, values, with_own,
 };
@@ -31,7 +32,7 @@ use crate::endpoints;
 use crate::errors::ApiError;
 use crate::topics::check_name;
 
-pub(crate) async fn handle(core: &Core, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
+pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let image = core.image();
     let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
     let asking = Asking { core, image: &image, synonyms, documentation, topics: OnceCell::new() };
@@ -41,9 +42,7 @@ pub(crate) async fn handle(core: &Core, request: DescribeConfigsRequest) -> Desc
     resources.retain(|asked| seen.insert((asked.resource_type, asked.resource_name.clone())));
     let mut results = Vec::with_capacity(resources.len());
     for asked in resources {
-        if results.len() % RESOURCES_AT_ONCE == RESOURCES_AT_ONCE - 1 {
-            tokio::task::yield_now().await;
-        }
+        call.peer.breathe(&core.clock).await;
         let told = asking.describe(&asked);
         let empty = DescribeConfigsResult {
             error_message: None,
@@ -60,9 +59,6 @@ pub(crate) async fn handle(core: &Core, request: DescribeConfigsRequest) -> Desc
     }
     DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }
 }
-
-/// Resources described before others have their turn on the worker: about a millisecond's work.
-const RESOURCES_AT_ONCE: usize = 32;
 
 /// What a request asks of each resource, and what all its topics share.
 struct Asking<'a> {

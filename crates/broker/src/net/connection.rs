@@ -30,8 +30,8 @@ use super::room::{Place, RequestMemory, Room};
 use super::service::{CloseReason, Later, Reply, Service};
 use super::stray;
 use crate::limits::{
-    DRAIN_MAX, FRAME_STALL_MAX, FRAME_STALL_OVERDRAWN_MAX, HALF_CLOSED_MAX, READ_TURN_BYTES_MAX, REPLY_STALL_MAX,
-    REPLY_TAKEN_SHARE_MIN,
+    ANSWER_TURN_REQUESTS_MAX, DRAIN_MAX, FRAME_STALL_MAX, FRAME_STALL_OVERDRAWN_MAX, HALF_CLOSED_MAX,
+    READ_TURN_BYTES_MAX, REPLY_STALL_MAX, REPLY_TAKEN_SHARE_MIN,
 };
 
 /// How a connection came to its end.
@@ -96,6 +96,15 @@ impl Taking {
     }
 }
 
+/// What a connection did since it was woken.
+#[derive(Debug, Default)]
+struct Turn {
+    /// Bytes.
+    read: usize,
+    /// Requests.
+    answered: usize,
+}
+
 /// The state of the receiving side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Input {
@@ -141,9 +150,10 @@ impl<S: Service> Connection<S> {
 
     fn poll(&mut self, cx: &mut Context<'_>, refused: &mut Option<CloseReason>) -> Poll<Ended> {
         self.poll_stop(cx);
-        let mut turn = 0;
+        self.peer.begin_turn(self.shared.clock.monotonic());
+        let mut turn = Turn::default();
         loop {
-            if let Err(reason) = self.advance(cx) {
+            if let Err(reason) = self.advance(&mut turn, cx) {
                 refused.get_or_insert(reason);
                 self.input = Input::Refused;
             }
@@ -163,10 +173,18 @@ impl<S: Service> Connection<S> {
                 }
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
-            let read = match self.poll_read(cx) {
+            if self.is_over(&turn) {
+                cx.waker().wake_by_ref();
+                break;
+            }
+            turn.read += match self.poll_read(cx) {
                 Ok(Poll::Ready(read)) => read,
                 Ok(Poll::Pending) if was_full && !self.outbox.is_full() => continue,
-                Ok(Poll::Pending) => break,
+                Ok(Poll::Pending) => {
+                    let charged = self.room.as_ref().map_or(0, Room::granted);
+                    self.inbox.rest(usize::try_from(charged).unwrap_or(usize::MAX));
+                    break;
+                }
                 Err(Stop::Refuse(reason)) => {
                     refused.get_or_insert(reason);
                     self.input = Input::Refused;
@@ -174,11 +192,6 @@ impl<S: Service> Connection<S> {
                 }
                 Err(Stop::Broken(error)) => return Poll::Ready(Ended::Broken(error)),
             };
-            turn += read;
-            if turn >= READ_TURN_BYTES_MAX {
-                cx.waker().wake_by_ref();
-                break;
-            }
         }
         self.poll_timer(cx)
     }
@@ -202,18 +215,26 @@ impl<S: Service> Connection<S> {
         since
     }
 
+    /// Whether it is enough for one turn: each of its requests may be ready at once, and there may be very many.
+    fn is_over(&self, turn: &Turn) -> bool {
+        turn.read >= READ_TURN_BYTES_MAX
+            || turn.answered >= ANSWER_TURN_REQUESTS_MAX
+            || turn.answered > 0 && self.peer.has_worked_long(&self.shared.clock)
+    }
+
     /// Moves finished replies to the outbox, in order.
-    fn advance(&mut self, cx: &mut Context<'_>) -> Result<(), CloseReason> {
+    fn advance(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Result<(), CloseReason> {
         if self.input == Input::Refused {
             return Ok(());
         }
-        while !self.outbox.is_full() {
+        while !self.outbox.is_full() && !self.is_over(turn) {
             match self.pipeline.poll_next(cx) {
                 Poll::Ready(Reply::Frame(frame, charge)) => self.outbox.push(frame, charge),
                 Poll::Ready(Reply::Nothing) => {}
                 Poll::Ready(Reply::Close(reason)) => return Err(reason),
                 Poll::Pending => break,
             }
+            turn.answered += 1;
         }
         Ok(())
     }
@@ -231,10 +252,7 @@ impl<S: Service> Connection<S> {
         match self.reading.poll_ready(cx) {
             Poll::Ready(Ok(())) => {}
             Poll::Ready(Err(error)) => return Err(Stop::Broken(error)),
-            Poll::Pending => {
-                self.inbox.rest();
-                return Ok(Poll::Pending);
-            }
+            Poll::Pending => return Ok(Poll::Pending),
         }
         // Room for a frame is made as far as its memory is granted.
         let begun = match (self.inbox.peek(self.service.frame_bytes_max(&self.peer)), &self.room) {
@@ -358,10 +376,8 @@ impl<S: Service> Connection<S> {
             if idle && quiet >= self.shared.idle_max {
                 return Poll::Ready(Ended::Idle);
             }
-            let arriving = self.room.as_ref().filter(|room| !room.is_waiting()).map(stall_max);
-            let arriving = arriving.filter(|_| self.input == Input::Open && !self.pipeline.is_full());
+            let arriving = self.arriving().map(stall_max);
             if let Some(longest) = arriving
-                && self.outbox.is_empty()
                 && quiet >= longest
             {
                 return Poll::Ready(Ended::Refused(CloseReason {
@@ -386,7 +402,8 @@ impl<S: Service> Connection<S> {
                 // Nobody may wait for it yet; somebody may later.
                 self.begin_taking();
             }
-            let mut next = self.active.max(now.saturating_sub(self.shared.idle_max)) + self.shared.idle_max;
+            // A deadline at which nothing would be done is none: past, it would be past again and again.
+            let mut next = if idle { self.active } else { now } + self.shared.idle_max;
             if let Some(longest) = arriving {
                 next = next.min(self.active + longest);
             }
@@ -396,7 +413,7 @@ impl<S: Service> Connection<S> {
             if let Input::Ended { until } = self.input {
                 next = next.min(until);
             }
-            // A deadline that is past keeps being past while its request waits: look again soon, never in a loop.
+            // All of them are in the future, but for the clock's steps.
             self.arm(next.max(now + Duration::from_millis(1)));
             // The requests asked to be looked at when the timer fires.
             cx.waker().wake_by_ref();
@@ -404,6 +421,14 @@ impl<S: Service> Connection<S> {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// The frame that is half there, if it is the client that is slow: it does not wait for memory, and would be read on. One
+    /// for whose memory others wait has no excuse in replies that its client does not read.
+    fn arriving(&self) -> Option<&Room> {
+        let room = self.room.as_ref().filter(|room| !room.is_waiting() && self.input == Input::Open)?;
+        let is_read = !self.pipeline.is_full() && !self.outbox.is_full();
+        (is_read || room.overdraws()).then_some(room)
     }
 
     fn arm(&mut self, at: Duration) {

@@ -7,7 +7,7 @@
 //! A frame is a slice of the read buffer; a small one, or one that is a small part of the buffer, is copied, so that
 //! the buffer stays unshared and is used again, and a frame that is kept never keeps much more than itself. A frame
 //! larger than the buffer gets a buffer of exactly its size, which is read into directly. An idle connection holds no
-//! buffer at all.
+//! buffer at all, and one that waits for the rest of a frame no more than four times what is there or charged.
 
 use bytes::{Buf, Bytes, BytesMut};
 
@@ -107,10 +107,17 @@ impl Inbox {
         }
     }
 
-    /// Gives the buffer back while nothing is in it.
-    pub(crate) fn rest(&mut self) {
-        if self.buffer.is_empty() && self.buffer.capacity() > 0 {
-            self.buffer = BytesMut::new();
+    /// Nothing more comes for now: gives the buffer back if nothing is in it, or nearly nothing of which `charged` bytes are
+    /// accounted for. What is in it then moves to a buffer of its size.
+    pub(crate) fn rest(&mut self, charged: usize) {
+        if self.buffer.is_empty() {
+            (self.buffer, self.allocated) = (BytesMut::new(), 0);
+            return;
+        }
+        let used = self.buffer.len().max(charged).max(READ_CHUNK_BYTES_MIN / FRAME_SHARE_MIN);
+        if self.allocated / FRAME_SHARE_MIN > used {
+            self.buffer = BytesMut::from(&self.buffer[..]);
+            self.allocated = self.buffer.capacity();
         }
     }
 }
@@ -172,7 +179,7 @@ mod tests {
         let mut inbox = Inbox::new();
         inbox.chunk = READ_CHUNK_BYTES_MAX;
         for (size, copied) in [(READ_CHUNK_BYTES_MAX / 4 - 1, true), (READ_CHUNK_BYTES_MAX / 4, false)] {
-            inbox.rest();
+            inbox.rest(0);
             let room = inbox.room(None);
             room.put_u32(size as u32);
             room.put_bytes(7, size + 1000);
@@ -187,7 +194,24 @@ mod tests {
         let mut inbox = fed(&[0, 0, 0, 0]);
         let Next::Complete(size) = inbox.peek(10) else { panic!("an empty frame is complete") };
         let _ = inbox.take(size);
-        inbox.rest();
+        inbox.rest(0);
         assert_eq!(inbox.buffer.capacity(), 0);
+    }
+
+    #[test]
+    fn the_beginning_of_a_frame_keeps_no_large_buffer() {
+        for (begun, charged, kept_max) in [(3, 0, 3), (100, 8 << 10, 100), (100, 256 << 10, usize::MAX)] {
+            let mut inbox = Inbox::new();
+            inbox.chunk = READ_CHUNK_BYTES_MAX;
+            inbox.room(None).put_slice(&vec![0, 0, 0, 0].repeat(1_000));
+            while inbox.peek(0) == Next::Complete(0) {
+                let _ = inbox.take(0);
+            }
+            inbox.room(None).put_slice(&vec![1; begun]);
+            inbox.rest(charged);
+            assert_eq!(inbox.pending(), vec![1; begun]);
+            assert!(inbox.buffer.capacity() <= kept_max, "{} for {begun} bytes", inbox.buffer.capacity());
+            assert!(charged < 256 << 10 || inbox.allocated >= READ_CHUNK_BYTES_MAX, "what is charged is read into");
+        }
     }
 }

@@ -60,6 +60,12 @@ pub(crate) struct Acceptor<S> {
     pub(crate) quota: Arc<Quota>,
 }
 
+/// Whether `accept` failed because of the client that it met, and not for want of descriptors or memory.
+fn is_about_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
 impl<S: Service> Acceptor<S> {
     /// Serves `bound` until the stop signal.
     pub(crate) fn serve(self, bound: Bound) -> JoinHandle<()> {
@@ -84,7 +90,10 @@ impl<S: Service> Acceptor<S> {
                 Err(error) => {
                     self.metrics.connections_refused("accept").inc();
                     self.complaints.log("accept", &error.to_string(), &bound.name, None);
-                    tokio::time::sleep(ACCEPT_RETRY).await;
+                    // Who went away again before it was met keeps nobody waiting.
+                    if !is_about_one_client(&error) {
+                        tokio::time::sleep(ACCEPT_RETRY).await;
+                    }
                 }
             }
         }

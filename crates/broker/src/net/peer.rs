@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use base::Clock;
 
+use crate::limits::WORK_TURN_MAX;
+
 /// One connected client. Shared by the connection and the requests it runs.
 #[derive(Debug)]
 pub(crate) struct Peer {
@@ -20,12 +22,21 @@ pub(crate) struct Peer {
     pub(crate) listener: Arc<str>,
     /// Monotonic microseconds at which the connection must look at its requests again.
     wake_at: AtomicU64,
+    /// Monotonic microseconds at which the connection began its turn.
+    turn_began: AtomicU64,
     draining: AtomicBool,
 }
 
 impl Peer {
     pub(crate) fn new(remote: SocketAddr, local: SocketAddr, listener: Arc<str>) -> Self {
-        Self { remote, local, listener, wake_at: AtomicU64::new(u64::MAX), draining: AtomicBool::new(false) }
+        Self {
+            remote,
+            local,
+            listener,
+            wake_at: AtomicU64::new(u64::MAX),
+            turn_began: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+        }
     }
 
     /// Asks the connection to poll its requests at `at` on the monotonic clock; to be asked on every poll that leaves
@@ -42,6 +53,26 @@ impl Peer {
             return None;
         }
         Some(Duration::from_micros(self.wake_at.swap(u64::MAX, Ordering::Relaxed)))
+    }
+
+    /// The connection has been woken, and works from here on.
+    pub(crate) fn begin_turn(&self, now: Duration) {
+        self.turn_began.store(micros(now), Ordering::Relaxed);
+    }
+
+    /// Whether the connection has worked for [`WORK_TURN_MAX`] since it was woken.
+    pub(crate) fn has_worked_long(&self, clock: &Clock) -> bool {
+        let began = Duration::from_micros(self.turn_began.load(Ordering::Relaxed));
+        clock.monotonic().saturating_sub(began) >= WORK_TURN_MAX
+    }
+
+    /// Lets others run if the connection has worked long; to be called between the items of a request. A connection with
+    /// all its requests is one task of a runtime that has a few threads for everybody: a request that goes through a
+    /// hundred thousand partitions without waiting for anything would keep one of them from all others meanwhile.
+    pub(crate) async fn breathe(&self, clock: &Clock) {
+        if self.has_worked_long(clock) {
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Whether the client may send large requests. Every listener is PLAINTEXT so far: nobody is asked who they are.
@@ -115,4 +146,26 @@ pub(crate) async fn unless_draining<T>(peer: &Peer, work: impl Future<Output = T
 
 fn micros(at: Duration) -> u64 {
     u64::try_from(at.as_micros()).unwrap_or(u64::MAX - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use base::clock::ManualTime;
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn others_run_once_the_work_of_a_connection_has_taken_its_time() {
+        let time = ManualTime::starting_at(0);
+        let clock = Clock::from_source(time.clone());
+        let somewhere = SocketAddr::from(([127, 0, 0, 1], 9092));
+        let peer = Peer::new(somewhere, somewhere, "TEST".into());
+        peer.begin_turn(clock.monotonic());
+        assert!(peer.breathe(&clock).now_or_never().is_some());
+        time.advance(WORK_TURN_MAX);
+        assert!(peer.breathe(&clock).now_or_never().is_none());
+        peer.begin_turn(clock.monotonic());
+        assert!(peer.breathe(&clock).now_or_never().is_some());
+    }
 }

@@ -88,12 +88,10 @@ impl<S: Service> Pipeline<S> {
     }
 
     fn begin(&mut self, cx: &mut Context<'_>) {
-        // A settled poll that has come to the front may begin, when there is memory for what it decodes to. An append takes
-        // no more than its bytes.
+        // A settled poll that has come to the front may begin.
         if let Some(head) = self.queue.front_mut()
             && head.order != Order::Append
             && let Stage::Waiting(frame) = &mut head.stage
-            && head.held.poll_decode(cx).is_ready()
         {
             head.stage = Stage::Running(self.service.answer(&self.peer, std::mem::take(frame), &head.held));
         }

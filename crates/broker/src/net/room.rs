@@ -8,9 +8,10 @@
 //! What a frame can decode to, and the answer to it, is charged when it is whole and its turn has come to be decoded; it
 //! gives back what it did not take once it is.
 //!
-//! Frames that wait for memory hold what they have, and could wait for each other for ever: one at a time may therefore
-//! overdraw the memory and go on to its end. It is always the first of its connection, or it would keep the memory from
-//! those whose end it has to wait for itself.
+//! Frames that wait for memory hold what they have, and could wait for each other for ever: one of those that take no more
+//! than their bytes (Produce), and one of all others, may therefore overdraw the memory at a time and go on to its end. It
+//! is always the first of its connection, or it would keep the memory from those whose end it has to wait for itself. For
+//! the same reason a request that waits for other clients gives back what it holds before it does, and its turn with it.
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -20,18 +21,23 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::service::{Cost, Later};
-use crate::limits::{FRAME_CHARGE_STEP_MIN, REQUEST_CHARGE_BYTES_MIN, REQUEST_LET_IN_BYTES_MAX};
+use crate::limits::{
+    FRAME_CHARGE_STEP_MIN, REQUEST_CHARGE_BYTES_MIN, REQUEST_LET_IN_BYTES_MAX, REQUEST_MEMORY_EXCESS_SHARE,
+};
 
 /// The request memory of a broker.
 #[derive(Clone, Debug)]
 pub(crate) struct RequestMemory {
     budget: Budget,
+    /// The turn of frames that wait for memory however small they are: they may wait for the store while they have it.
     overdraft: Arc<Semaphore>,
+    /// The turn of all others.
+    other_overdraft: Arc<Semaphore>,
 }
 
 impl RequestMemory {
     pub(crate) fn new(budget: Budget) -> Self {
-        Self { budget, overdraft: Arc::new(Semaphore::new(1)) }
+        Self { budget, overdraft: Arc::new(Semaphore::new(1)), other_overdraft: Arc::new(Semaphore::new(1)) }
     }
 
     /// For a frame of `size` bytes that has begun.
@@ -45,6 +51,7 @@ impl RequestMemory {
             memory: self.clone(),
             frame,
             total,
+            waits: cost.waits,
             is_let_in: !cost.waits && total <= REQUEST_LET_IN_BYTES_MAX,
             granted: charge.bytes(),
             charge,
@@ -71,6 +78,8 @@ pub(crate) struct Room {
     frame: u64,
     /// What it takes in all while it is answered.
     total: u64,
+    /// Whether it waits when memory is used up, however small it is.
+    waits: bool,
     /// Whether it gets its memory even when that is used up, as the first of its connection.
     is_let_in: bool,
     /// What the frame may have; less than the charge where more came with one read.
@@ -115,8 +124,8 @@ impl Room {
         self.poll_for(need, place, cx)
     }
 
-    /// Gets what the frame takes while it is decoded and answered. It is whole, and the first of its connection.
-    pub(crate) fn poll_decode(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Gets what the frame takes while it is decoded and answered.
+    fn poll_decode(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.is_let_in {
             self.charge.resize(self.charge.bytes().max(self.total));
             self.grant(self.total);
@@ -149,7 +158,7 @@ impl Room {
             if place == Place::Behind {
                 return Poll::Pending;
             }
-            let overdraft = &self.memory.overdraft;
+            let overdraft = if self.waits { &self.memory.overdraft } else { &self.memory.other_overdraft };
             let turn_comes = self.turn_comes.get_or_insert_with(|| {
                 let overdraft = overdraft.clone();
                 Box::pin(async move {
@@ -192,15 +201,23 @@ impl Held {
             room.charge.resize(bytes);
         }
         let budget = &room.memory.budget;
-        if budget.used() <= budget.limit() {
-            // Nothing is overdrawn any more.
+        if budget.used() <= budget.limit() + budget.limit() / REQUEST_MEMORY_EXCESS_SHARE {
+            // Nothing much is overdrawn any more, and what it still has to do may take long.
             room.overdraft = None;
         }
     }
 
-    /// Gets what the request takes while it is decoded and answered, as [`Room::poll_decode`].
-    pub(crate) fn poll_decode(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.lock().poll_decode(cx)
+    /// The request waits for other clients from here on and holds next to nothing, nor anybody's turn: what they do about
+    /// it may need both.
+    pub(crate) fn let_go(&self) {
+        let mut room = self.0.lock();
+        room.charge.resize(REQUEST_CHARGE_BYTES_MIN as u64);
+        room.overdraft = None;
+    }
+
+    /// Waits for what the request takes while it is decoded and answered. It is whole, and the first of its connection.
+    pub(crate) async fn decode(&self) {
+        std::future::poll_fn(|cx| self.0.lock().poll_decode(cx)).await;
     }
 }
 
@@ -302,7 +319,8 @@ mod tests {
         let budget = Budget::new(64 * KIB);
         let memory = RequestMemory::new(budget.clone());
         let _full = budget.force_charge(100 * KIB);
-        let _overdrawn = memory.overdraft.clone().try_acquire_owned().unwrap();
+        let _overdrawn =
+            [&memory.overdraft, &memory.other_overdraft].map(|turn| turn.clone().try_acquire_owned().unwrap());
         let mut let_in = begin(&memory, KIB, 50 * KIB, false);
         assert!(receive(&mut let_in, KIB) && decode(&mut let_in));
         assert!(!receive(&mut begin(&memory, KIB, KIB, true), KIB));
@@ -331,6 +349,31 @@ mod tests {
         assert!(receive(&mut room, 32 * KIB) && decode(&mut room) && room.overdraws());
         let held = Held::new(room);
         held.settle(33 * KIB);
-        assert_eq!(memory.overdraft.available_permits(), 1);
+        assert_eq!(memory.other_overdraft.available_permits(), 1);
+    }
+
+    #[test]
+    fn who_waits_for_others_keeps_neither_memory_nor_the_turn_to_overdraw() {
+        let budget = Budget::new(64 * KIB);
+        let memory = RequestMemory::new(budget.clone());
+        let _full = budget.force_charge(100 * KIB);
+        let mut room = begin(&memory, 32 * KIB, 900 * KIB, false);
+        assert!(receive(&mut room, 32 * KIB) && decode(&mut room) && room.overdraws());
+        let held = Held::new(room);
+        held.settle(33 * KIB);
+        assert_eq!(memory.other_overdraft.available_permits(), 0, "memory is overdrawn still");
+        held.let_go();
+        assert_eq!(memory.other_overdraft.available_permits(), 1);
+        assert_eq!(budget.used(), 100 * KIB + REQUEST_CHARGE_BYTES_MIN as u64);
+    }
+
+    #[test]
+    fn a_produce_that_overdraws_keeps_no_other_request_from_its_turn() {
+        let memory = RequestMemory::new(Budget::new(64 * KIB));
+        let _full = memory.budget.force_charge(100 * KIB);
+        let mut produce = plain(&memory, 64 * KIB);
+        assert!(receive(&mut produce, 64 * KIB) && produce.overdraws());
+        let mut join = begin(&memory, 32 * KIB, 900 * KIB, false);
+        assert!(receive(&mut join, 32 * KIB) && decode(&mut join) && join.overdraws());
     }
 }

@@ -48,7 +48,7 @@ pub(crate) enum Order {
 /// What a request costs while it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cost {
-    /// Memory, its frame included. More than the frame takes is charged when the frame is whole and its turn has come.
+    /// Memory, its frame included. More than the frame takes is charged when it is about to be decoded.
     pub(crate) bytes: u64,
     /// Whether it waits when memory is used up, however small it is.
     pub(crate) waits: bool,
@@ -63,7 +63,8 @@ pub(crate) trait Service: Send + Sync + 'static {
     /// one when the reply may be sent. `held` is what the frame was charged, to be settled when it is decoded.
     fn append(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes, held: &Held) -> Later<Later<Reply>>;
 
-    /// Begins any other request.
+    /// Begins any other request. `held` is what its bytes were charged; before it is decoded it has to wait for what it may
+    /// decode to ([`Held::decode`]).
     fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes, held: &Held) -> Later<Reply>;
 
     /// The largest frame `peer` may send.

@@ -1,27 +1,34 @@
 //! A connection over a real socket with a service of the test's own.
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake};
 use std::time::Duration;
 
 use base::Clock;
 use base::collections::HashMap;
 use base::memory::Budget;
-use base::net::Network;
+use base::net::memory::MemoryNetwork;
+use base::net::{ListenOptions, Network};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use telemetry::Metrics;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{Notify, watch};
 
 use super::complaints::Complaints;
+use super::connection::{Connection, Ended, Shared};
 use super::listener::{Acceptor, SocketOptions, bind};
 use super::peer::{Peer, unless_draining};
 use super::quota::{ConnectionLimits, Quota};
 use super::room::{Held, RequestMemory};
 use super::service::{CloseReason, Cost, Later, Order, Reply, Service};
-use crate::limits::{REPLY_STALL_MAX, REPLY_TAKEN_SHARE_MIN};
+use crate::limits::{
+    ANSWER_TURN_REQUESTS_MAX, FRAME_STALL_MAX, FRAME_STALL_OVERDRAWN_MAX, REPLY_STALL_MAX, REPLY_TAKEN_SHARE_MIN,
+};
 
 /// `a…` appends and waits for `durable`; `p…` polls until `arrived` or the drain; `l…` gets a reply of [`LARGE`] bytes as
 /// soon as there is memory for it; `m…` costs [`COST_FACTOR`] times its size; `x…` closes; others echo.
@@ -79,9 +86,10 @@ impl Service for Echo {
         })
     }
 
-    fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes, _: &Held) -> Later<Reply> {
-        let (service, peer) = (self.clone(), peer.clone());
+    fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes, held: &Held) -> Later<Reply> {
+        let (service, peer, held) = (self.clone(), peer.clone(), held.clone());
         Box::pin(async move {
+            held.decode().await;
             service.note("answer", &frame);
             match frame.first() {
                 Some(b'p') => {
@@ -149,7 +157,32 @@ fn start_with(memory: Budget, per_ip: usize, change: impl FnOnce(&mut SocketOpti
     Server { service, address, stop, metrics }
 }
 
-async fn send(stream: &mut TcpStream, frame: &[u8]) {
+/// A client and its connection, which the test polls itself. Their network is in memory and their clock the one that the
+/// runtime's timers follow.
+async fn polled(memory: Budget, idle_max: Duration) -> (base::net::Stream, Arc<Echo>, impl Future<Output = Ended>) {
+    let network = Network::from_source(Arc::new(MemoryNetwork::default()));
+    let listener = network.listen("127.0.0.1:0".parse().unwrap(), ListenOptions::default()).unwrap();
+    let client = network.connect(listener.local_addr()).await.unwrap();
+    let stream = listener.accept().await.unwrap();
+    let shared = Shared { clock: Clock::runtime(0), memory: RequestMemory::new(memory), idle_max, console: None };
+    let peer = Arc::new(Peer::new(stream.peer_addr(), stream.local_addr(), "TEST".into()));
+    let service = Arc::new(Echo::default());
+    let connection = Connection::new(stream, service.clone(), peer, shared, Box::pin(std::future::pending()));
+    (client, service, connection.run())
+}
+
+/// How often a connection is polled within so long, and what became of it.
+async fn polls(connection: impl Future<Output = Ended>, time: Duration) -> (usize, Option<Ended>) {
+    let (mut polls, mut connection) = (0, std::pin::pin!(connection));
+    let counted = std::future::poll_fn(|cx| {
+        polls += 1;
+        connection.as_mut().poll(cx)
+    });
+    let ended = tokio::time::timeout(time, counted).await.ok();
+    (polls, ended)
+}
+
+async fn send(stream: &mut (impl AsyncWrite + Unpin), frame: &[u8]) {
     let mut bytes = (frame.len() as u32).to_be_bytes().to_vec();
     bytes.extend_from_slice(frame);
     stream.write_all(&bytes).await.unwrap();
@@ -200,6 +233,66 @@ async fn appends_do_not_wait_for_each_other_and_replies_keep_the_order() {
     server.service.durable.notify_one();
     assert_eq!(receive(&mut client).await, b"a4");
     assert_eq!(log(), ["append a1", "append a2", "answer e3", "append a4"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_of_a_connection_ends_however_many_of_its_requests_are_ready() {
+    let (mut client, service, connection) = polled(Budget::new(64 << 20), Duration::from_secs(60)).await;
+    for _ in 0..1_000 {
+        send(&mut client, b"e").await;
+    }
+    let mut connection = std::pin::pin!(connection);
+    let mut answered = 0;
+    while answered < 1_000 {
+        let woken = Arc::new(AtomicBool::new(false));
+        let waker = Arc::new(Woken(woken.clone())).into();
+        assert!(connection.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        let now = service.log.lock().len();
+        assert!(now - answered <= ANSWER_TURN_REQUESTS_MAX, "{} in one turn", now - answered);
+        assert!(now == 1_000 || woken.load(Ordering::Relaxed), "it wants another turn");
+        answered = now;
+    }
+}
+
+struct Woken(Arc<AtomicBool>);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_for_longer_than_clients_may_be_idle_costs_nothing() {
+    let (mut client, _service, connection) = polled(Budget::new(64 << 20), Duration::from_secs(2)).await;
+    send(&mut client, b"p").await;
+    let (polls, ended) = polls(connection, Duration::from_secs(600)).await;
+    assert!(ended.is_none() && polls < 1_000, "{polls} times in ten minutes, {ended:?}");
+}
+
+/// The longer wait is for a frame that takes nothing from others.
+#[tokio::test(start_paused = true)]
+async fn a_frame_that_stops_half_way_is_not_waited_for_because_its_client_reads_no_reply() {
+    for (memory, longest) in [(64 << 20, FRAME_STALL_MAX), (1, FRAME_STALL_OVERDRAWN_MAX)] {
+        let budget = Budget::new(memory);
+        let _taken = budget.force_charge(1);
+        let (client, _service, connection) = polled(budget, Duration::from_secs(600)).await;
+        // More than the pipe takes, and less than the outbox does; then a part of an append, which waits for memory.
+        let sending = async {
+            let mut client = client;
+            send(&mut client, &[b'e'; 200_000]).await;
+            client.write_all(b"\0\0\x01\0a half").await.unwrap();
+            client
+        };
+        let polling = polls(connection, Duration::from_secs(300));
+        let (_client, (polls, ended)) = tokio::join!(sending, polling);
+        assert!(
+            matches!(&ended, Some(Ended::Refused(reason)) if reason.kind == "stalled_frame"
+            && reason.detail.ends_with(&format!("for {} s", longest.as_secs()))),
+            "{ended:?}"
+        );
+        assert!(polls < 1_000, "{polls} times");
+    }
 }
 
 #[tokio::test]

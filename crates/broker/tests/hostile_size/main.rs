@@ -37,8 +37,8 @@ struct Hostile {
     head: Vec<u8>,
     count: usize,
     unit: Vec<u8>,
-    /// Whether the last seven bytes of each unit are its number.
-    numbered: bool,
+    /// Writes its number into a unit.
+    number: Option<fn(&mut [u8], usize)>,
 }
 
 /// The header in front of a request; in flexible versions without tagged fields.
@@ -79,7 +79,7 @@ fn array(
         head: writer.finish().into_bytes().to_vec(),
         count: count as usize,
         unit: unit.to_vec(),
-        numbered: false,
+        number: None,
     }
 }
 
@@ -101,8 +101,48 @@ fn tags(what: &'static str, api: ApiKey, version: i16) -> Hostile {
         head: writer.finish().into_bytes().to_vec(),
         count,
         unit: vec![0, 0],
-        numbered: false,
+        number: None,
     }
+}
+
+/// A fetch of the one partition that is there, and of it again and again or, if they are `distinct`, of as many others. It
+/// waits a little.
+fn fetch(what: &'static str, version: i16, session_epoch: i32, distinct: bool) -> Hostile {
+    let mut writer = header(ApiKey::Fetch, version);
+    // No replica, a second, a byte.
+    [-1, 1_000, 1].into_iter().for_each(|value| writer.i32(value));
+    if version >= 4 {
+        writer.i32(i32::MAX);
+        writer.i8(0);
+    }
+    if version >= 7 {
+        writer.i32(0);
+        writer.i32(session_epoch);
+    }
+    writer.i32(1);
+    writer.string(false, "t").unwrap();
+    // What follows the number of a partition, and then the next one's.
+    let unit = vec![
+        0;
+        4 + if version >= 9 {
+            24
+        } else if version >= 5 {
+            20
+        } else {
+            12
+        }
+    ];
+    let size = OTHER_FRAME_BYTES_MAX;
+    let count = (size - writer.len() - 64) / unit.len();
+    writer.i32(count as i32 + 1);
+    writer.i32(0);
+    let head = writer.finish().into_bytes().to_vec();
+    let next = |unit: &mut [u8], number: usize| {
+        let at = unit.len() - 4;
+        unit[at..].copy_from_slice(&(number as u32 + 1).to_be_bytes());
+    };
+    let number = distinct.then_some(next as fn(&mut [u8], usize));
+    Hostile { what, factor: FACTOR, size, head, count, unit, number }
 }
 
 fn all() -> Vec<Hostile> {
@@ -142,10 +182,16 @@ fn all() -> Vec<Hostile> {
         array("groups that ask for offsets", (ApiKey::OffsetFetch, 8), none, true, &[1, 0, 0]),
         array("topics to describe", (ApiKey::DescribeTopicPartitions, 0), none, true, &[1, 0]),
         array("topics to delete", (ApiKey::DeleteTopics, 4), none, true, &[1]),
+        fetch("partitions to fetch that are not there", 0, -1, true),
+        fetch("one partition to fetch again and again", 11, -1, false),
+        fetch("partitions of a session", 7, 0, true),
         array("topics that are asked for again and again", (ApiKey::Metadata, 1), none, false, b"\0\x05again"),
         array("groups that are not there", (ApiKey::DescribeGroups, 5), none, true, b"\x06absen"),
         Hostile {
-            numbered: true,
+            number: Some(|unit, number| {
+                let digits = unit.len() - 7;
+                unit[digits..].copy_from_slice(format!("{number:07}").as_bytes());
+            }),
             factor: ANSWERED_FACTOR,
             ..array("groups none of which is there", (ApiKey::DescribeGroups, 5), none, true, b"\x080000000")
         },
@@ -167,9 +213,9 @@ async fn send(live: &Live, hostile: &Hostile) -> usize {
         let mut sent = 0;
         while sent < hostile.count {
             let units = at_once.min(hostile.count - sent);
-            if hostile.numbered {
+            if let Some(write) = hostile.number {
                 for (unit, number) in chunk.chunks_exact_mut(length).zip(sent..) {
-                    unit[length - 7..].copy_from_slice(format!("{number:07}").as_bytes());
+                    write(unit, number);
                 }
             }
             // The broker may close before it has all.

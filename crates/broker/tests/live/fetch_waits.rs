@@ -160,3 +160,48 @@ async fn an_error_of_reading_and_a_topic_that_goes_end_the_wait() {
     };
     tokio::join!(waiting, deleting);
 }
+
+/// Each of these holds more than a tenth of the request memory before it waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_producer_goes_on_however_many_large_fetches_wait() {
+    let live = start(&[("queued.max.request.bytes", "8388608")]).await;
+    let mut client = Client::connect(&live).await;
+    create(&mut client, "t").await;
+    // All but the first are not there.
+    let mut request = fetch(["t"], 1, i32::MAX);
+    let partition = |partition| FetchPartition { partition, partition_max_bytes: MIB, ..Default::default() };
+    request.topics[0].partitions = (0..10_000).map(partition).collect();
+    let mut waiting = Vec::new();
+    for _ in 0..24 {
+        let mut reader = Client::connect(&live).await;
+        let asked = reader.send(4, &request).await;
+        waiting.push((reader, asked));
+    }
+    tokio::time::timeout(SOON, produce(&mut client, "t", 1)).await.expect("a producer waits for no reader");
+    for (mut reader, asked) in waiting {
+        assert!(bytes(&reader.reply::<FetchRequest>(4, asked).await)[0] > 90_000);
+    }
+}
+
+/// The next request of a session comes when the one before is answered; else each would take memory for the whole session.
+#[tokio::test]
+async fn a_session_that_waits_serves_no_second_request() {
+    let (live, mut client) = live().await;
+    create(&mut client, "t").await;
+    let mut request = fetch(["t"], 1, 0);
+    request.session_epoch = 0;
+    let session_id = client.call(7, &request).await.session_id;
+    assert_ne!(session_id, 0);
+    let next =
+        |session_epoch| FetchRequest { session_id, session_epoch, topics: Vec::new(), ..fetch(["t"], 1, LONG_MS) };
+    let asked = client.send(7, &next(1)).await;
+    let mut other = Client::connect(&live).await;
+    // Whichever of the two is looked at first.
+    let (refused, _) = timed(&mut other, 7, &FetchRequest { max_wait_ms: 0, ..next(2) }).await;
+    assert_eq!(refused.error_code, ErrorCode::InvalidFetchSessionEpoch.code());
+    produce(&mut other, "t", 1).await;
+    let answer = client.reply::<FetchRequest>(7, asked).await;
+    assert_eq!((answer.error_code, answer.session_id), (0, session_id));
+    let (answer, _) = timed(&mut client, 7, &next(2)).await;
+    assert_eq!(answer.error_code, 0);
+}

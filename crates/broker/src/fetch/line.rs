@@ -1,0 +1,278 @@
+//! The partitions of one fetch session, in the order in which they are served.
+//!
+//! ```text
+//! places   | t-0 | t-1 | u-0 |      no gaps: the last one fills the place of one that is removed
+//! order      first ─► t-1 ─► u-0 ─► t-0 ◄─ last
+//! index    hash of (topic, partition) ─► place
+//! ```
+//!
+//! A session may hold half a million partitions: one takes some 80 bytes, and none once it is removed.
+
+use std::hash::BuildHasher;
+
+use base::collections::{HashTable, SeededState};
+
+use super::session::{TopicRef, Want};
+
+/// No place.
+const NONE: u32 = u32::MAX;
+
+/// Memory is given back when no more than one part in so many of it is used, ...
+const USED_SHARE_MIN: usize = 4;
+
+/// ... unless it is less than so many places.
+const KEPT_PLACES: usize = 64;
+
+/// What a session knows of a partition.
+#[derive(Debug)]
+pub(crate) struct Cached {
+    pub(crate) want: Want,
+    /// What the client was last told; -1 before that.
+    pub(crate) high_watermark: i64,
+    pub(crate) log_start: i64,
+}
+
+impl Cached {
+    fn is(&self, topic: &TopicRef, partition: i32) -> bool {
+        self.want.partition == partition && self.want.topic == *topic
+    }
+}
+
+#[derive(Debug)]
+struct Place {
+    cached: Cached,
+    before: u32,
+    after: u32,
+}
+
+/// The partitions.
+#[derive(Debug)]
+pub(crate) struct Line {
+    places: Vec<Place>,
+    index: HashTable<u32>,
+    hashing: SeededState,
+    first: u32,
+    last: u32,
+}
+
+fn hash(hashing: &SeededState, topic: &TopicRef, partition: i32) -> u64 {
+    hashing.hash_one((topic, partition))
+}
+
+impl Line {
+    /// An empty one with room for so many partitions.
+    pub(crate) fn with_capacity(partitions: usize) -> Self {
+        Self {
+            places: Vec::with_capacity(partitions),
+            index: HashTable::with_capacity(partitions),
+            hashing: SeededState::default(),
+            first: NONE,
+            last: NONE,
+        }
+    }
+
+    /// How many there are; no more than fit into half of an `u32`, as their session sees to.
+    pub(crate) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// What is wanted of each, in the order in which they are served.
+    pub(crate) fn wants(&self) -> Vec<Want> {
+        let mut wants = Vec::with_capacity(self.len());
+        let mut at = self.first;
+        while let Some(place) = self.places.get(at as usize) {
+            wants.push(place.cached.want.clone());
+            at = place.after;
+        }
+        wants
+    }
+
+    /// Changes what is wanted of a partition; a new one goes to the back.
+    pub(crate) fn put(&mut self, want: Want) {
+        if let Some(at) = self.find(&want.topic, want.partition) {
+            self.places[at as usize].cached.want = want;
+            return;
+        }
+        let at = self.places.len() as u32;
+        let hash = hash(&self.hashing, &want.topic, want.partition);
+        let cached = Cached { want, high_watermark: -1, log_start: -1 };
+        self.places.push(Place { cached, before: NONE, after: NONE });
+        self.link_last(at);
+        self.enter(hash, at);
+    }
+
+    /// Removes a partition, if it is there.
+    pub(crate) fn remove(&mut self, topic: &TopicRef, partition: i32) {
+        let Some(at) = self.find(topic, partition) else { return };
+        self.leave(at);
+        self.unlink(at);
+        let last = self.places.len() as u32 - 1;
+        if at != last {
+            let moved = &self.places[last as usize];
+            let (before, after) = (moved.before, moved.after);
+            let hash = hash(&self.hashing, &moved.cached.want.topic, moved.cached.want.partition);
+            self.leave(last);
+            self.places.swap_remove(at as usize);
+            self.set_after(before, at);
+            self.set_before(after, at);
+            self.enter(hash, at);
+        } else {
+            self.places.pop();
+        }
+        self.shrink();
+    }
+
+    /// What is known of a partition.
+    pub(crate) fn get_mut(&mut self, topic: &TopicRef, partition: i32) -> Option<&mut Cached> {
+        let at = self.find(topic, partition)?;
+        Some(&mut self.places[at as usize].cached)
+    }
+
+    /// A partition is served last from now on.
+    pub(crate) fn to_back(&mut self, topic: &TopicRef, partition: i32) {
+        if let Some(at) = self.find(topic, partition) {
+            self.unlink(at);
+            self.link_last(at);
+        }
+    }
+
+    fn find(&self, topic: &TopicRef, partition: i32) -> Option<u32> {
+        let is = |at: &u32| self.places[*at as usize].cached.is(topic, partition);
+        self.index.find(hash(&self.hashing, topic, partition), is).copied()
+    }
+
+    fn enter(&mut self, hash_of_it: u64, at: u32) {
+        let (places, hashing) = (&self.places, &self.hashing);
+        self.index.insert_unique(hash_of_it, at, |at| {
+            let want = &places[*at as usize].cached.want;
+            hash(hashing, &want.topic, want.partition)
+        });
+    }
+
+    fn leave(&mut self, at: u32) {
+        let want = &self.places[at as usize].cached.want;
+        if let Ok(entry) = self.index.find_entry(hash(&self.hashing, &want.topic, want.partition), |other| *other == at)
+        {
+            entry.remove();
+        }
+    }
+
+    fn link_last(&mut self, at: u32) {
+        let before = std::mem::replace(&mut self.last, at);
+        let place = &mut self.places[at as usize];
+        (place.before, place.after) = (before, NONE);
+        self.set_after(before, at);
+    }
+
+    fn unlink(&mut self, at: u32) {
+        let place = &self.places[at as usize];
+        let (before, after) = (place.before, place.after);
+        self.set_after(before, after);
+        self.set_before(after, before);
+    }
+
+    /// What comes after a place, or first of all.
+    fn set_after(&mut self, at: u32, after: u32) {
+        match self.places.get_mut(at as usize) {
+            Some(place) => place.after = after,
+            None => self.first = after,
+        }
+    }
+
+    /// What comes before a place, or last of all.
+    fn set_before(&mut self, at: u32, before: u32) {
+        match self.places.get_mut(at as usize) {
+            Some(place) => place.before = before,
+            None => self.last = before,
+        }
+    }
+
+    /// Gives back memory that is hardly used.
+    pub(crate) fn shrink(&mut self) {
+        let (used, room) = (self.places.len(), self.places.capacity());
+        if room <= KEPT_PLACES || used > room / USED_SHARE_MIN {
+            return;
+        }
+        let room = (2 * used).max(KEPT_PLACES / 2);
+        self.places.shrink_to(room);
+        let (places, hashing) = (&self.places, &self.hashing);
+        self.index.shrink_to(room, |at| {
+            let want = &places[*at as usize].cached.want;
+            hash(hashing, &want.topic, want.partition)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn want(partition: i32, fetch_offset: i64) -> Want {
+        let topic = TopicRef::Name(if partition % 2 == 0 { "even" } else { "odd" }.into());
+        Want { topic, partition, fetch_offset, current_leader_epoch: -1, max_bytes: 1 }
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Put(i32, i64),
+        Remove(i32),
+        ToBack(i32),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let partition = || 0..12;
+        prop_oneof![
+            (partition(), 0..100_i64).prop_map(|(partition, offset)| Step::Put(partition, offset)),
+            partition().prop_map(Step::Remove),
+            partition().prop_map(Step::ToBack),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn it_is_a_list_without_doubles(steps in proptest::collection::vec(step(), 0..200)) {
+            let (mut line, mut list) = (Line::with_capacity(0), Vec::<Want>::new());
+            for step in steps {
+                let (Step::Put(partition, _) | Step::Remove(partition) | Step::ToBack(partition)) = step;
+                let topic = want(partition, 0).topic;
+                let at = list.iter().position(|want| want.partition == partition);
+                match (step, at) {
+                    (Step::Put(_, offset), Some(at)) => list[at] = want(partition, offset),
+                    (Step::Put(_, offset), None) => list.push(want(partition, offset)),
+                    (Step::Remove(_), Some(at)) => drop(list.remove(at)),
+                    (Step::ToBack(_), Some(at)) => {
+                        let moved = list.remove(at);
+                        list.push(moved);
+                    }
+                    (_, None) => {}
+                }
+                match step {
+                    Step::Put(_, offset) => line.put(want(partition, offset)),
+                    Step::Remove(_) => line.remove(&topic, partition),
+                    Step::ToBack(_) => line.to_back(&topic, partition),
+                }
+                prop_assert_eq!(line.wants(), list.clone());
+                prop_assert_eq!(line.get_mut(&topic, partition).map(|cached| cached.want.clone()),
+                    list.iter().find(|want| want.partition == partition).cloned());
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_large_once_is_small_when_it_has_little() {
+        let mut line = Line::with_capacity(100_000);
+        (0..100_000).for_each(|partition| line.put(want(partition, 0)));
+        for partition in 1..100_000 {
+            line.remove(&want(partition, 0).topic, partition);
+        }
+        assert_eq!(line.wants(), [want(0, 0)]);
+        assert!(line.places.capacity() <= KEPT_PLACES && line.index.capacity() <= 2 * KEPT_PLACES);
+        // So is what was made for many that turn out to be one.
+        let mut line = Line::with_capacity(100_000);
+        line.put(want(0, 0));
+        line.shrink();
+        assert!(line.places.capacity() <= KEPT_PLACES);
+    }
+}
