@@ -22,7 +22,7 @@ use crate::backend::{Evidence, ReadRange};
 use crate::counters::{Operation, Outcome, Purpose};
 use crate::error::StoreError;
 use crate::payload::Payload;
-use crate::store::{Request, Store};
+use crate::store::{Request, Store, TimedOut};
 
 /// Bytes at the end of an object that are read back after a put without a hash: the footer and what lies before it.
 const LAST_BYTES_MAX: u64 = 64 * 1024;

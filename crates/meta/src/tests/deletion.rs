@@ -95,6 +95,7 @@ async fn retired(backend: &Arc<Refusing>, count: usize) -> (MetaHandle, Store, V
         log: me,
         wal_position: base::WalPosition(4096),
         upload_floor: end,
+        covers: Vec::new(),
         objects: (0..end).map(object).collect(),
     };
     handle.commit(commit).await.unwrap();

@@ -84,3 +84,14 @@ async fn create(handle: &MetaHandle, name: &str) -> CreatedTopic {
 async fn from_bucket(bucket: &Bucket) -> Image {
     Meta::inspect(bucket.plain.clone()).await.unwrap()
 }
+
+/// An entry without records.
+fn entry(sequence: u64, nonce: u128) -> Bytes {
+    let header = Header {
+        kind: EntryKind::Batch,
+        sequence: MetaSequence(sequence),
+        epoch: base::ControllerEpoch(1),
+        nonce: Uuid::from_u128(nonce),
+    };
+    encode_entry(&header, &EncodedRecords::default())
+}

@@ -80,16 +80,6 @@ async fn metalog_an_unknown_outcome_is_resolved_by_the_same_bytes_at_the_same_na
     }
 }
 
-fn entry(sequence: u64, nonce: u128) -> Bytes {
-    let header = Header {
-        kind: EntryKind::Batch,
-        sequence: MetaSequence(sequence),
-        epoch: base::ControllerEpoch(1),
-        nonce: Uuid::from_u128(nonce),
-    };
-    encode_entry(&header, &EncodedRecords::default())
-}
-
 #[tokio::test]
 async fn metalog_the_nonce_tells_ones_own_entry_from_anothers() {
     let bucket = bucket();

@@ -17,7 +17,7 @@ async fn entries_in(bucket: &Bucket) -> Vec<u64> {
 }
 
 /// A round of a process that has put no snapshot before.
-async fn round(log: &Log, image: &Image) -> Result<(), LogError> {
+async fn round(log: &Log, image: &Arc<Image>) -> Result<(), LogError> {
     crate::housekeeping::round(log, image, &Mutex::new(None)).await
 }
 
@@ -156,12 +156,12 @@ fn a_snapshot_is_not_encoded_by_a_task() {
         let (release, busy) = std::sync::mpsc::channel::<()>();
         let busy = base::task::spawn_blocking("busy", move || drop(busy.recv()));
         let (log, image) = (Log { store: bucket.store.clone() }, handle.image());
-        let mut round = std::pin::pin!(crate::housekeeping::round(&log, &image));
-        assert!(futures::poll!(&mut round).is_pending());
+        let mut once = std::pin::pin!(round(&log, &image));
+        assert!(futures::poll!(&mut once).is_pending());
         assert!(snapshots().await.unwrap().is_empty());
         drop(release);
         busy.await.unwrap();
-        round.await.unwrap();
+        once.await.unwrap();
         assert_eq!(snapshots().await.unwrap().len(), 1);
     });
 }

@@ -196,13 +196,11 @@ impl Active {
 
     /// Takes the next cut if one is due.
     pub fn take(&mut self, room_is_wanted: bool) -> Option<Gathered> {
-        let is_round_due = self.is_round_due(room_is_wanted);
-        let gathered = if !self.ahead.is_empty() && !(is_round_due && self.last == Turn::Ahead) {
-            self.take_ahead()
-        } else if is_round_due {
-            self.take_part()
-        } else {
-            return None;
+        let gathered = match (self.is_round_due(room_is_wanted), self.ahead.is_empty()) {
+            (false, true) => return None,
+            (true, false) if self.last == Turn::Ahead => self.take_part(),
+            (_, false) => self.take_ahead(),
+            (true, true) => self.take_part(),
         };
         self.last = gathered.turn;
         Some(gathered)

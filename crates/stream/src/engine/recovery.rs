@@ -332,7 +332,7 @@ mod tests {
             }
         };
         let unknown = StreamId(u64::MAX);
-        let records = vec![
+        let records = [
             record(own[0], epoch, 0),
             record(foreign[0], epoch, 0),
             record(own[1], stale, 0),
