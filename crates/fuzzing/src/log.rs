@@ -44,7 +44,7 @@ pub fn run_wal(input: &Bytes) {
 /// A page of each kind, and a record.
 pub fn wal_seeds() -> Vec<Vec<u8>> {
     let header = HeaderPage { stamp: STAMP, segment_bytes: 1 << 20, cluster_id: "cluster".to_owned() };
-    let trim = TrimPage { stamp: STAMP, sequence: 4, trimmed: WalPosition(1 << 21), assigned: 5 };
+    let trim = TrimPage { stamp: STAMP, sequence: 4, trimmed: WalPosition(1 << 21), assigned: 5, left: 0 };
     let segment = SegmentPage::InUse { stamp: STAMP, logical: 2 };
     let device = DevicePage { segment_bytes: 1 << 20, segments: 9 };
     let record = RecordHeader {

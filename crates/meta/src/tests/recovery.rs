@@ -154,13 +154,13 @@ fn a_snapshot_is_not_encoded_by_a_task() {
     runtime.block_on(async {
         let (handle, _) = serve(&bucket.store, options(1)).await;
         let (release, busy) = std::sync::mpsc::channel::<()>();
-        let busy = base::task::spawn_blocking("busy", move || drop(busy.recv()));
+        let busy = base::task::spawn_blocking("busy", move || busy.recv().is_err());
         let (log, image) = (Log { store: bucket.store.clone() }, handle.image());
         let mut once = std::pin::pin!(round(&log, &image));
         assert!(futures::poll!(&mut once).is_pending());
         assert!(snapshots().await.unwrap().is_empty());
         drop(release);
-        busy.await.unwrap();
+        assert!(busy.await.unwrap());
         once.await.unwrap();
         assert_eq!(snapshots().await.unwrap().len(), 1);
     });

@@ -318,6 +318,39 @@ fn a_full_disk_is_asked_again_by_the_clock() {
     assert_eq!(world.wal.ended().now_or_never().unwrap().unwrap(), WalPosition(world.wal.status().durable.0));
 }
 
+/// It holds one segment, which is used again each time that all in it is committed. Whenever the process dies, what was
+/// acknowledged since then is there, and nothing looks like damage.
+#[test]
+fn a_full_disk_with_one_segment_goes_on_when_all_in_it_is_committed() {
+    use std::sync::atomic::Ordering;
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        world.volume.faults.full.store(true, Ordering::SeqCst);
+        for n in 0..8 {
+            world.wal.append(append(n, 30_000), n);
+        }
+        world.rest();
+        let mut committed = 0;
+        while world.acknowledged() < 8 {
+            assert_eq!(world.acknowledged(), committed + 2, "as many as a segment holds");
+            committed = world.acknowledged();
+            let position = world.wal.status().acknowledged;
+            let check = |world: &World| {
+                let (records, end) = replay(&over(&world.volume, Access::Taker), 1, position.0);
+                assert!(matches!(end, ReplayEnd::Clean { .. }), "seed {seed}, from {position}: {end:?}");
+                assert!(committed + records.len() as u64 >= world.acknowledged());
+                assert!(records.first().is_none_or(|record| record.sequence == committed));
+            };
+            check(&world);
+            world.wal.trim(position);
+            while world.step() {
+                check(&world);
+            }
+        }
+        assert_eq!(world.volume.segments.lock().unwrap().len(), 1);
+    }
+}
+
 /// Runs nothing of its own: tasks go in the order in which the runtime wakes them.
 #[derive(Debug, Default)]
 struct Simulator(Mutex<Vec<&'static str>>);

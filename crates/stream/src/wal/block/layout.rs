@@ -26,7 +26,8 @@
 //! | | 38 | 2 + n | cluster id, length and UTF-8 |
 //! | trim | 28 | 8 | sequence of this trim page, from 1 |
 //! | | 36 | 8 | trimmed: records below this position are committed |
-//! | | 44 | 8 | assigned: logical segments `[trimmed / segment size, assigned)` exist |
+//! | | 44 | 8 | assigned: logical segments `[trimmed / segment size, assigned)` exist, but those that were left |
+//! | | 52 | 8 | left: logical segments below hold nothing at or above `trimmed`, and never will; 0 in most logs |
 //! | fence | 28 | 4 | state: 0 open, 1 fenced |
 //! | segment | 28 | 4 | state: 0 free (nonce, broker and epoch are then 0), 1 in use |
 //! | | 32 | 8 | logical number: its place in the incarnation |
@@ -206,8 +207,10 @@ pub struct TrimPage {
     pub sequence: u64,
     /// Records below are committed.
     pub trimmed: WalPosition,
-    /// Logical segments below exist, unless trimmed.
+    /// Logical segments below exist, unless trimmed or left.
     pub assigned: u64,
+    /// Logical segments below hold nothing at or above `trimmed`, and never will: they need not exist.
+    pub left: u64,
 }
 
 impl TrimPage {
@@ -217,6 +220,7 @@ impl TrimPage {
             p[28..36].copy_from_slice(&self.sequence.to_be_bytes());
             p[36..44].copy_from_slice(&self.trimmed.0.to_be_bytes());
             p[44..52].copy_from_slice(&self.assigned.to_be_bytes());
+            p[52..60].copy_from_slice(&self.left.to_be_bytes());
         })
     }
 
@@ -229,6 +233,7 @@ impl TrimPage {
             sequence: u64_at(page, 28),
             trimmed: WalPosition(u64_at(page, 36)),
             assigned: u64_at(page, 44),
+            left: u64_at(page, 52),
         })
     }
 

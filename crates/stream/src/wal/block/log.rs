@@ -228,7 +228,7 @@ impl BlockLog {
         let stamp = Stamp { incarnation, nonce: self.options.entropy.next_u64() };
         let segment_bytes = self.volume.segment_bytes();
         let header = HeaderPage { stamp, segment_bytes, cluster_id: cluster_id.to_owned() };
-        let trim = TrimPage { stamp, sequence: 1, trimmed: WalPosition(0), assigned: 0 };
+        let trim = TrimPage { stamp, sequence: 1, trimmed: WalPosition(0), assigned: 0, left: 0 };
         let mut pages = base::aligned::AlignedBuffer::zeroed(HEADER_PAGES * PAGE);
         let bytes = pages.as_mut_slice();
         bytes[..PAGE].copy_from_slice(&header.encode());

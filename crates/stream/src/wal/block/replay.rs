@@ -127,21 +127,25 @@ fn pass(
     let size = page.segment_bytes;
     // Behind a record the reading goes on in the record's own segment, even if that ends with it.
     let first = cursor.last.as_ref().map_or(from.0, |(_, last, _)| last.position.0) / size;
-    let in_first = from.0 % size;
+    // What was committed to its end and left may be in use again: the log goes on in the next segment.
+    let is_left = cursor.last.is_none() && first < trim.left && from >= trim.trimmed && !segments.contains_key(&first);
+    let (first, in_first) = if is_left { (trim.left, 0) } else { (first, from.0 % size) };
     let at_boundary = cursor.last.is_none() && in_first == 0 && first > 0;
     let start = WalPosition(first * size + in_first.max(PAGE as u64));
     let reader = Reader { incarnation, stamp: page.stamp, size, segments, start };
     // A segment that is there is read, whatever the trim page says: the newer one that named it may be broken.
     if first >= trim.assigned && !reader.segments.contains_key(&first) {
         // The last group filled its segment to the last byte and the next had not been made.
-        if at_boundary && first == trim.assigned && reader.segments.contains_key(&(first - 1)) {
+        let is_behind = first == trim.left || first > 0 && reader.segments.contains_key(&(first - 1));
+        if at_boundary && first == trim.assigned && is_behind {
             return Ok(ReplayEnd::Clean { end: from });
         }
         return corrupt(DamageReason::MissingSegment(first));
     }
     if let Some(missing) = (first..trim.assigned).find(|logical| !reader.segments.contains_key(logical)) {
         // Who only looks stands in nobody's way. A taker's place is frozen in metadata: for it this cannot be.
-        if sight.access == Access::Observer && (missing + 1) * size <= trim.trimmed.0 {
+        let is_trimmed = (missing + 1) * size <= trim.trimmed.0 || missing < trim.left;
+        if sight.access == Access::Observer && is_trimmed {
             return Err(WalError::Trimmed { incarnation, at, to: trim.trimmed });
         }
         return corrupt(DamageReason::MissingSegment(missing));

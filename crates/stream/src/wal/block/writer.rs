@@ -7,8 +7,9 @@
 //!   to the sink. The read begins after the last of those writes returned; groups that become durable during the read wait
 //!   for the next (models/blocklog.py, "header read before the record's write").
 //! - **Preparer** ([`preparer`]): writes trim pages, recycles trimmed segments and keeps the next ones ready. A full disk
-//!   makes it try again and the writer wait. The first segment is put to use before all of it is zeroed: the preparer
-//!   writes zeros only at or above `zeroed`, the writer records only below it, so that neither overwrites the other.
+//!   makes it try again and the writer wait, unless all in the writer's full segment is committed: then that is the next.
+//!   The first segment is put to use before all of it is zeroed: the preparer writes zeros only at or above `zeroed`,
+//!   the writer records only below it, so that neither overwrites the other.
 //!
 //! Each goes in steps ([`machine`]), driven by a thread of its own; in a hosted program by a task, in a test by a loop.
 //! They share one state and wake one another by bells; none ever waits for another inside a step.
@@ -107,6 +108,8 @@ struct State<T> {
     durable: WalPosition,
     acknowledged: WalPosition,
     writer_starved: bool,
+    /// The writer has left the last of `live`, for what comes next does not fit into it, and has no other yet.
+    writer_between: bool,
     starved_by: WriterWait,
     writer_done: bool,
     /// Bytes of the first segment, from its start, that the writer may use.
@@ -153,6 +156,7 @@ pub(crate) fn start<T: Send + 'static>(
             durable: WalPosition(0),
             acknowledged: WalPosition(0),
             writer_starved: false,
+            writer_between: false,
             starved_by: WriterWait::Segment,
             writer_done: false,
             zeroed: 0,

@@ -10,7 +10,7 @@ fn stamp() -> Stamp {
 /// device page, record.
 fn written() -> Vec<u8> {
     let header = HeaderPage { stamp: stamp(), segment_bytes: 64 << 20, cluster_id: "abc".into() };
-    let trim = TrimPage { stamp: stamp(), sequence: 3, trimmed: WalPosition(0x1234), assigned: 2 };
+    let trim = TrimPage { stamp: stamp(), sequence: 3, trimmed: WalPosition(0x1234), assigned: 2, left: 0 };
     let segment = SegmentPage::InUse { stamp: stamp(), logical: 5 };
     let device = DevicePage { segment_bytes: 1 << 20, segments: 9 };
     let mut bytes = [
@@ -128,7 +128,8 @@ fn only_the_owners_own_page_means_open() {
 fn the_newest_valid_trim_page_counts() {
     let mut header = vec![0; HEADER_PAGES * PAGE];
     for sequence in 1..=4 {
-        let page = TrimPage { stamp: stamp(), sequence, trimmed: WalPosition(sequence), assigned: sequence };
+        let page =
+            TrimPage { stamp: stamp(), sequence, trimmed: WalPosition(sequence), assigned: sequence, left: sequence };
         let at = TrimPage::offset(sequence) as usize;
         assert!(at == PAGE || at == 2 * PAGE);
         header[at..at + PAGE].copy_from_slice(&page.encode());

@@ -24,6 +24,8 @@ pub(super) struct Preparer<T> {
     /// The trim page that was written last.
     trim: TrimPage,
     zeroing: Option<Zeroing>,
+    /// There was no room when a segment was last to be made.
+    is_full: bool,
 }
 
 /// What is left of the first segment to be zeroed, ahead of the writer.
@@ -40,7 +42,7 @@ impl<T> Preparer<T> {
             let zeros = AlignedBuffer::zeroed(ZERO_PIECE);
             Zeroing { first, at: zeroed, zeros }
         });
-        Self { shared, trim, zeroing }
+        Self { shared, trim, zeroing, is_full: false }
     }
 }
 
@@ -69,11 +71,27 @@ impl<T: Send> Work for Preparer<T> {
             }
             return Step::Did;
         }
+        // There is no room for another segment, and nothing of the last one is needed any more: it is the next.
+        if self.is_full
+            && state.writer_between
+            && self.trim.trimmed >= state.durable
+            && let Some(last) = state.live.back().filter(|last| last.logical >= self.trim.left)
+        {
+            self.trim.left = last.logical + 1;
+            drop(state);
+            if let Err(error) = shared.write_trim(&mut self.trim) {
+                shared.fail_io("writing a trim page", error);
+                return Step::Ended;
+            }
+            return Step::Did;
+        }
         // The trim page is durable, so a reader knows that what goes now is not missing. The writer's own segment stays
         // until it has moved on.
-        while state.live.len() > 1
-            && state.live.front().is_some_and(|s| (s.logical + 1) * shared.segment_bytes <= self.trim.trimmed.0)
-        {
+        while let Some(first) = state.live.front() {
+            let is_trimmed = (first.logical + 1) * shared.segment_bytes <= self.trim.trimmed.0;
+            if !(is_trimmed && state.live.len() > 1 || first.logical < self.trim.left) {
+                break;
+            }
             if let Some(segment) = state.live.pop_front() {
                 shared.pool.free.lock().push((segment.id, segment.file));
             }
@@ -93,6 +111,7 @@ impl<T: Send> Work for Preparer<T> {
         drop(state);
         match shared.prepare(&mut self.trim, shared.segment_bytes) {
             Ok((segment, _)) => {
+                self.is_full = false;
                 let mut state = shared.state.lock();
                 state.starved_by = WriterWait::Segment;
                 state.ready.push_back(segment);
@@ -102,6 +121,7 @@ impl<T: Send> Work for Preparer<T> {
             }
             Err(error) if is_full(&error) => {
                 tracing::warn!(wal = %shared.volume.path(), %error, "no room for the next WAL segment; trying again");
+                self.is_full = true;
                 Step::Wait(Some(shared.wait_for_space()))
             }
             Err(error) => {

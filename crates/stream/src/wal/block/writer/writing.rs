@@ -264,6 +264,7 @@ impl<T> Writer<T> {
         let was_starved = state.writer_starved;
         let next = state.ready.pop_front();
         state.writer_starved = next.is_none();
+        state.writer_between = next.is_none();
         if let Some(segment) = &next {
             state.live.push_back(segment.clone());
         }
