@@ -8,11 +8,13 @@ mod offsets;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::collections::HashMap;
 use base::{Clock, Entropy, Uuid};
+use futures::future::join_all;
 use imbl::ordmap::DiffItem;
 use meta::MetaHandle;
 use parking_lot::Mutex;
@@ -124,6 +126,30 @@ impl GroupCoordinator {
     }
 
     async fn shard(&self, group: &str) -> Result<GroupShard, ErrorCode> {
+        self.check_serves()?;
+        let index = self.partition_for(group)?;
+        Ok(self.0.shards.get(index).await?)
+    }
+
+    /// The shard of one group of many, whose shards were waited for by [`Self::settled`].
+    fn shard_now(&self, group: &str) -> Result<GroupShard, ErrorCode> {
+        self.check_serves()?;
+        let index = self.partition_for(group)?;
+        Ok(self.0.shards.open(index)?)
+    }
+
+    /// The shards that have these groups.
+    fn shards_of<'g>(&self, groups: impl Iterator<Item = &'g Str>) -> BTreeSet<i32> {
+        groups.filter_map(|group| self.partition_for(group).ok()).collect()
+    }
+
+    /// Waits a moment for those of the shards that are loading, once for all.
+    async fn settled(&self, shards: BTreeSet<i32>) {
+        // Which of them are there shows when they are used.
+        join_all(shards.into_iter().map(|index| self.0.shards.get(index))).await;
+    }
+
+    fn check_serves(&self) -> Result<(), ErrorCode> {
         if self.0.stopped.load(Ordering::Acquire) {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
@@ -131,8 +157,7 @@ impl GroupCoordinator {
         if self.0.meta.is_fenced() {
             return Err(ErrorCode::NotCoordinator);
         }
-        let index = self.partition_for(group)?;
-        Ok(self.0.shards.get(index).await?)
+        Ok(())
     }
 
     /// JoinGroup.
