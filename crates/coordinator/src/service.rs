@@ -299,12 +299,26 @@ async fn follow(shards: Shards<Groups>, meta: MetaHandle) {
 }
 
 async fn topics_deleted(shards: &Shards<Groups>, topics: &HashMap<Str, Uuid>) {
-    for shard in shards.all() {
-        shard.settled().await;
-        if let Err(error) = shard.write(|groups, out| groups.topics_deleted(topics, out)).await {
-            // Until then their ids tell them apart from those of new topics of the same name.
-            let shard = shard.index();
-            tracing::debug!(shard, %error, "offsets of deleted topics are left to the next load or retention check");
+    let shards = shards.all();
+    let deletions: Vec<_> = shards.iter().map(|shard| topics_deleted_in(shard, topics)).collect();
+    join_all(deletions).await;
+}
+
+/// A shard that is loading looks at the metadata when it is loaded, and they show the deletions already.
+async fn topics_deleted_in(shard: &GroupShard, topics: &HashMap<Str, Uuid>) {
+    let mut after = None;
+    loop {
+        match shard.write(|groups, out| groups.topics_deleted(topics, after.as_ref(), out)).await {
+            Ok(None) => return,
+            Ok(last) => after = last,
+            Err(error) => {
+                // Until then their ids tell them apart from those of new topics of the same name.
+                let shard = shard.index();
+                tracing::debug!(shard, %error, "offsets of deleted topics are left to the next load or retention check");
+                return;
+            }
         }
+        // Nothing may have had to be written.
+        tokio::task::yield_now().await;
     }
 }
