@@ -61,6 +61,19 @@ pub const SNAPSHOT_RECORDS_MIN: u64 = 10_000;
 /// writes and a load reads a bounded multiple of the state.
 pub const SNAPSHOT_RECORDS_FACTOR: u64 = 2;
 
+/// Keys of a shard's state that are looked at for one piece of a snapshot: the shard's lock is held meanwhile.
+pub const SNAPSHOT_PIECE_KEYS_MAX: usize = 500;
+
+/// Pieces of a snapshot that wait to be written, of [`BATCH_BYTES_MAX`] each: the next is made when there are fewer.
+pub const SNAPSHOT_PIECES_WAITING_MAX: usize = 2;
+
+/// Committed offsets that are looked at under a shard's lock at a time when all groups are gone through; one group may have
+/// more.
+pub const GROUPS_WALK_OFFSETS_MAX: usize = 2_000;
+
+/// Groups of one request that are worked on at the same time.
+pub const REQUEST_GROUPS_CONCURRENCY: usize = 16;
+
 /// A member that joined for the first time and hears nothing for this long is forgotten, Kafka's
 /// `group.new.member.join.timeout.ms`.
 pub const NEW_MEMBER_JOIN_TIMEOUT_MS: u64 = 5 * 60 * 1000;

@@ -8,11 +8,13 @@ mod offsets;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::collections::HashMap;
 use base::{Clock, Entropy, Uuid};
+use futures::future::join_all;
 use imbl::ordmap::DiffItem;
 use meta::MetaHandle;
 use parking_lot::Mutex;
@@ -124,6 +126,30 @@ impl GroupCoordinator {
     }
 
     async fn shard(&self, group: &str) -> Result<GroupShard, ErrorCode> {
+        self.check_serves()?;
+        let index = self.partition_for(group)?;
+        Ok(self.0.shards.get(index).await?)
+    }
+
+    /// The shard of one group of many, whose shards were waited for by [`Self::settled`].
+    fn shard_now(&self, group: &str) -> Result<GroupShard, ErrorCode> {
+        self.check_serves()?;
+        let index = self.partition_for(group)?;
+        Ok(self.0.shards.open(index)?)
+    }
+
+    /// The shards that have these groups.
+    fn shards_of<'g>(&self, groups: impl Iterator<Item = &'g Str>) -> BTreeSet<i32> {
+        groups.filter_map(|group| self.partition_for(group).ok()).collect()
+    }
+
+    /// Waits a moment for those of the shards that are loading, once for all.
+    async fn settled(&self, shards: BTreeSet<i32>) {
+        // Which of them are there shows when they are used.
+        join_all(shards.into_iter().map(|index| self.0.shards.get(index))).await;
+    }
+
+    fn check_serves(&self) -> Result<(), ErrorCode> {
         if self.0.stopped.load(Ordering::Acquire) {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
@@ -131,8 +157,7 @@ impl GroupCoordinator {
         if self.0.meta.is_fenced() {
             return Err(ErrorCode::NotCoordinator);
         }
-        let index = self.partition_for(group)?;
-        Ok(self.0.shards.get(index).await?)
+        Ok(())
     }
 
     /// JoinGroup. The request is dropped before the answer waits for other members.
@@ -291,12 +316,26 @@ async fn follow(shards: Shards<Groups>, meta: MetaHandle) {
 }
 
 async fn topics_deleted(shards: &Shards<Groups>, topics: &HashMap<Str, Uuid>) {
-    for shard in shards.all() {
-        shard.settled().await;
-        if let Err(error) = shard.write(|groups, out| groups.topics_deleted(topics, out)).await {
-            // Until then their ids tell them apart from those of new topics of the same name.
-            let shard = shard.index();
-            tracing::debug!(shard, %error, "offsets of deleted topics are left to the next load or retention check");
+    let shards = shards.all();
+    let deletions: Vec<_> = shards.iter().map(|shard| topics_deleted_in(shard, topics)).collect();
+    join_all(deletions).await;
+}
+
+/// A shard that is loading looks at the metadata when it is loaded, and they show the deletions already.
+async fn topics_deleted_in(shard: &GroupShard, topics: &HashMap<Str, Uuid>) {
+    let mut after = None;
+    loop {
+        match shard.write(|groups, out| groups.topics_deleted(topics, after.as_ref(), out)).await {
+            Ok(None) => return,
+            Ok(last) => after = last,
+            Err(error) => {
+                // Until then their ids tell them apart from those of new topics of the same name.
+                let shard = shard.index();
+                tracing::debug!(shard, %error, "offsets of deleted topics are left to the next load or retention check");
+                return;
+            }
         }
+        // Nothing may have had to be written.
+        tokio::task::yield_now().await;
     }
 }

@@ -1,14 +1,18 @@
 //! What happens when time passes: sessions, rebalance deadlines, and the retention of offsets.
 
+use std::collections::BTreeMap;
+use std::ops::Bound::{Excluded, Unbounded};
+
 use base::Uuid;
-use base::collections::{HashMap, HashSet};
+use base::collections::HashMap;
 use wire::Str;
 
 use super::classic::{ClassicGroup, GroupState};
 use super::records::GroupRecord;
 use super::stored::{CommittedOffset, StoredGroup};
 use super::timers::Timer;
-use super::{Groups, Out, group_of, records};
+use super::{Groups, Out, records};
+use crate::limits::GROUPS_WALK_OFFSETS_MAX;
 
 impl Groups {
     /// Does what is due.
@@ -28,10 +32,9 @@ impl Groups {
                     }
                 }
                 Timer::Retention => {
-                    self.expire_offsets(out);
-                    // Whoever should have removed them when their topics were deleted may have failed.
-                    self.forget_absent_topics(out);
-                    self.timers.set(now_ms + self.config.offsets_retention_check_ms, Timer::Retention);
+                    let is_done = self.check_offsets(out);
+                    let again_ms = if is_done { self.config.offsets_retention_check_ms } else { WALK_PAUSE_MS };
+                    self.timers.set(now_ms + again_ms, Timer::Retention);
                 }
             }
         }
@@ -68,37 +71,69 @@ impl Groups {
 
     /// Removes the offsets of topics that are not there any more, whenever they were deleted.
     pub(super) fn forget_absent_topics(&mut self, out: &mut Out<'_>) {
-        let exists = self.topic_exists.clone();
-        self.forget_offsets(|topic, topic_id| !exists(topic, topic_id), out);
+        let all: Vec<Str> = self.live.keys().cloned().collect();
+        self.forget_absent(&all, Look::StoredOnly, out);
     }
 
-    /// Removes the offsets of deleted topics, by name and id. There may be a new topic of the same name by now, whose
-    /// offsets stay; those without an id go with the name. Kafka's `OffsetMetadataManager.onTopicsDeleted`.
-    pub fn topics_deleted(&mut self, topics: &HashMap<Str, Uuid>, out: &mut Out<'_>) {
+    fn forget_absent(&mut self, groups: &[Str], look: Look, out: &mut Out<'_>) {
+        let exists = self.topic_exists.clone();
+        self.forget_offsets(groups, &|topic, topic_id| !exists(topic, topic_id), look, out);
+    }
+
+    /// Removes the offsets of deleted topics, by name and id, from the groups behind `after`, as many as may be looked at
+    /// at once; the last of them, if there are more. There may be a new topic of the same name by now, whose offsets stay;
+    /// those without an id go with the name. Kafka's `OffsetMetadataManager.onTopicsDeleted`.
+    pub fn topics_deleted(
+        &mut self,
+        topics: &HashMap<Str, Uuid>,
+        after: Option<&Str>,
+        out: &mut Out<'_>,
+    ) -> Option<Str> {
         let is_deleted = |topic: &str, topic_id: Uuid| {
             topics.get(topic).is_some_and(|deleted| topic_id.is_nil() || topic_id == *deleted)
         };
-        self.forget_offsets(is_deleted, out);
+        let (groups, last) = self.walk(after);
+        self.forget_offsets(&groups, &is_deleted, Look::at_first(after), out);
+        last
     }
 
-    /// Removes offsets by their topic's name and id, as they will be once everything decided is replayed.
-    fn forget_offsets(&self, goes: impl Fn(&str, Uuid) -> bool, out: &mut Out<'_>) {
-        let mut gone = HashSet::default();
-        for (group, stored) in self.stored.groups() {
-            for (topic, partitions) in &stored.offsets {
-                let going = partitions.iter().filter(|(_, offset)| goes(topic, offset.topic_id));
-                gone.extend(going.map(|(partition, _)| (group.clone(), topic.clone(), *partition)));
+    /// The groups behind `after`, as many as may be looked at under the shard's lock at once; the last of them, if there are
+    /// more.
+    fn walk(&self, after: Option<&Str>) -> (Vec<Str>, Option<Str>) {
+        let behind = after.map_or(Unbounded, |group| Excluded(group.as_str()));
+        let (mut groups, mut looked_at) = (Vec::new(), 0);
+        for id in self.live.range::<str, _>((behind, Unbounded)).map(|(id, _)| id) {
+            if looked_at >= GROUPS_WALK_OFFSETS_MAX {
+                let last = groups.last().cloned();
+                return (groups, last);
             }
+            looked_at +=
+                1 + self.committed(id).into_iter().flatten().map(|(_, partitions)| partitions.len()).sum::<usize>();
+            groups.push(id.clone());
         }
-        for record in out.pending() {
-            if let Ok(GroupRecord::Offset { group, topic, partition, value }) = records::decode(record) {
-                let goes = value.is_some_and(|offset| goes(&topic, offset.topic_id));
-                let key = (group, topic, partition);
-                if goes {
-                    gone.insert(key);
-                } else {
+        (groups, None)
+    }
+
+    /// Removes offsets of groups by their topic's name and id, as they will be once everything decided is replayed.
+    fn forget_offsets(&mut self, groups: &[Str], goes: &dyn Fn(&str, Uuid) -> bool, look: Look, out: &mut Out<'_>) {
+        let mut queued = None;
+        let mut gone = Vec::new();
+        if look == Look::StoredAndQueued {
+            let queued = queued.get_or_insert_with(|| queued_offsets(out));
+            let going = queued.iter().filter(|((_, topic, _), id)| id.is_some_and(|id| goes(topic, id)));
+            gone.extend(going.map(|(key, _)| key.clone()));
+        }
+        for group in groups {
+            let is_being_written = self.is_being_written(group, out);
+            for (topic, partitions) in self.committed(group).into_iter().flatten() {
+                for (partition, _) in partitions.iter().filter(|(_, offset)| goes(topic, offset.topic_id)) {
+                    let key = (group.clone(), topic.clone(), *partition);
                     // A newer offset, or none, stands in its place.
-                    gone.remove(&key);
+                    let is_replaced =
+                        is_being_written && queued.get_or_insert_with(|| queued_offsets(out)).contains_key(&key);
+                    if !is_replaced {
+                        gone.push(key);
+                    }
                 }
             }
         }
@@ -107,27 +142,70 @@ impl Groups {
         }
     }
 
+    /// Goes on with the check of all groups: their expired offsets, and those of topics that are gone. Whether it is done.
+    fn check_offsets(&mut self, out: &mut Out<'_>) -> bool {
+        let after = self.checked.take();
+        let (groups, last) = self.walk(after.as_ref());
+        self.expire_offsets(&groups, out);
+        // Whoever should have removed them when their topics were deleted may have failed.
+        self.forget_absent(&groups, Look::at_first(after.as_ref()), out);
+        self.checked = last;
+        self.checked.is_none()
+    }
+
     /// Removes offsets that nobody has needed for as long as the retention says, and groups that have nothing left.
-    fn expire_offsets(&mut self, out: &mut Out<'_>) {
-        // What is being written now is not looked at: its turn comes with the next check.
-        let busy: HashSet<Str> = out.pending().filter_map(group_of).collect();
+    fn expire_offsets(&mut self, groups: &[Str], out: &mut Out<'_>) {
         let now = out.now.wall.0;
-        let mut gone = Vec::new();
-        for (id, group) in self.live.iter().filter(|(id, _)| !busy.contains(*id)) {
+        for id in groups {
+            // What is being written now is not looked at: its turn comes with the next check.
+            if self.is_being_written(id, out) {
+                continue;
+            }
+            let Some(group) = self.live.get(id.as_str()) else { continue };
             let stored = self.stored.group(id);
             let kept = expire_group(group, stored, now, self.config.offsets_retention_ms, out);
-            if !kept && group.is_abandoned() {
-                gone.push((id.clone(), stored.is_some_and(|stored| stored.metadata.is_some())));
+            if kept || !group.is_abandoned() {
+                continue;
             }
-        }
-        for (id, has_metadata) in gone {
             tracing::info!(group = %id, "group removed: it has no members and no offsets");
-            self.forget(&id);
+            let has_metadata = stored.is_some_and(|stored| stored.metadata.is_some());
+            self.forget(id);
             if has_metadata {
-                push_group_tombstone(&id, out);
+                push_group_tombstone(id, out);
             }
         }
     }
+}
+
+/// How long a walk over all groups pauses after each piece.
+const WALK_PAUSE_MS: u64 = 1;
+
+/// Whether a removal looks for offsets that are decided and not replayed yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    StoredOnly,
+    StoredAndQueued,
+}
+
+impl Look {
+    /// A walk looks into the queue where it begins.
+    fn at_first(after: Option<&Str>) -> Self {
+        if after.is_none() { Self::StoredAndQueued } else { Self::StoredOnly }
+    }
+}
+
+/// A group, a topic and a partition.
+type OffsetKey = (Str, Str, i32);
+
+/// The offsets that are decided and not replayed, with their topics' ids; none where an offset goes.
+fn queued_offsets(out: &Out<'_>) -> BTreeMap<OffsetKey, Option<Uuid>> {
+    let offset = |record| match records::decode(record) {
+        Ok(GroupRecord::Offset { group, topic, partition, value }) => {
+            Some(((group, topic, partition), value.map(|offset| offset.topic_id)))
+        }
+        Ok(_) | Err(_) => None,
+    };
+    out.pending().filter_map(offset).collect()
 }
 
 /// Writes the end of a group's expired offsets; whether any are left.

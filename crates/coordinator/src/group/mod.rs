@@ -33,10 +33,13 @@ mod timers;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use base::collections::HashMap;
 use base::{Entropy, Uuid};
+use bytes::Bytes;
 use wire::{EncodeError, Str};
 
 use crate::GroupConfig;
@@ -97,8 +100,38 @@ pub struct Groups {
     topic_exists: TopicExists,
     memory: GroupsMemory,
     stored: Stored,
-    live: HashMap<Str, ClassicGroup>,
+    live: BTreeMap<Str, ClassicGroup>,
     timers: Timers,
+    queued: Queued,
+    /// The last group that the check of offsets has looked at, while one is under way.
+    checked: Option<Str>,
+}
+
+/// How many records of each group are decided and not replayed: the queue is too long to be looked through for a request.
+#[derive(Default)]
+struct Queued {
+    by_group: HashMap<Str, u32>,
+    /// How many records of the present decision are counted already.
+    counted: usize,
+}
+
+impl Queued {
+    /// Counts what the present decision has yielded so far.
+    fn count(&mut self, decided: &[Record]) {
+        for group in decided.iter().skip(self.counted).filter_map(group_of) {
+            *self.by_group.entry(group).or_default() += 1;
+        }
+        self.counted = decided.len();
+    }
+
+    fn uncount(&mut self, record: &Record) {
+        let Some(group) = group_of(record) else { return };
+        let Some(count) = self.by_group.get_mut(&group) else { return };
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            self.by_group.remove(&group);
+        }
+    }
 }
 
 /// What moving a group from state to state needs besides the group.
@@ -117,9 +150,17 @@ impl Groups {
             topic_exists,
             memory,
             stored: Stored::default(),
-            live: HashMap::default(),
+            live: BTreeMap::default(),
             timers: Timers::default(),
+            queued: Queued::default(),
+            checked: None,
         }
+    }
+
+    /// Whether something of a group is decided and not replayed, in this decision or before.
+    fn is_being_written(&mut self, id: &str, out: &Out<'_>) -> bool {
+        self.queued.count(&out.records);
+        self.queued.by_group.contains_key(id)
     }
 
     /// The replicated state.
@@ -146,7 +187,7 @@ impl Groups {
         if !abandoned || self.stored.group(id).is_some() {
             return;
         }
-        if !out.pending().any(|record| group_of(record).is_some_and(|group| group == *id)) {
+        if !self.is_being_written(id, out) {
             self.forget(id);
         }
     }
@@ -173,6 +214,15 @@ impl Machine for Groups {
 
     fn replay(&mut self, record: &Record) -> Result<(), ReplayError> {
         self.stored.replay(record)
+    }
+
+    fn queued(&mut self, records: &[Record]) {
+        self.queued.count(records);
+        self.queued.counted = 0;
+    }
+
+    fn unqueued(&mut self, record: &Record) {
+        self.queued.uncount(record);
     }
 
     fn loaded(&mut self, out: &mut Out<'_>) {
@@ -214,7 +264,11 @@ impl Machine for Groups {
         self.stored.record_count()
     }
 
-    fn snapshot(&self, each: &mut dyn FnMut(Record)) -> Result<(), EncodeError> {
-        self.stored.snapshot(each)
+    fn snapshot(
+        &self,
+        after: Option<&Bytes>,
+        each: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), EncodeError> {
+        self.stored.snapshot(after, each)
     }
 }

@@ -9,7 +9,7 @@ use super::classic::{ClassicGroup, GroupState};
 use super::expiry::push_tombstone;
 use super::records::{self, GroupRecord, owned};
 use super::stored::{CommittedOffset, Offsets};
-use super::{Groups, Out};
+use super::{Groups, Out, group_of};
 
 /// The version from which a commit into a group that does not exist is told so.
 const GROUP_ID_NOT_FOUND_FROM: i16 = 9;
@@ -134,6 +134,7 @@ impl Groups {
             return Err(ErrorCode::NonEmptyGroup);
         }
         let there = self.offset_keys(id, out);
+        let group = self.live.get(id.as_str()).ok_or(ErrorCode::GroupIdNotFound)?;
         let mut outcomes = Vec::with_capacity(asked.len());
         for (topic, partition) in asked {
             if group.is_subscribed(topic) {
@@ -149,12 +150,15 @@ impl Groups {
     }
 
     /// The offsets that a group has or will have once everything decided is replayed.
-    pub(super) fn offset_keys(&self, id: &str, out: &Out<'_>) -> BTreeSet<(Str, i32)> {
+    pub(super) fn offset_keys(&mut self, id: &str, out: &Out<'_>) -> BTreeSet<(Str, i32)> {
         let mut keys = BTreeSet::new();
         for (topic, partitions) in self.committed(id).into_iter().flatten() {
             keys.extend(partitions.keys().map(|partition| (topic.clone(), *partition)));
         }
-        for record in out.pending() {
+        if !self.is_being_written(id, out) {
+            return keys;
+        }
+        for record in out.pending().filter(|record| group_of(record).is_some_and(|group| group == *id)) {
             match records::decode(record) {
                 Ok(GroupRecord::Offset { group, topic, partition, value }) if group == *id => {
                     if value.is_some() {

@@ -5,10 +5,11 @@
 //! kinds as they are, by their keys, and tagged fields of known records that this release does not know.
 
 use std::collections::BTreeMap;
+use std::ops::Bound::{self, Excluded, Unbounded};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use base::Uuid;
-use base::collections::HashMap;
 use bytes::Bytes;
 use wire::records::{GroupMetadataValue, OffsetCommitValue};
 use wire::{EncodeError, RawTaggedField, Str};
@@ -89,9 +90,9 @@ pub struct StoredGroup {
 /// The replicated state.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Stored {
-    groups: HashMap<Str, StoredGroup>,
+    groups: BTreeMap<Str, StoredGroup>,
     /// Records of kinds that this release does not know, by key.
-    carried: HashMap<Bytes, Bytes>,
+    carried: BTreeMap<Bytes, Bytes>,
     /// Offsets, generations and carried records, to know what a snapshot costs.
     records: u64,
 }
@@ -141,7 +142,7 @@ impl Stored {
     }
 
     fn group_mut(&mut self, group: &Str) -> &mut StoredGroup {
-        self.groups.entry_ref(group.as_str()).or_default()
+        self.groups.entry(owned(group)).or_default()
     }
 
     fn forget_if_empty(&mut self, group: &Str) {
@@ -156,7 +157,7 @@ impl Stored {
         self.groups.get(group)
     }
 
-    /// Everything, in no order.
+    /// Everything, by the names of the groups.
     pub fn groups(&self) -> impl Iterator<Item = (&Str, &StoredGroup)> {
         self.groups.iter()
     }
@@ -166,26 +167,100 @@ impl Stored {
         self.records
     }
 
-    /// The state as records, a group's generation before its offsets.
+    /// The state as records, from behind that with the key `after`, until `each` has enough: group by group, a generation
+    /// before the group's offsets, and then what is carried.
     ///
     /// # Errors
     /// [`EncodeError`] when a record cannot be written again; what was given until then is not the state.
-    pub fn snapshot(&self, each: &mut dyn FnMut(Record)) -> Result<(), EncodeError> {
-        for (group, stored) in &self.groups {
-            if let Some(metadata) = &stored.metadata {
-                each(records::group(group, Some(metadata))?);
-            }
-            for (topic, partitions) in &stored.offsets {
-                for (partition, value) in partitions {
-                    each(records::offset(group, topic, *partition, Some(value))?);
-                }
-            }
+    pub fn snapshot(
+        &self,
+        after: Option<&Bytes>,
+        each: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), EncodeError> {
+        match self.give(&Place::behind(after), each) {
+            ControlFlow::Continue(()) | ControlFlow::Break(None) => Ok(()),
+            ControlFlow::Break(Some(error)) => Err(error),
         }
-        for (key, value) in &self.carried {
-            each(Record { key: key.clone(), value: Some(value.clone()) });
-        }
-        Ok(())
     }
+
+    fn give(&self, from: &Place, each: &mut dyn FnMut(Record) -> ControlFlow<()>) -> ControlFlow<Option<EncodeError>> {
+        let mut give = |record: Result<Record, EncodeError>| match record {
+            Ok(record) => each(record).map_break(|()| None),
+            Err(error) => ControlFlow::Break(Some(error)),
+        };
+        let carried = match from {
+            Place::Carried(key) => Excluded(key),
+            Place::Start | Place::Group(_) | Place::Offset(..) => Unbounded,
+        };
+        let groups: (Bound<&str>, _) = match from {
+            Place::Start => (Unbounded, Unbounded),
+            Place::Group(group) | Place::Offset(group, ..) => {
+                if let Some(stored) = self.groups.get(group.as_str()) {
+                    give_offsets(group, stored, from, &mut give)?;
+                }
+                (Excluded(group.as_str()), Unbounded)
+            }
+            Place::Carried(_) => return self.give_carried(carried, &mut give),
+        };
+        for (group, stored) in self.groups.range::<str, _>(groups) {
+            if let Some(metadata) = &stored.metadata {
+                give(records::group(group, Some(metadata)))?;
+            }
+            give_offsets(group, stored, &Place::Start, &mut give)?;
+        }
+        self.give_carried(carried, &mut give)
+    }
+
+    fn give_carried(&self, from: Bound<&Bytes>, give: &mut Give<'_>) -> ControlFlow<Option<EncodeError>> {
+        for (key, value) in self.carried.range::<Bytes, _>((from, Unbounded)) {
+            give(Ok(Record { key: key.clone(), value: Some(value.clone()) }))?;
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+type Give<'a> = dyn FnMut(Result<Record, EncodeError>) -> ControlFlow<Option<EncodeError>> + 'a;
+
+/// Where a snapshot goes on.
+enum Place {
+    Start,
+    /// With the offsets of this group.
+    Group(Str),
+    /// Behind this offset.
+    Offset(Str, Str, i32),
+    /// Behind this key of what is carried.
+    Carried(Bytes),
+}
+
+impl Place {
+    fn behind(key: Option<&Bytes>) -> Self {
+        let Some(key) = key else { return Self::Start };
+        match records::decode(&Record { key: key.clone(), value: None }) {
+            Ok(GroupRecord::Group { group, .. }) => Self::Group(group),
+            Ok(GroupRecord::Offset { group, topic, partition, .. }) => Self::Offset(group, topic, partition),
+            Ok(GroupRecord::Other) | Err(_) => Self::Carried(key.clone()),
+        }
+    }
+}
+
+/// A group's offsets, behind a place in it or all.
+fn give_offsets(
+    group: &Str,
+    stored: &StoredGroup,
+    from: &Place,
+    give: &mut Give<'_>,
+) -> ControlFlow<Option<EncodeError>> {
+    let (topics, within) = match from {
+        Place::Offset(_, topic, partition) => (Bound::Included(topic.as_str()), Some((topic, *partition))),
+        Place::Start | Place::Group(_) | Place::Carried(_) => (Unbounded, None),
+    };
+    for (topic, partitions) in stored.offsets.range::<str, _>((topics, Unbounded)) {
+        let behind = within.filter(|(of, _)| *of == topic).map_or(Unbounded, |(_, partition)| Excluded(partition));
+        for (partition, value) in partitions.range((behind, Unbounded)) {
+            give(records::offset(group, topic, *partition, Some(value)))?;
+        }
+    }
+    ControlFlow::Continue(())
 }
 
 fn own_tags(fields: &mut Vec<RawTaggedField>) {

@@ -11,6 +11,7 @@ mod static_members;
 mod sync;
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -58,6 +59,25 @@ impl base::entropy::RandomSource for Counting {
 
 fn entropy() -> Entropy {
     Entropy::from_source(Arc::new(Counting::default()))
+}
+
+/// The records of a snapshot that is taken so many at a time.
+fn snapshot(groups: &Groups, at_a_time: usize) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    loop {
+        let (before, after) = (records.len(), records.last().map(|record| record.key.clone()));
+        let mut each = |record| {
+            if records.len() - before == at_a_time {
+                return ControlFlow::Break(());
+            }
+            records.push(record);
+            ControlFlow::Continue(())
+        };
+        groups.snapshot(after.as_ref(), &mut each).unwrap();
+        if records.len() == before {
+            return records;
+        }
+    }
 }
 
 /// A group machine without a shard: what it decides is replayed at once, or when the test releases it.
@@ -128,6 +148,7 @@ impl Fixture {
         out.record_bytes_max = self.record_bytes_max;
         let result = decide(&mut self.groups, &mut out);
         let Output { records, after, .. } = out;
+        self.groups.queued(&records);
         assert!(after.is_empty() || !records.is_empty(), "nothing makes {after:?} durable");
         if !records.is_empty() {
             self.waiting.push_back((records, after));
@@ -145,6 +166,7 @@ impl Fixture {
         while let Some((records, after)) = self.waiting.pop_front() {
             for record in records {
                 self.groups.replay(&record).unwrap();
+                self.groups.unqueued(&record);
                 self.log.push(record);
             }
             for after in after {

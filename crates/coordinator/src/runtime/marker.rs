@@ -1,4 +1,4 @@
-//! The two records around a snapshot. Their type number is none of Kafka's, so that its tools pass them over.
+//! The two records around a snapshot, between which decisions may stand, too. Their type number is none of Kafka's, so that its tools pass them over.
 //!
 //! | Part | Bytes | Field |
 //! |---|---|---|
@@ -6,8 +6,8 @@
 //! | | 1 | layout: 0 |
 //! | | 1 | 0 begin, 1 end |
 //! | value | 2 | version: 0 |
-//! | | 8 | snapshot id: the offset up to which the shard had replayed when it was made |
-//! | | 8 | how many records it has |
+//! | | 8 | snapshot id: the offset up to which the shard had replayed when it began |
+//! | | 8 | end: how many records it has; begin: how many the state had |
 //!
 //! All integers are big-endian.
 
@@ -29,7 +29,7 @@ pub struct Marker {
     pub edge: Edge,
     /// Which snapshot; unlike that of every other snapshot of the log that was begun at another offset.
     pub snapshot: i64,
-    /// Records between the two.
+    /// Records of the snapshot at its end, of the state at its beginning.
     pub records: i64,
 }
 

@@ -25,9 +25,11 @@
 //! Loading is always the same: replay everything from the log start.
 //!
 //! *What is in it.* State is "the newest value of each key", the same meaning that log compaction gives the topic. The
-//! snapshot is made under the shard's lock and queued in one piece: the machine's replicated state, overlaid by the records
-//! that are decided but not replayed yet ([`Shard`]'s queue). Those stand before the snapshot in the log, so a load that
-//! starts at the snapshot would miss them otherwise. Writes decided afterwards follow the snapshot.
+//! first marker joins the queue as a decision does. Once it is replayed, so is everything before it, and the machine's
+//! replicated state is given out key by key, in small pieces, one whenever the writer has sent the last but one: the shard's
+//! lock is held for a moment each. Decisions go on meanwhile and stand between the pieces. A key of which something newer is
+//! in the queue is passed over: that stands behind the first marker, as does every key that a piece came too early for, and
+//! a piece must not follow it with what was before. See [`snapshot`].
 //!
 //! *A crash in between.* A snapshot without its end marker repeats values that stand before it in the log; replaying it
 //! changes nothing, and the log start has not moved. A snapshot with its end marker and without the trim: the log is longer
@@ -45,6 +47,7 @@ pub mod marker;
 mod record;
 mod shard;
 mod shards;
+mod snapshot;
 mod writer;
 
 #[cfg(test)]
@@ -53,8 +56,10 @@ pub(crate) mod memory;
 mod tests;
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 
 use base::TimestampMs;
+use bytes::Bytes;
 use thiserror::Error;
 use wire::EncodeError;
 
@@ -135,6 +140,12 @@ pub trait Machine: Send + 'static {
     /// [`ReplayError`].
     fn replay(&mut self, record: &Record) -> Result<(), ReplayError>;
 
+    /// A decision's records join the queue, or none do: called after each decision.
+    fn queued(&mut self, _records: &[Record]) {}
+
+    /// A record that joined the queue has left it: it is replayed.
+    fn unqueued(&mut self, _record: &Record) {}
+
     /// The log is replayed up to its end: builds soft state from replicated state.
     fn loaded(&mut self, out: &mut Output<'_, Self::After>);
 
@@ -147,12 +158,18 @@ pub trait Machine: Send + 'static {
     /// When [`Machine::tick`] is next due, on the monotonic clock.
     fn next_deadline_ms(&self) -> Option<u64>;
 
-    /// How many records [`Machine::snapshot`] gives.
+    /// How many records [`Machine::snapshot`] gives in all.
     fn snapshot_records(&self) -> u64;
 
     /// Gives the replicated state as records, one for each key, those of unknown kinds included: the log before is trimmed.
+    /// They come in an order of the machine's own that does not change, from behind the record whose key is `after`, which
+    /// may be gone by now, until `each` has enough.
     ///
     /// # Errors
     /// [`EncodeError`] when the state cannot be given whole; there is no snapshot then.
-    fn snapshot(&self, each: &mut dyn FnMut(Record)) -> Result<(), EncodeError>;
+    fn snapshot(
+        &self,
+        after: Option<&Bytes>,
+        each: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), EncodeError>;
 }

@@ -4,17 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use base::collections::{HashMap, HashSet};
 use base::memory::{Budget, Charge};
 use base::{Clock, Offset, OffsetRange};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{Notify, oneshot, watch};
-use wire::EncodeError;
 
 use super::load::Loaded;
-use super::marker::{Edge, Marker, is_marker};
+use super::snapshot::{Piece, Snapshot};
 use super::{Log, LogId, Machine, Moment, Output, Record, writer};
 use crate::limits::{
     BATCH_BYTES_MAX, BATCH_OVERHEAD_BYTES, SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN, WRITES_WAITING_BYTES_MAX,
@@ -85,8 +83,8 @@ struct Active<M: Machine> {
     /// Records since the last snapshot began.
     since_snapshot: u64,
     memory: WriteMemory,
-    /// Whether a snapshot is in the queue, and the offset where it begins once that is known.
-    snapshot: Option<Option<Offset>>,
+    /// A snapshot that is not complete.
+    snapshot: Option<Snapshot>,
 }
 
 /// Part of a decision that fits one batch.
@@ -120,8 +118,8 @@ impl WriteMemory {
         [&self.shard, &self.all].iter().any(|budget| budget.used() >= budget.limit())
     }
 
-    /// Decided is decided: what is there is charged, and the next request is refused. A snapshot is one per shard, made
-    /// from what is in memory already, and must keep nobody out while it is written.
+    /// Decided is decided: what is there is charged, and the next request is refused. A snapshot must keep nobody out while
+    /// it is written: few pieces of it wait at a time.
     fn charge(&self, kind: Kind, bytes: usize) -> Waiting {
         let bytes = if kind == Kind::Decision { bytes as u64 } else { 0 };
         [self.shard.force_charge(bytes), self.all.force_charge(bytes)]
@@ -132,7 +130,7 @@ impl WriteMemory {
 enum Kind {
     Decision,
     SnapshotBegin,
-    SnapshotPart,
+    SnapshotPiece,
     SnapshotEnd,
 }
 
@@ -309,10 +307,11 @@ impl<M: Machine> Shard<M> {
         let mut out = Output::new(moment(&self.clock), max, Some(&active.writes));
         let result = decide(&mut active.machine, &mut out);
         let Output { records, after, .. } = out;
+        active.machine.queued(&records);
         let waits = !records.is_empty() || (purpose == Purpose::Barrier && !active.writes.is_empty());
         let done = waits.then(|| {
             let (done, waiting) = oneshot::channel();
-            active.queue(Kind::Decision, records, after, Some(done), max);
+            active.queue(records, after, Some(done), max);
             waiting
         });
         self.after_change(active);
@@ -349,6 +348,7 @@ impl<M: Machine> Shard<M> {
         let mut out = Output::new(moment(&self.clock), max, None);
         machine.loaded(&mut out);
         let Output { records, after, .. } = out;
+        machine.queued(&records);
         let mut active = Box::new(Active {
             machine,
             writes: VecDeque::new(),
@@ -360,9 +360,9 @@ impl<M: Machine> Shard<M> {
             snapshot: None,
         });
         if !records.is_empty() {
-            active.queue(Kind::Decision, records, after, None, max);
+            active.queue(records, after, None, max);
         }
-        active.maybe_snapshot(max);
+        active.maybe_snapshot();
         self.after_change(&mut active);
         *state = State::Active(active);
         drop(state);
@@ -384,6 +384,7 @@ impl<M: Machine> Shard<M> {
         let mut state = self.state.lock();
         let State::Active(active) = &mut *state else { return None };
         let max = BATCH_BYTES_MAX.min(self.batch_bytes_max());
+        active.go_on_with_snapshot(max);
         let (mut writes, mut bytes) = (0, 0);
         for write in active.writes.iter().skip(active.sent) {
             // A snapshot begins a batch, so that the log can be cut there.
@@ -446,13 +447,14 @@ impl<M: Machine> Shard<M> {
                 let mut out = Output::new(moment(&self.clock), max, Some(&active.writes));
                 write.after.into_iter().for_each(|after| active.machine.durable(after, &mut out));
                 let Output { records, after, .. } = out;
+                active.machine.queued(&records);
                 if !records.is_empty() {
-                    active.queue(Kind::Decision, records, after, None, max);
+                    active.queue(records, after, None, max);
                 }
             }
             done.extend(write.done);
         }
-        active.maybe_snapshot(max);
+        active.maybe_snapshot();
         self.after_change(active);
         drop(state);
         // A requester that went away does not undo what stands.
@@ -465,90 +467,81 @@ impl<M: Machine> Shard<M> {
 
 impl<M: Machine> Active<M> {
     /// Queues a decision, in pieces that fit a batch each; the last one carries what follows from it.
-    fn queue(
-        &mut self,
-        kind: Kind,
-        records: Vec<Record>,
-        after: Vec<M::After>,
-        done: Option<oneshot::Sender<()>>,
-        max: usize,
-    ) {
+    fn queue(&mut self, records: Vec<Record>, after: Vec<M::After>, done: Option<oneshot::Sender<()>>, max: usize) {
+        if let Some(snapshot) = &mut self.snapshot {
+            snapshot.queued(&records);
+        }
         let max = max.min(BATCH_BYTES_MAX);
         let mut piece = Vec::new();
         let mut bytes = 0;
         for record in records {
             if bytes + record.bytes() > max && !piece.is_empty() {
-                self.writes.push_back(Write::new(kind, std::mem::take(&mut piece), &self.memory));
+                self.writes.push_back(Write::new(Kind::Decision, std::mem::take(&mut piece), &self.memory));
                 bytes = 0;
             }
             bytes += record.bytes();
             piece.push(record);
         }
-        self.writes.push_back(Write { after, done, ..Write::new(kind, piece, &self.memory) });
+        self.writes.push_back(Write { after, done, ..Write::new(Kind::Decision, piece, &self.memory) });
     }
 
     /// Replays a write. Returns the snapshot that it ends, if it ends one.
     fn apply(&mut self, write: &Write<M::After>) -> Result<Option<OffsetRange>, super::ReplayError> {
         let base = self.replayed;
-        for record in &write.records {
-            if !is_marker(&record.key) {
-                self.machine.replay(record)?;
+        // What a snapshot says is replayed already.
+        let decided = if write.kind == Kind::Decision { write.records.as_slice() } else { &[] };
+        for record in decided {
+            self.machine.replay(record)?;
+            self.machine.unqueued(record);
+            if let Some(snapshot) = &mut self.snapshot {
+                snapshot.replayed(record);
             }
         }
         self.replayed = base + write.records.len() as u64;
-        match write.kind {
-            Kind::Decision => self.since_snapshot += write.records.len() as u64,
-            Kind::SnapshotBegin => self.snapshot = Some(Some(base)),
-            Kind::SnapshotPart => {}
-            Kind::SnapshotEnd => {
-                let begin = self.snapshot.take().flatten();
+        match (write.kind, &mut self.snapshot) {
+            (Kind::Decision, _) => self.since_snapshot += write.records.len() as u64,
+            (Kind::SnapshotBegin, Some(snapshot)) => snapshot.begun(base),
+            (Kind::SnapshotPiece, Some(snapshot)) => snapshot.piece_replayed(),
+            (Kind::SnapshotEnd, snapshot) => {
+                let begin = snapshot.take().and_then(|snapshot| snapshot.start());
                 return Ok(begin.map(|begin| OffsetRange::new(begin, self.replayed)));
             }
+            // Given up meanwhile.
+            (Kind::SnapshotBegin | Kind::SnapshotPiece, None) => {}
         }
         Ok(None)
     }
 
-    /// Queues a snapshot if one is worth it.
-    fn maybe_snapshot(&mut self, max: usize) {
-        let worth = SNAPSHOT_RECORDS_MIN.max(self.machine.snapshot_records().saturating_mul(SNAPSHOT_RECORDS_FACTOR));
+    /// Begins a snapshot if one is worth it.
+    fn maybe_snapshot(&mut self) {
+        let records = self.machine.snapshot_records();
+        let worth = SNAPSHOT_RECORDS_MIN.max(records.saturating_mul(SNAPSHOT_RECORDS_FACTOR));
         if self.snapshot.is_some() || self.since_snapshot < worth {
             return;
         }
         self.since_snapshot = 0;
-        let records = match self.state_after_queue() {
-            Ok(records) => records,
-            Err(error) => {
-                tracing::error!(%error, "no snapshot: the coordinator's state cannot be written again; its log grows");
-                return;
-            }
-        };
-        let (snapshot, count) = (self.replayed.kafka(), records.len() as i64);
-        let marker = |edge| vec![Marker { edge, snapshot, records: count }.encode()];
-        self.snapshot = Some(None);
-        self.writes.push_back(Write::new(Kind::SnapshotBegin, marker(Edge::Begin), &self.memory));
-        self.queue(Kind::SnapshotPart, records, Vec::new(), None, max);
-        self.writes.push_back(Write::new(Kind::SnapshotEnd, marker(Edge::End), &self.memory));
+        let (snapshot, begin) = Snapshot::begin(self.replayed, records);
+        self.snapshot = Some(snapshot);
+        self.writes.push_back(Write::new(Kind::SnapshotBegin, vec![begin], &self.memory));
     }
 
-    /// The replicated state as it will be once everything in the queue is replayed.
-    fn state_after_queue(&self) -> Result<Vec<Record>, EncodeError> {
-        let mut overlay: HashMap<&Bytes, &Record> = HashMap::default();
-        for record in self.writes.iter().flat_map(|write| &write.records) {
-            overlay.insert(&record.key, record);
-        }
-        let mut records = Vec::new();
-        let mut seen = HashSet::default();
-        self.machine.snapshot(&mut |record| {
-            if let Some(newer) = overlay.get(&record.key) {
-                if newer.value.is_some() && seen.insert(newer.key.clone()) {
-                    records.push((*newer).clone());
+    /// Queues the next piece of the snapshot that is under way, unless enough of it waits.
+    fn go_on_with_snapshot(&mut self, max: usize) {
+        let Some(snapshot) = &mut self.snapshot else { return };
+        match snapshot.next(&self.machine, max) {
+            Ok(Some(Piece { records, end })) => {
+                if !records.is_empty() {
+                    self.writes.push_back(Write::new(Kind::SnapshotPiece, records, &self.memory));
                 }
-            } else {
-                records.push(record);
+                if let Some(end) = end {
+                    self.writes.push_back(Write::new(Kind::SnapshotEnd, vec![end], &self.memory));
+                }
             }
-        })?;
-        let rest = overlay.values().filter(|record| record.value.is_some() && !seen.contains(&record.key));
-        records.extend(rest.map(|record| (*record).clone()));
-        Ok(records)
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!(%error, "no snapshot: the coordinator's state cannot be written again; its log grows");
+                self.snapshot = None;
+            }
+        }
     }
 }

@@ -160,12 +160,14 @@ impl<M: Machine> Shards<M> {
     }
 
     /// Does what is due in all shards; returns when the next thing is, on the monotonic clock.
-    pub fn tick(&self) -> Option<u64> {
+    pub async fn tick(&self) -> Option<u64> {
         let now = moment(&self.0.clock).monotonic_ms;
         let shards = self.all();
         for shard in &shards {
             if shard.deadline_ms() <= now {
                 shard.tick();
+                // Others are served between two of them.
+                tokio::task::yield_now().await;
             }
         }
         shards.iter().map(|shard| shard.deadline_ms()).min().filter(|due| *due != NEVER)
@@ -173,7 +175,7 @@ impl<M: Machine> Shards<M> {
 
     /// Does what is due, then waits until something is. The one timer of all shards.
     pub async fn timer(&self) {
-        let due = self.tick();
+        let due = self.tick().await;
         let now = moment(&self.0.clock).monotonic_ms;
         let sleep = due.map_or(TIMER_SLEEP_MAX, |due| Duration::from_millis(due.saturating_sub(now)));
         // Deadlines are in whole milliseconds, rounded down: one more makes sure that they have passed.

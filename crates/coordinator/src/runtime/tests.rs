@@ -5,6 +5,7 @@ mod tenures;
 mod timers;
 
 use std::collections::BTreeMap;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -131,12 +132,20 @@ impl Machine for Counters {
         self.stored.len() as u64
     }
 
-    fn snapshot(&self, each: &mut dyn FnMut(Record)) -> Result<(), EncodeError> {
-        for (name, value) in &self.stored {
+    fn snapshot(
+        &self,
+        after: Option<&Bytes>,
+        each: &mut dyn FnMut(Record) -> ControlFlow<()>,
+    ) -> Result<(), EncodeError> {
+        let after = after.map(|key| String::from_utf8(key.to_vec()).unwrap());
+        let behind = after.as_ref().map_or(Bound::Unbounded, Bound::Excluded);
+        for (name, value) in self.stored.range::<String, _>((behind, Bound::Unbounded)) {
             if name == "unwritable" {
                 return Err(EncodeError::WrongCount { field: "a counter" });
             }
-            each(record(name, *value));
+            if each(record(name, *value)).is_break() {
+                break;
+            }
         }
         Ok(())
     }

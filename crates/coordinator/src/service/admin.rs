@@ -1,5 +1,7 @@
 //! DescribeGroups, ListGroups and DeleteGroups.
 
+use futures::future::join_all;
+use futures::{StreamExt, stream};
 use wire::messages::delete_groups_response::DeletableGroupResult;
 use wire::messages::describe_groups_response::DescribedGroup;
 use wire::messages::{
@@ -10,6 +12,7 @@ use wire::{ErrorCode, Str};
 
 use super::{ClientContext, GroupCoordinator};
 use crate::group::admin::DEAD;
+use crate::limits::REQUEST_GROUPS_CONCURRENCY;
 use crate::runtime::ShardError;
 
 /// The version from which a group that is not there is an error.
@@ -22,19 +25,19 @@ impl GroupCoordinator {
         client: &ClientContext,
         request: &DescribeGroupsRequest,
     ) -> DescribeGroupsResponse {
-        let mut groups = Vec::with_capacity(request.groups.len());
-        for id in &request.groups {
-            groups.push(self.describe_group(client, id).await.unwrap_or_else(|error| DescribedGroup {
+        self.settled(self.shards_of(request.groups.iter())).await;
+        let groups = request.groups.iter().map(|id| {
+            self.describe_group(client, id).unwrap_or_else(|error| DescribedGroup {
                 group_id: id.clone(),
                 error_code: error.code(),
                 ..DescribedGroup::default()
-            }));
-        }
-        DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() }
+            })
+        });
+        DescribeGroupsResponse { groups: groups.collect(), ..DescribeGroupsResponse::default() }
     }
 
-    async fn describe_group(&self, client: &ClientContext, id: &Str) -> Result<DescribedGroup, ErrorCode> {
-        let shard = self.shard(id).await?;
+    fn describe_group(&self, client: &ClientContext, id: &Str) -> Result<DescribedGroup, ErrorCode> {
+        let shard = self.shard_now(id)?;
         Ok(shard.read(|groups| groups.describe(id))?.unwrap_or_else(|| {
             let found = client.version < GROUP_ID_NOT_FOUND_FROM;
             DescribedGroup {
@@ -50,8 +53,9 @@ impl GroupCoordinator {
     /// ListGroups: those that this broker coordinates.
     pub async fn list_groups(&self, request: &ListGroupsRequest) -> ListGroupsResponse {
         let mut groups = Vec::new();
-        for index in 0..self.0.spread.count(&self.0.meta).unwrap_or(0) {
-            let listed = match self.0.shards.get(index).await {
+        let shards = 0..self.0.spread.count(&self.0.meta).unwrap_or(0);
+        for shard in join_all(shards.map(|index| self.0.shards.get(index))).await {
+            let listed = match shard {
                 Ok(shard) => shard.read(|groups| groups.list(&request.states_filter, &request.types_filter)),
                 Err(error) => Err(error),
             };
@@ -70,21 +74,21 @@ impl GroupCoordinator {
 
     /// DeleteGroups.
     pub async fn delete_groups(&self, request: &DeleteGroupsRequest) -> DeleteGroupsResponse {
-        let mut results = Vec::with_capacity(request.groups_names.len());
-        for id in &request.groups_names {
-            let outcome = self.delete_group(id).await;
-            results.push(DeletableGroupResult {
-                group_id: id.clone(),
-                error_code: super::code(outcome),
-                error_message: outcome.err().map(|error| Str::from_static(error.message())),
-                ..DeletableGroupResult::default()
-            });
-        }
+        self.settled(self.shards_of(request.groups_names.iter())).await;
+        let deletions: Vec<_> = request.groups_names.iter().map(|id| self.delete_group(id)).collect();
+        let outcomes: Vec<_> = stream::iter(deletions).buffered(REQUEST_GROUPS_CONCURRENCY).collect().await;
+        let result = |(id, outcome): (&Str, Result<(), ErrorCode>)| DeletableGroupResult {
+            group_id: id.clone(),
+            error_code: super::code(outcome),
+            error_message: outcome.err().map(|error| Str::from_static(error.message())),
+            ..DeletableGroupResult::default()
+        };
+        let results = request.groups_names.iter().zip(outcomes).map(result).collect();
         DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() }
     }
 
     async fn delete_group(&self, id: &Str) -> Result<(), ErrorCode> {
-        let shard = self.shard(id).await?;
+        let shard = self.shard_now(id)?;
         shard.write(|groups, out| groups.delete(id, out)).await?
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::{StreamExt, stream};
 use meta::{Image, TopicImage};
 use wire::messages::offset_commit_request::OffsetCommitRequestTopic;
 use wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
@@ -21,6 +22,7 @@ use wire::{ErrorCode, Str};
 use super::{ClientContext, GroupCoordinator, check_group_id, code};
 use crate::group::offsets::{Committer, NewOffset};
 use crate::group::stored::{CommittedOffset, Offsets};
+use crate::limits::REQUEST_GROUPS_CONCURRENCY;
 
 /// From this version on topics have ids instead of names.
 const TOPIC_IDS_FROM: i16 = 10;
@@ -104,10 +106,7 @@ impl GroupCoordinator {
     /// OffsetFetch, for one group or many.
     pub async fn fetch_offsets(&self, client: &ClientContext, request: &OffsetFetchRequest) -> OffsetFetchResponse {
         if client.version >= MANY_GROUPS_FROM {
-            let mut groups = Vec::with_capacity(request.groups.len());
-            for group in &request.groups {
-                groups.push(self.fetch_group(client, group, request.require_stable).await);
-            }
+            let groups = self.fetch_groups(client, &request.groups, request.require_stable).await;
             return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
         }
         let topics = request.topics.as_ref().map(|topics| {
@@ -124,24 +123,34 @@ impl GroupCoordinator {
             topics,
             ..OffsetFetchRequestGroup::default()
         };
-        let answer = self.fetch_group(client, &group, request.require_stable).await;
-        one_group(client.version, &group, answer)
+        let mut answers = self.fetch_groups(client, std::slice::from_ref(&group), request.require_stable).await;
+        one_group(client.version, &group, answers.pop().unwrap_or_default())
     }
 
-    async fn fetch_group(
+    /// A few groups at a time; what they wait for all together is waited for once.
+    async fn fetch_groups(
         &self,
         client: &ClientContext,
-        request: &OffsetFetchRequestGroup,
+        groups: &[OffsetFetchRequestGroup],
         require_stable: bool,
-    ) -> OffsetFetchResponseGroup {
-        let group_id = request.group_id.clone();
-        match self.try_fetch(client, request, require_stable).await {
-            Ok(topics) => OffsetFetchResponseGroup { group_id, topics, ..OffsetFetchResponseGroup::default() },
-            Err(error) => {
-                let error_code = error.code();
-                OffsetFetchResponseGroup { group_id, error_code, ..OffsetFetchResponseGroup::default() }
-            }
+    ) -> Vec<OffsetFetchResponseGroup> {
+        self.settled(self.shards_of(groups.iter().map(|group| &group.group_id))).await;
+        let fetches: Vec<_> = groups.iter().map(|group| self.try_fetch(client, group, require_stable)).collect();
+        let mut found: Vec<_> = stream::iter(fetches).buffered(REQUEST_GROUPS_CONCURRENCY).collect().await;
+        // Another coordinator may have acknowledged newer commits, and this one be too late to know.
+        if found.iter().any(Result::is_ok) && self.0.partitions.check_unfenced().await.is_err() {
+            found.iter_mut().filter(|found| found.is_ok()).for_each(|found| *found = Err(ErrorCode::NotCoordinator));
         }
+        let answer = |(group, found): (&OffsetFetchRequestGroup, Result<_, ErrorCode>)| {
+            let error_code = found.as_ref().err().map_or(0, |error| error.code());
+            OffsetFetchResponseGroup {
+                group_id: group.group_id.clone(),
+                topics: found.unwrap_or_default(),
+                error_code,
+                ..OffsetFetchResponseGroup::default()
+            }
+        };
+        groups.iter().zip(found).map(answer).collect()
     }
 
     async fn try_fetch(
@@ -150,7 +159,7 @@ impl GroupCoordinator {
         request: &OffsetFetchRequestGroup,
         require_stable: bool,
     ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
-        let shard = self.shard(&request.group_id).await?;
+        let shard = self.shard_now(&request.group_id)?;
         let image = self.0.meta.image();
         let by_id = client.version >= TOPIC_IDS_FROM;
         let look = |groups: &crate::group::Groups| {
@@ -162,10 +171,7 @@ impl GroupCoordinator {
             }
         };
         // A stable answer comes after everything that was being committed when it was asked for.
-        let found = if require_stable { shard.read_stable(look).await? } else { shard.read(look)? };
-        // Another coordinator may have acknowledged newer commits, and this one be too late to know.
-        self.0.partitions.check_unfenced().await.map_err(|_| ErrorCode::NotCoordinator)?;
-        Ok(found)
+        Ok(if require_stable { shard.read_stable(look).await? } else { shard.read(look)? })
     }
 
     /// OffsetDelete.

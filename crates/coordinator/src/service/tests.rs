@@ -58,7 +58,7 @@ async fn a_member_that_beats_stays_while_nothing_can_be_written() {
     let client = Client { version: 3, ..Client::default() };
     let joined = shard.write(|groups, out| groups.join(&client, &join, out)).await.unwrap();
     time.advance(Duration::from_secs(3));
-    shards.tick();
+    shards.tick().await;
     let joined = joined.await.unwrap();
     assert_eq!(joined.error_code, 0);
     let sync = SyncGroupRequest {
@@ -84,12 +84,12 @@ async fn a_member_that_beats_stays_while_nothing_can_be_written() {
     for _ in 0..8 {
         time.advance(SESSION / 4);
         assert_eq!(beat(&shard, &beat_of).await, Ok(()));
-        shards.tick();
+        shards.tick().await;
     }
     let members = shard.read(|groups| groups.describe("g").map(|group| group.members.len()));
     assert_eq!(members, Ok(Some(1)), "a member that beats is there");
     time.advance(2 * SESSION);
-    shards.tick();
+    shards.tick().await;
     let members = shard.read(|groups| groups.describe("g").map(|group| group.members.len()));
     assert_ne!(members, Ok(Some(1)), "one that does not is gone");
 }

@@ -2,6 +2,7 @@
 //! `OffsetMetadataManager.cleanupExpiredOffsets`.
 
 use super::*;
+use crate::limits::GROUPS_WALK_OFFSETS_MAX;
 
 const RETENTION_MS: u64 = 1_000_000;
 const CHECK_MS: u64 = 1_000;
@@ -213,7 +214,13 @@ fn the_offsets_of_deleted_topics_go_with_them() {
 
 fn delete_topics(fixture: &mut Fixture, topics: &[(&str, Uuid)]) {
     let deleted = topics.iter().map(|(name, id)| (Str::from(*name), *id)).collect();
-    fixture.decide(|groups, out| groups.topics_deleted(&deleted, out));
+    let mut after = None;
+    loop {
+        after = fixture.decide(|groups, out| groups.topics_deleted(&deleted, after.as_ref(), out));
+        if after.is_none() {
+            return;
+        }
+    }
 }
 
 #[test]
@@ -269,6 +276,47 @@ fn an_offset_without_a_topic_id_goes_with_the_name() {
     assert!(fixture.committed("topic").is_some(), "it may be the new topic's");
     delete_topics(&mut fixture, &[("topic", FIRST_ID)]);
     assert!(fixture.committed("topic").is_none());
+}
+
+/// No decision looks at all groups of a large shard.
+#[test]
+fn groups_are_gone_through_piece_by_piece() {
+    let per_group = 100;
+    let groups = 3 * GROUPS_WALK_OFFSETS_MAX / per_group;
+    let mut fixture = fixture();
+    let commit_all = |fixture: &mut Fixture, topic: &str| {
+        for group in 0..groups {
+            let offsets: Vec<_> = (0..per_group as i32).map(|partition| new_offset(topic, partition, 1)).collect();
+            let group = Str::from(format!("{group:05}"));
+            let committer =
+                Committer { version: 9, group: &group, generation: -1, member: &Str::default(), instance: None };
+            fixture.decide(|groups, out| groups.commit(&committer, None, &offsets, out)).unwrap();
+        }
+    };
+    let count = |fixture: &Fixture| fixture.groups.stored().record_count() as usize;
+    commit_all(&mut fixture, "deleted");
+    assert_eq!(count(&fixture), groups * per_group);
+    let deleted = HashMap::from_iter([(Str::from("deleted"), FIRST_ID)]);
+    let (mut after, mut before, mut pieces) = (None, count(&fixture), 0);
+    loop {
+        after = fixture.decide(|groups, out| groups.topics_deleted(&deleted, after.as_ref(), out));
+        assert!(before - count(&fixture) <= GROUPS_WALK_OFFSETS_MAX + per_group);
+        (before, pieces) = (count(&fixture), pieces + 1);
+        if after.is_none() {
+            break;
+        }
+    }
+    assert_eq!((before, pieces > 2), (0, true));
+
+    commit_all(&mut fixture, "expires");
+    fixture.now.wall.0 += RETENTION_MS as i64;
+    fixture.advance(CHECK_MS);
+    while count(&fixture) > 0 {
+        assert!(before == 0 || before - count(&fixture) <= GROUPS_WALK_OFFSETS_MAX + per_group);
+        before = count(&fixture);
+        fixture.advance(1);
+    }
+    assert!(fixture.groups.live.is_empty());
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! Records: what they say, and that they say everything.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
 use super::*;
+use crate::group::group_of;
 use crate::group::records;
 use crate::group::timers::Timer;
 use crate::limits::SNAPSHOT_RECORDS_MIN;
@@ -279,7 +280,7 @@ impl Walk {
             }
             Event::DeleteTopic { topic } => {
                 let deleted = HashMap::from_iter([(Str::from(TOPICS[topic]), FIRST_ID)]);
-                self.fixture.decide(|groups, out| groups.topics_deleted(&deleted, out));
+                self.fixture.decide(|groups, out| groups.topics_deleted(&deleted, None, out));
             }
             Event::DeleteGroup => drop(self.fixture.decide(|groups, out| groups.delete(&GROUP.into(), out))),
             Event::Advance { ms } => self.fixture.advance(ms),
@@ -302,8 +303,12 @@ impl Walk {
     fn check(&self) -> Result<(), TestCaseError> {
         let fixture = &self.fixture;
         prop_assert_eq!(&fixture.replayed(), fixture.groups.stored());
-        let mut records = Vec::new();
-        fixture.groups.snapshot(&mut |record| records.push(record)).unwrap();
+        let waiting = fixture.waiting.iter().flat_map(|(records, _)| records);
+        let waiting: BTreeSet<Str> = waiting.filter_map(group_of).collect();
+        prop_assert_eq!(fixture.groups.queued.by_group.keys().cloned().collect::<BTreeSet<_>>(), waiting);
+        let records = snapshot(&fixture.groups, usize::MAX);
+        prop_assert_eq!(&snapshot(&fixture.groups, 1), &records, "in pieces");
+        prop_assert_eq!(&snapshot(&fixture.groups, 3), &records, "in pieces");
         prop_assert_eq!(records.len() as u64, fixture.groups.snapshot_records());
         let mut again = Stored::default();
         records.iter().for_each(|record| again.replay(record).unwrap());
@@ -414,13 +419,13 @@ async fn a_deletion_meets_the_commits_that_are_on_their_way() {
             }
         };
         let deleted = HashMap::from_iter([(Str::from("topic"), FIRST_ID)]);
-        let deleting = shard.write(|groups, out| groups.topics_deleted(&deleted, out));
+        let deleting = shard.write(|groups, out| groups.topics_deleted(&deleted, None, out));
         let releasing = async {
             tokio::task::yield_now().await;
             disk.release();
         };
         let ((), deletion, ()) = tokio::join!(committing, deleting, releasing);
-        assert_eq!(deletion, Ok(()));
+        assert_eq!(deletion, Ok(None));
         let offset = |groups: &Groups| groups.committed(GROUP).map(|offsets| offsets["topic"][&0].topic_id);
         assert_eq!(shard.read(offset), Ok(left), "{before:?}, then {on_its_way:?}");
         let again = shards_of(&logs, &topics).get(0).await.unwrap();

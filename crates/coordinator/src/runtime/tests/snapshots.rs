@@ -1,6 +1,8 @@
 //! Snapshots and trims.
 
-use crate::limits::{SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN};
+use crate::limits::{
+    SNAPSHOT_PIECE_KEYS_MAX, SNAPSHOT_PIECES_WAITING_MAX, SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN,
+};
 use crate::runtime::marker::{Edge, Marker};
 use crate::runtime::memory::Fate;
 
@@ -74,50 +76,117 @@ async fn a_snapshot_is_worth_a_multiple_of_its_own_records() {
     assert_eq!(broker.disk.records().len(), ENOUGH + 2);
 }
 
-#[tokio::test]
-async fn a_snapshot_has_what_was_decided_and_not_replayed_when_it_was_made() {
-    let broker = Broker::new();
-    for name in ["kept", "changed", "removed"] {
-        assert_eq!(broker.add(name).await, Ok(1));
-    }
+/// What a broker that loads the log finds, and what the one that wrote it has.
+async fn loaded_and_kept(broker: &Broker) -> [BTreeMap<String, u64>; 2] {
+    let stored = |shard: Arc<Shard<Counters>>| shard.read(|counters| counters.stored.clone()).unwrap();
+    let restarted = Broker::on(broker.logs.clone());
+    [stored(restarted.shard().await), stored(broker.shard().await)]
+}
+
+/// Removes a counter, meanwhile.
+fn removing(shard: &Arc<Shard<Counters>>, name: &'static str) -> Request<Result<(), ShardError>> {
+    let shard = shard.clone();
+    Request::begin(async move { shard.write(|counters, out| counters.remove(name, out)).await })
+}
+
+/// Lets a snapshot become worth it, of which nothing is durable yet, and decides something before that joins the queue.
+async fn begin_snapshot<D>(broker: &Broker, decide: impl FnOnce() -> D) -> D {
     let shard = broker.shard().await;
     broker.disk.hold();
     let enough = shard.clone();
     let enough = Request::begin(async move { enough.write(|counters, out| counters.add_many("b", ENOUGH, out)).await });
     settle().await;
     let ahead = broker.disk.waiting();
-    // Decided behind it, and durable only after the snapshot is made.
-    let changed = adding(&shard, "changed");
-    let new = adding(&shard, "new");
-    let remover = shard.clone();
-    let removed = Request::begin(async move { remover.write(|counters, out| counters.remove("removed", out)).await });
+    let decided = decide();
     settle().await;
     for _ in 0..ahead {
         broker.disk.release_one();
     }
     settle().await;
     enough.answer().await.unwrap();
-    let after = adding(&shard, "after");
-    settle().await;
+    decided
+}
+
+#[tokio::test]
+async fn decisions_on_either_side_of_where_a_snapshot_begins_outlive_it() {
+    // Behind the begin marker, before that is durable; and before it, not durable when it joins the queue.
+    for is_behind in [false, true] {
+        let broker = Broker::new();
+        for name in ["kept", "changed", "removed"] {
+            assert_eq!(broker.add(name).await, Ok(1));
+        }
+        let shard = broker.shard().await;
+        let decide = || (adding(&shard, "changed"), adding(&shard, "new"), removing(&shard, "removed"));
+        let decided = if is_behind {
+            begin_snapshot(&broker, || ()).await;
+            assert_eq!(markers(&broker.disk).len(), 1, "it begins");
+            let decided = decide();
+            settle().await;
+            assert!(broker.disk.release_one(), "the begin marker");
+            settle().await;
+            decided
+        } else {
+            begin_snapshot(&broker, decide).await
+        };
+        broker.disk.release();
+        assert_eq!((decided.0.answer().await, decided.1.answer().await), (Ok(2), Ok(1)));
+        decided.2.answer().await.unwrap();
+        settle().await;
+        let [(begin, _), (end, _)] = markers(&broker.disk)[..] else { panic!("one snapshot") };
+        assert_eq!(broker.disk.start(), begin);
+        let inside = broker.disk.records().into_iter().map(|(_, record)| record).take((end - begin) as usize);
+        let mut inside: Vec<Record> = inside.skip(1).collect();
+        let removals = inside.iter().filter(|record| **record == tombstone("removed")).count();
+        assert_eq!(removals, usize::from(is_behind));
+        inside.retain(|record| record.value.is_some());
+        inside.sort_by(|a, b| a.key.cmp(&b.key));
+        let expected = [record("b", ENOUGH as u64), record("changed", 2), record("kept", 1), record("new", 1)];
+        assert_eq!(inside, expected, "behind the begin marker: {is_behind}");
+        let [loaded, kept] = loaded_and_kept(&broker).await;
+        assert_eq!(loaded, kept);
+        assert_eq!((loaded.get("removed"), loaded["changed"]), (None, 2));
+    }
+}
+
+#[tokio::test]
+async fn a_large_state_is_written_in_pieces_between_which_others_are_served() {
+    const NAMES: usize = 5 * SNAPSHOT_PIECE_KEYS_MAX;
+    let broker = Broker::new();
+    let names: Vec<&'static str> = (0..NAMES).map(|index| &*format!("{index:05}").leak()).collect();
+    broker.disk.write(&names.iter().map(|name| record(name, 1)).collect::<Vec<_>>());
+    let shard = broker.shard().await;
+    begin_snapshot(&broker, || ()).await;
+    let (mut served, mut removals) = (Vec::new(), Vec::new());
+    for round in 0.. {
+        assert!(broker.disk.waiting() <= 2 * SNAPSHOT_PIECES_WAITING_MAX, "few pieces, and decisions between them");
+        if !broker.disk.release_one() {
+            break;
+        }
+        // What was given out already, what is next, and what comes last.
+        for name in [names[0], names[(round * SNAPSHOT_PIECE_KEYS_MAX).min(NAMES - 1)], names[NAMES - 1]] {
+            served.push(adding(&shard, name));
+        }
+        removals.push(removing(&shard, names[NAMES - 2 - round]));
+        settle().await;
+        broker.disk.release_one();
+        settle().await;
+        if markers(&broker.disk).len() == 2 {
+            break;
+        }
+    }
     broker.disk.release();
-    for request in [changed, new, after] {
+    settle().await;
+    for request in served {
         request.answer().await.unwrap();
     }
-    removed.answer().await.unwrap();
-    settle().await;
-    let [(begin, _), (end, _)] = markers(&broker.disk)[..] else { panic!("one snapshot") };
+    for request in removals {
+        request.answer().await.unwrap();
+    }
+    let [(begin, _), (end, Marker { records, .. })] = markers(&broker.disk)[..] else { panic!("one snapshot") };
+    assert!(end - begin > records as u64 + 1, "decisions stand between the pieces");
     assert_eq!(broker.disk.start(), begin);
-    let mut inside: Vec<Record> = broker.disk.records().into_iter().map(|(_, record)| record).collect();
-    inside.truncate((end - begin) as usize);
-    let expected = [record("b", ENOUGH as u64), record("changed", 2), record("kept", 1), record("new", 1)];
-    inside.remove(0);
-    inside.sort_by(|a, b| a.key.cmp(&b.key));
-    assert_eq!(inside, expected);
-    let restarted = Broker::on(broker.logs.clone());
-    let shard_state = shard.read(|counters| counters.stored.clone()).unwrap();
-    assert_eq!(restarted.shard().await.read(|counters| counters.stored.clone()).unwrap(), shard_state);
-    assert_eq!(shard_state.get("removed"), None);
-    assert_eq!(shard_state["after"], 1);
+    let [loaded, kept] = loaded_and_kept(&broker).await;
+    assert_eq!(loaded, kept);
 }
 
 /// A log of four counters, with a snapshot of which only the first `written` batches are there.
@@ -256,7 +325,7 @@ async fn a_state_that_cannot_be_written_whole_is_not_trimmed() {
     add_many(&broker, "b", 2 * ENOUGH).await.unwrap();
     assert_eq!(broker.add("b").await, Ok(2 * ENOUGH as u64 + 1));
     settle().await;
-    assert!(markers(&broker.disk).is_empty());
+    assert!(markers(&broker.disk).iter().all(|(_, marker)| marker.edge == Edge::Begin));
     assert_eq!(broker.disk.start(), 0);
     let shard = broker.shard().await;
     shard.write(|counters, out| counters.remove("unwritable", out)).await.unwrap();

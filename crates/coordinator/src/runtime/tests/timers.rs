@@ -14,15 +14,15 @@ async fn what_is_due_is_done_and_stored_like_any_decision() {
     let broker = Broker::new();
     alarm(&broker, 100, "a").await;
     alarm(&broker, 250, "b").await;
-    assert_eq!(broker.shards.tick(), Some(100));
+    assert_eq!(broker.shards.tick().await, Some(100));
     assert_eq!(broker.get("a").await, Ok(None));
     broker.advance(Duration::from_millis(100));
-    assert_eq!(broker.shards.tick(), Some(250));
+    assert_eq!(broker.shards.tick().await, Some(250));
     settle().await;
     assert_eq!(broker.get("a").await, Ok(Some(1)));
     assert_eq!(broker.get("b").await, Ok(None));
     broker.advance(Duration::from_secs(1));
-    assert_eq!(broker.shards.tick(), None);
+    assert_eq!(broker.shards.tick().await, None);
     settle().await;
     assert_eq!(broker.get("b").await, Ok(Some(1)));
 }
@@ -34,7 +34,7 @@ async fn a_discarded_shard_has_nothing_due() {
     let shard = broker.shard().await;
     broker.shards.discard(0);
     broker.advance(Duration::from_secs(1));
-    assert_eq!(broker.shards.tick(), None);
+    assert_eq!(broker.shards.tick().await, None);
     shard.tick();
     settle().await;
     assert!(broker.disk.records().is_empty());
@@ -54,7 +54,7 @@ async fn ticks_go_on_while_requests_are_refused() {
     settle().await;
     assert_eq!(broker.add("a").await, Err(ShardError::Overloaded));
     broker.advance(Duration::from_millis(100));
-    assert_eq!(broker.shards.tick(), None);
+    assert_eq!(broker.shards.tick().await, None);
     broker.disk.release();
     filled.0.await.unwrap().unwrap();
     shard.read_stable(|_| ()).await.unwrap();
