@@ -4,7 +4,7 @@ use bytes::{Bytes, BytesMut};
 use records::{Compression, RecordsError, batches, convert};
 use wire::ErrorCode;
 
-use super::session::{Answer, TopicRef};
+use super::session::{Answer, Want};
 use crate::errors::code;
 use crate::limits::DOWN_CONVERTED_BYTES_MAX;
 
@@ -14,11 +14,9 @@ pub(crate) const READS_ALL_FROM: i16 = 6;
 /// Before this version records are converted.
 const CONVERTED_BEFORE: i16 = 4;
 
-/// The answer for one partition.
+/// The answer for one partition; which one, its place among all answers says.
 #[derive(Clone, Debug)]
 pub(crate) struct PartitionAnswer {
-    pub(crate) topic: TopicRef,
-    pub(crate) partition: i32,
     pub(crate) error_code: i16,
     pub(crate) high_watermark: i64,
     pub(crate) last_stable_offset: i64,
@@ -32,10 +30,8 @@ pub(crate) struct PartitionAnswer {
 
 impl PartitionAnswer {
     /// An answer that is only an error.
-    pub(crate) fn error(topic: TopicRef, partition: i32, error_code: i16) -> Self {
+    pub(crate) fn error(error_code: i16) -> Self {
         Self {
-            topic,
-            partition,
             error_code,
             high_watermark: -1,
             last_stable_offset: -1,
@@ -79,7 +75,7 @@ impl PartitionAnswer {
 
     /// Nothing but an error is told.
     pub(crate) fn fail(&mut self, error: ErrorCode) {
-        *self = Self::error(self.topic.clone(), self.partition, code(error));
+        *self = Self::error(code(error));
     }
 
     /// Brings the records into a form that a client of `version` reads, or says why it cannot. `compression` is the
@@ -94,15 +90,9 @@ impl PartitionAnswer {
     /// Version 10 says that its client knows zstd (KIP-110), but clients that fetch with version 4 know it, too
     /// (kafka-python, aiokafka), and Kafka lets them have it.
     ///
-    /// Versions 0–2 cut what does not fit into `max_bytes`, in the middle of a message if need be: their clients
+    /// Versions 0–2 cut what does not fit into the partition's limit, in the middle of a message if need be: their clients
     /// expect it, and it tells them that there is more. Says whether records were converted.
-    pub(crate) fn suit(
-        &mut self,
-        version: i16,
-        fetch_offset: i64,
-        max_bytes: usize,
-        compression: Option<Compression>,
-    ) -> bool {
+    pub(crate) fn suit(&mut self, version: i16, want: &Want, compression: Option<Compression>) -> bool {
         if version < READS_ALL_FROM && self.error_code == code(ErrorCode::KafkaStorageError) {
             // Clients that do not know the storage error would take it for a bug and stop; this one makes them retry.
             self.error_code = code(ErrorCode::NotLeaderOrFollower);
@@ -119,10 +109,10 @@ impl PartitionAnswer {
             return false;
         }
         let magic = if version <= 1 { 0 } else { 1 };
-        match convert::down_convert(&joined(&self.records), magic, fetch_offset, DOWN_CONVERTED_BYTES_MAX) {
+        match convert::down_convert(&joined(&self.records), magic, want.fetch_offset, DOWN_CONVERTED_BYTES_MAX) {
             Ok(mut converted) => {
                 if version <= 2 {
-                    converted.truncate(max_bytes);
+                    converted.truncate(usize::try_from(want.max_bytes).unwrap_or(0));
                 }
                 self.records_bytes = converted.len();
                 self.records = vec![converted];
@@ -133,7 +123,7 @@ impl PartitionAnswer {
                 false
             }
             Err(error) => {
-                tracing::warn!(%error, partition = self.partition, topic = ?self.topic, "records cannot be converted");
+                tracing::warn!(%error, partition = want.partition, topic = ?want.topic, "records cannot be converted");
                 self.fail(ErrorCode::CorruptMessage);
                 false
             }
@@ -172,6 +162,7 @@ fn joined(slices: &[Bytes]) -> Bytes {
 mod tests {
     use records::BatchBuilder;
 
+    use super::super::session::TopicRef;
     use super::*;
 
     fn batch(codec: Compression, base: i64) -> Bytes {
@@ -181,11 +172,16 @@ mod tests {
         builder.build().unwrap()
     }
 
+    fn want(max_bytes: i32) -> Want {
+        let topic = TopicRef::Name("t".into());
+        Want { topic, partition: 0, fetch_offset: 0, current_leader_epoch: -1, max_bytes }
+    }
+
     fn answer(batches: &[Bytes], cut: usize) -> PartitionAnswer {
         let all = joined(batches);
         let records: Vec<Bytes> =
             (0..all.len()).step_by(cut).map(|at| all.slice(at..all.len().min(at + cut))).collect();
-        let mut answer = PartitionAnswer::error(TopicRef::Name("t".into()), 0, 0);
+        let mut answer = PartitionAnswer::error(0);
         (answer.records_bytes, answer.records) = (all.len(), records);
         answer
     }
@@ -198,7 +194,7 @@ mod tests {
         for compression in [None, Some(Compression::Zstd)] {
             for version in 0..=18 {
                 let mut answer = answer(&zstd, 50);
-                assert!(!answer.suit(version, 0, 1 << 20, compression), "version {version}");
+                assert!(!answer.suit(version, &want(1 << 20), compression), "version {version}");
                 let refused = code(ErrorCode::UnsupportedCompressionType);
                 assert_eq!(answer.error_code, if version < 4 { refused } else { 0 }, "version {version}");
                 assert_eq!(answer.records.is_empty(), version < 4, "version {version}");
@@ -206,11 +202,11 @@ mod tests {
         }
         for (version, magic) in [(0, 0), (1, 0), (2, 1), (3, 1)] {
             let mut old = answer(&[batch(Compression::None, 0)], 50);
-            assert!(old.suit(version, 0, 1 << 20, Some(Compression::Gzip)));
+            assert!(old.suit(version, &want(1 << 20), Some(Compression::Gzip)));
             assert_eq!(joined(&old.records)[16], magic, "version {version}");
         }
         let mut cut = answer(&[batch(Compression::None, 0)], 50);
-        cut.suit(1, 0, 40, None);
+        cut.suit(1, &want(40), None);
         assert_eq!(cut.records_bytes, 40);
     }
 
@@ -243,20 +239,20 @@ mod tests {
         for version in 0..=4 {
             for batches in [vec![], vec![batch(Compression::None, 0)]] {
                 let mut answer = answer(&batches, 50);
-                answer.suit(version, 0, 1 << 20, Some(Compression::Zstd));
+                answer.suit(version, &want(1 << 20), Some(Compression::Zstd));
                 let refused = code(ErrorCode::UnsupportedCompressionType);
                 assert_eq!(answer.error_code, if version < 4 { refused } else { 0 }, "version {version}");
             }
         }
-        let mut unknown = PartitionAnswer::error(TopicRef::Name("t".into()), 0, code(ErrorCode::NotLeaderOrFollower));
-        unknown.suit(3, 0, 1, Some(Compression::Zstd));
+        let mut unknown = PartitionAnswer::error(code(ErrorCode::NotLeaderOrFollower));
+        unknown.suit(3, &want(1), Some(Compression::Zstd));
         assert_eq!(unknown.error_code, code(ErrorCode::NotLeaderOrFollower));
     }
 
     #[test]
     fn old_clients_are_not_shown_the_storage_error() {
-        let mut old = PartitionAnswer::error(TopicRef::Name("t".into()), 0, code(ErrorCode::KafkaStorageError));
-        old.suit(5, 0, 1, None);
+        let mut old = PartitionAnswer::error(code(ErrorCode::KafkaStorageError));
+        old.suit(5, &want(1), None);
         assert_eq!(old.error_code, code(ErrorCode::NotLeaderOrFollower));
     }
 }

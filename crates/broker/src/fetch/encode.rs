@@ -6,7 +6,10 @@ use wire::messages::fetch_response::PartitionData;
 use wire::{EncodeError, Writer};
 
 use super::answer::PartitionAnswer;
-use super::session::TopicRef;
+use super::session::{TopicRef, Want};
+
+/// An answer and whose it is.
+pub(crate) type Sent<'a> = (&'a Want, &'a PartitionAnswer);
 
 /// Writes the body of a response. Consecutive answers of one topic share its head, as Kafka writes them.
 pub(crate) fn response(
@@ -14,28 +17,28 @@ pub(crate) fn response(
     version: i16,
     error_code: i16,
     session_id: i32,
-    answers: &[PartitionAnswer],
+    answers: &[Sent<'_>],
 ) -> Result<(), EncodeError> {
-    let topics = answers.chunk_by(|a, b| a.topic == b.topic);
+    let topics = answers.chunk_by(|(a, _), (b, _)| a.topic == b.topic);
     // Before version 7 there is neither a session nor an error of the whole.
     let head =
         if version >= 7 { FetchHead { error_code, session_id, ..FetchHead::default() } } else { FetchHead::default() };
     let mut out = FetchResponseWriter::begin(writer, version, head, topics.clone().count())?;
     for topic in topics {
-        match &topic[0].topic {
+        match &topic[0].0.topic {
             TopicRef::Name(name) => out.topic(name, Uuid::nil(), topic.len())?,
             TopicRef::Id(id) => out.topic("", *id, topic.len())?,
         }
-        for answer in topic {
-            out.partition(&data(answer), &answer.records)?;
+        for (want, answer) in topic {
+            out.partition(&data(want.partition, answer), &answer.records)?;
         }
     }
     out.finish(&[])
 }
 
-fn data(answer: &PartitionAnswer) -> PartitionData {
+fn data(partition_index: i32, answer: &PartitionAnswer) -> PartitionData {
     PartitionData {
-        partition_index: answer.partition,
+        partition_index,
         error_code: answer.error_code,
         high_watermark: answer.high_watermark,
         last_stable_offset: answer.last_stable_offset,
@@ -54,16 +57,19 @@ mod tests {
 
     use super::*;
 
-    fn answer(topic: &TopicRef, partition: i32, slices: &[&'static [u8]]) -> PartitionAnswer {
-        PartitionAnswer {
+    fn answer(topic: &TopicRef, partition: i32, slices: &[&'static [u8]]) -> (Want, PartitionAnswer) {
+        let want =
+            Want { topic: topic.clone(), partition, fetch_offset: 0, current_leader_epoch: -1, max_bytes: 1 << 20 };
+        let answer = PartitionAnswer {
             high_watermark: 10 + i64::from(partition),
             last_stable_offset: 9,
             log_start_offset: 3,
             lists_aborted: partition == 1,
             records: slices.iter().map(|slice| Bytes::from_static(slice)).collect(),
             records_bytes: slices.iter().map(|slice| slice.len()).sum(),
-            ..PartitionAnswer::error(topic.clone(), partition, 0)
-        }
+            ..PartitionAnswer::error(0)
+        };
+        (want, answer)
     }
 
     /// The generated codec says what the bytes must be, in every version.
@@ -77,10 +83,11 @@ mod tests {
             let answers = [answer(&a, 0, &[b"xy", &LARGE]), answer(&a, 1, &[]), answer(&b, 2, &[&LARGE, b"z"])];
             let mut ours = Writer::new();
             let (error, session) = if version >= 7 { (70, 44) } else { (0, 0) };
-            response(&mut ours, version, error, session, &answers).unwrap();
+            let sent: Vec<Sent<'_>> = answers.iter().map(|(want, answer)| (want, answer)).collect();
+            response(&mut ours, version, error, session, &sent).unwrap();
 
-            let data = |answer: &PartitionAnswer| PartitionData {
-                partition_index: answer.partition,
+            let data = |(want, answer): &(Want, PartitionAnswer)| PartitionData {
+                partition_index: want.partition,
                 high_watermark: answer.high_watermark,
                 last_stable_offset: answer.last_stable_offset,
                 log_start_offset: answer.log_start_offset,
@@ -89,10 +96,10 @@ mod tests {
                 ..PartitionData::default()
             };
             let responses = answers
-                .chunk_by(|a, b| a.topic == b.topic)
+                .chunk_by(|(a, _), (b, _)| a.topic == b.topic)
                 .map(|topic| {
                     let mut head = FetchableTopicResponse::default();
-                    match &topic[0].topic {
+                    match &topic[0].0.topic {
                         TopicRef::Name(name) => head.topic = (&**name).into(),
                         TopicRef::Id(id) => head.topic_id = *id,
                     }

@@ -384,7 +384,7 @@ mod tests {
     }
 
     /// Ends a request: the session's id, and what is sent.
-    fn finish(context: &Context, sessions: &Sessions, answers: Vec<Said>, now: Duration) -> (i32, Vec<Said>) {
+    fn finish(context: Context, sessions: &Sessions, answers: Vec<Said>, now: Duration) -> (i32, Vec<Said>) {
         let (id, news) = context.finish(sessions, &answers, now);
         (id, answers.into_iter().zip(news).filter_map(|(answer, is_news)| is_news.then_some(answer)).collect())
     }
@@ -400,7 +400,7 @@ mod tests {
     fn open(sessions: &Sessions, partitions: &[i32], now: Duration) -> i32 {
         let context = sessions.begin(request(0, 0, partitions, &[]), now).unwrap();
         let answers = quiet(&context);
-        finish(&context, sessions, answers, now).0
+        finish(context, sessions, answers, now).0
     }
 
     #[test]
@@ -413,13 +413,13 @@ mod tests {
         answers[1].records = true;
         answers[2].error = true;
         answers[3].high_watermark = 6;
-        let (_, sent) = finish(&context, &sessions, answers, NOW);
+        let (_, sent) = finish(context, &sessions, answers, NOW);
         assert_eq!(sent.iter().map(|said| said.partition).collect::<Vec<_>>(), [1, 2, 3]);
         let context = sessions.begin(request(id, 2, &[], &[]), NOW).unwrap();
         assert_eq!(asked(&context), [0, 2, 3, 1], "who gave records goes to the back");
         let mut answers = quiet(&context);
         answers[2].high_watermark = 6;
-        let (_, sent) = finish(&context, &sessions, answers, NOW);
+        let (_, sent) = finish(context, &sessions, answers, NOW);
         assert_eq!(sent.iter().map(|said| said.partition).collect::<Vec<_>>(), [2], "after an error all is told");
     }
 
@@ -467,7 +467,7 @@ mod tests {
         assert_eq!(sessions.len(), 0);
         let id = open(&sessions, &[0], NOW);
         let context = sessions.begin(request(id, 1, &[], &[0]), NOW).unwrap();
-        assert_eq!(finish(&context, &sessions, Vec::new(), NOW).0, 0);
+        assert_eq!(finish(context, &sessions, Vec::new(), NOW).0, 0);
         assert_eq!(sessions.len(), 0);
     }
 

@@ -34,7 +34,7 @@ use crate::call::Call;
 use crate::core::Core;
 use crate::errors::{NONE, code};
 use crate::fetch::answer::{PartitionAnswer, READS_ALL_FROM};
-use crate::fetch::encode;
+use crate::fetch::encode::{self, Sent};
 use crate::fetch::session::{Begin, TopicRef, Want};
 use crate::limits::{
     COLD_COPIED_BYTES_MAX, CONVERTED_AT_ONCE_BYTES_MAX, CONVERTED_BYTES_MAX, FETCH_BYTES_SCARCE, FETCH_COLD_READS_MAX,
@@ -102,8 +102,9 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         };
         drop(reader);
         let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-        match core.sessions.begin(begin(&request, call.version), started) {
-            Ok(context) => (context, Limits::of(&core, &call, &request), max_wait.min(FETCH_WAIT_MAX)),
+        let limits = Limits::of(&core, &call, &request);
+        match core.sessions.begin(begin(request, call.version), started) {
+            Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX)),
             Err(error) => return write(&call, code(error), 0, &[], None),
         }
     };
@@ -124,13 +125,12 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
     let (session_id, news) = context.finish(&core.sessions, &answers, core.clock.monotonic());
     count(&core, &targets, &answers, &news);
     drop(targets);
-    let mut news = news.into_iter();
-    answers.retain(|_| news.next().unwrap_or(true));
-    write(&call, NONE, session_id, &answers, Some(charge))
+    let sent = context.wants().iter().zip(&answers).zip(news).filter_map(|(sent, is_news)| is_news.then_some(sent));
+    write(&call, NONE, session_id, &sent.collect::<Vec<_>>(), Some(charge))
 }
 
 /// The reply is charged for all of its bytes: those of its records too, which may be converted and have another size.
-fn write(call: &Call, error: i16, session_id: i32, answers: &[PartitionAnswer], charge: Option<Charge>) -> Reply {
+fn write(call: &Call, error: i16, session_id: i32, answers: &[Sent<'_>], charge: Option<Charge>) -> Reply {
     let mut reply =
         call.reply_with(charge, |writer| encode::response(writer, call.version, error, session_id, answers));
     if let Reply::Frame(frame, Some(charge)) = &mut reply {
@@ -160,14 +160,14 @@ impl Limits {
 }
 
 /// The request as sessions see it. A topic's name is shared by its partitions and copied out of the request, since a
-/// session outlives it.
-fn begin(request: &FetchRequest, version: i16) -> Begin {
+/// session outlives it. What was taken over of the request is gone before the next topic's is.
+fn begin(request: FetchRequest, version: i16) -> Begin {
     let uses_ids = version >= 13;
     let topic_ref = |id, name: &str| if uses_ids { TopicRef::Id(id) } else { TopicRef::Name(name.into()) };
     let mut wants = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
-    for topic in &request.topics {
+    for topic in request.topics {
         let reference = topic_ref(topic.topic_id, &topic.topic);
-        wants.extend(topic.partitions.iter().map(|partition| Want {
+        wants.extend(topic.partitions.into_iter().map(|partition| Want {
             topic: reference.clone(),
             partition: partition.partition,
             fetch_offset: partition.fetch_offset,
@@ -175,11 +175,11 @@ fn begin(request: &FetchRequest, version: i16) -> Begin {
             max_bytes: partition.partition_max_bytes,
         }));
     }
-    let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| {
+    let mut forgotten = Vec::with_capacity(request.forgotten_topics_data.iter().map(|t| t.partitions.len()).sum());
+    for topic in request.forgotten_topics_data {
         let reference = topic_ref(topic.topic_id, &topic.topic);
-        topic.partitions.iter().map(move |partition| (reference.clone(), *partition))
-    });
-    let forgotten = forgotten.collect();
+        forgotten.extend(topic.partitions.into_iter().map(|partition| (reference.clone(), partition)));
+    }
     // Before version 7 there are no sessions: the epoch's default is the final one.
     Begin { session_id: request.session_id, epoch: request.session_epoch, uses_ids, wants, forgotten }
 }
@@ -306,7 +306,7 @@ struct Reading<'a> {
     /// Bytes that the reads in `cold` may return, and what accounts for them: memory of its own, so that readers of the
     /// store, which may hang, leave to those of the log cache what these need.
     spoken_for: usize,
-    cold_charge: Charge,
+    cold_charge: Option<Charge>,
     /// Replies that clients do not take hold the memory. Nobody waits for them: who asks meanwhile gets less.
     scarce: bool,
     /// What is left was too little for a batch: further reads from the store would bring nothing that can be used.
@@ -317,8 +317,8 @@ impl<'a> Reading<'a> {
     fn new(core: &'a Core, targets: &'a [Target<'a>], limits: &'a Limits) -> Self {
         let charge = core.reply_memory.force_charge(0);
         let pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, available: 0, urgent: false, charge };
-        let cold_charge = core.cold_memory.force_charge(0);
-        Self { core, targets, limits, pass, cold: Vec::new(), spoken_for: 0, cold_charge, scarce: false, spent: false }
+        let (cold, cold_charge) = (Vec::new(), None);
+        Self { core, targets, limits, pass, cold, spoken_for: 0, cold_charge, scarce: false, spent: false }
     }
 
     /// Reads the next partition or, if that needs the store, remembers to.
@@ -329,7 +329,7 @@ impl<'a> Reading<'a> {
             Ok(partition) => partition,
             Err(error) => {
                 let is_unknown = targets[at].is_unknown();
-                let mut answer = PartitionAnswer::error(want.topic.clone(), want.partition, *error);
+                let mut answer = PartitionAnswer::error(*error);
                 // So Kafka says it of what it does not know, and of nothing else.
                 answer.lists_aborted = is_unknown;
                 self.pass.answers.push(answer);
@@ -355,7 +355,7 @@ impl<'a> Reading<'a> {
                 let request = self.speak_for(request);
                 let is_cut = request.max_bytes < wanted_bytes(want);
                 self.cold.push(Cold { at, partition, request, is_cut });
-                self.pass.answers.push(PartitionAnswer::error(want.topic.clone(), want.partition, NONE));
+                self.pass.answers.push(PartitionAnswer::error(NONE));
                 if (request.min_one && self.limits.version >= 3) || self.cold.len() == FETCH_COLD_READS_MAX {
                     self.read_cold().await;
                 }
@@ -371,10 +371,11 @@ impl<'a> Reading<'a> {
     /// Charges for a read from the store, of less if there is no memory for all.
     fn speak_for(&mut self, mut request: ReadRequest) -> ReadRequest {
         self.pass.charge.resize(self.pass.bytes as u64);
-        if !self.cold_charge.try_grow(request.max_bytes as u64) {
+        let charge = self.cold_charge.get_or_insert_with(|| self.core.cold_memory.force_charge(0));
+        if !charge.try_grow(request.max_bytes as u64) {
             self.scarce = true;
             request.max_bytes = request.max_bytes.min(FETCH_BYTES_SCARCE.saturating_sub(self.spoken_for));
-            self.cold_charge.resize((self.spoken_for + request.max_bytes) as u64);
+            charge.resize((self.spoken_for + request.max_bytes) as u64);
         }
         self.spoken_for += request.max_bytes;
         request
@@ -411,7 +412,7 @@ impl<'a> Reading<'a> {
         let (cold, targets) = (std::mem::take(&mut self.cold), self.targets);
         let results = join_all(cold.iter().map(|cold| cold.partition.read(cold.request))).await;
         self.spoken_for = 0;
-        self.cold_charge.resize(0);
+        self.cold_charge = None;
         for (cold, result) in cold.into_iter().zip(results) {
             let Target { want, .. } = &targets[cold.at];
             self.pass.count(&result, cold.request.max_bytes, Place::Store);
@@ -446,14 +447,14 @@ fn answer(want: &Want, isolation: Isolation, result: Result<ReadResult, ReadErro
             lists_aborted: isolation == Isolation::ReadCommitted,
             records_bytes: read.bytes,
             records: read.slices.into_iter().collect(),
-            ..PartitionAnswer::error(want.topic.clone(), want.partition, NONE)
+            ..PartitionAnswer::error(NONE)
         },
         Err(error) => {
             let error_code = error.code();
             if error_code == code(ErrorCode::KafkaStorageError) || error_code == code(ErrorCode::CorruptMessage) {
                 tracing::warn!(%error, topic = ?want.topic, partition = want.partition, "records cannot be read");
             }
-            PartitionAnswer::error(want.topic.clone(), want.partition, error_code)
+            PartitionAnswer::error(error_code)
         }
     }
 }
@@ -474,8 +475,6 @@ async fn suit(core: &Core, call: &Call, targets: &[Target<'_>], answers: &mut [P
     let mut room = CONVERTED_BYTES_MAX;
     for (target, answer) in targets.iter().zip(answers) {
         call.peer.breathe(&core.clock).await;
-        let offset = target.want.fetch_offset;
-        let max_bytes = usize::try_from(target.want.max_bytes).unwrap_or(0);
         let config = target.partition.as_ref().ok().map(|partition| partition.topic().config());
         let compression = config.and_then(|config| config.compression).map(|encoding| encoding.codec);
         if answer.is_converted(version) {
@@ -485,9 +484,9 @@ async fn suit(core: &Core, call: &Call, targets: &[Target<'_>], answers: &mut [P
         let converted = if answer.is_converted(version) && answer.records_bytes >= CONVERTED_AT_ONCE_BYTES_MAX {
             // Never closed: who has no place waits for one.
             let _place = core.conversions.acquire().await;
-            let mut suited = answer.clone();
+            let (mut suited, want) = (answer.clone(), target.want.clone());
             let work = task::spawn_blocking("down-conversion", move || {
-                let converted = suited.suit(version, offset, max_bytes, compression);
+                let converted = suited.suit(version, &want, compression);
                 (suited, converted)
             });
             match work.await {
@@ -496,13 +495,14 @@ async fn suit(core: &Core, call: &Call, targets: &[Target<'_>], answers: &mut [P
                     converted
                 }
                 Err(error) => {
-                    tracing::error!(%error, partition = answer.partition, topic = ?answer.topic, "a conversion failed");
+                    let Want { topic, partition, .. } = target.want;
+                    tracing::error!(%error, ?topic, partition, "a conversion failed");
                     answer.fail(ErrorCode::UnknownServerError);
                     false
                 }
             }
         } else {
-            answer.suit(version, offset, max_bytes, compression)
+            answer.suit(version, target.want, compression)
         };
         if let (true, Ok(partition)) = (converted, &target.partition) {
             core.topic_metrics(partition.topic().name()).record_conversion();
@@ -542,7 +542,7 @@ mod tests {
             ([OUT, UNKNOWN, OUT], false, [OUT, UNKNOWN, OUT], 1),
             ([UNKNOWN, UNKNOWN, NOT], true, [UNKNOWN, UNKNOWN, NOT], 0),
         ] {
-            let answer = |error| PartitionAnswer::error(TopicRef::Name("t".into()), 0, code(error));
+            let answer = |error| PartitionAnswer::error(code(error));
             let mut answers = asked.map(answer);
             let looked = Cell::new(0);
             let check = async {

@@ -165,6 +165,17 @@ fn all() -> Vec<Hostile> {
     // A topic with that partition and no other, and a name that is long enough for the whole to be taken.
     let lone = [&b"\0\x05topic\0\0\0\x01"[..], &dense].concat();
     let none = |_: &mut Writer| {};
+    // No replica, a second, a byte.
+    let polls = |w: &mut Writer| [-1, 1_000, 1].into_iter().for_each(|value| w.i32(value));
+    let topic_to_fetch = [&b"\0\x01t\0\0\0\x01"[..], &[0; 16]].concat();
+    // The same of a megabyte, all that there is, of no session and no topics.
+    let forgets = |w: &mut Writer| {
+        polls(w);
+        w.i32(1 << 20);
+        w.i8(0);
+        [0, -1, 0, 1].into_iter().for_each(|value| w.i32(value));
+        w.string(false, "t").unwrap();
+    };
     vec![
         tags("tagged fields in the header of a Produce", ApiKey::Produce, 13),
         tags("tagged fields in the header of a Metadata", ApiKey::Metadata, 13),
@@ -182,6 +193,8 @@ fn all() -> Vec<Hostile> {
         array("groups that ask for offsets", (ApiKey::OffsetFetch, 8), none, true, &[1, 0, 0]),
         array("topics to describe", (ApiKey::DescribeTopicPartitions, 0), none, true, &[1, 0]),
         array("topics to delete", (ApiKey::DeleteTopics, 4), none, true, &[1]),
+        array("topics of one partition to fetch", (ApiKey::Fetch, 0), polls, false, &topic_to_fetch),
+        array("partitions to forget", (ApiKey::Fetch, 7), forgets, false, &[0, 0, 0, 9]),
         fetch("partitions to fetch that are not there", 0, -1, true),
         fetch("one partition to fetch again and again", 11, -1, false),
         fetch("partitions of a session", 7, 0, true),
