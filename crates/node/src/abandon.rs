@@ -28,7 +28,8 @@ use crate::takeover::{self, Missing};
 pub enum BrokerFate {
     /// Nothing: its log must be found, so that it can be locked and fenced.
     Unknown,
-    /// It acknowledges nothing any more and never will. An operator says so, of a log that is out of reach.
+    /// It acknowledges nothing any more and never will. An operator says so, of a log that is out of reach or cannot be
+    /// written.
     CertainlyDead,
 }
 
@@ -124,19 +125,32 @@ pub enum AbandonError {
     #[error(transparent)]
     Office(#[from] Box<meta::StartError>),
     /// The log could not be fenced. Nothing was given up.
-    #[error("log {incarnation} could not be fenced, so it was not given up")]
+    #[error(
+        "log {incarnation} could not be fenced, so it was not given up. Only if the broker that wrote it is certainly dead: \
+         --broker-is-dead"
+    )]
     NotFenced {
         /// The log.
         incarnation: Incarnation,
         /// Why not.
         source: WalError,
     },
-    /// Metadata did not take note of it, or not of its end.
+    /// Metadata did not take note of it.
     #[error("log {incarnation} was not given up")]
     Metadata {
         /// The log.
         incarnation: Incarnation,
         /// Why not.
+        source: BrokerError,
+    },
+    /// It was given up, but the broker is still registered in the name of the command that did so.
+    #[error(
+        "log {incarnation} was given up, but the broker seems to run still, as this command; its next start mends that"
+    )]
+    StillRegistered {
+        /// The log.
+        incarnation: Incarnation,
+        /// Why.
         source: BrokerError,
     },
     /// It was given up, but its files are still there; the next start removes them.
@@ -185,10 +199,10 @@ pub async fn abandon(options: AbandonOptions) -> Result<FilesLeft, AbandonError>
 
     let (meta, registration) =
         Meta::start(store, meta_options(&options, &identity, &cluster_id)).await.map_err(Box::new)?;
-    let given_up = give_up(&meta, id, own.as_ref()).await;
+    let given_up = give_up(&meta, id, own.as_ref(), options.fate).await;
     let left = meta.unregister(registration.incarnation).await;
     given_up?;
-    left.map_err(|source| AbandonError::Metadata { incarnation: id, source })?;
+    left.map_err(|source| AbandonError::StillRegistered { incarnation: id, source })?;
 
     let Some(own) = own else { return Ok(FilesLeft::OutOfReach) };
     let removed = blocking(move || own.remove(id, Claim::GivenUp(&cluster_id))).await;
@@ -212,12 +226,20 @@ fn meta_options(options: &AbandonOptions, identity: &Identity, cluster_id: &str)
 }
 
 /// Fence, then say so: nothing is acknowledged that metadata has given up.
-async fn give_up(meta: &MetaHandle, id: Incarnation, log: Option<&Arc<BlockLog>>) -> Result<(), AbandonError> {
+async fn give_up(
+    meta: &MetaHandle,
+    id: Incarnation,
+    log: Option<&Arc<BlockLog>>,
+    fate: BrokerFate,
+) -> Result<(), AbandonError> {
     if let Some(log) = log.cloned() {
         match blocking(move || log.fence(id)).await {
             // Nothing is left to fence by, which its owner finds too; and that this host has none, the lock says.
             Ok(()) | Err(WalError::NotFound { .. } | WalError::Damaged { .. }) => {}
-            Err(source) => return Err(AbandonError::NotFenced { incarnation: id, source }),
+            Err(source) if fate == BrokerFate::Unknown => {
+                return Err(AbandonError::NotFenced { incarnation: id, source });
+            }
+            Err(_) => {}
         }
     }
     meta.abandon(id).await.map_err(|source| AbandonError::Metadata { incarnation: id, source })

@@ -53,7 +53,7 @@ enum Action {
         /// Yes, lose them
         #[arg(long)]
         yes: bool,
-        /// Give it up though it is out of reach and cannot be fenced: the broker that wrote it is certainly dead. One that
+        /// Give it up though it is out of reach, or cannot be fenced: the broker that wrote it is certainly dead. One that
         /// lives would go on acknowledging records, and lose them
         #[arg(long)]
         broker_is_dead: bool,

@@ -95,13 +95,21 @@ async fn a_slip_between_two_clusters_gives_up_a_log_of_neither() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_log_that_cannot_be_fenced_is_not_given_up() {
-    let (dir, gate) = (tempfile::tempdir().unwrap(), Gate::default());
-    let (id, _) = dead(dir.path()).await;
+async fn a_log_that_cannot_be_fenced_is_given_up_only_on_the_word_that_its_broker_is_dead() {
+    let gate = Gate::default();
     gate.fail(Call::WriteAt, "incarnation-");
-    let why = node::abandon(AbandonOptions { files: gate.files(), ..given_up(dir.path(), id) }).await.unwrap_err();
+    let dir = tempfile::tempdir().unwrap();
+    let (id, _) = dead(dir.path()).await;
+    let asked = AbandonOptions { files: gate.files(), ..given_up(dir.path(), id) };
+    let why = node::abandon(asked).await.unwrap_err();
     assert!(matches!(why, AbandonError::NotFenced { .. }), "{why}");
     kept(dir.path()).await;
+
+    let dir = tempfile::tempdir().unwrap();
+    let (id, _) = dead(dir.path()).await;
+    let asked = AbandonOptions { files: gate.files(), ..given_up(dir.path(), id) };
+    let asked = AbandonOptions { fate: BrokerFate::CertainlyDead, ..asked };
+    assert_eq!(node::abandon(asked).await.unwrap(), FilesLeft::Removed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
