@@ -129,11 +129,11 @@ fn show(place: &Place) -> anyhow::Result<()> {
         ]);
     }
     if rows.is_empty() {
-        eprintln!("the log at {} is empty: its last broker drained, or none has used it", path.display());
+        say!("the log at {} is empty: its last broker drained, or none has used it", path.display());
         return Ok(());
     }
     table::print(&["INCARNATION", "CLUSTER", "FENCE", "TRIMMED TO", "RECORDS", "BYTES", "STATE"], &rows)?;
-    eprintln!("records are batches above the trim point; most of them may be in the store already");
+    say!("records are batches above the trim point; most of them may be in the store already");
     Ok(())
 }
 
@@ -220,7 +220,7 @@ fn remove(text: &str, cluster: &str, place: &Place, yes: bool) -> anyhow::Result
         bail!("there is no log {id} at {}; `headwater wal show` lists what there is", path.display());
     }
     log.remove(id, Claim::GivenUp(cluster))?;
-    eprintln!("log {id} of cluster {cluster} was removed from {}", path.display());
+    say!("log {id} of cluster {cluster} was removed from {}", path.display());
     Ok(())
 }
 
@@ -266,7 +266,7 @@ fn abandon(text: &str, place: &Place, yes: bool) -> anyhow::Result<()> {
         meta.unregister(registration.incarnation).await?;
         outcome.with_context(|| format!("log {id} was not given up"))?;
         log.remove(id, Claim::GivenUp(&registration.cluster_id))?;
-        eprintln!("log {id} was given up; its partitions go on from what the store holds when the broker starts");
+        say!("log {id} was given up; its partitions go on from what the store holds when the broker starts");
         anyhow::Ok(())
     })
 }
