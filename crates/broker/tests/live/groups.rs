@@ -13,7 +13,7 @@ use wire::messages::*;
 use wire::records::{ConsumerProtocolSubscription, encode_versioned};
 use wire::{ErrorCode, Message, Str};
 
-use crate::support::{Client, Live, batch, start, start_on};
+use crate::support::{Client, Live, batch, encode, start, start_on};
 
 const FAST: &[(&str, &str)] = &[("group.initial.rebalance.delay.ms", "0"), ("offsets.topic.num.partitions", "5")];
 
@@ -524,4 +524,41 @@ async fn a_join_that_waits_is_charged_for_what_it_holds() {
     let line = page.lines().find_map(|line| line.strip_prefix("headwater_request_memory_bytes ")).unwrap();
     let charged: usize = line.parse().unwrap();
     assert!((METADATA_BYTES..2 * METADATA_BYTES).contains(&charged), "{charged} bytes");
+}
+
+/// Kafka 3.9.2 and 4.4.0 answer each of these and give back what they read.
+#[tokio::test]
+async fn names_and_metadata_that_are_not_utf8_are_read_with_replacements() {
+    let live = started(FAST).await;
+    let mut client = Client::connect(&live).await;
+    create_topic(&mut client, "t").await;
+    /// Sends the request with another byte in place of a `#` in a name, and of one in the client's.
+    async fn latin<Q: wire::Request>(client: &mut Client, version: i16, request: &Q) -> Q::Response {
+        let mut frame = encode(version, 9, request).to_vec();
+        let name = frame.windows(4).position(|bytes| bytes == b"test").unwrap();
+        frame[name] = 0xe9;
+        for at in 1..frame.len() {
+            if frame[at] == b'#' && frame[at - 1].is_ascii_alphabetic() {
+                frame[at] = 0xe9;
+            }
+        }
+        tokio::io::AsyncWriteExt::write_all(&mut client.stream, &frame).await.unwrap();
+        client.reply::<Q>(version, 9).await
+    }
+    for version in [2, 8] {
+        let partition = OffsetCommitRequestPartition {
+            committed_offset: 5,
+            committed_metadata: Some("caf#".into()),
+            ..Default::default()
+        };
+        let topic = OffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+        let commit = OffsetCommitRequest { group_id: "g#".into(), topics: vec![topic], ..Default::default() };
+        let committed = latin(&mut client, version, &commit).await;
+        assert_eq!(committed.topics[0].partitions[0].error_code, 0);
+        let topic = OffsetFetchRequestTopic { name: "t".into(), partition_indexes: vec![0], ..Default::default() };
+        let fetch =
+            OffsetFetchRequest { group_id: "g\u{fffd}".into(), topics: Some(vec![topic]), ..Default::default() };
+        let fetched = client.call(5, &fetch).await;
+        assert_eq!(fetched.topics[0].partitions[0].metadata.as_deref(), Some("caf\u{fffd}"));
+    }
 }
