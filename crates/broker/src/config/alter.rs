@@ -98,7 +98,7 @@ fn validate(core: &Core, image: &Image, of: &Resource, now: &Settings, then: &Se
         }
         match settings::definition(key) {
             Some(def) if def.update == Update::Dynamic => {
-                def.parse(value).map_err(|error| invalid(error.to_string()))?;
+                def.parse_running(value).map_err(|error| invalid(error.to_string()))?;
             }
             Some(_) => {
                 return Err(invalid(format!(
@@ -125,8 +125,11 @@ fn validate(core: &Core, image: &Image, of: &Resource, now: &Settings, then: &Se
             def.check.check_change(&now, &then).map_err(|reason| invalid(why(reason)))?;
         }
     }
-    let settings = broker_settings_if(&core.config, image, &of.name, then);
-    settings::check_together(|key| settings.get(key).map(String::as_str)).map_err(|error| invalid(error.to_string()))
+    let (before, after) = (core.broker_settings(), broker_settings_if(&core.config, image, &of.name, then));
+    let after = |key: &str| after.get(key).map(String::as_str);
+    settings::check_together(after)
+        .and_then(|()| settings::check_tiers(|key| before.get(key).map(String::as_str), after))
+        .map_err(|error| invalid(error.to_string()))
 }
 
 fn unknown_topic(name: &str) -> ApiError {

@@ -43,13 +43,18 @@ pub enum Check {
     AtLeast(i64),
     /// A number within these, both included.
     Between(i64, i64),
+    /// A number of at least 0 in the broker's file, and of at least 1 when it is set while the broker runs: what limits
+    /// connections could not be set anew once it lets nobody in.
+    AtLeastOneRunning,
+    /// A number other than 0.
+    NotZero,
     /// gzip's levels: 1 to 9, or -1 for the codec's default.
     GzipLevel,
     /// A number from 0 to 1.
     Fraction,
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A list, not empty, of these words.
+    /// A list, which may be empty, of these words.
     ListOf(&'static [&'static str]),
     /// A number of threads, 1 or more. While the broker runs it changes to no less than half and no more than double.
     Threads,
@@ -120,6 +125,25 @@ impl ConfigDef {
     fn try_parse(&self, value: &str) -> Result<String, String> {
         let number = match self.kind {
             Kind::Boolean => {
+    /// [`Self::parse`] for a value that is kept with the metadata, where it goes before the broker's file.
+    ///
+    /// Kafka checks such a value twice: by the key's definition, and by the part of the broker that is reconfigured
+    /// (`ConnectionQuotas.validateReconfiguration`), which refuses some that the definition lets pass.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and when the running broker does not take it.
+    pub fn parse_running(&self, value: &str) -> Result<String, Invalid> {
+        let parsed = self.parse(value)?;
+        match (self.check, parsed.parse::<i64>()) {
+            (Check::AtLeastOneRunning, Ok(number)) if number < 1 => Err(Invalid {
+                key: self.name.to_owned(),
+                value: value.to_owned(),
+                reason: "Value must be at least 1 while the broker runs".to_owned(),
+            }),
+            _ => Ok(parsed),
+        }
+    }
+
                 let lower = value.to_ascii_lowercase();
                 return if lower == "true" || lower == "false" {
                     Ok(lower)
@@ -145,6 +169,8 @@ impl ConfigDef {
             (Check::Threads, Some(number)) if number < 1 => Err("Value must be at least 1".to_owned()),
             (Check::Between(least, _), Some(number)) if number < least => {
                 Err(format!("Value must be at least {least}"))
+            (Check::AtLeastOneRunning, Some(number)) if number < 0 => Err("Value must be at least 0".to_owned()),
+            (Check::NotZero, Some(0)) => Err("Value must be negative for no limit, or at least 1".to_owned()),
             }
             (Check::Between(_, most), Some(number)) if number > most => {
                 Err(format!("Value must be no more than {most}"))
@@ -156,13 +182,14 @@ impl ConfigDef {
                 Err(format!("String must be one of: {}", words.join(", ")))
             }
             (Check::ListOf(words), _) => {
-                let mut items = value.split(',').map(str::trim).filter(|item| !item.is_empty()).peekable();
-                if items.peek().is_none() {
-                    return Err(format!("List must not be empty; it takes {}", words.join(", ")));
-                }
-                match items.find(|item| !words.contains(item)) {
-                    Some(_) => Err(format!("Each item must be one of: {}", words.join(", "))),
-                    None => Ok(value.split(',').map(str::trim).filter(|i| !i.is_empty()).collect::<Vec<_>>().join(",")),
+                let items: Vec<&str> = match value {
+                    "" => Vec::new(),
+                    list => list.split(',').map(str::trim).collect(),
+                };
+                if items.iter().all(|item| words.contains(item)) {
+                    Ok(items.join(","))
+                } else {
+                    Err(format!("Each item must be one of: {}", words.join(", ")))
                 }
             }
             (Check::Custom(check), _) => check(value).map(|()| value.to_owned()),
@@ -172,6 +199,8 @@ impl ConfigDef {
                 | Check::Between(..)
                 | Check::GzipLevel
                 | Check::Fraction
+                | Check::AtLeastOneRunning
+                | Check::NotZero
                 | Check::Threads
                 | Check::Classes
                 | Check::OneOf(_),
@@ -234,6 +263,9 @@ mod tests {
         for (key, value, kept) in fine {
             assert_eq!(key.parse(value).as_deref(), Ok(kept), "{key:?}");
         }
+            (key(Kind::List, Check::ListOf(&["compact", "delete"])), "", ""),
+            (key(Kind::Int, Check::AtLeastOneRunning), "0", "0"),
+            (key(Kind::Long, Check::NotZero), "-2", "-2"),
         let wrong = [
             (key(Kind::Boolean, Check::Any), "yes"),
             (key(Kind::Int, Check::Any), "2147483648"),
@@ -243,7 +275,9 @@ mod tests {
             (key(Kind::Int, Check::GzipLevel), "10"),
             (key(Kind::Int, Check::GzipLevel), "-2"),
             (key(Kind::Double, Check::Fraction), "1.5"),
-            (key(Kind::List, Check::ListOf(&["compact"])), ""),
+            (key(Kind::List, Check::ListOf(&["compact"])), "compact,"),
+            (key(Kind::Int, Check::AtLeastOneRunning), "-1"),
+            (key(Kind::Long, Check::NotZero), "0"),
             (key(Kind::List, Check::ListOf(&["compact"])), "delete"),
             (key(Kind::String, Check::OneOf(&["a"])), "A"),
         ];

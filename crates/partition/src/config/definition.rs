@@ -73,17 +73,20 @@ pub enum Unit {
     /// As it is.
     Same,
     /// Minutes to milliseconds.
+    /// Milliseconds of a time limit.
+    Milliseconds,
     Minutes,
     /// Hours to milliseconds.
     Hours,
 }
 
 impl Unit {
-    /// The topic key's value for a broker key's value. Negative times mean "unlimited" in every unit.
+    /// The topic key's value for a broker key's value. Negative limits of time mean "unlimited" in every unit.
     pub fn convert(self, value: &str) -> String {
         let factor = match self {
             Self::Same => return value.to_owned(),
             Self::Minutes => 60_000,
+            Self::Milliseconds => 1,
             Self::Hours => 3_600_000,
         };
         match value.trim().parse::<i64>() {
