@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use partition::config::shown_double;
+
 /// The type of a value, as Kafka's `ConfigDef.Type`; also the type byte of DescribeConfigs v3+.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -41,13 +43,13 @@ pub enum Check {
     Any,
     /// A number of at least this.
     AtLeast(i64),
-    /// A number within these, both included.
-    Between(i64, i64),
     /// A number of at least 0 in the broker's file, and of at least 1 when it is set while the broker runs: what limits
     /// connections could not be set anew once it lets nobody in.
     AtLeastOneRunning,
     /// A number other than 0.
     NotZero,
+    /// A number within these, both included.
+    Between(i64, i64),
     /// gzip's levels: 1 to 9, or -1 for the codec's default.
     GzipLevel,
     /// A number from 0 to 1.
@@ -110,7 +112,8 @@ impl fmt::Display for Invalid {
 impl std::error::Error for Invalid {}
 
 impl ConfigDef {
-    /// Checks `value` and brings it into the form in which it is kept and shown (trimmed, booleans in lower case).
+    /// Checks `value` and brings it into the form in which it is kept and shown (trimmed, booleans in lower case,
+    /// numbers as Java writes them).
     ///
     /// # Errors
     /// When it is not of the key's type or fails the key's validator.
@@ -122,9 +125,6 @@ impl ConfigDef {
         })
     }
 
-    fn try_parse(&self, value: &str) -> Result<String, String> {
-        let number = match self.kind {
-            Kind::Boolean => {
     /// [`Self::parse`] for a value that is kept with the metadata, where it goes before the broker's file.
     ///
     /// Kafka checks such a value twice: by the key's definition, and by the part of the broker that is reconfigured
@@ -144,6 +144,9 @@ impl ConfigDef {
         }
     }
 
+    fn try_parse(&self, value: &str) -> Result<String, String> {
+        let number = match self.kind {
+            Kind::Boolean => {
                 let lower = value.to_ascii_lowercase();
                 return if lower == "true" || lower == "false" {
                     Ok(lower)
@@ -159,18 +162,18 @@ impl ConfigDef {
                     Check::Fraction if !(0.0..=1.0).contains(&number) => {
                         Err("Value must be between 0 and 1".to_owned())
                     }
-                    _ => Ok(value.to_owned()),
+                    _ => Ok(shown_double(number)),
                 };
             }
             Kind::String | Kind::List => None,
         };
         match (self.check, number) {
             (Check::AtLeast(least), Some(number)) if number < least => Err(format!("Value must be at least {least}")),
+            (Check::AtLeastOneRunning, Some(number)) if number < 0 => Err("Value must be at least 0".to_owned()),
+            (Check::NotZero, Some(0)) => Err("Value must be negative for no limit, or at least 1".to_owned()),
             (Check::Threads, Some(number)) if number < 1 => Err("Value must be at least 1".to_owned()),
             (Check::Between(least, _), Some(number)) if number < least => {
                 Err(format!("Value must be at least {least}"))
-            (Check::AtLeastOneRunning, Some(number)) if number < 0 => Err("Value must be at least 0".to_owned()),
-            (Check::NotZero, Some(0)) => Err("Value must be negative for no limit, or at least 1".to_owned()),
             }
             (Check::Between(_, most), Some(number)) if number > most => {
                 Err(format!("Value must be no more than {most}"))
@@ -196,16 +199,16 @@ impl ConfigDef {
             (
                 Check::Any
                 | Check::AtLeast(_)
+                | Check::AtLeastOneRunning
+                | Check::NotZero
                 | Check::Between(..)
                 | Check::GzipLevel
                 | Check::Fraction
-                | Check::AtLeastOneRunning
-                | Check::NotZero
                 | Check::Threads
                 | Check::Classes
                 | Check::OneOf(_),
-                _,
-            ) => Ok(value.to_owned()),
+                number,
+            ) => Ok(number.map_or_else(|| value.to_owned(), |number| number.to_string())),
         }
     }
 }
@@ -253,19 +256,21 @@ mod tests {
         let fine = [
             (key(Kind::Boolean, Check::Any), " TRUE ", "true"),
             (key(Kind::Int, Check::AtLeast(1)), "1", "1"),
+            (key(Kind::Int, Check::AtLeast(1)), "+007", "7"),
+            (key(Kind::Double, Check::Any), "12345678", "1.2345678E7"),
             (key(Kind::Long, Check::Any), "9223372036854775807", "9223372036854775807"),
             (key(Kind::Int, Check::GzipLevel), "-1", "-1"),
             (key(Kind::Int, Check::GzipLevel), "9", "9"),
             (key(Kind::Double, Check::Fraction), "0.5", "0.5"),
             (key(Kind::List, Check::ListOf(&["compact", "delete"])), "compact, delete", "compact,delete"),
+            (key(Kind::List, Check::ListOf(&["compact", "delete"])), "", ""),
+            (key(Kind::Int, Check::AtLeastOneRunning), "0", "0"),
+            (key(Kind::Long, Check::NotZero), "-2", "-2"),
             (key(Kind::String, Check::OneOf(&["a", "b"])), "b", "b"),
         ];
         for (key, value, kept) in fine {
             assert_eq!(key.parse(value).as_deref(), Ok(kept), "{key:?}");
         }
-            (key(Kind::List, Check::ListOf(&["compact", "delete"])), "", ""),
-            (key(Kind::Int, Check::AtLeastOneRunning), "0", "0"),
-            (key(Kind::Long, Check::NotZero), "-2", "-2"),
         let wrong = [
             (key(Kind::Boolean, Check::Any), "yes"),
             (key(Kind::Int, Check::Any), "2147483648"),
