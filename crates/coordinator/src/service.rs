@@ -139,7 +139,11 @@ impl GroupCoordinator {
     pub async fn join_group(&self, client: &ClientContext, request: &JoinGroupRequest) -> JoinGroupResponse {
         let outcome = self.try_join(client, request).await;
         let mut response = outcome.unwrap_or_else(|error| JoinGroupResponse {
-            member_id: request.member_id.clone(),
+            // Where the group is not looked at, its members are not either.
+            member_id: match error {
+                ErrorCode::NotCoordinator | ErrorCode::CoordinatorLoadInProgress => Str::default(),
+                _ => request.member_id.clone(),
+            },
             error_code: error.code(),
             ..refused_join()
         });

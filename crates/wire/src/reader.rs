@@ -57,6 +57,16 @@ pub struct RawTaggedField {
     pub data: Bytes,
 }
 
+/// What becomes of a string that is not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Text {
+    /// The message is refused: whoever wrote it cannot have meant it.
+    Refused,
+    /// It is read with U+FFFD in its place, as Kafka reads it. Clients in languages that have no type for text send
+    /// names as the bytes they were given.
+    Replaced,
+}
+
 /// A cursor over a buffer.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -66,6 +76,7 @@ pub struct Reader {
     decoded_bytes: usize,
     /// Whether a tagged field was kept that the schema does not know.
     met_unknown_tags: bool,
+    text: Text,
 }
 
 impl Reader {
@@ -81,7 +92,6 @@ impl Reader {
 
     /// Bytes not read yet.
     #[inline]
-    text: Text,
     pub fn remaining(&self) -> usize {
         self.data.len() - self.position
     }
@@ -225,8 +235,8 @@ impl Reader {
         match usize::try_from(length) {
             Ok(units) if units <= self.remaining() / unit_bytes_min => Ok(Some(units)),
             Ok(_) => Err(DecodeError::LengthTooLarge { field, length, remaining: self.remaining() }),
-            Err(_) if length == -1 => Ok(None),
-            Err(_) => Err(DecodeError::NegativeLength { field, length }),
+            // -1; Kafka takes any other negative one for the same.
+            Err(_) => Ok(None),
         }
     }
 

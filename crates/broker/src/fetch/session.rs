@@ -272,7 +272,7 @@ impl Sessions {
     /// Makes a session, evicting a stale one, or a smaller one that is not young, if all slots are taken.
     fn create(&self, uses_ids: bool, wants: Vec<Want>, now: Duration) -> Option<Arc<Mutex<Session>>> {
         let partitions = wants.len();
-        if partitions == 0 || partitions > SESSION_PARTITIONS_MAX {
+        if partitions > SESSION_PARTITIONS_MAX {
             return None;
         }
         let mut cache = self.cache.lock();
@@ -470,6 +470,15 @@ mod tests {
         by_id.uses_ids = true;
         assert_eq!(refused(by_id), ErrorCode::FetchSessionTopicIdError);
         assert!(sessions.begin(request(id, 1, &[], &[]), NOW).is_ok());
+    }
+
+    #[test]
+    fn a_session_may_begin_without_partitions() {
+        let sessions = sessions(10);
+        let id = open(&sessions, &[], NOW);
+        assert_ne!(id, 0);
+        let context = sessions.begin(request(id, 1, &[3], &[]), NOW).unwrap();
+        assert_eq!(asked(&context), [3]);
     }
 
     #[test]

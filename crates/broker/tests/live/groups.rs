@@ -257,22 +257,27 @@ async fn every_version_of_every_group_request_is_served() {
         let error = again.members.first().map_or(again.error_code, |member| member.error_code);
         assert_eq!(error, ErrorCode::UnknownMemberId.code(), "LeaveGroup v{leave_version}");
     }
+    for version in JoinGroupRequest::VERSIONS {
+        let refused = client.call(version, &join("", "")).await;
+        assert_eq!(refused.error_code, ErrorCode::InvalidGroupId.code(), "JoinGroup v{version}");
+        assert_eq!(refused.protocol_name.as_deref(), (version < 7).then_some(""), "JoinGroup v{version}");
+    }
     for version in OffsetCommitRequest::VERSIONS {
         let mut request = commit("simple", None, i32::from(version), 100 + i64::from(version));
         if version >= 10 {
             request.topics[0].name = Str::default();
             request.topics[0].topic_id = topic_id;
         }
-        assert_eq!(committed(&mut client, version, &request).await, 0, "OffsetCommit v{version}");
-        if version >= 10 {
-            request.topics[0].topic_id = base::Uuid::from_u128(99);
-            assert_eq!(committed(&mut client, version, &request).await, ErrorCode::UnknownTopicId.code());
-            request.topics[0].topic_id = topic_id;
         if version == 0 {
             // Kafka 3.9.2, the last to speak it, would keep it in ZooKeeper.
             assert_eq!(committed(&mut client, version, &request).await, ErrorCode::UnsupportedVersion.code());
             continue;
         }
+        assert_eq!(committed(&mut client, version, &request).await, 0, "OffsetCommit v{version}");
+        if version >= 10 {
+            request.topics[0].topic_id = base::Uuid::from_u128(99);
+            assert_eq!(committed(&mut client, version, &request).await, ErrorCode::UnknownTopicId.code());
+            request.topics[0].topic_id = topic_id;
         } else {
             request.topics[0].name = "absent".into();
             let error = committed(&mut client, version, &request).await;
@@ -318,16 +323,16 @@ async fn every_version_of_every_group_request_is_served() {
             let partitions = response.groups[0].topics[0].partitions.iter();
             partitions.map(|p| (p.committed_offset, p.metadata.clone().unwrap().to_string(), p.error_code)).collect()
         };
-        assert_eq!(found, [(103, "at 103".to_owned(), 0), (-1, String::new(), 0)], "OffsetFetch v{version}");
-    }
-    for version in DescribeGroupsRequest::VERSIONS {
-        let request = DescribeGroupsRequest { groups: vec!["simple".into(), "absent".into()], ..Default::default() };
-        let groups = client.call(version, &request).await.groups;
         if version == 0 {
             let refused = (-1, String::new(), ErrorCode::UnsupportedVersion.code());
             assert_eq!(found, [refused.clone(), refused]);
             continue;
         }
+        assert_eq!(found, [(103, "at 103".to_owned(), 0), (-1, String::new(), 0)], "OffsetFetch v{version}");
+    }
+    for version in DescribeGroupsRequest::VERSIONS {
+        let request = DescribeGroupsRequest { groups: vec!["simple".into(), "absent".into()], ..Default::default() };
+        let groups = client.call(version, &request).await.groups;
         assert_eq!((groups[0].error_code, &*groups[0].group_state), (0, "Empty"), "DescribeGroups v{version}");
         let absent = if version < 6 { 0 } else { ErrorCode::GroupIdNotFound.code() };
         assert_eq!((groups[1].error_code, &*groups[1].group_state), (absent, "Dead"), "DescribeGroups v{version}");
