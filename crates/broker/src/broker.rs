@@ -214,7 +214,7 @@ impl Broker {
 /// What the operator says about connections, now.
 fn connection_limits(config: &BrokerConfig, image: &Image) -> ConnectionLimits {
     let value = |key| effective::value(key, config, image).unwrap_or_default();
-    // Whatever was stored was validated then; a release that reads it in another way must not lock everybody out.
+    // What does not fit here must not lock everybody out.
     let count = |key| value(key).parse().unwrap_or_else(|_| config.count(key));
     ConnectionLimits {
         all: count("max.connections"),
@@ -228,6 +228,9 @@ fn connection_limits(config: &BrokerConfig, image: &Image) -> ConnectionLimits {
 async fn follow_settings(meta: MetaHandle, config: BrokerConfig, quota: Arc<Quota>) {
     let mut changes = meta.changes();
     let mut known = meta.image();
+    for invalid in effective::unheeded(&config, &known) {
+        tracing::warn!(%invalid, "a setting that was made while a broker ran is not valid and does not count");
+    }
     // The image may have moved since the limits were made.
     quota.set_limits(connection_limits(&config, &known));
     while changes.changed().await.is_ok() {

@@ -71,7 +71,7 @@ impl From<Refusal> for Reply {
 pub(crate) enum Head {
     /// A request that is served.
     Call(Call),
-    /// ApiVersions in a version newer than ours: the one case with an answer of its own.
+    /// ApiVersions in a version that is not ours: the one case with an answer of its own.
     NewerApiVersions { correlation_id: i32 },
 }
 
@@ -194,9 +194,9 @@ pub(crate) fn request_bytes(api: Option<ApiKey>, frame_bytes: usize, decoded_byt
     (frame_bytes + decoded_bytes + answer) as u64
 }
 
-/// The correlation id of an ApiVersions request newer than ours. Nothing behind it can be relied on.
+/// The correlation id of an ApiVersions request newer than ours, or of a version below 0. Nothing behind it can be relied on.
 fn newer_api_versions(reader: &mut Reader) -> Result<Option<i32>, DecodeError> {
     let (key, version, correlation_id) = (reader.i16()?, reader.i16()?, reader.i32()?);
-    let newer = key == ApiKey::ApiVersions.code() && version > *api::versions(ApiKey::ApiVersions).end();
+    let newer = key == ApiKey::ApiVersions.code() && !api::versions(ApiKey::ApiVersions).contains(&version);
     Ok(newer.then_some(correlation_id))
 }

@@ -25,6 +25,7 @@ mod first_use;
 mod handlers;
 mod in_order;
 mod limits;
+mod mentions;
 mod net;
 mod producer_ids;
 mod replies;

@@ -169,8 +169,15 @@ impl GroupCoordinator {
         // A copy: a slice would keep the whole request in memory.
         let member_id = Str::from(request.member_id.as_str());
         let outcome = self.try_join(client, request).await;
-        let mut response =
-            outcome.unwrap_or_else(|error| JoinGroupResponse { member_id, error_code: error.code(), ..refused_join() });
+        let mut response = outcome.unwrap_or_else(|error| JoinGroupResponse {
+            // Where the group is not looked at, its members are not either.
+            member_id: match error {
+                ErrorCode::NotCoordinator | ErrorCode::CoordinatorLoadInProgress => Str::default(),
+                _ => member_id,
+            },
+            error_code: error.code(),
+            ..refused_join()
+        });
         if client.version < 7 {
             // The name may be null from version 7 on.
             response.protocol_name.get_or_insert_default();

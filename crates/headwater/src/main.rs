@@ -3,6 +3,17 @@
 //! `headwater` alone starts a broker ([`server`]); the other commands are clients of a running one ([`commands`]) or
 //! look at a stopped one's files. Nothing here decides anything about data.
 
+#![warn(clippy::print_stdout, clippy::print_stderr, reason = "they panic where nobody reads any more")]
+
+/// Says something on standard error, as `eprintln!` does. Where nobody listens any more it goes unheard, and that changes
+/// neither what is done nor the exit code.
+macro_rules! say {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _unheard = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod banner;
 mod cli;
 mod commands;
@@ -40,9 +51,9 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // The whole chain, one cause a line: the last one is usually the one that helps.
-            eprintln!("headwater: {error}");
+            say!("headwater: {error}");
             for cause in error.chain().skip(1) {
-                eprintln!("  because: {cause}");
+                say!("  because: {cause}");
             }
             ExitCode::FAILURE
         }

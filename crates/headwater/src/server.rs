@@ -119,8 +119,8 @@ fn orders_of_signals() -> std::io::Result<watch::Receiver<Order>> {
         };
         for order in [Order::Drain, Order::Stop] {
             told().await;
-            tracing::info!(?order, "told by a signal");
             orders.send_replace(order);
+            tracing::info!(?order, "told by a signal");
         }
         told().await;
         tracing::warn!("told by a third signal: ends at once; the next start recovers from the log");

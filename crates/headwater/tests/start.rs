@@ -294,6 +294,30 @@ fn the_banner_is_short_and_logs_off_a_terminal_are_json() {
     assert!(!log.is_empty() && log.iter().all(|line| line.ends_with('}') && line.contains("\"level\"")), "{said}");
 }
 
+/// As where a pager was left, or a collector of logs restarted.
+#[test]
+fn a_process_whose_output_nobody_reads_serves_and_obeys_and_exits_as_any_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("broker.log");
+    let options = HeadwaterOptions::local(Path::new(BINARY), dir.path());
+    let broker = Headwater::prepare(options, &log).unwrap();
+    let unheard = |mut command: Command| Process::spawn_unheard("headwater", &mut command, &log).unwrap();
+    let code = |mut process: Process| process.wait(Duration::from_secs(60)).unwrap().code();
+    let mut process = unheard(broker.command());
+    process.wait_ready(Duration::from_secs(60), |_| Ok(produce(&broker, "t", "line\n"))).unwrap();
+    let create = || {
+        let mut command = Command::new(BINARY);
+        command.args(["topic", "create", "other", "-b", &broker.bootstrap()]);
+        code(unheard(command))
+    };
+    assert_eq!((create(), create()), (Some(0), Some(1)));
+    assert_eq!(process.terminate(Duration::from_secs(60)).unwrap().code(), Some(0), "it drains");
+
+    let mut command = broker.command();
+    command.args(["--override", "num.partition=3"]);
+    assert_eq!(code(unheard(command)), Some(1), "a start that is refused");
+}
+
 /// What was named is all that is written to: the working directory need not be writable, and two brokers may share it.
 #[test]
 fn brokers_whose_store_and_log_are_named_keep_nothing_in_their_working_directory() {

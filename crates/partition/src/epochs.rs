@@ -44,14 +44,17 @@ pub enum EpochMismatch {
     },
 }
 
-/// Checks a request's `current_leader_epoch`; negative means "not given".
+/// No `current_leader_epoch` is given.
+const NONE: i32 = -1;
+
+/// Checks a request's `current_leader_epoch`; -1 means "not given".
 ///
 /// # Errors
 /// When it is older or newer than `current`.
 pub fn check_current(asked: i32, current: StreamEpoch) -> Result<(), EpochMismatch> {
     let current = current.0;
     match asked {
-        _ if asked < 0 || asked == current => Ok(()),
+        _ if asked == NONE || asked == current => Ok(()),
         _ if asked < current => Err(EpochMismatch::Fenced { asked, current }),
         _ => Err(EpochMismatch::Unknown { asked, current }),
     }
@@ -151,6 +154,7 @@ mod tests {
     fn older_epochs_are_fenced_and_newer_ones_unknown() {
         let current = StreamEpoch(3);
         assert_eq!(check_current(-1, current), Ok(()));
+        assert_eq!(check_current(-2, current), Err(EpochMismatch::Fenced { asked: -2, current: 3 }));
         assert_eq!(check_current(3, current), Ok(()));
         assert_eq!(check_current(2, current), Err(EpochMismatch::Fenced { asked: 2, current: 3 }));
         assert_eq!(check_current(4, current), Err(EpochMismatch::Unknown { asked: 4, current: 3 }));

@@ -111,7 +111,8 @@ impl Partition {
 
     fn admit(&self, request: &ReadRequest) -> Result<Admitted, ReadError> {
         self.check_open()?;
-        check_current(request.leader_epoch, self.leader_epoch())?;
+        // Kafka takes any negative one of a fetch for none, and of the other requests only -1.
+        check_current(request.leader_epoch.max(-1), self.leader_epoch())?;
         let (high_watermark, last_stable_offset) = (self.high_watermark(), self.last_stable_offset());
         let in_range = |&offset: &Offset| self.log_start() <= offset && offset <= self.log_end();
         let from =

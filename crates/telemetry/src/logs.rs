@@ -58,6 +58,9 @@ pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let level = env.max_level_hint().unwrap_or(LevelFilter::TRACE);
     let lines = tracing_subscriber::fmt().with_env_filter(env).with_writer(std::io::stderr);
+    // A line that cannot be written is lost. To say so on standard error, as is the default, panics where that is what
+    // is gone, in whoever had something to say.
+    let lines = lines.log_internal_errors(false);
     match format {
         Format::Text => set_global_default(lines.with_ansi(colour && std::io::stderr().is_terminal()).finish()),
         Format::Json => set_global_default(lines.json().flatten_event(true).finish()),

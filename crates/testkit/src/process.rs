@@ -48,6 +48,22 @@ impl Process {
         Ok(Self { name: name.to_owned(), child, log: log.to_owned(), log_start })
     }
 
+    /// Starts `command` with an output that nobody reads, so that each write to it fails. Nothing comes into `log`.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn spawn_unheard(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
+        let (reader, writer) = std::io::pipe()?;
+        drop(reader);
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(writer.try_clone()?)
+            .stderr(writer)
+            .spawn()
+            .with_context(|| format!("starting {name}: {command:?}"))?;
+        Ok(Self { name: name.to_owned(), child, log: log.to_owned(), log_start: 0 })
+    }
+
     /// The process id.
     pub fn id(&self) -> u32 {
         self.child.id()

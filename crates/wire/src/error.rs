@@ -32,14 +32,6 @@ pub enum DecodeError {
         /// Bytes of the message.
         bytes: usize,
     },
-    /// A length is negative where that does not mean null.
-    #[error("{field}: negative length {length}")]
-    NegativeLength {
-        /// The field.
-        field: &'static str,
-        /// The length as sent.
-        length: i64,
-    },
     /// A field that cannot be null is null.
     #[error("{field} is null, which this version does not allow")]
     UnexpectedNull {

@@ -25,11 +25,12 @@ pub enum HeaderError {
     },
 }
 
-/// Reads a request's header and leaves the reader at the body.
+/// Reads a request's header and leaves the reader at the body. What of either should be text and is not UTF-8 is replaced.
 ///
 /// The header's version follows from the first four bytes. A version of the API that does not exist is no error here:
 /// it is newer than ours, so its header has the newest layout; the caller decides what to answer.
 pub fn decode_request_header(reader: &mut Reader) -> Result<(ApiKey, RequestHeader), HeaderError> {
+    reader.replace_what_is_no_text();
     let mut ahead = reader.clone();
     let key = ahead.i16()?;
     let version = ahead.i16()?;

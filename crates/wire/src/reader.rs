@@ -1,6 +1,7 @@
 //! [`Reader`]: takes values off a received buffer.
 //!
-//! Invariants: nothing is copied (strings and byte strings are slices of the buffer); no input makes it panic; a length
+//! Invariants: nothing is copied (strings and byte strings are slices of the buffer, but for text in a request that is not
+//! UTF-8); no input makes it panic; a length
 //! is believed only as far as the bytes left can hold it; what is decoded takes no more memory than
 //! [`decoded_bytes_max`] says, so that memory follows the input and never a number in it.
 
@@ -10,7 +11,7 @@ use base::Uuid;
 use bytes::Bytes;
 
 use crate::error::DecodeError;
-use crate::text::Str;
+use crate::text::{self, Str};
 
 /// A string's greatest length in bytes, in every version, as in Kafka.
 pub const STRING_BYTES_MAX: usize = i16::MAX as usize;
@@ -41,6 +42,9 @@ pub const fn decoded_bytes_max(bytes: usize) -> usize {
     bytes.saturating_mul(DECODED_FACTOR).saturating_add(extra).saturating_add(DECODED_BYTES_MIN)
 }
 
+/// What counting the references to a copied string takes.
+const REFERENCES_BYTES: usize = 32;
+
 /// What errors call them.
 const UNKNOWN_TAGS: &str = "tagged fields";
 
@@ -53,6 +57,16 @@ pub struct RawTaggedField {
     pub data: Bytes,
 }
 
+/// What becomes of a string that is not UTF-8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Text {
+    /// The message is refused: whoever wrote it cannot have meant it.
+    Refused,
+    /// It is read with U+FFFD in its place, as Kafka reads it. Clients in languages that have no type for text send
+    /// names as the bytes they were given.
+    Replaced,
+}
+
 /// A cursor over a buffer.
 #[derive(Clone, Debug)]
 pub struct Reader {
@@ -62,12 +76,18 @@ pub struct Reader {
     decoded_bytes: usize,
     /// Whether a tagged field was kept that the schema does not know.
     met_unknown_tags: bool,
+    text: Text,
 }
 
 impl Reader {
     /// Reads `data` from its start.
     pub fn new(data: Bytes) -> Self {
-        Self { data, position: 0, decoded_bytes: 0, met_unknown_tags: false }
+        Self { data, position: 0, decoded_bytes: 0, met_unknown_tags: false, text: Text::Refused }
+    }
+
+    /// From here on strings that are not UTF-8 are read as Kafka reads them.
+    pub(crate) fn replace_what_is_no_text(&mut self) {
+        self.text = Text::Replaced;
     }
 
     /// Bytes not read yet.
@@ -86,7 +106,7 @@ impl Reader {
         self.met_unknown_tags
     }
 
-    /// Memory that was taken for what was decoded, beside the buffer: arrays and kept tagged fields.
+    /// Memory that was taken for what was decoded, beside the buffer: arrays, kept tagged fields, text that was no UTF-8.
     pub fn decoded_bytes(&self) -> usize {
         self.decoded_bytes
     }
@@ -215,8 +235,8 @@ impl Reader {
         match usize::try_from(length) {
             Ok(units) if units <= self.remaining() / unit_bytes_min => Ok(Some(units)),
             Ok(_) => Err(DecodeError::LengthTooLarge { field, length, remaining: self.remaining() }),
-            Err(_) if length == -1 => Ok(None),
-            Err(_) => Err(DecodeError::NegativeLength { field, length }),
+            // -1; Kafka takes any other negative one for the same.
+            Err(_) => Ok(None),
         }
     }
 
@@ -229,7 +249,24 @@ impl Reader {
         if length > STRING_BYTES_MAX {
             return Err(DecodeError::LengthTooLarge { field, length: sent, remaining: self.remaining() });
         }
-        Str::from_utf8(self.take(length)?).map(Some).ok_or(DecodeError::InvalidUtf8 { field })
+        let start = self.position;
+        match (Str::from_utf8(self.take(length)?), self.text) {
+            (Some(text), _) => Ok(Some(text)),
+            (None, Text::Refused) => Err(DecodeError::InvalidUtf8 { field }),
+            (None, Text::Replaced) => self.replaced(start..self.position, field).map(Some),
+        }
+    }
+
+    /// A copy of a string that is not UTF-8.
+    #[cold]
+    fn replaced(&mut self, range: Range<usize>, field: &'static str) -> Result<Str, DecodeError> {
+        self.charge(text::replaced_bytes_max(range.len()) + REFERENCES_BYTES, field)?;
+        let text = text::replaced(&self.data[range]);
+        // It could not be written any more.
+        if text.len() > STRING_BYTES_MAX {
+            return Err(DecodeError::LengthTooLarge { field, length: text.len() as i64, remaining: self.remaining() });
+        }
+        Ok(Str::from(text))
     }
 
     /// A string.

@@ -37,6 +37,34 @@ impl Str {
     }
 }
 
+/// What Java puts in place of bytes that are no text.
+const REPLACEMENT: &str = "\u{fffd}";
+
+/// The most bytes that [`replaced`] makes of so many.
+pub(crate) const fn replaced_bytes_max(bytes: usize) -> usize {
+    bytes.saturating_mul(REPLACEMENT.len())
+}
+
+/// What Java's `String(bytes, UTF_8)` makes of bytes that are not all UTF-8: each longest beginning of a character becomes
+/// one U+FFFD, as in [`String::from_utf8_lossy`], but so does each surrogate as a whole.
+pub(crate) fn replaced(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(replaced_bytes_max(bytes.len()));
+    let mut rest = bytes;
+    while let Some(chunk) = rest.utf8_chunks().next() {
+        text.push_str(chunk.valid());
+        rest = &rest[chunk.valid().len()..];
+        if chunk.invalid().is_empty() {
+            break;
+        }
+        text.push_str(REPLACEMENT);
+        rest = match rest {
+            [0xed, 0xa0..=0xbf, 0x80..=0xbf, rest @ ..] | [0xed, 0xa0..=0xbf, rest @ ..] => rest,
+            _ => &rest[chunk.invalid().len()..],
+        };
+    }
+    text
+}
+
 impl Deref for Str {
     type Target = str;
 
@@ -127,5 +155,36 @@ impl fmt::Display for Str {
 impl fmt::Debug for Str {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_utf8_is_replaced_as_by_java() {
+        // Each was tried with `new String(bytes, UTF_8)` of Java 17.
+        let tried: &[(&[u8], &str)] = &[
+            (b"caf\xe9", "caf\u{fffd}"),
+            (b"\xff\xfea", "\u{fffd}\u{fffd}a"),
+            (b"a\xed\xa0\x80b", "a\u{fffd}b"),
+            (b"\xed\xa0\xbd\xed\xb8\x80", "\u{fffd}\u{fffd}"),
+            (b"\xed\xa0", "\u{fffd}"),
+            (b"\xed\xa0x", "\u{fffd}x"),
+            (b"\xe2\x82", "\u{fffd}"),
+            (b"\xe2\x82x", "\u{fffd}x"),
+            (b"\xe0\x80\x80", "\u{fffd}\u{fffd}\u{fffd}"),
+            (b"\xf0\x9f\x98", "\u{fffd}"),
+            (b"\xf0\x9f\x98x", "\u{fffd}x"),
+            (b"\xf4\x90\x80\x80", "\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
+            (b"\xc0\x80", "\u{fffd}\u{fffd}"),
+            (b"\xf5\x80", "\u{fffd}\u{fffd}"),
+            (b"", ""),
+        ];
+        for (bytes, text) in tried {
+            assert_eq!(replaced(bytes), *text, "{bytes:x?}");
+            assert!(text.len() <= replaced_bytes_max(bytes.len()));
+        }
     }
 }

@@ -7,7 +7,7 @@ use std::cell::Cell;
 
 use bytes::Bytes;
 use common::{RANDOM, Source};
-use wire::messages::MetadataRequest;
+use wire::messages::{DescribeGroupsRequest, MetadataRequest};
 use wire::produce::ProduceView;
 use wire::registry::MESSAGES;
 use wire::{DecodeError, Message, Reader, Str, decoded_bytes_max};
@@ -171,6 +171,57 @@ fn a_full_frame_takes_eight_times_its_bytes_at_most() {
             }
         }
     }
+}
+
+#[test]
+fn any_negative_length_is_null_where_null_may_be() {
+    for length in [-1_i32, -2, i32::MIN] {
+        let body = Bytes::copy_from_slice(&length.to_be_bytes());
+        assert_eq!(MetadataRequest::from_bytes(body.clone(), 1).unwrap().topics, None);
+        let error = DescribeGroupsRequest::from_bytes(body, 0).unwrap_err();
+        assert!(matches!(error, DecodeError::UnexpectedNull { .. }), "{error}");
+    }
+}
+
+/// A DescribeGroups v0 as a client sends it, with so many names of so many bytes that are no text.
+fn groups_that_are_no_text(count: usize, bytes: usize) -> Bytes {
+    let mut frame = b"\0\x0f\0\0\0\0\0\x01\0\x04caf\xe9".to_vec();
+    frame.extend((count as u32).to_be_bytes());
+    for _ in 0..count {
+        frame.extend((bytes as u16).to_be_bytes());
+        frame.extend(std::iter::repeat_n(0xff, bytes));
+    }
+    frame.into()
+}
+
+#[test]
+fn text_of_a_request_that_is_not_utf8_is_replaced_within_the_memory_it_is_charged_for() {
+    let read = |frame: &Bytes| {
+        let mut reader = Reader::new(frame.clone());
+        let (_, header) = wire::header::decode_request_header(&mut reader).unwrap();
+        assert_eq!(header.client_id.as_deref(), Some("caf\u{fffd}"));
+        (DescribeGroupsRequest::decode(&mut reader, 0), reader.decoded_bytes())
+    };
+    let (request, charged) = read(&groups_that_are_no_text(2, 3));
+    assert_eq!(request.unwrap().groups, ["\u{fffd}\u{fffd}\u{fffd}"; 2]);
+    assert!(charged >= 2 * 9, "{charged}");
+    for (count, bytes) in [(1, 10_922), (1, 10_923), (1, 32_767), (3_000, 100), (30_000, 10), (300_000, 1)] {
+        let frame = groups_that_are_no_text(count, bytes);
+        let allowed = CONSTANT_BYTES_MAX + decoded_bytes_max(frame.len());
+        let mut outcome = None;
+        let peak = peak_of(|| outcome = Some(read(&frame)));
+        assert!(peak <= allowed, "{peak} bytes for {count} names of {bytes}");
+        match outcome.unwrap() {
+            (Ok(_), charged) => assert!(peak <= CONSTANT_BYTES_MAX + charged, "{peak} bytes of {charged}"),
+            (Err(DecodeError::LengthTooLarge { .. }), _) => assert!(bytes > 10_922, "longer than any text may be"),
+            (Err(DecodeError::TooMuchMemory { .. }), _) => assert!(bytes < 10),
+            (Err(error), _) => panic!("{error}"),
+        }
+    }
+    // What is stored, or comes from a broker, is text.
+    let body = groups_that_are_no_text(1, 3).slice(14..);
+    let error = DescribeGroupsRequest::from_bytes(body, 0).unwrap_err();
+    assert!(matches!(error, DecodeError::InvalidUtf8 { .. }), "{error}");
 }
 
 /// Names of one to three letters, each once.

@@ -61,16 +61,13 @@ fn present(image: &Image, of: &Resource) -> Settings {
     pairs.map(|(key, value)| (key.to_string(), value.to_string())).collect()
 }
 
-/// Whether the resource is there and may be changed.
-fn check_resource(core: &Core, image: &Image, of: &Resource) -> Result<(), ApiError> {
+/// Whether the resource may be changed. Whether a topic is there Kafka asks last.
+fn check_resource(core: &Core, of: &Resource) -> Result<(), ApiError> {
     match of.kind {
-        resource::TOPIC => {
-            check_name(&of.name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why))?;
-            match image.topic(&of.name) {
-                Some(_) => Ok(()),
-                None => Err(unknown_topic(&of.name)),
-            }
+        resource::TOPIC if of.name.is_empty() => {
+            Err(ApiError::new(ErrorCode::InvalidRequest, "Default topic resources are not allowed."))
         }
+        resource::TOPIC => check_name(&of.name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why)),
         resource::BROKER if of.name == CLUSTER_WIDE => Ok(()),
         resource::BROKER => check_broker(core, &of.name),
         other => {
@@ -98,7 +95,7 @@ fn validate(core: &Core, image: &Image, of: &Resource, now: &Settings, then: &Se
         }
         match settings::definition(key) {
             Some(def) if def.update == Update::Dynamic => {
-                def.parse(value).map_err(|error| invalid(error.to_string()))?;
+                def.parse_running(value).map_err(|error| invalid(error.to_string()))?;
             }
             Some(_) => {
                 return Err(invalid(format!(
@@ -125,8 +122,11 @@ fn validate(core: &Core, image: &Image, of: &Resource, now: &Settings, then: &Se
             def.check.check_change(&now, &then).map_err(|reason| invalid(why(reason)))?;
         }
     }
-    let settings = broker_settings_if(&core.config, image, &of.name, then);
-    settings::check_together(|key| settings.get(key).map(String::as_str)).map_err(|error| invalid(error.to_string()))
+    let (before, after) = (core.broker_settings(), broker_settings_if(&core.config, image, &of.name, then));
+    let after = |key: &str| after.get(key).map(String::as_str);
+    settings::check_together(after)
+        .and_then(|()| settings::check_tiers(|key| before.get(key).map(String::as_str), after))
+        .map_err(|error| invalid(error.to_string()))
 }
 
 fn unknown_topic(name: &str) -> ApiError {
@@ -180,10 +180,13 @@ async fn alter(
 ) -> Result<(), ApiError> {
     loop {
         let image = core.image();
-        check_resource(core, &image, of)?;
+        check_resource(core, of)?;
         let now = present(&image, of);
         let then = plan(&image, &now)?;
         validate(core, &image, of, &now, &then)?;
+        if of.kind == resource::TOPIC && image.topic(&of.name).is_none() {
+            return Err(unknown_topic(&of.name));
+        }
         let changes = changes(&now, &then);
         if validate_only || changes.is_empty() {
             return Ok(());

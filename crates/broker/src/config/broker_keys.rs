@@ -17,7 +17,7 @@ const fn dynamic(def: ConfigDef) -> ConfigDef {
     ConfigDef { update: Update::Dynamic, ..def }
 }
 
-use Check::{Any, AtLeast, Between, Custom, Fraction, GzipLevel, ListOf, OneOf};
+use Check::{Any, AtLeast, AtLeastOneRunning, Between, Custom, Fraction, GzipLevel, ListOf, NotZero, OneOf};
 use Kind::{Boolean, Double, Int, List, Long, String};
 
 /// Every broker key that is honoured. Where a default differs from Kafka's, the documentation says so.
@@ -66,12 +66,12 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
     dynamic(key("log.retention.bytes", Long, Some("-1"), Any, "Default of the topic key retention.bytes.")),
     key("log.retention.hours", Int, Some("168"), Any, "Default of the topic key retention.ms, in hours, when log.retention.minutes and log.retention.ms are not set."),
     key("log.retention.minutes", Int, None, Any, "Default of the topic key retention.ms, in minutes, when log.retention.ms is not set."),
-    dynamic(key("log.retention.ms", Long, None, AtLeast(-1), "Default of the topic key retention.ms.")),
+    dynamic(key("log.retention.ms", Long, None, NotZero, "Default of the topic key retention.ms; a negative value is no limit.")),
     key("log.roll.hours", Int, Some("168"), AtLeast(1), "Default of the topic key segment.ms, in hours, when log.roll.ms is not set."),
     key("log.roll.jitter.hours", Int, Some("0"), AtLeast(0), "Default of the topic key segment.jitter.ms, in hours, when log.roll.jitter.ms is not set."),
     dynamic(key("log.roll.jitter.ms", Long, None, AtLeast(0), "Default of the topic key segment.jitter.ms.")),
     dynamic(key("log.roll.ms", Long, None, AtLeast(1), "Default of the topic key segment.ms.")),
-    dynamic(key("log.segment.bytes", Int, Some("1073741824"), AtLeast(14), "Default of the topic key segment.bytes.")),
+    dynamic(key("log.segment.bytes", Int, Some("1073741824"), AtLeast(1_048_576), "Default of the topic key segment.bytes.")),
     dynamic(key("log.segment.delete.delay.ms", Long, Some("60000"), AtLeast(0), "Default of the topic key file.delete.delay.ms.")),
     key("log.flush.scheduler.interval.ms", Long, Some("9223372036854775807"), Any, "Default of the topic key flush.ms when log.flush.interval.ms is not set."),
     dynamic(key("max.decompressed.message.bytes", Int, Some("2147483639"), Between(1, 2_147_483_639), "Default of the topic key max.decompressed.message.bytes.")),
@@ -81,7 +81,7 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
     key("log.retention.check.interval.ms", Long, Some("300000"), AtLeast(1), "How often retention is applied."),
     // Connections and memory.
     key("connections.max.idle.ms", Long, Some("600000"), Any, "A connection over which nothing moved for so long is closed; a negative value keeps it open."),
-    dynamic(key("max.connections", Int, Some("2147483647"), AtLeast(0), "Client connections the broker keeps open; further ones wait to be accepted.")),
+    dynamic(key("max.connections", Int, Some("2147483647"), AtLeastOneRunning, "Client connections the broker keeps open; further ones wait to be accepted. While the broker runs it is not set to 0, which nobody could undo.")),
     dynamic(key("max.connections.per.ip", Int, Some("2147483647"), AtLeast(0), "Client connections from one address; further ones are closed.")),
     dynamic(key("max.connections.per.ip.overrides", String, Some(""), Custom(endpoint::check_per_ip_overrides), "Other limits for single addresses, as address:number separated by commas.")),
     key("socket.listen.backlog.size", Int, Some("50"), AtLeast(1), "Connections the operating system holds until they are accepted."),

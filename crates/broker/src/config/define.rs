@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use partition::config::shown_double;
+
 /// The type of a value, as Kafka's `ConfigDef.Type`; also the type byte of DescribeConfigs v3+.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -41,6 +43,11 @@ pub enum Check {
     Any,
     /// A number of at least this.
     AtLeast(i64),
+    /// A number of at least 0 in the broker's file, and of at least 1 when it is set while the broker runs: what limits
+    /// connections could not be set anew once it lets nobody in.
+    AtLeastOneRunning,
+    /// A number other than 0.
+    NotZero,
     /// A number within these, both included.
     Between(i64, i64),
     /// gzip's levels: 1 to 9, or -1 for the codec's default.
@@ -49,7 +56,7 @@ pub enum Check {
     Fraction,
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A list, not empty, of these words.
+    /// A list, which may be empty, of these words.
     ListOf(&'static [&'static str]),
     /// A number of threads, 1 or more. While the broker runs it changes to no less than half and no more than double.
     Threads,
@@ -105,7 +112,8 @@ impl fmt::Display for Invalid {
 impl std::error::Error for Invalid {}
 
 impl ConfigDef {
-    /// Checks `value` and brings it into the form in which it is kept and shown (trimmed, booleans in lower case).
+    /// Checks `value` and brings it into the form in which it is kept and shown (trimmed, booleans in lower case,
+    /// numbers as Java writes them).
     ///
     /// # Errors
     /// When it is not of the key's type or fails the key's validator.
@@ -115,6 +123,25 @@ impl ConfigDef {
             value: value.to_owned(),
             reason,
         })
+    }
+
+    /// [`Self::parse`] for a value that is kept with the metadata, where it goes before the broker's file.
+    ///
+    /// Kafka checks such a value twice: by the key's definition, and by the part of the broker that is reconfigured
+    /// (`ConnectionQuotas.validateReconfiguration`), which refuses some that the definition lets pass.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and when the running broker does not take it.
+    pub fn parse_running(&self, value: &str) -> Result<String, Invalid> {
+        let parsed = self.parse(value)?;
+        match (self.check, parsed.parse::<i64>()) {
+            (Check::AtLeastOneRunning, Ok(number)) if number < 1 => Err(Invalid {
+                key: self.name.to_owned(),
+                value: value.to_owned(),
+                reason: "Value must be at least 1 while the broker runs".to_owned(),
+            }),
+            _ => Ok(parsed),
+        }
     }
 
     fn try_parse(&self, value: &str) -> Result<String, String> {
@@ -135,13 +162,15 @@ impl ConfigDef {
                     Check::Fraction if !(0.0..=1.0).contains(&number) => {
                         Err("Value must be between 0 and 1".to_owned())
                     }
-                    _ => Ok(value.to_owned()),
+                    _ => Ok(shown_double(number)),
                 };
             }
             Kind::String | Kind::List => None,
         };
         match (self.check, number) {
             (Check::AtLeast(least), Some(number)) if number < least => Err(format!("Value must be at least {least}")),
+            (Check::AtLeastOneRunning, Some(number)) if number < 0 => Err("Value must be at least 0".to_owned()),
+            (Check::NotZero, Some(0)) => Err("Value must be negative for no limit, or at least 1".to_owned()),
             (Check::Threads, Some(number)) if number < 1 => Err("Value must be at least 1".to_owned()),
             (Check::Between(least, _), Some(number)) if number < least => {
                 Err(format!("Value must be at least {least}"))
@@ -156,27 +185,30 @@ impl ConfigDef {
                 Err(format!("String must be one of: {}", words.join(", ")))
             }
             (Check::ListOf(words), _) => {
-                let mut items = value.split(',').map(str::trim).filter(|item| !item.is_empty()).peekable();
-                if items.peek().is_none() {
-                    return Err(format!("List must not be empty; it takes {}", words.join(", ")));
-                }
-                match items.find(|item| !words.contains(item)) {
-                    Some(_) => Err(format!("Each item must be one of: {}", words.join(", "))),
-                    None => Ok(value.split(',').map(str::trim).filter(|i| !i.is_empty()).collect::<Vec<_>>().join(",")),
+                let items: Vec<&str> = match value {
+                    "" => Vec::new(),
+                    list => list.split(',').map(str::trim).collect(),
+                };
+                if items.iter().all(|item| words.contains(item)) {
+                    Ok(items.join(","))
+                } else {
+                    Err(format!("Each item must be one of: {}", words.join(", ")))
                 }
             }
             (Check::Custom(check), _) => check(value).map(|()| value.to_owned()),
             (
                 Check::Any
                 | Check::AtLeast(_)
+                | Check::AtLeastOneRunning
+                | Check::NotZero
                 | Check::Between(..)
                 | Check::GzipLevel
                 | Check::Fraction
                 | Check::Threads
                 | Check::Classes
                 | Check::OneOf(_),
-                _,
-            ) => Ok(value.to_owned()),
+                number,
+            ) => Ok(number.map_or_else(|| value.to_owned(), |number| number.to_string())),
         }
     }
 }
@@ -224,11 +256,16 @@ mod tests {
         let fine = [
             (key(Kind::Boolean, Check::Any), " TRUE ", "true"),
             (key(Kind::Int, Check::AtLeast(1)), "1", "1"),
+            (key(Kind::Int, Check::AtLeast(1)), "+007", "7"),
+            (key(Kind::Double, Check::Any), "12345678", "1.2345678E7"),
             (key(Kind::Long, Check::Any), "9223372036854775807", "9223372036854775807"),
             (key(Kind::Int, Check::GzipLevel), "-1", "-1"),
             (key(Kind::Int, Check::GzipLevel), "9", "9"),
             (key(Kind::Double, Check::Fraction), "0.5", "0.5"),
             (key(Kind::List, Check::ListOf(&["compact", "delete"])), "compact, delete", "compact,delete"),
+            (key(Kind::List, Check::ListOf(&["compact", "delete"])), "", ""),
+            (key(Kind::Int, Check::AtLeastOneRunning), "0", "0"),
+            (key(Kind::Long, Check::NotZero), "-2", "-2"),
             (key(Kind::String, Check::OneOf(&["a", "b"])), "b", "b"),
         ];
         for (key, value, kept) in fine {
@@ -243,7 +280,9 @@ mod tests {
             (key(Kind::Int, Check::GzipLevel), "10"),
             (key(Kind::Int, Check::GzipLevel), "-2"),
             (key(Kind::Double, Check::Fraction), "1.5"),
-            (key(Kind::List, Check::ListOf(&["compact"])), ""),
+            (key(Kind::List, Check::ListOf(&["compact"])), "compact,"),
+            (key(Kind::Int, Check::AtLeastOneRunning), "-1"),
+            (key(Kind::Long, Check::NotZero), "0"),
             (key(Kind::List, Check::ListOf(&["compact"])), "delete"),
             (key(Kind::String, Check::OneOf(&["a"])), "A"),
         ];

@@ -6,7 +6,7 @@ use meta::Image;
 use partition::config::BrokerSettings;
 
 use super::broker_keys::BROKER_KEYS;
-use super::define::{ConfigDef, Update};
+use super::define::{ConfigDef, Invalid, Update};
 use super::inert_keys::INERT_KEYS;
 use super::settings::{self, BrokerConfig};
 
@@ -36,7 +36,8 @@ pub(crate) struct Sourced {
     pub(crate) source: Source,
 }
 
-/// Every value set for a broker key, the one in force first; the default is last, if there is one.
+/// Every value set for a broker key, the one in force first; the default is last, if there is one. What is kept with the
+/// metadata and is not valid here does not count ([`unheeded`]).
 pub(crate) fn values(def: &ConfigDef, config: &BrokerConfig, image: &Image) -> Vec<Sourced> {
     values_if(def, config, &|name, key| {
         image.configs_of(resource::BROKER, name).and_then(|configs| configs.get(key)).map(ToString::to_string)
@@ -46,7 +47,7 @@ pub(crate) fn values(def: &ConfigDef, config: &BrokerConfig, image: &Image) -> V
 /// The same, if `set` told what is set for a broker, or the cluster, and a key.
 fn values_if(def: &ConfigDef, config: &BrokerConfig, set: &dyn Fn(&str, &str) -> Option<String>) -> Vec<Sourced> {
     let node = config.node_id.to_string();
-    let dynamic = |name: &str| set(name, def.name);
+    let dynamic = |name: &str| set(name, def.name).and_then(|value| def.parse_running(&value).ok());
     let mut values = Vec::new();
     let mut add = |value: Option<String>, source| {
         if value.is_some() {
@@ -60,6 +61,16 @@ fn values_if(def: &ConfigDef, config: &BrokerConfig, set: &dyn Fn(&str, &str) ->
     add(config.explicit(def.name).map(str::to_owned), Source::Static);
     add(def.default.map(str::to_owned), Source::Default);
     values
+}
+
+/// What is kept with the metadata for this broker, or for all, and does not count, since it is not valid here: another
+/// release let it be set. The broker's file, or the default, has its place, so that a broker always starts and can be
+/// told otherwise.
+pub(crate) fn unheeded(config: &BrokerConfig, image: &Image) -> Vec<Invalid> {
+    let node = config.node_id.to_string();
+    let kept = [node.as_str(), CLUSTER_WIDE].into_iter().filter_map(|name| image.configs_of(resource::BROKER, name));
+    let pairs = kept.flat_map(|configs| configs.iter());
+    pairs.filter_map(|(key, value)| settings::definition(key)?.parse_running(value).err()).collect()
 }
 
 /// Sees to it that a key which every broker has by itself is not said to be a default: `own` is its value, set or not.

@@ -8,7 +8,7 @@
 
 use super::define::{Check, ConfigDef, Kind, Update};
 
-use Check::{Any, AtLeast, Classes, Custom, Threads};
+use Check::{Any, AtLeast, AtLeastOneRunning, Classes, Custom, Threads};
 use Kind::{Boolean, Double, Int, List, Long, String};
 
 /// What the documentation of each of them is.
@@ -54,7 +54,7 @@ pub const INERT_KEYS: &[ConfigDef] = &[
     key("log.message.timestamp.difference.max.ms", Long, Some("9223372036854775807"), AtLeast(0)),
     key("log.remote.copy.lag.bytes", Long, Some("-1"), AtLeast(-1)),
     key("log.remote.copy.lag.ms", Long, Some("0"), AtLeast(-1)),
-    key("max.connection.creation.rate", Int, Some("2147483647"), AtLeast(0)),
+    key("max.connection.creation.rate", Int, Some("2147483647"), AtLeastOneRunning),
     key("metric.reporters", List, Some("org.apache.kafka.common.metrics.JmxReporter"), Classes),
     key("num.io.threads", Int, Some("8"), Threads),
     key("num.network.threads", Int, Some("3"), Threads),

@@ -232,6 +232,9 @@ pub(crate) fn check_together<'a>(explicit: impl Fn(&str) -> Option<&'a str>) -> 
     {
         return invalid(min, format!("Value must be no more than {max} ({at_most}), or no topic could be created"));
     }
+    if let (key, Some(0)) = retention_ms(&explicit) {
+        return invalid(key, "log.retention.ms must be unlimited (-1) or, equal or greater than 1".to_owned());
+    }
     let number = |key: &str| value(key).parse::<i64>().unwrap_or(0);
     let (buffer, threads) = ("log.cleaner.dedupe.buffer.size", "log.cleaner.threads");
     if number(buffer) / number(threads).max(1) <= 1 << 20 {
@@ -240,6 +243,67 @@ pub(crate) fn check_together<'a>(explicit: impl Fn(&str) -> Option<&'a str>) -> 
     let (per_ip, overrides) = ("max.connections.per.ip", "max.connections.per.ip.overrides");
     if value(per_ip) == "0" && value(overrides).is_empty() {
         return invalid(per_ip, format!("{per_ip} can be set to zero only if {overrides} property is set."));
+    }
+    Ok(())
+}
+
+/// The key that says how long records are kept, and for how many milliseconds; `None` is without limit.
+fn retention_ms<'a>(explicit: &impl Fn(&str) -> Option<&'a str>) -> (&'static str, Option<i64>) {
+    let [ms, minutes, hours] =
+        [("log.retention.ms", 1), ("log.retention.minutes", 60_000), ("log.retention.hours", 3_600_000)];
+    let (key, unit) = [ms, minutes].into_iter().find(|(key, _)| explicit(key).is_some()).unwrap_or(hours);
+    let default = || definition(key).and_then(|def| def.default);
+    let number = explicit(key).or_else(default).and_then(|value| value.parse::<i64>().ok());
+    (key, number.filter(|number| *number >= 0).map(|number| number.saturating_mul(unit)))
+}
+
+/// Checks that the keys of tiered storage, where a change touches them, go together with how much is kept at all. They
+/// change nothing here. `before` and `after` give what is set for a key.
+///
+/// Kafka takes any of them from a file and these only while it runs (`DynamicLogConfig.validateReconfiguration` of 4.4.0,
+/// whose 3.9.2 does not look at the lag).
+///
+/// # Errors
+/// The first contradiction.
+pub(crate) fn check_tiers<'a>(
+    before: impl Fn(&str) -> Option<&'a str>,
+    after: impl Fn(&str) -> Option<&'a str>,
+) -> Result<(), Invalid> {
+    const LIKE_THE_WHOLE: i64 = -2;
+    for (local, lag) in [
+        ("log.local.retention.ms", "log.remote.copy.lag.ms"),
+        ("log.local.retention.bytes", "log.remote.copy.lag.bytes"),
+    ] {
+        let number = |set: &dyn Fn(&str) -> Option<&'a str>, key: &str| {
+            let value = set(key).or_else(|| definition(key).and_then(|def| def.default));
+            value.and_then(|value| value.parse::<i64>().ok()).unwrap_or(-1)
+        };
+        let all = |set: &dyn Fn(&str) -> Option<&'a str>| {
+            let whole = match local {
+                "log.local.retention.ms" => retention_ms(&set).1.unwrap_or(-1),
+                _ => number(set, "log.retention.bytes"),
+            };
+            (whole, number(set, local), number(set, lag))
+        };
+        let now = all(&after);
+        if now == all(&before) {
+            continue;
+        }
+        let (whole, kept, delay) = now;
+        let invalid = |key: &str, number: i64, reason: String| {
+            Err(Invalid { key: key.to_owned(), value: number.to_string(), reason })
+        };
+        if whole > -1 && kept != LIKE_THE_WHOLE && (kept == -1 || kept > whole) {
+            return invalid(
+                local,
+                kept,
+                format!("Value must not be unlimited nor more than all that is kept, {whole}"),
+            );
+        }
+        let kept = if kept == LIKE_THE_WHOLE { whole } else { kept };
+        if delay > 0 && kept >= 0 && delay > kept {
+            return invalid(lag, delay, format!("Value must not be more than what is kept locally, {kept}"));
+        }
     }
     Ok(())
 }
@@ -344,6 +408,41 @@ mod tests {
         assert!(refused(&[nobody]).contains("only if max.connections.per.ip.overrides"));
         let somebody = ("max.connections.per.ip.overrides", "127.0.0.1:5");
         assert!(BrokerConfig::parse([lag, nobody, somebody]).is_ok());
+    }
+
+    #[test]
+    fn retention_by_time_is_without_limit_or_not_zero() {
+        let parse = |pairs: &[(&str, &str)]| BrokerConfig::parse(pairs.iter().copied()).map(drop);
+        for family in ["log.retention.ms", "log.retention.minutes", "log.retention.hours"] {
+            assert!(parse(&[(family, "0")]).is_err(), "{family}=0 would delete every topic's records");
+            for fine in ["-2", "-1", "1"] {
+                assert_eq!(parse(&[(family, fine)]), Ok(()), "{family}={fine}");
+            }
+        }
+        // What another key overrides does no harm.
+        assert_eq!(parse(&[("log.retention.hours", "0"), ("log.retention.ms", "5")]), Ok(()));
+    }
+
+    #[test]
+    fn keys_of_tiers_go_together_with_what_is_kept_where_a_change_touches_them() {
+        // Each was asked of Kafka 4.4.0, from its defaults.
+        for (pairs, taken) in [
+            (&[("log.local.retention.ms", "-1")][..], false),
+            (&[("log.local.retention.ms", "604800001")], false),
+            (&[("log.local.retention.ms", "604800000")], true),
+            (&[("log.local.retention.ms", "-1"), ("log.retention.ms", "-1")], true),
+            (&[("log.local.retention.bytes", "-1")], true),
+            (&[("log.local.retention.bytes", "5000"), ("log.retention.bytes", "1000")], false),
+            (&[("log.remote.copy.lag.ms", "604800001")], false),
+            (&[("log.remote.copy.lag.ms", "-1")], true),
+            (&[("log.remote.copy.lag.ms", "6"), ("log.local.retention.ms", "5")], false),
+            (&[("log.remote.copy.lag.bytes", "6"), ("log.retention.bytes", "5")], false),
+            (&[("log.remote.copy.lag.bytes", "6")], true),
+        ] {
+            let after = |key: &str| pairs.iter().find(|(name, _)| *name == key).map(|(_, value)| *value);
+            assert_eq!(check_tiers(|_| None, after).is_ok(), taken, "{pairs:?}");
+            assert_eq!(check_tiers(after, after), Ok(()), "no change touches them");
+        }
     }
 
     #[test]

@@ -255,7 +255,7 @@ impl Sessions {
     /// Makes a session, evicting a stale one, or a smaller one that is not young, if all slots are taken. It is made, and
     /// the one that it evicts let go of, while others can go on.
     fn create(&self, uses_ids: bool, wants: &[Want], now: Duration) -> Option<Arc<Mutex<Session>>> {
-        if wants.is_empty() || wants.len() > SESSION_PARTITIONS_MAX {
+        if wants.len() > SESSION_PARTITIONS_MAX {
             return None;
         }
         self.place(&self.cache.lock(), wants.len(), now)?;
@@ -457,6 +457,15 @@ mod tests {
         // Whether it was answered or its client has gone.
         drop(first);
         assert!(sessions.begin(request(id, 2, &[], &[]), NOW).is_ok());
+    }
+
+    #[test]
+    fn a_session_may_begin_without_partitions() {
+        let sessions = sessions(10);
+        let id = open(&sessions, &[], NOW);
+        assert_ne!(id, 0);
+        let context = sessions.begin(request(id, 1, &[3], &[]), NOW).unwrap();
+        assert_eq!(asked(&context), [3]);
     }
 
     #[test]

@@ -294,7 +294,7 @@ async fn append_partition(
     let metrics = core.topic_metrics(partition.topic().name());
     if let Some(error) = unloaded {
         metrics.record_produce_failure(bytes);
-        return refused_part(index, &error);
+        return refused_part(&partition, index, &error);
     }
     let records = memory.own(records);
     let room = memory.room(&partition).await;
@@ -305,7 +305,7 @@ async fn append_partition(
         }
         Err(error) => {
             metrics.record_produce_failure(bytes);
-            refused_part(index, &error)
+            refused_part(&partition, index, &error)
         }
     }
 }
@@ -327,8 +327,24 @@ fn appended_part(index: i32, appended: Appended) -> Part {
     Part { response, durable: Some(appended.durable), by_producer_state: false }
 }
 
-fn refused_part(index: i32, error: &AppendError) -> Part {
+/// Whether the log's start goes with a refusal: not where Kafka's `ReplicaManager.appendToLocalLog` knows the error beforehand.
+fn tells_log_start(error: &AppendError) -> bool {
+    !matches!(
+        error.error_code(),
+        ErrorCode::UnknownTopicOrPartition
+            | ErrorCode::NotLeaderOrFollower
+            | ErrorCode::MessageTooLarge
+            | ErrorCode::RecordListTooLarge
+            | ErrorCode::CorruptMessage
+            | ErrorCode::KafkaStorageError
+    )
+}
+
+fn refused_part(partition: &Partition, index: i32, error: &AppendError) -> Part {
     let mut part = failed(index, error.code(), Some(error.to_string()));
+    if tells_log_start(error) {
+        part.response.log_start_offset = partition.log_start().kafka();
+    }
     part.by_producer_state = matches!(error, AppendError::Producer(_));
     part.response.record_errors = error
         .record_errors()

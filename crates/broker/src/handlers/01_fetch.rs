@@ -15,7 +15,8 @@
 //!
 //! A fetch that finds fewer than `min_bytes` hangs a bell into its partitions and waits for it, no longer than
 //! `max_wait_ms`; each commit of a partition rings once. What counts is what a partition has for the reader within its
-//! limits, not what whole batches fill of them: waiting does not make a batch fit. Records that come from the store are
+//! limits, not what whole batches fill of them: waiting does not make a batch fit. What was deleted during the wait is not
+//! sent: where a log's ends moved, it is read again before the answer. Records that come from the store are
 //! sent at once, as Kafka sends those of older segments. An offset inside a batch gives the whole batch.
 
 use std::sync::Arc;
@@ -264,10 +265,13 @@ fn is_any_closed(targets: &[Target<'_>]) -> bool {
     known.any(|partition| partition.check_open().is_err())
 }
 
-/// Whether any partition has more to read than a pass saw.
+/// Whether any partition has other records to read than a pass saw: further ones, or no longer all of those.
 fn moved_since(targets: &[Target<'_>], pass: &Pass) -> bool {
     targets.iter().zip(&pass.answers).any(|(target, answer)| match &target.partition {
-        Ok(partition) => partition.high_watermark().kafka() != answer.high_watermark,
+        Ok(partition) => {
+            let ends = (partition.log_start().kafka(), partition.high_watermark().kafka());
+            ends != (answer.log_start_offset, answer.high_watermark)
+        }
         Err(_) => false,
     })
 }

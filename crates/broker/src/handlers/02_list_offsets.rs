@@ -12,23 +12,28 @@ use std::sync::Arc;
 
 use base::collections::HashSet;
 use partition::{FoundOffset, Isolation, OffsetSpec, Partition, ReadError};
+use wire::ErrorCode;
 use wire::messages::list_offsets_request::ListOffsetsPartition;
 use wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
-use wire::{ErrorCode, Str};
 
 use crate::call::Call;
 use crate::core::Core;
 use crate::in_order::InOrder;
 use crate::limits::{OFFSET_LOOKUPS_MAX, OLD_STYLE_OFFSETS_MAX};
+use crate::mentions::keep_last;
 
 /// What is said of a partition, or its error code.
 type Found = Result<ListOffsetsPartitionResponse, i16>;
 
-pub(crate) async fn handle(core: &Core, call: &Call, request: ListOffsetsRequest) -> ListOffsetsResponse {
+pub(crate) async fn handle(core: &Core, call: &Call, mut request: ListOffsetsRequest) -> ListOffsetsResponse {
     let isolation = if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
-    // Version 0 answers a partition as often as it is named.
-    let twice = if call.version == 0 { HashSet::default() } else { repeated(&request) };
+    // Version 0 answers a partition as often as it is named; later ones refuse it then, each once, as in Kafka 4.4.0
+    // (3.9.2 refuses each mention).
+    let twice = match call.version {
+        0 => HashSet::default(),
+        _ => keep_last(&mut request.topics, |t| t.name.clone(), |t| &mut t.partitions, |p| p.partition_index),
+    };
     let mut found = if call.version == 0 {
         find_all_old_style(core, call, &request).await.into_iter()
     } else {
@@ -64,13 +69,6 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: ListOffsetsRequest
         }
     }
     ListOffsetsResponse { topics, ..ListOffsetsResponse::default() }
-}
-
-/// Partitions that the request names more than once, which Kafka refuses from version 1 on.
-fn repeated(request: &ListOffsetsRequest) -> HashSet<(Str, i32)> {
-    let mut seen = HashSet::default();
-    let all = request.topics.iter().flat_map(|t| t.partitions.iter().map(|p| (t.name.clone(), p.partition_index)));
-    all.filter(|partition| !seen.insert(partition.clone())).collect()
 }
 
 /// The oldest version that knows a special timestamp.

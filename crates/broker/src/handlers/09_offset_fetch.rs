@@ -2,7 +2,7 @@
 //!
 //! | Version | What changes |
 //! |---|---|
-//! | 0 | meant ZooKeeper once; answers like all others here |
+//! | 0 | meant ZooKeeper: refused, as by a Kafka 3.9 without it |
 //! | 2 | no topics means all of them; an error of the whole response |
 //! | 5 | leader epochs (KIP-320) |
 //! | 7 | a stable answer, which waits for commits that are under way (KIP-447) |
@@ -11,14 +11,34 @@
 //! | 10 | topic ids in place of names |
 
 use base::collections::HashSet;
+use wire::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
 use wire::messages::{OffsetFetchRequest, OffsetFetchResponse};
+use wire::{ErrorCode, Str};
 
 use crate::call::Call;
 use crate::core::Core;
 
 pub(crate) async fn handle(core: &Core, call: &Call, mut request: OffsetFetchRequest) -> OffsetFetchResponse {
     ask_once(&mut request);
+    if call.version == 0 {
+        return refused(request);
+    }
     core.groups.fetch_offsets(&call.group_client(), &request).await
+}
+
+fn refused(request: OffsetFetchRequest) -> OffsetFetchResponse {
+    let topics = request.topics.into_iter().flatten().map(|topic| {
+        let partitions = topic.partition_indexes.iter().map(|index| OffsetFetchResponsePartition {
+            partition_index: *index,
+            committed_offset: -1,
+            metadata: Some(Str::default()),
+            error_code: ErrorCode::UnsupportedVersion.code(),
+            ..OffsetFetchResponsePartition::default()
+        });
+        let partitions = partitions.collect();
+        OffsetFetchResponseTopic { name: topic.name, partitions, ..OffsetFetchResponseTopic::default() }
+    });
+    OffsetFetchResponse { topics: topics.collect(), ..OffsetFetchResponse::default() }
 }
 
 /// Leaves each group and partition in the request once: with their metadata a small request could otherwise ask for any

@@ -121,7 +121,6 @@ fn plan(core: &Core, image: &Image, topic: &CreatableTopic) -> Result<NewTopic, 
         let why = format!("Topic '{}' collides with existing topic: {other}", topic.name);
         return Err(ApiError::new(ErrorCode::InvalidTopicException, why));
     }
-    let partitions = partitions(core, image, topic)?;
     let mut settings = BTreeMap::new();
     for config in &topic.configs {
         let Some(value) = &config.value else {
@@ -132,6 +131,7 @@ fn plan(core: &Core, image: &Image, topic: &CreatableTopic) -> Result<NewTopic, 
     }
     validate_topic_settings(&settings, &core.broker_settings())
         .map_err(|error| ApiError::new(ErrorCode::InvalidConfig, error.to_string()))?;
+    let partitions = partitions(core, image, topic)?;
     Ok(NewTopic { name: topic.name.to_string(), partitions, configs: settings.into_iter().collect() })
 }
 

@@ -1,6 +1,6 @@
 //! DeleteTopics (key 20), versions 0–6.
 //!
-//! v5 adds messages, v6 topic ids. A topic named twice, or by name and id, is refused (KIP-516); an internal topic may be
+//! v5 adds messages, v6 topic ids. A topic named twice, or by name and id, is refused (KIP-516), the former once; an internal topic may be
 //! deleted, as in KRaft.
 
 use std::sync::Arc;
@@ -18,17 +18,26 @@ use crate::call::Call;
 use crate::core::Core;
 use crate::deadline::within;
 use crate::errors::ApiError;
+use crate::mentions::keep_first;
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
-    let asked: Vec<DeleteTopicState> = if call.version >= 6 {
+    let mut asked: Vec<DeleteTopicState> = if call.version >= 6 {
         request.topics
     } else {
         let by_name = |name| DeleteTopicState { name: Some(name), ..DeleteTopicState::default() };
         request.topic_names.into_iter().map(by_name).collect()
     };
+    let mut times: HashMap<(Option<Str>, Uuid), usize> = HashMap::default();
+    for topic in &asked {
+        *times.entry((topic.name.clone(), topic.topic_id)).or_default() += 1;
+    }
+    keep_first(&mut asked, |topic| (topic.name.clone(), topic.topic_id));
     let image = core.image();
-    let mut found: Vec<Result<Arc<TopicImage>, ApiError>> =
-        asked.iter().map(|topic| find(core, call.version, &image, topic)).collect();
+    let find = |topic: &DeleteTopicState| {
+        let is_repeated = times.get(&(topic.name.clone(), topic.topic_id)).is_some_and(|times| *times > 1);
+        find(core, call.version, &image, topic, is_repeated)
+    };
+    let mut found: Vec<Result<Arc<TopicImage>, ApiError>> = asked.iter().map(find).collect();
     refuse_repeated(&mut found);
     let ids: Vec<Uuid> = found.iter().flatten().map(|topic| topic.id).collect();
     let deleted = if ids.is_empty() {
@@ -56,11 +65,20 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsReques
     DeleteTopicsResponse { responses: responses.collect(), ..DeleteTopicsResponse::default() }
 }
 
-fn find(core: &Core, version: i16, image: &Image, asked: &DeleteTopicState) -> Result<Arc<TopicImage>, ApiError> {
+fn find(
+    core: &Core,
+    version: i16,
+    image: &Image,
+    asked: &DeleteTopicState,
+    is_repeated: bool,
+) -> Result<Arc<TopicImage>, ApiError> {
     if !core.config.is("delete.topic.enable") {
         // Clients before version 3 do not know the error.
         let code = if version < 3 { ErrorCode::InvalidRequest } else { ErrorCode::TopicDeletionDisabled };
         return Err(ApiError::new(code, "Topic deletion is disabled (delete.topic.enable=false)."));
+    }
+    if is_repeated {
+        return Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."));
     }
     let topic = match (&asked.name, asked.topic_id.is_nil()) {
         (Some(_), false) => {

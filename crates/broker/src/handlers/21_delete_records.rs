@@ -1,6 +1,6 @@
 //! DeleteRecords (key 21), versions 0–2.
 //!
-//! Raises the log start; -1 means the high watermark. The answer's low watermark is the log start afterwards. Where the log
+//! Raises the log start; -1 means the high watermark. Of a partition that is named more than once the last mention counts. The answer's low watermark is the log start afterwards. Where the log
 //! starts and ends, only an unfenced broker knows (I-3): one check for all that the request names.
 
 use futures::future::join_all;
@@ -12,9 +12,11 @@ use crate::core::Core;
 use crate::deadline::within;
 use crate::errors::{ApiError, NONE, code};
 use crate::fenced::told_if_unfenced;
+use crate::mentions::keep_last;
 use crate::topics::is_internal;
 
-pub(crate) async fn handle(core: &Core, request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+pub(crate) async fn handle(core: &Core, mut request: DeleteRecordsRequest) -> DeleteRecordsResponse {
+    keep_last(&mut request.topics, |t| t.name.clone(), |t| &mut t.partitions, |p| p.partition_index);
     // Side by side: their trims share an entry of the metadata log.
     let topics = request.topics.into_iter().map(|topic| async move {
         let partitions = topic.partitions.iter().map(|asked| async {

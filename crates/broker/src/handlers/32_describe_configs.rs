@@ -133,7 +133,7 @@ impl Asking<'_> {
         of_brokers: &[DescribeConfigsSynonym],
     ) -> DescribeConfigsResourceResult {
         let value = topic_config::effective(key, own, broker);
-        let own = own.get(key.name).map(|value| synonym(key.name, Some(value), Source::Topic));
+        let own = own.get(key.name).map(|value| synonym(key.name, Some(&key.shown(value)), Source::Topic));
         // Also where the value comes from a key that is not told, such as `log.retention.hours`.
         let config_source = own.iter().chain(of_brokers).next().map_or(Source::Default as i8, |first| first.source);
         let synonyms =

@@ -15,12 +15,14 @@ use super::create_topics::{check_replicas, of_topic};
 use crate::core::Core;
 use crate::deadline::within;
 use crate::errors::ApiError;
+use crate::mentions::keep_first;
 
-pub(crate) async fn handle(core: &Core, request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+pub(crate) async fn handle(core: &Core, mut request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let image = core.image();
     let mut seen = HashSet::default();
     let twice: HashSet<Str> =
         request.topics.iter().filter(|t| !seen.insert(t.name.clone())).map(|t| t.name.clone()).collect();
+    keep_first(&mut request.topics, |topic| topic.name.clone());
     // Side by side: they share an entry of the metadata log.
     let results = request.topics.iter().map(|topic| async {
         let outcome = if twice.contains(&topic.name) {

@@ -3,7 +3,9 @@
 use wire::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 
 use crate::core::Core;
+use crate::mentions::keep_first;
 
-pub(crate) async fn handle(core: &Core, request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+pub(crate) async fn handle(core: &Core, mut request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+    keep_first(&mut request.groups_names, Clone::clone);
     core.groups.delete_groups(&request).await
 }

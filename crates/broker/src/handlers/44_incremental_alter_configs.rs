@@ -124,10 +124,10 @@ fn in_force(core: &Core, image: &Image, of: &ConfigResource, key: &str) -> Optio
 }
 
 fn edited(present: &str, items: &str, change: i8) -> String {
-    let split = |list: &str| -> Vec<String> {
-        list.split(',').map(|item| item.trim().to_owned()).filter(|item| !item.is_empty()).collect()
-    };
+    let split = |list: &str| -> Vec<String> { list.split(',').map(|item| item.trim().to_owned()).collect() };
     let (mut list, items) = (split(present), split(items));
+    list.retain(|item| !item.is_empty());
+    // An empty one is appended like any other, and then refused.
     if change == operation::APPEND {
         let mut present: HashSet<String> = list.iter().cloned().collect();
         list.extend(items.into_iter().filter(|item| present.insert(item.clone())));
@@ -146,6 +146,8 @@ mod tests {
     fn lists_are_appended_to_without_doubles_and_subtracted_from() {
         assert_eq!(edited("delete", "compact, delete", operation::APPEND), "delete,compact");
         assert_eq!(edited("", "compact", operation::APPEND), "compact");
+        assert_eq!(edited("delete", "", operation::APPEND), "delete,");
+        assert_eq!(edited("delete", "", operation::SUBTRACT), "delete");
         assert_eq!(edited("delete,compact", "delete", operation::SUBTRACT), "compact");
         assert_eq!(edited("delete", "compact", operation::SUBTRACT), "delete");
     }

@@ -20,7 +20,6 @@ pub(crate) fn handle(core: &Core, call: &Call, request: &DescribeClusterRequest)
     let refuse = |error: ErrorCode, why: &str| DescribeClusterResponse {
         error_code: error.code(),
         error_message: Some(why.into()),
-        endpoint_type: request.endpoint_type,
         ..DescribeClusterResponse::default()
     };
     match request.endpoint_type {

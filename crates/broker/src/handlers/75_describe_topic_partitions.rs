@@ -2,7 +2,7 @@
 //! partitions.
 //!
 //! Topics come in the order of their names. A page ends after `response_partition_limit` partitions, and the cursor names
-//! the first partition of the next one.
+//! the first partition of the next one. One that points to nothing asked for is refused, as by Kafka with each topic.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ pub(crate) fn handle(core: &Core, request: DescribeTopicPartitionsRequest) -> De
 
 fn page(image: &Image, request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
     let (from_topic, from_partition) = match &request.cursor {
-        Some(cursor) => (cursor.topic_name.as_str(), cursor.partition_index.max(0)),
+        Some(cursor) => (cursor.topic_name.as_str(), cursor.partition_index),
         None => ("", 0),
     };
     let limit = request.response_partition_limit.clamp(1, DESCRIBED_PARTITIONS_MAX);
@@ -32,6 +32,12 @@ fn page(image: &Image, request: DescribeTopicPartitionsRequest) -> DescribeTopic
     let mut names: Vec<Str> = request.topics.into_iter().map(|topic| topic.name).collect();
     names.sort_unstable();
     names.dedup();
+    if let Some(cursor) = &request.cursor
+        && (cursor.partition_index < 0 || !(names.is_empty() || names.contains(&cursor.topic_name)))
+    {
+        let refused = |name| described_as(name, ErrorCode::InvalidRequest);
+        return DescribeTopicPartitionsResponse { topics: names.into_iter().map(refused).collect(), ..response };
+    }
     // All topics when none is named.
     let all = names.is_empty();
     let mut every = image.topics_from(from_topic);
@@ -79,6 +85,10 @@ fn unknown(name: Str) -> DescribeTopicPartitionsResponseTopic {
         Ok(()) => ErrorCode::UnknownTopicOrPartition,
         Err(_) => ErrorCode::InvalidTopicException,
     };
+    described_as(name, error)
+}
+
+fn described_as(name: Str, error: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
         error_code: error.code(),
         is_internal: is_internal(&name),

@@ -32,13 +32,15 @@ async fn api_versions_lists_what_is_served_and_answers_newer_clients() {
         assert_eq!(response.error_code, 0, "v{version}");
         assert!(response.api_keys.iter().any(|api| (api.api_key, api.min_version, api.max_version) == (0, 0, 13)));
     }
-    let mut newer = encode(4, 77, &ApiVersionsRequest::default()).to_vec();
-    newer[6..8].copy_from_slice(&99_i16.to_be_bytes());
-    tokio::io::AsyncWriteExt::write_all(&mut client.stream, &newer).await.unwrap();
-    let mut reader = Reader::new(client.receive().await);
-    assert_eq!(reader.i32().unwrap(), 77);
-    let response = ApiVersionsResponse::decode(&mut reader, 0).unwrap();
-    assert_eq!((response.error_code, response.api_keys.len()), (ErrorCode::UnsupportedVersion.code(), 1));
+    for version in [99_i16, -1] {
+        let mut other = encode(4, 77, &ApiVersionsRequest::default()).to_vec();
+        other[6..8].copy_from_slice(&version.to_be_bytes());
+        tokio::io::AsyncWriteExt::write_all(&mut client.stream, &other).await.unwrap();
+        let mut reader = Reader::new(client.receive().await);
+        assert_eq!(reader.i32().unwrap(), 77);
+        let response = ApiVersionsResponse::decode(&mut reader, 0).unwrap();
+        assert_eq!((response.error_code, response.api_keys.len()), (ErrorCode::UnsupportedVersion.code(), 1));
+    }
 }
 
 #[tokio::test]
@@ -314,7 +316,7 @@ async fn settings_are_changed_and_described_with_their_source() {
     };
     // From log.retention.hours of the file; asked for the source, Kafka 4.4.0 knows only log.retention.ms.
     assert_eq!(shown(&mut client, "retention.ms").await, ("3600000".to_owned(), 5));
-    assert_eq!(client.call(1, &change(0, "retention.ms", Some("5"))).await.responses[0].error_code, 0);
+    assert_eq!(client.call(1, &change(0, "retention.ms", Some("005"))).await.responses[0].error_code, 0);
     assert_eq!(shown(&mut client, "retention.ms").await, ("5".to_owned(), 1));
     assert_eq!(client.call(1, &change(1, "retention.ms", None)).await.responses[0].error_code, 0);
     assert_eq!(shown(&mut client, "retention.ms").await, ("3600000".to_owned(), 5));
@@ -411,4 +413,133 @@ async fn what_is_described_twice_is_told_once() {
     let groups = ["a", "b", "a"].map(Into::into).to_vec();
     let response = client.call(5, &DescribeGroupsRequest { groups, ..Default::default() }).await;
     assert_eq!(response.groups.iter().map(|group| &*group.group_id).collect::<Vec<_>>(), ["a", "b"]);
+}
+
+/// Each is what Kafka 4.4.0 answers, and 3.9.2 but for ListOffsets, where it refuses each mention.
+#[tokio::test]
+async fn what_is_named_twice_is_answered_once() {
+    let live = start(&[("offsets.topic.num.partitions", "1")]).await;
+    let mut client = Client::connect(&live).await;
+    let create = CreateTopicsRequest { topics: vec![topic("a", 2), topic("b", 2)], ..Default::default() };
+    client.call(5, &create).await;
+    let refused = ErrorCode::InvalidRequest.code();
+
+    let asked = [0, 1, 0].map(|index| list_offsets_request::ListOffsetsPartition {
+        partition_index: index,
+        timestamp: -1,
+        ..Default::default()
+    });
+    let named =
+        list_offsets_request::ListOffsetsTopic { name: "a".into(), partitions: asked.to_vec(), ..Default::default() };
+    let request = ListOffsetsRequest { replica_id: -1, topics: vec![named], ..Default::default() };
+    let told = client.call(4, &request).await.topics.remove(0).partitions;
+    assert_eq!(told.iter().map(|p| (p.partition_index, p.error_code)).collect::<Vec<_>>(), [(1, 0), (0, refused)]);
+
+    let asked = [99, 0].map(|offset| delete_records_request::DeleteRecordsPartition {
+        partition_index: 0,
+        offset,
+        ..Default::default()
+    });
+    let named = delete_records_request::DeleteRecordsTopic {
+        name: "a".into(),
+        partitions: asked.to_vec(),
+        ..Default::default()
+    };
+    let request = DeleteRecordsRequest { topics: vec![named], timeout_ms: 10_000, ..Default::default() };
+    let told = client.call(1, &request).await.topics.remove(0).partitions;
+    let told: Vec<_> = told.iter().map(|p| (p.partition_index, p.low_watermark, p.error_code)).collect();
+    assert_eq!(told, [(0, 0, 0)], "the last mention counts");
+
+    let asked = [("a", 3), ("b", 3), ("a", 4)].map(|(name, count)| create_partitions_request::CreatePartitionsTopic {
+        name: name.into(),
+        count,
+        assignments: None,
+        ..Default::default()
+    });
+    let request = CreatePartitionsRequest { topics: asked.to_vec(), timeout_ms: 10_000, ..Default::default() };
+    let told = client.call(1, &request).await.results;
+    assert_eq!(told.iter().map(|t| (&*t.name, t.error_code)).collect::<Vec<_>>(), [("a", refused), ("b", 0)]);
+
+    let request = DeleteGroupsRequest { groups_names: ["x", "y", "x"].map(Into::into).to_vec(), ..Default::default() };
+    let told = client.call(1, &request).await.results;
+    assert_eq!(told.iter().map(|t| &*t.group_id).collect::<Vec<_>>(), ["x", "y"]);
+
+    let names = ["a", "b", "none", "a", "none"];
+    let asked =
+        names.map(|name| delete_topics_request::DeleteTopicState { name: Some(name.into()), ..Default::default() });
+    let request = DeleteTopicsRequest { topics: asked.to_vec(), timeout_ms: 10_000, ..Default::default() };
+    let told = client.call(6, &request).await.responses;
+    let told: Vec<_> = told.iter().map(|t| (t.name.as_deref().unwrap_or_default(), t.error_code)).collect();
+    assert_eq!(told, [("a", refused), ("b", 0), ("none", refused)]);
+}
+
+/// Kafka 3.9.2 and 4.4.0 look at what is asked for before they look for the topic.
+#[tokio::test]
+async fn a_wrong_change_of_a_topic_is_told_before_that_there_is_no_such_topic() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let change = |name: &str, configs: &[(&str, Option<&str>)]| {
+        let config = |&(key, value): &(&str, Option<&str>)| incremental_alter_configs_request::AlterableConfig {
+            name: key.into(),
+            value: value.map(Into::into),
+            ..Default::default()
+        };
+        let resource = incremental_alter_configs_request::AlterConfigsResource {
+            resource_type: 2,
+            resource_name: name.into(),
+            configs: configs.iter().map(config).collect(),
+            ..Default::default()
+        };
+        IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() }
+    };
+    let good = ("retention.ms", Some("5"));
+    for (name, configs, expected) in [
+        ("none", &[good][..], ErrorCode::UnknownTopicOrPartition),
+        ("none", &[("bad", Some("5"))], ErrorCode::InvalidConfig),
+        ("none", &[("retention.ms", Some("x"))], ErrorCode::InvalidConfig),
+        ("none", &[("retention.ms", None)], ErrorCode::InvalidRequest),
+        ("none", &[good, good], ErrorCode::InvalidRequest),
+        ("", &[good], ErrorCode::InvalidRequest),
+        ("a b", &[good], ErrorCode::InvalidTopicException),
+    ] {
+        let told = client.call(1, &change(name, configs)).await.responses[0].error_code;
+        assert_eq!(ErrorCode::from_code(told), expected, "{name:?} {configs:?}");
+    }
+    // And so it does where a topic is made, before it looks at its shape.
+    let config = create_topics_request::CreatableTopicConfig { name: "bad".into(), ..Default::default() };
+    let odd = CreatableTopic { num_partitions: 0, configs: vec![config], ..topic("t", 1) };
+    let told = client.call(5, &CreateTopicsRequest { topics: vec![odd], ..Default::default() }).await;
+    assert_eq!(ErrorCode::from_code(told.topics[0].error_code), ErrorCode::InvalidConfig);
+}
+
+/// As Kafka 4.4.0 answers.
+#[tokio::test]
+async fn a_page_that_nothing_asked_for_begins_is_refused() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    client.call(7, &CreateTopicsRequest { topics: vec![topic("a", 3), topic("b", 3)], ..Default::default() }).await;
+    let refused = ErrorCode::InvalidRequest.code();
+    for (named, from, at, expected) in [
+        (&["a"][..], "a", -1, &[("a", refused)][..]),
+        (&["b"], "a", 0, &[("b", refused)]),
+        (&[], "a", -1, &[]),
+        (&["a"], "a", 99, &[("a", 0)]),
+        (&[], "aa", 0, &[("b", 0)]),
+    ] {
+        let cursor = describe_topic_partitions_request::Cursor {
+            topic_name: from.into(),
+            partition_index: at,
+            ..Default::default()
+        };
+        let topics = named.iter().map(|name| TopicRequest { name: (*name).into(), ..Default::default() }).collect();
+        let request = DescribeTopicPartitionsRequest {
+            topics,
+            cursor: Some(cursor),
+            response_partition_limit: 9,
+            ..Default::default()
+        };
+        let page = client.call(0, &request).await;
+        let told: Vec<_> = page.topics.iter().map(|t| (t.name.as_deref().unwrap_or_default(), t.error_code)).collect();
+        assert_eq!(told, expected, "{named:?} from {from} {at}");
+    }
 }

@@ -178,7 +178,7 @@ async fn changed_defaults_reach_topics_that_exist_and_topics_that_are_made() {
     assert_eq!(produce(&mut client, "t").await, (0, false), "the producer's time is kept");
     let changes: [Change<'_>; 3] = [
         (SET, "log.message.timestamp.type", Some("LogAppendTime")),
-        (SET, "log.retention.ms", Some("7200000")),
+        (SET, "log.retention.ms", Some("+7200000")),
         (APPEND, "log.cleanup.policy", Some("compact")),
     ];
     assert_eq!(change(&mut client, ALL, &changes).await, 0);

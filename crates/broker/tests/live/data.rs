@@ -417,3 +417,26 @@ async fn shutdown_answers_what_was_read_and_closes() {
     let response = client.reply::<FetchRequest>(12, waiting).await;
     assert_eq!(response.responses[0].partitions[0].error_code, 0);
 }
+
+/// As from Kafka 3.9.2 and 4.4.0.
+#[tokio::test]
+async fn a_refused_batch_is_told_where_the_log_starts() {
+    let (_live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    let numbered = |sequence| {
+        let mut builder = BatchBuilder::new(Compression::None).producer(1, 0, sequence);
+        builder.append(base::Clock::system().now().0, None, Some(b"v"), &[]).unwrap();
+        builder.build().unwrap()
+    };
+    let mut corrupt = numbered(1).to_vec();
+    *corrupt.last_mut().unwrap() ^= 1;
+    for (records, error, log_start) in [
+        (numbered(0), ErrorCode::None, 0),
+        (numbered(5), ErrorCode::OutOfOrderSequenceNumber, 0),
+        (corrupt.into(), ErrorCode::CorruptMessage, -1),
+    ] {
+        let told = client.call(9, &produce(9, id, "t", -1, records)).await.responses.remove(0);
+        let told = &told.partition_responses[0];
+        assert_eq!((ErrorCode::from_code(told.error_code), told.log_start_offset), (error, log_start));
+    }
+}

@@ -6,6 +6,7 @@ use base::{Clock, Uuid};
 use bytes::Bytes;
 use wire::ErrorCode;
 use wire::messages::create_topics_request::CreatableTopic;
+use wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use wire::messages::delete_topics_request::DeleteTopicState;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
@@ -204,4 +205,33 @@ async fn a_session_that_waits_serves_no_second_request() {
     assert_eq!((answer.error_code, answer.session_id), (0, session_id));
     let (answer, _) = timed(&mut client, 7, &next(2)).await;
     assert_eq!(answer.error_code, 0);
+}
+
+/// Kafka 3.9.2 and 4.4.0 read again when the time is up.
+#[tokio::test]
+async fn what_is_deleted_during_the_wait_is_not_sent_after_it() {
+    let (live, mut client) = live().await;
+    create(&mut client, "t").await;
+    produce(&mut client, "t", 5).await;
+    for (offset, delete_to, expected) in [(5, 3, (0, 3)), (3, 4, (ErrorCode::OffsetOutOfRange.code(), -1))] {
+        let mut request = fetch(["t"], MIB, 1_500);
+        request.topics[0].partitions[0].fetch_offset = offset;
+        let waiting = async {
+            let (response, took) = timed(&mut client, 5, &request).await;
+            let part = &response.responses[0].partitions[0];
+            assert!(took >= Duration::from_millis(1_500), "a deletion does not end the wait: {took:?}");
+            assert_eq!((part.error_code, part.log_start_offset), expected);
+            assert_eq!(bytes(&response), [0]);
+        };
+        let deleting = async {
+            let mut other = Client::connect(&live).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            let partition = DeleteRecordsPartition { partition_index: 0, offset: delete_to, ..Default::default() };
+            let topic = DeleteRecordsTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+            let request = DeleteRecordsRequest { topics: vec![topic], timeout_ms: 1_000, ..Default::default() };
+            let response = other.call(1, &request).await;
+            assert_eq!(response.topics[0].partitions[0].low_watermark, delete_to);
+        };
+        tokio::join!(waiting, deleting);
+    }
 }

@@ -13,7 +13,7 @@ use wire::messages::*;
 use wire::records::{ConsumerProtocolSubscription, encode_versioned};
 use wire::{ErrorCode, Message, Str};
 
-use crate::support::{Client, Live, batch, start, start_on};
+use crate::support::{Client, Live, batch, encode, start, start_on};
 
 const FAST: &[(&str, &str)] = &[("group.initial.rebalance.delay.ms", "0"), ("offsets.topic.num.partitions", "5")];
 
@@ -257,11 +257,21 @@ async fn every_version_of_every_group_request_is_served() {
         let error = again.members.first().map_or(again.error_code, |member| member.error_code);
         assert_eq!(error, ErrorCode::UnknownMemberId.code(), "LeaveGroup v{leave_version}");
     }
+    for version in JoinGroupRequest::VERSIONS {
+        let refused = client.call(version, &join("", "")).await;
+        assert_eq!(refused.error_code, ErrorCode::InvalidGroupId.code(), "JoinGroup v{version}");
+        assert_eq!(refused.protocol_name.as_deref(), (version < 7).then_some(""), "JoinGroup v{version}");
+    }
     for version in OffsetCommitRequest::VERSIONS {
         let mut request = commit("simple", None, i32::from(version), 100 + i64::from(version));
         if version >= 10 {
             request.topics[0].name = Str::default();
             request.topics[0].topic_id = topic_id;
+        }
+        if version == 0 {
+            // Kafka 3.9.2, the last to speak it, would keep it in ZooKeeper.
+            assert_eq!(committed(&mut client, version, &request).await, ErrorCode::UnsupportedVersion.code());
+            continue;
         }
         assert_eq!(committed(&mut client, version, &request).await, 0, "OffsetCommit v{version}");
         if version >= 10 {
@@ -286,7 +296,7 @@ async fn every_version_of_every_group_request_is_served() {
     }
     assert_eq!(
         fetch_all(&mut client, "simple").await.len(),
-        PARTITIONS as usize,
+        PARTITIONS as usize - 1,
         "none of partitions that are not there"
     );
     for version in OffsetFetchRequest::VERSIONS {
@@ -313,6 +323,11 @@ async fn every_version_of_every_group_request_is_served() {
             let partitions = response.groups[0].topics[0].partitions.iter();
             partitions.map(|p| (p.committed_offset, p.metadata.clone().unwrap().to_string(), p.error_code)).collect()
         };
+        if version == 0 {
+            let refused = (-1, String::new(), ErrorCode::UnsupportedVersion.code());
+            assert_eq!(found, [refused.clone(), refused]);
+            continue;
+        }
         assert_eq!(found, [(103, "at 103".to_owned(), 0), (-1, String::new(), 0)], "OffsetFetch v{version}");
     }
     for version in DescribeGroupsRequest::VERSIONS {
@@ -586,4 +601,41 @@ async fn a_join_that_waits_holds_no_request_memory() {
         }
     };
     tokio::time::timeout(std::time::Duration::from_secs(30), gone).await.expect("it lets go of its memory");
+}
+
+/// Kafka 3.9.2 and 4.4.0 answer each of these and give back what they read.
+#[tokio::test]
+async fn names_and_metadata_that_are_not_utf8_are_read_with_replacements() {
+    let live = started(FAST).await;
+    let mut client = Client::connect(&live).await;
+    create_topic(&mut client, "t").await;
+    /// Sends the request with another byte in place of a `#` in a name, and of one in the client's.
+    async fn latin<Q: wire::Request>(client: &mut Client, version: i16, request: &Q) -> Q::Response {
+        let mut frame = encode(version, 9, request).to_vec();
+        let name = frame.windows(4).position(|bytes| bytes == b"test").unwrap();
+        frame[name] = 0xe9;
+        for at in 1..frame.len() {
+            if frame[at] == b'#' && frame[at - 1].is_ascii_alphabetic() {
+                frame[at] = 0xe9;
+            }
+        }
+        tokio::io::AsyncWriteExt::write_all(&mut client.stream, &frame).await.unwrap();
+        client.reply::<Q>(version, 9).await
+    }
+    for version in [2, 8] {
+        let partition = OffsetCommitRequestPartition {
+            committed_offset: 5,
+            committed_metadata: Some("caf#".into()),
+            ..Default::default()
+        };
+        let topic = OffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+        let commit = OffsetCommitRequest { group_id: "g#".into(), topics: vec![topic], ..Default::default() };
+        let committed = latin(&mut client, version, &commit).await;
+        assert_eq!(committed.topics[0].partitions[0].error_code, 0);
+        let topic = OffsetFetchRequestTopic { name: "t".into(), partition_indexes: vec![0], ..Default::default() };
+        let fetch =
+            OffsetFetchRequest { group_id: "g\u{fffd}".into(), topics: Some(vec![topic]), ..Default::default() };
+        let fetched = client.call(5, &fetch).await;
+        assert_eq!(fetched.topics[0].partitions[0].metadata.as_deref(), Some("caf\u{fffd}"));
+    }
 }

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use meta::{ConfigChange, ConfigResource};
 use records::{BatchBuilder, Compression};
-use wire::ErrorCode;
 use wire::messages::create_topics_request::CreatableTopic;
+use wire::messages::describe_configs_request::DescribeConfigsResource;
 use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::*;
+use wire::{ErrorCode, Str};
 
 use crate::support::{Client, Live, start, start_on};
 
@@ -69,6 +71,61 @@ async fn limits_of_connections_take_effect_at_once_and_outlive_the_process() {
     let mut only = Client::connect(&live).await;
     only.call(0, &ApiVersionsRequest::default()).await;
     assert!(!is_served(&live).await, "a limit set before the restart holds after it");
+}
+
+/// Kafka's definitions let them pass; the part of its broker that would heed them refuses them, with this code.
+#[tokio::test]
+async fn a_value_that_the_running_broker_could_not_live_with_is_refused() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let refused = ErrorCode::InvalidRequest.code();
+    for broker in ["", "1"] {
+        for pair in [
+            ("max.connections", "0"),
+            ("max.connection.creation.rate", "0"),
+            ("log.retention.ms", "0"),
+            ("log.local.retention.ms", "-1"),
+            ("log.remote.copy.lag.ms", "604800001"),
+        ] {
+            assert_eq!(set(&mut client, broker, &[pair]).await, refused, "{pair:?} of {broker:?}");
+        }
+    }
+    for pair in [("log.retention.ms", "-2"), ("log.cleanup.policy", "")] {
+        assert_eq!(set(&mut client, "", &[pair]).await, 0, "{pair:?}");
+    }
+    assert!(is_served(&live).await);
+}
+
+/// A release that let them be set may have left them there.
+#[tokio::test]
+async fn a_stored_value_that_would_lock_everybody_out_or_delete_everything_does_not_count() {
+    let live = start(&[("max.connections", "7")]).await;
+    let all = ConfigResource { kind: 4, name: String::new() };
+    let stored = [("max.connections", "0"), ("log.retention.ms", "0")];
+    let changes = stored.map(|(key, value)| ConfigChange { key: key.to_owned(), value: Some(value.to_owned()) });
+    live.meta.alter_configs(all, Default::default(), changes.to_vec()).await.unwrap();
+    assert!(is_served(&live).await);
+    let live = start_on(live.site.clone(), &[("max.connections", "7")]).await;
+    let mut client = Client::connect(&live).await;
+    let describe = |name: &str| DescribeConfigsRequest {
+        resources: vec![DescribeConfigsResource {
+            resource_type: 4,
+            resource_name: name.into(),
+            configuration_keys: Some(stored.iter().map(|(key, _)| (*key).into()).collect()),
+            ..Default::default()
+        }],
+        ..Default::default()
+    };
+    let told = client.call(4, &describe("1")).await.results.remove(0);
+    let mut told: Vec<_> = told.configs.into_iter().map(|c| (c.name, c.value.map(String::from))).collect();
+    told.sort();
+    let expected: [(Str, _); 2] = [("log.retention.ms".into(), None), ("max.connections".into(), Some("7".to_owned()))];
+    assert_eq!(told, expected, "what the file says is in force");
+    assert!(client.call(4, &describe("")).await.results[0].configs.is_empty());
+    assert_eq!(set(&mut client, "", &[("log.retention.bytes", "5")]).await, 0, "others can be set beside them");
+    assert_eq!(set(&mut client, "", &[("max.connections", "9"), ("log.retention.ms", "5")]).await, 0);
+    let told = client.call(4, &describe("")).await;
+    assert_eq!(told.results[0].configs.len(), 2, "and they can be set anew");
 }
 
 #[tokio::test]

@@ -514,5 +514,5 @@ pub fn answer<T>(waiter: oneshot::Sender<T>, response: T) {
 
 /// A join response without a generation.
 pub fn refused_join() -> JoinGroupResponse {
-    JoinGroupResponse { generation_id: -1, ..JoinGroupResponse::default() }
+    JoinGroupResponse { generation_id: -1, protocol_name: None, ..JoinGroupResponse::default() }
 }

@@ -94,7 +94,7 @@ fn describe(cluster: &mut Cluster, group: &str) -> anyhow::Result<()> {
     let reply = cluster.coordinator(group)?.call(&request)?;
     let answer = reply.groups.first().context("the broker answered without the group")?;
     check(answer.error_code, answer.error_message.as_deref())?;
-    eprintln!("group {group}: {}, {} members", &*answer.group_state, answer.members.len());
+    say!("group {group}: {}, {} members", &*answer.group_state, answer.members.len());
     if !answer.members.is_empty() {
         let rows: Vec<Vec<String>> = answer
             .members
@@ -148,7 +148,7 @@ fn reset(cluster: &mut Cluster, group: &str, topic: &str, to: &str, execute: boo
     }
     table::print(&["TOPIC", "PARTITION", "NEW OFFSET"], &rows)?;
     if !execute {
-        eprintln!("nothing was changed; add --execute to do it");
+        say!("nothing was changed; add --execute to do it");
         return Ok(());
     }
     let request = OffsetCommitRequest {
@@ -175,7 +175,7 @@ fn delete(cluster: &mut Cluster, groups: &[String]) -> anyhow::Result<()> {
         let reply = cluster.coordinator(group)?.call(&request)?;
         let answer = reply.results.first().context("the broker answered without the group")?;
         check(answer.error_code, None).with_context(|| format!("group {group}"))?;
-        eprintln!("group {group} deleted");
+        say!("group {group} deleted");
     }
     Ok(())
 }

@@ -56,7 +56,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         sender.send(&mut leaders, lines)?;
     }
     for (partition, (first, last)) in &sender.sent {
-        eprintln!("{}-{partition}: offsets {first} to {last} are durable", options.topic);
+        say!("{}-{partition}: offsets {first} to {last} are durable", options.topic);
     }
     Ok(())
 }

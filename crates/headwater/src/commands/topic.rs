@@ -125,7 +125,7 @@ fn create(
     let answer = reply.topics.first().context("the broker answered without the topic")?;
     check(answer.error_code, answer.error_message.as_deref())?;
     let done = if dry_run { "could be created" } else { "created" };
-    eprintln!("topic {name} {done} with {} partitions", answer.num_partitions);
+    say!("topic {name} {done} with {} partitions", answer.num_partitions);
     Ok(())
 }
 
@@ -222,7 +222,7 @@ fn alter(
         let answer = reply.results.first().context("the broker answered without the topic")?;
         check(answer.error_code, answer.error_message.as_deref())?;
     }
-    eprintln!("topic {name} {}", if dry_run { "could be altered" } else { "altered" });
+    say!("topic {name} {}", if dry_run { "could be altered" } else { "altered" });
     Ok(())
 }
 
@@ -234,7 +234,7 @@ fn delete(cluster: &mut Cluster, names: &[String]) -> anyhow::Result<()> {
     for answer in &reply.responses {
         let name = answer.name.as_deref().unwrap_or_default();
         check(answer.error_code, answer.error_message.as_deref()).with_context(|| format!("topic {name}"))?;
-        eprintln!("topic {name} deleted");
+        say!("topic {name} deleted");
     }
     Ok(())
 }

@@ -134,11 +134,11 @@ fn show(place: &Place) -> anyhow::Result<()> {
         ]);
     }
     if rows.is_empty() {
-        eprintln!("the log at {} is empty: its last broker drained, or none has used it", path.display());
+        say!("the log at {} is empty: its last broker drained, or none has used it", path.display());
         return Ok(());
     }
     table::print(&["INCARNATION", "CLUSTER", "FENCE", "TRIMMED TO", "RECORDS", "BYTES", "STATE"], &rows)?;
-    eprintln!("records are batches above the trim point; most of them may be in the store already");
+    say!("records are batches above the trim point; most of them may be in the store already");
     Ok(())
 }
 
@@ -227,7 +227,7 @@ fn remove(text: &str, cluster: &str, place: &Place, yes: bool) -> anyhow::Result
     let log =
         BlockLog::open(BlockLogOptions::new(path, Access::Owner)).context("stop the broker before removing a log")?;
     log.remove(id, Claim::GivenUp(cluster))?;
-    eprintln!("log {id} of cluster {cluster} was removed from {}", path.display());
+    say!("log {id} of cluster {cluster} was removed from {}", path.display());
     Ok(())
 }
 
@@ -254,11 +254,9 @@ fn abandon(text: &str, place: &Place, yes: bool, fate: BrokerFate) -> anyhow::Re
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let left = runtime.block_on(node::abandon(options))?;
-    eprintln!("log {id} was given up; its partitions go on from what the store holds when the broker starts");
+    say!("log {id} was given up; its partitions go on from what the store holds when the broker starts");
     if left == FilesLeft::OutOfReach {
-        eprintln!(
-            "its files are out of reach; should they come back, a start of this broker at their place removes them"
-        );
+        say!("its files are out of reach; should they come back, a start of this broker at their place removes them");
     }
     Ok(())
 }

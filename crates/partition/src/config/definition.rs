@@ -1,5 +1,6 @@
 //! What a configuration key is: its type, default and valid values, parsed as Kafka's `ConfigDef` parses them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use thiserror::Error;
@@ -72,6 +73,8 @@ pub enum Constraint {
 pub enum Unit {
     /// As it is.
     Same,
+    /// Milliseconds of a time limit.
+    Milliseconds,
     /// Minutes to milliseconds.
     Minutes,
     /// Hours to milliseconds.
@@ -79,10 +82,11 @@ pub enum Unit {
 }
 
 impl Unit {
-    /// The topic key's value for a broker key's value. Negative times mean "unlimited" in every unit.
+    /// The topic key's value for a broker key's value. Negative limits of time mean "unlimited" in every unit.
     pub fn convert(self, value: &str) -> String {
         let factor = match self {
             Self::Same => return value.to_owned(),
+            Self::Milliseconds => 1,
             Self::Minutes => 60_000,
             Self::Hours => 3_600_000,
         };
@@ -156,6 +160,19 @@ impl TopicKey {
             .map_or(Ok(()), |why| Err(InvalidConfig::Value { key: self.name, value: value.to_owned(), why }))
     }
 
+    /// A valid value as it is shown, which is what Kafka made of the text when it read it.
+    pub fn shown<'a>(&self, value: &'a str) -> Cow<'a, str> {
+        let trimmed = value.trim();
+        let parsed = match self.kind {
+            ConfigType::Boolean => Some(trimmed.to_ascii_lowercase()),
+            ConfigType::Int | ConfigType::Long => trimmed.parse::<i64>().ok().map(|number| number.to_string()),
+            ConfigType::Double => trimmed.parse::<f64>().ok().map(shown_double),
+            ConfigType::List => Some(trimmed.split(',').map(str::trim).collect::<Vec<_>>().join(",")),
+            ConfigType::String => None,
+        };
+        parsed.map_or(Cow::Borrowed(trimmed), Cow::Owned)
+    }
+
     fn problem(&self, value: &str) -> Option<String> {
         let trimmed = value.trim();
         let wrong_type = || Some(format!("Not a number of type {}", self.kind));
@@ -219,6 +236,18 @@ impl TopicKey {
             });
         }
         elements.into_iter().find_map(|element| self.text_problem(element))
+    }
+}
+
+/// A number as Java's `Double.toString` writes it: `0.5`, `1.0E7`, `1.2E-4`.
+pub fn shown_double(number: f64) -> String {
+    if number == 0.0 || (1e-3..1e7).contains(&number.abs()) {
+        return format!("{number:?}");
+    }
+    let text = format!("{number:E}");
+    match text.split_once('E') {
+        Some((digits, exponent)) if !digits.contains('.') => format!("{digits}.0E{exponent}"),
+        _ => text,
     }
 }
 

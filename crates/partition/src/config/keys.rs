@@ -15,6 +15,10 @@ const fn same(broker_key: &'static str) -> Synonym {
     Synonym { broker_key, unit: Unit::Same }
 }
 
+const fn milliseconds(broker_key: &'static str) -> Synonym {
+    Synonym { broker_key, unit: Unit::Milliseconds }
+}
+
 const fn hours(broker_key: &'static str) -> Synonym {
     Synonym { broker_key, unit: Unit::Hours }
 }
@@ -100,7 +104,7 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
         "Bytes that a partition keeps before its oldest records are removed; negative: no limit. Whole uploaded parts \
          are removed, so somewhat more is kept."),
     key("retention.ms", Long, "604800000", AtLeast(-1),
-        &[same("log.retention.ms"), minutes("log.retention.minutes"), hours("log.retention.hours")],
+        &[milliseconds("log.retention.ms"), minutes("log.retention.minutes"), hours("log.retention.hours")],
         "Milliseconds that records are kept, by their timestamps, or where no record of an uploaded part has one by the \
          time at which it was committed; -1: no limit."),
     key("segment.bytes", Int, "1073741824", AtLeast(1_048_576), &[same("log.segment.bytes")], NO_SEGMENTS),

@@ -9,7 +9,7 @@ mod definition;
 mod keys;
 mod topic;
 
-pub use definition::{ConfigType, Constraint, InvalidConfig, Synonym, TopicKey, Unit};
+pub use definition::{ConfigType, Constraint, InvalidConfig, Synonym, TopicKey, Unit, shown_double};
 pub use keys::{TOPIC_KEYS, topic_key};
 pub use topic::{
     BrokerSettings, CleanupPolicy, Effective, Source, TopicConfig, TopicSettings, effective, not_understood,

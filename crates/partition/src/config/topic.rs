@@ -38,7 +38,7 @@ pub struct Effective<'a> {
 /// The value of `key` in force.
 pub fn effective<'a>(key: &'static TopicKey, topic: &'a TopicSettings, broker: &'a BrokerSettings) -> Effective<'a> {
     if let Some(value) = topic.get(key.name) {
-        return Effective { value: value.into(), source: Source::Topic };
+        return Effective { value: key.shown(value), source: Source::Topic };
     }
     for synonym in key.synonyms {
         if let Some(value) = broker.get(synonym.broker_key) {
@@ -291,8 +291,33 @@ mod tests {
         assert_eq!(of(&none, &hours), ("7200000".into(), Source::Broker("log.retention.hours")));
         assert_eq!(of(&none, &both), ("180000".into(), Source::Broker("log.retention.minutes")));
         assert_eq!(of(&settings(&[("retention.ms", "7")]), &both), ("7".into(), Source::Topic));
-        let unlimited = settings(&[("log.retention.hours", "-1")]);
-        assert_eq!(TopicConfig::resolve(&none, &unlimited).retention_ms, None);
+        for unlimited in [("log.retention.hours", "-1"), ("log.retention.ms", "-2")] {
+            assert_eq!(TopicConfig::resolve(&none, &settings(&[unlimited])).retention_ms, None, "{unlimited:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_shown_as_kafka_read_it() {
+        // What DescribeConfigs of Kafka 4.4.0 made of each.
+        for (key, set, shown) in [
+            ("preallocate", "TRUE", "true"),
+            ("min.cleanable.dirty.ratio", "0.50", "0.5"),
+            ("min.cleanable.dirty.ratio", "5e-1", "0.5"),
+            ("min.cleanable.dirty.ratio", ".00012", "1.2E-4"),
+            ("min.cleanable.dirty.ratio", "1", "1.0"),
+            ("cleanup.policy", "compact , delete", "compact,delete"),
+            ("cleanup.policy", "", ""),
+            ("retention.ms", "007", "7"),
+            ("segment.bytes", "+1048577", "1048577"),
+            ("max.message.bytes", " 5000 ", "5000"),
+        ] {
+            assert_eq!(check(key, set), Ok(()));
+            let own = settings(&[(key, set)]);
+            assert_eq!(effective(topic_key(key).unwrap(), &own, &BrokerSettings::new()).value, shown, "{key}={set}");
+        }
+        assert_eq!(crate::config::shown_double(12_345_678.0), "1.2345678E7");
+        assert_eq!(crate::config::shown_double(1e7), "1.0E7");
+        assert_eq!(crate::config::shown_double(0.001), "0.001");
     }
 
     #[test]
