@@ -484,6 +484,7 @@ async fn data_of_deleted_streams_does_not_fill_the_log() {
             let id = durable.catalogue.create_streams(1, broker.me).unwrap()[0];
             let stream = broker.open(id);
             let outcome = broker.enqueue(&stream, 0, &payload(0, 32 * 1024)).await;
+            durable.catalogue.update(|image| image.delete_streams(&[id])).unwrap();
             broker.engine.forget(&[id]);
             // Acknowledged or not: it is in the log.
             let _ = outcome.await;
