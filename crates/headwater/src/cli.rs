@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::commands::{consume, group, produce, topic, wal};
+use crate::commands::{consume, group, metadata, produce, topic, wal};
 
 /// A Kafka-compatible streaming broker whose disk is an object store.
 #[derive(Parser)]
@@ -65,6 +65,8 @@ pub enum Command {
     Group(group::Options),
     /// Look at write-ahead logs, give up a damaged one, remove one whose cluster is gone
     Wal(wal::Options),
+    /// Give up the end of a metadata log that cannot be read
+    Metadata(metadata::Options),
 }
 
 /// Where a client command finds the broker.

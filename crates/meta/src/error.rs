@@ -27,9 +27,11 @@ pub enum LogError {
     },
     /// The last entry cannot be used, and no claim behind it says that it is void.
     #[error(
-        "the last entry of the metadata log, {key}, cannot be used: {reason}; nothing tells whether its writer was told that it stands, so it is not passed over"
+        "the last entry of the metadata log, {key}, cannot be used: {reason}; nothing tells whether it was acknowledged, so it is not passed over; if that change may be lost: `headwater metadata give-up-last`"
     )]
     LastEntry {
+        /// The entry.
+        sequence: MetaSequence,
         /// The object.
         key: String,
         /// What is wrong.

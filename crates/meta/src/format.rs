@@ -68,7 +68,10 @@ pub enum FormatError {
     /// Too short, or longer or shorter than its header says.
     #[error("its length is wrong")]
     Length,
-    /// Another magic or another format number.
+    /// Another magic.
+    #[error("it does not begin as it should: it is corrupt")]
+    Magic,
+    /// Another format number, or a kind that this release does not know.
     #[error("it is not of a format that this release reads")]
     Unknown,
     /// Bytes have changed since they were written.
@@ -91,10 +94,12 @@ pub enum FormatError {
 }
 
 impl FormatError {
-    /// Whether the bytes may be what became of an entry on its way, or since. A record that cannot be read stands in bytes
-    /// that are as they were written.
+    /// Whether the bytes are what became of an entry on its way, or since. What a newer release wrote is not.
     pub(crate) fn is_damage(&self) -> bool {
-        !matches!(self, Self::Record { .. })
+        match self {
+            Self::Length | Self::Magic | Self::Checksum | Self::Misplaced { .. } => true,
+            Self::Unknown | Self::Record { .. } => false,
+        }
     }
 }
 
@@ -180,7 +185,10 @@ fn open(magic: [u8; 4], bytes: &Bytes, at: MetaSequence) -> Result<(Header, Vec<
     if bytes.len() < HEADER_BYTES {
         return Err(FormatError::Length);
     }
-    if field::<4>(bytes, 0)? != magic || u16::from_be_bytes(field(bytes, 4)?) != FORMAT {
+    if field::<4>(bytes, 0)? != magic {
+        return Err(FormatError::Magic);
+    }
+    if u16::from_be_bytes(field(bytes, 4)?) != FORMAT {
         return Err(FormatError::Unknown);
     }
     let crc = u32::from_be_bytes(field(bytes, 48)?);

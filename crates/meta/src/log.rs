@@ -36,7 +36,8 @@ pub(crate) enum Appended {
     Won,
     /// Another entry stands there, and ours never did and never will.
     Lost,
-    /// Another entry stands there or did, but the name lies below the floor: ours may have stood there before.
+    /// Another entry stands there or did, or one behind it, but ours may have stood there before, or stand there now: the
+    /// name lies below the floor, or cannot be read.
     LostUnsure,
     /// What was sent arrived damaged, or seems to have: it may be whole and its reading damaged. Whether it stands is decided
     /// by what follows at the next name.
@@ -119,7 +120,7 @@ impl Log {
                 CreateOutcome::Exists => match self.store.get(Purpose::Metadata, &key, ..).await {
                     Ok(found) if found == *bytes => return Appended::Won,
                     Ok(found) => match format::decode_entry(&found, sequence) {
-                        Err(reason) if reason.is_damage() => {
+                        Err(reason) if reason.is_damage() || format::has_nonce_of(&found, bytes) => {
                             tracing::warn!(%sequence, %reason, "a metadata entry cannot be read back");
                             damaged_reads += 1;
                             if damaged_reads >= DAMAGED_READS {
@@ -153,8 +154,32 @@ impl Log {
         }
         match self.void_by(sequence).await? {
             Word::Void(_) => Ok(self.lost(sequence).await),
-            Word::Entry | Word::Nothing => Ok(Appended::Unreadable),
+            // Somebody read what stands there and went on behind it.
+            Word::Entry => Ok(Appended::LostUnsure),
+            Word::Nothing => Ok(Appended::Unreadable),
         }
+    }
+
+    /// The names from `first` on that hold something, with the CRC-32C of what that is. `None` if any of them can be read, or
+    /// if they are too many.
+    pub(crate) async fn unreadable_from(
+        &self,
+        first: MetaSequence,
+    ) -> Result<Option<Vec<(MetaSequence, u32)>>, LogError> {
+        let mut found = Vec::new();
+        while found.len() < VOID_NAMES_MAX {
+            let name = MetaSequence(first.0 + found.len() as u64);
+            let bytes = match self.store.get(Purpose::Metadata, &names::entry(name), ..).await {
+                Ok(bytes) => bytes,
+                Err(StoreError::NotFound { .. }) => return Ok(Some(found)),
+                Err(error) => return Err(error.into()),
+            };
+            match format::decode_entry(&bytes, name) {
+                Err(reason) if reason.is_damage() => found.push((name, crc32c(&bytes))),
+                _ => return Ok(None),
+            }
+        }
+        Ok(None)
     }
 
     /// What the first readable entry behind `sequence` says of it.
@@ -239,24 +264,26 @@ impl Log {
     /// What to make of an entry that cannot be used.
     async fn unusable(&self, sequence: MetaSequence, reason: FormatError) -> Halt {
         let key = names::entry(sequence);
-        if !reason.is_damage() {
-            return Halt::Log(LogError::Format { key, reason });
-        }
         match self.void_by(sequence).await {
             Ok(Word::Void(names)) => Halt::Void(names),
-            Ok(Word::Entry) => Halt::Log(LogError::Format { key, reason }),
-            Ok(Word::Nothing) => Halt::Log(LogError::LastEntry { key, reason }),
+            Ok(Word::Nothing) if reason.is_damage() => Halt::Log(LogError::LastEntry { sequence, key, reason }),
+            Ok(Word::Entry | Word::Nothing) => Halt::Log(LogError::Format { key, reason }),
             Err(error) => Halt::Log(error),
         }
     }
 
-    /// Replays every entry that follows the image. `None` when the log was cut meanwhile: what was read may have been
-    /// created anew after a deletion, so the reader starts again from a snapshot.
+    #[cfg(test)]
     pub(crate) async fn follow(&self, image: Image) -> Result<Option<Loaded>, LogError> {
+        self.follow_below(image, MetaSequence(u64::MAX)).await
+    }
+
+    /// Replays every entry that follows the image and lies below `end`. `None` when the log was cut meanwhile: what was
+    /// read may have been created anew after a deletion, so the reader starts again from a snapshot.
+    async fn follow_below(&self, image: Image, end: MetaSequence) -> Result<Option<Loaded>, LogError> {
         let first = image.next_sequence;
         let mut void = BTreeSet::new();
         let outcome = loop {
-            match self.follow_past(image.clone(), &void).await {
+            match self.follow_past(image.clone(), end, &void).await {
                 Ok(loaded) => break Ok(loaded),
                 // Each time there is at least one name more.
                 Err(Halt::Void(names)) => void.extend(names),
@@ -270,14 +297,20 @@ impl Log {
         outcome.map(Some)
     }
 
-    /// Replays every entry that follows the image, except those that are `void`.
-    async fn follow_past(&self, mut image: Image, void: &BTreeSet<MetaSequence>) -> Result<Loaded, Halt> {
+    /// Replays every entry that follows the image and lies below `end`, except those that are `void`.
+    async fn follow_past(
+        &self,
+        mut image: Image,
+        end: MetaSequence,
+        void: &BTreeSet<MetaSequence>,
+    ) -> Result<Loaded, Halt> {
         let mut tail = Tail::default();
         let mut place = image.next_sequence;
         // Few at first, for most logs have a short tail; then more at once, for a long one would take a round trip each.
         let (mut count, mut largest) = (1, 1);
         loop {
-            let read = self.follow_some(&mut image, place, count, void).await?;
+            let count_below = count.min(end.0.saturating_sub(place.0));
+            let read = self.follow_some(&mut image, place, count_below, void).await?;
             tail.entries += read.len() as u64;
             tail.bytes += read.iter().sum::<u64>();
             place = MetaSequence(place.0 + read.len() as u64);
@@ -291,6 +324,11 @@ impl Log {
 
     /// The newest state that the bucket holds: newest readable snapshot, then the tail of the log.
     pub(crate) async fn load(&self) -> Result<Loaded, LogError> {
+        self.load_below(MetaSequence(u64::MAX)).await
+    }
+
+    /// As [`Log::load`], as if nothing stood at `end` or behind it.
+    pub(crate) async fn load_below(&self, end: MetaSequence) -> Result<Loaded, LogError> {
         let mut attempts = 0;
         loop {
             attempts += 1;
@@ -300,6 +338,7 @@ impl Log {
                 .await?
                 .iter()
                 .filter_map(|object| names::number(&object.key, names::SNAPSHOTS))
+                .filter(|sequence| *sequence < end.0)
                 .collect();
             candidates.sort_unstable_by(|a, b| b.cmp(a));
             let mut start = Image::default();
@@ -318,7 +357,7 @@ impl Log {
                 }
             }
             let sequence = start.next_sequence;
-            if let Some(loaded) = self.follow(start).await? {
+            if let Some(loaded) = self.follow_below(start, end).await? {
                 return Ok(loaded);
             }
             if attempts >= LOAD_ATTEMPTS_MAX {

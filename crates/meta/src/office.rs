@@ -86,7 +86,7 @@ pub(crate) async fn claim(
         if let Some(burnt) = void.last() {
             tracing::error!(
                 entry = burnt.sequence,
-                "a metadata entry arrived damaged; it is called void by the next one, as soon as a write passes whole"
+                "a metadata entry cannot be read; it is called void by the next one, as soon as a write passes whole"
             );
             wait_for_a_whole_write(log, &claim, &bytes).await;
         }
@@ -143,7 +143,7 @@ pub(crate) async fn write(
     }
 }
 
-fn void_entry(place: MetaSequence, crc: u32) -> VoidEntryRecord {
+pub(crate) fn void_entry(place: MetaSequence, crc: u32) -> VoidEntryRecord {
     VoidEntryRecord { sequence: place.0.cast_signed(), crc, ..Default::default() }
 }
 

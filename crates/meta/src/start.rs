@@ -125,6 +125,36 @@ impl Meta {
         Err(StartError::Lost(last.into()))
     }
 
+    /// The operator gives up what stands at the end of the log and cannot be used ([`LogError::LastEntry`]), though it may
+    /// have been acknowledged. Takes the office, so no broker must be running. Answers which entries are void now; none if
+    /// the log is whole.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn give_up_last(
+        store: Store,
+        broker: BrokerId,
+        entropy: &Entropy,
+    ) -> Result<Vec<MetaSequence>, StartError> {
+        let log = Log { store };
+        let Err(error) = log.load().await else { return Ok(Vec::new()) };
+        let LogError::LastEntry { sequence, .. } = error else { return Err(error.into()) };
+        let image = log.load_below(sequence).await?.image;
+        let Some(found) = log.unreadable_from(sequence).await? else { return Err(error.into()) };
+        let void = found.iter().map(|(name, crc)| office::void_entry(*name, *crc)).collect();
+        let claim = ControllerRecord {
+            controller_epoch: image.controller_epoch.0 + 1,
+            broker_id: broker.0,
+            broker_epoch: -1,
+            nonce: entropy.uuid(),
+            ..Default::default()
+        };
+        match office::claim(&log, &image, claim, void).await {
+            Ok(_) => Ok(found.into_iter().map(|(name, _)| name).collect()),
+            Err(loss) => Err(StartError::Lost(lost(loss, "claim")?.into())),
+        }
+    }
+
     /// The newest state in the bucket, read without taking part; for tools.
     ///
     /// # Errors
@@ -171,7 +201,7 @@ pub(crate) async fn try_start(
     };
     *image = match office::claim(log, image, claim, Vec::new()).await {
         Ok(claimed) => claimed.image,
-        Err(loss) => return lost(loss, "claim"),
+        Err(loss) => return lost(loss, "claim").map(Err),
     };
     loop {
         let (records, registration) = register(image, options)?;
@@ -183,16 +213,19 @@ pub(crate) async fn try_start(
                 return Ok(Ok(registration));
             }
             Ok(Batched::Void(claimed)) => *image = claimed.image,
-            Err(loss) => return lost(loss, "registration"),
+            Err(loss) => return lost(loss, "registration").map(Err),
         }
     }
 }
 
-/// Which race was lost, or what ends the start.
-fn lost<T>(loss: Loss, what: &str) -> Result<Result<T, String>, StartError> {
+/// Which race was lost.
+///
+/// # Errors
+/// What ends the start.
+fn lost(loss: Loss, what: &str) -> Result<String, StartError> {
     match loss {
-        Loss::Another(place) => Ok(Err(format!("the {what} at entry {place}"))),
-        Loss::Unsure(place) => Ok(Err(format!("the {what} at entry {place}, which is another's or was cut off"))),
+        Loss::Another(place) => Ok(format!("the {what} at entry {place}")),
+        Loss::Unsure(place) => Ok(format!("the {what} at entry {place}, which is another's or was cut off")),
         Loss::Unreadable(place) => Err(StartError::Unreadable(LogLost::Unreadable(place))),
         Loss::Unfit(error) => Err(error.into()),
     }

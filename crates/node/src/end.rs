@@ -73,3 +73,18 @@ impl End {
         matches!(self, Self::Drained)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use base::MetaSequence;
+
+    use super::*;
+
+    #[test]
+    fn a_log_that_cannot_be_continued_is_not_said_to_be_anothers() {
+        let taken = "took this broker's place";
+        assert!(End::from(LogLost::Replaced("entry 5 is another's".into())).to_string().contains(taken));
+        let damaged = End::from(LogLost::Unreadable(MetaSequence(5))).to_string();
+        assert!(damaged.contains("entry 5 cannot be read") && !damaged.contains(taken), "{damaged}");
+    }
+}

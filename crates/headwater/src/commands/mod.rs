@@ -3,6 +3,7 @@
 pub mod client;
 pub mod consume;
 pub mod group;
+pub mod metadata;
 pub mod produce;
 pub mod table;
 pub mod topic;
@@ -18,5 +19,6 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Consume(options) => consume::run(&options),
         Command::Group(options) => group::run(options),
         Command::Wal(options) => wal::run(options),
+        Command::Metadata(options) => metadata::run(&options),
     }
 }

@@ -179,3 +179,28 @@ async fn metalog_void_names_outlive_the_deletion_of_their_range() {
     assert_eq!(below, [0, burnt, burnt + 1]);
     assert_eq!(*handle.image(), from_bucket(&bucket).await);
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_gives_up_what_stands_last_and_cannot_be_read_and_nothing_else() {
+    let bucket = bucket();
+    let entropy = Entropy::system();
+    let give_up = || Meta::give_up_last(bucket.store.clone(), BrokerId(1), &entropy);
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    create(&handle, "t").await;
+    assert_eq!(give_up().await.unwrap(), [], "the log is whole");
+    let place = handle.image().next_sequence;
+    let garbage = [place, MetaSequence(place.0 + 1)];
+    for name in garbage {
+        bucket.plain.put(Purpose::Metadata, &names::entry(name), Bytes::from_static(b"garbage")).await.unwrap();
+    }
+    assert!(matches!(Meta::start(bucket.store.clone(), options(1)).await, Err(StartError::Log(_))));
+    assert_eq!(give_up().await.unwrap(), garbage);
+    let (handle, registration) = serve(&bucket.store, options(1)).await;
+    assert!(handle.image().topic("t").is_some());
+    assert_eq!(registration.recover.len(), 1);
+    // An entry behind it was written by somebody who had read it: that is no end of the log.
+    let key = names::entry(MetaSequence(place.0 - 1));
+    bucket.plain.put(Purpose::Metadata, &key, Bytes::from_static(b"rotten")).await.unwrap();
+    let error = give_up().await.unwrap_err();
+    assert!(matches!(error, StartError::Log(LogError::Format { .. })), "{error}");
+}
