@@ -186,9 +186,8 @@ impl<Q> Drop for Brief<Q> {
 /// and not charged by who makes it.
 pub(crate) fn request_bytes(api: Option<ApiKey>, frame_bytes: usize, decoded_bytes: usize) -> u64 {
     let answer = match api {
-        Some(ApiKey::Produce | ApiKey::Fetch) => 0,
-        // They tell of the group, which is charged for what it holds.
-        Some(ApiKey::JoinGroup | ApiKey::SyncGroup) => 0,
+        // The latter two tell of the group, which is charged for what it holds.
+        Some(ApiKey::Produce | ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup) => 0,
         _ => ANSWER_FACTOR * decoded_bytes.saturating_sub(ANSWER_SMALL_BYTES),
     };
     (frame_bytes + decoded_bytes + answer) as u64

@@ -129,7 +129,7 @@ impl Line {
     }
 
     /// A partition is served last from now on.
-    pub(crate) fn to_back(&mut self, topic: &TopicRef, partition: i32) {
+    pub(crate) fn put_last(&mut self, topic: &TopicRef, partition: i32) {
         if let Some(at) = self.find(topic, partition) {
             self.unlink(at);
             self.link_last(at);
@@ -218,7 +218,7 @@ mod tests {
     enum Step {
         Put(i32, i64),
         Remove(i32),
-        ToBack(i32),
+        PutLast(i32),
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -226,7 +226,7 @@ mod tests {
         prop_oneof![
             (partition(), 0..100_i64).prop_map(|(partition, offset)| Step::Put(partition, offset)),
             partition().prop_map(Step::Remove),
-            partition().prop_map(Step::ToBack),
+            partition().prop_map(Step::PutLast),
         ]
     }
 
@@ -235,14 +235,14 @@ mod tests {
         fn it_is_a_list_without_doubles(steps in proptest::collection::vec(step(), 0..200)) {
             let (mut line, mut list) = (Line::with_capacity(0), Vec::<Want>::new());
             for step in steps {
-                let (Step::Put(partition, _) | Step::Remove(partition) | Step::ToBack(partition)) = step;
+                let (Step::Put(partition, _) | Step::Remove(partition) | Step::PutLast(partition)) = step;
                 let topic = want(partition, 0).topic;
                 let at = list.iter().position(|want| want.partition == partition);
                 match (step, at) {
                     (Step::Put(_, offset), Some(at)) => list[at] = want(partition, offset),
                     (Step::Put(_, offset), None) => list.push(want(partition, offset)),
                     (Step::Remove(_), Some(at)) => drop(list.remove(at)),
-                    (Step::ToBack(_), Some(at)) => {
+                    (Step::PutLast(_), Some(at)) => {
                         let moved = list.remove(at);
                         list.push(moved);
                     }
@@ -251,7 +251,7 @@ mod tests {
                 match step {
                     Step::Put(_, offset) => line.put(want(partition, offset)),
                     Step::Remove(_) => line.remove(&topic, partition),
-                    Step::ToBack(_) => line.to_back(&topic, partition),
+                    Step::PutLast(_) => line.put_last(&topic, partition),
                 }
                 prop_assert_eq!(line.wants(), list.clone());
                 prop_assert_eq!(line.get_mut(&topic, partition).map(|cached| cached.want.clone()),

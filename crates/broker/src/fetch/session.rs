@@ -138,7 +138,7 @@ impl Session {
         cached.high_watermark = if answer.has_error() { -1 } else { answer.high_watermark() };
         cached.log_start = answer.log_start();
         if answer.has_records() {
-            self.line.to_back(&want.topic, want.partition);
+            self.line.put_last(&want.topic, want.partition);
         }
         news
     }
@@ -386,6 +386,8 @@ mod tests {
     /// Ends a request: the session's id, and what is sent.
     fn finish(context: Context, sessions: &Sessions, answers: Vec<Said>, now: Duration) -> (i32, Vec<Said>) {
         let (id, news) = context.finish(sessions, &answers, now);
+        // The session serves the next one from here on.
+        drop(context);
         (id, answers.into_iter().zip(news).filter_map(|(answer, is_news)| is_news.then_some(answer)).collect())
     }
 

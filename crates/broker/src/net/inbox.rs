@@ -203,7 +203,7 @@ mod tests {
         for (begun, charged, kept_max) in [(3, 0, 3), (100, 8 << 10, 100), (100, 256 << 10, usize::MAX)] {
             let mut inbox = Inbox::new();
             inbox.chunk = READ_CHUNK_BYTES_MAX;
-            inbox.room(None).put_slice(&vec![0, 0, 0, 0].repeat(1_000));
+            inbox.room(None).put_slice(&[0; 4_000]);
             while inbox.peek(0) == Next::Complete(0) {
                 let _ = inbox.take(0);
             }
