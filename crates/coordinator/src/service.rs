@@ -1,7 +1,8 @@
 //! What request handlers call: one method per group API, from a typed request to a typed response.
 //!
 //! A method finds the group's shard, has the machine decide, and waits until that is durable and, for joins and syncs, until
-//! the group answers. Methods for offsets are in [`offsets`], for operators in [`admin`].
+//! the group answers. What it is told by the shard no crash takes back, and no other broker could have contradicted.
+//! Methods for offsets are in [`offsets`], for operators in [`admin`].
 
 mod admin;
 mod offsets;
@@ -123,14 +124,16 @@ impl GroupCoordinator {
         Ok(partition_for(group, partitions))
     }
 
-    async fn shard(&self, group: &str) -> Result<GroupShard, ErrorCode> {
+    /// Whether this broker coordinates at all. It may have been replaced without knowing: see [`Shard::check_unfenced`].
+    fn check_serving(&self) -> Result<(), ErrorCode> {
         if self.0.stopped.load(Ordering::Acquire) {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
-        // Whoever took this broker's place may have acknowledged newer commits already.
-        if self.0.meta.is_fenced() {
-            return Err(ErrorCode::NotCoordinator);
-        }
+        if self.0.meta.is_fenced() { Err(ErrorCode::NotCoordinator) } else { Ok(()) }
+    }
+
+    async fn shard(&self, group: &str) -> Result<GroupShard, ErrorCode> {
+        self.check_serving()?;
         let index = self.partition_for(group)?;
         Ok(self.0.shards.get(index).await?)
     }
@@ -153,8 +156,7 @@ impl GroupCoordinator {
     async fn try_join(&self, client: &Client, request: &JoinGroupRequest) -> Result<JoinGroupResponse, ErrorCode> {
         check_join(&self.0.config, request)?;
         let shard = self.shard(&request.group_id).await?;
-        let answer = shard.write(|groups, out| groups.join(client, request, out)).await?;
-        answer.await.map_err(|_| ErrorCode::NotCoordinator)
+        Ok(shard.take_part(|groups, out| groups.join(client, request, out)).await?)
     }
 
     /// SyncGroup.
@@ -169,8 +171,7 @@ impl GroupCoordinator {
             return Err(ErrorCode::InconsistentGroupProtocol);
         }
         let shard = self.shard(&request.group_id).await?;
-        let answer = shard.write(|groups, out| groups.sync(request, out)).await?;
-        answer.await.map_err(|_| ErrorCode::NotCoordinator)
+        Ok(shard.take_part(|groups, out| groups.sync(request, out)).await?)
     }
 
     /// Heartbeat.
@@ -226,7 +227,7 @@ impl GroupCoordinator {
 async fn beat(shard: &GroupShard, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
     match shard.sign_of_life(|groups, out| groups.heartbeat(request, out)).await {
         // Members must not leave because their group is being loaded; their sessions begin when it is.
-        Err(ShardError::Loading) => Ok(()),
+        Err(ShardError::Loading) => Ok(shard.check_unfenced().await?),
         outcome => outcome?,
     }
 }

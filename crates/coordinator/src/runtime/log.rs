@@ -80,6 +80,8 @@ pub trait Log: Send + Sync + 'static {
     fn read(&self, from: Offset) -> BoxFuture<'_, Result<ReadBatches, LogError>>;
     /// Waits until the durable end is above `offset`.
     fn readable(&self, offset: Offset) -> BoxFuture<'_, Result<(), LogError>>;
+    /// Makes sure that no other broker has taken this one's place: what was known before this call was not contradicted.
+    fn check_unfenced(&self) -> BoxFuture<'_, Result<(), LogError>>;
     /// Moves the log start.
     fn trim(&self, start: Offset) -> BoxFuture<'_, Result<(), LogError>>;
 }
@@ -174,6 +176,10 @@ impl Log for PartitionLog {
             Ok(())
         }
         .boxed()
+    }
+
+    fn check_unfenced(&self) -> BoxFuture<'_, Result<(), LogError>> {
+        async move { Ok(self.partition.check_unfenced().await?) }.boxed()
     }
 
     fn trim(&self, start: Offset) -> BoxFuture<'_, Result<(), LogError>> {

@@ -87,6 +87,8 @@ struct State {
     /// Whether appends wait for room, before they have a place in the log.
     appends_wait: bool,
     batch_bytes_max: usize,
+    /// Whether another broker has taken this one's place, which does not know.
+    fenced: bool,
 }
 
 struct Kept {
@@ -143,6 +145,7 @@ impl Disk {
             reads_wait: false,
             appends_wait: false,
             batch_bytes_max: 1024 * 1024,
+            fenced: false,
         };
         Self { stream: StreamId(1_000 + index as u64), state: Mutex::new(state), moved: watch::Sender::new(0) }
     }
@@ -219,6 +222,11 @@ impl Disk {
     /// The largest batch that it takes.
     pub fn set_batch_bytes_max(&self, max: usize) {
         self.change(|state| state.batch_bytes_max = max);
+    }
+
+    /// Another broker takes the place of this one, which finds out when it looks.
+    pub fn fence(&self) {
+        self.change(|state| state.fenced = true);
     }
 
     /// Another broker leads it.
@@ -374,6 +382,12 @@ impl Log for MemoryLog {
 
     fn readable(&self, offset: Offset) -> BoxFuture<'_, Result<(), LogError>> {
         self.wait(move |state| state.durable > offset).boxed()
+    }
+
+    fn check_unfenced(&self) -> BoxFuture<'_, Result<(), LogError>> {
+        let state = self.disk.state.lock();
+        let fenced = if state.fenced { Err(PartitionError::NotLeader.into()) } else { Ok(()) };
+        std::future::ready(state.check(self.epoch).and(fenced)).boxed()
     }
 
     fn trim(&self, start: Offset) -> BoxFuture<'_, Result<(), LogError>> {

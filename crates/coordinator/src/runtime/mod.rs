@@ -17,6 +17,10 @@
 //! appends the queue in order. So the order of the log is the order of decisions. The lock is never held over an await.
 //! The writer is a task that lives while there is something to write; a shard at rest has none.
 //!
+//! Answers: what is decided follows from earlier decisions, durable or not. So a request that decides nothing waits for the
+//! last of them, as in Kafka's `CoordinatorRuntime`; and what no records of its own vouch for is told only after a look at
+//! the log's fence.
+//!
 //! # Snapshots
 //!
 //! The internal topics are compacted in Kafka; log compaction does not exist here yet, and a log of every commit ever made

@@ -1,5 +1,7 @@
 //! A shard: one machine over one log, and the queue of its writes.
 
+mod answers;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,12 +15,12 @@ use thiserror::Error;
 use tokio::sync::{Notify, oneshot, watch};
 use wire::EncodeError;
 
+use self::answers::Purpose;
 use super::load::Loaded;
 use super::marker::{Edge, Marker, is_marker};
 use super::{Log, LogId, Machine, Moment, Output, Record, writer};
 use crate::limits::{
     BATCH_BYTES_MAX, BATCH_OVERHEAD_BYTES, SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN, WRITES_WAITING_BYTES_MAX,
-    WRITES_WAITING_MAX,
 };
 
 /// "No deadline" in an atomic.
@@ -147,19 +149,6 @@ impl<A> Write<A> {
     }
 }
 
-/// What a decision is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// A request; refused when too much waits.
-    Request,
-    /// A request that only says that somebody is still there. Time passes whatever waits to be written, and so must this.
-    SignOfLife,
-    /// Nothing but to wait for what was decided before.
-    Barrier,
-    /// What is due.
-    Tick,
-}
-
 /// A batch for the writer to append.
 pub(super) struct Batch {
     pub bytes: Result<Bytes, records::RecordsError>,
@@ -222,63 +211,6 @@ impl<M: Machine> Shard<M> {
         let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
     }
 
-    /// Looks at the machine.
-    ///
-    /// # Errors
-    /// [`ShardError`] unless the shard is loaded.
-    pub fn read<R>(&self, look: impl FnOnce(&M) -> R) -> Result<R, ShardError> {
-        match &*self.state.lock() {
-            State::Active(active) => Ok(look(&active.machine)),
-            State::Loading => Err(ShardError::Loading),
-            State::Closed => Err(ShardError::NotCoordinator),
-        }
-    }
-
-    /// Decides something and waits until it is durable.
-    ///
-    /// # Errors
-    /// [`ShardError`]; after [`ShardError::NotCoordinator`] what was decided may or may not stand.
-    pub async fn write<R>(
-        self: &Arc<Self>,
-        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
-    ) -> Result<R, ShardError> {
-        self.decide_durably(decide, Purpose::Request).await
-    }
-
-    /// As [`Shard::write`], for a decision that adds nothing to what waits to be written: it is made however much that is.
-    ///
-    /// # Errors
-    /// As [`Shard::write`], but never [`ShardError::Overloaded`].
-    pub async fn sign_of_life<R>(
-        self: &Arc<Self>,
-        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
-    ) -> Result<R, ShardError> {
-        self.decide_durably(decide, Purpose::SignOfLife).await
-    }
-
-    async fn decide_durably<R>(
-        self: &Arc<Self>,
-        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
-        purpose: Purpose,
-    ) -> Result<R, ShardError> {
-        let (result, done) = self.decide(decide, purpose)?;
-        if let Some(done) = done {
-            done.await.map_err(|_| ShardError::NotCoordinator)?;
-        }
-        Ok(result)
-    }
-
-    /// Looks at the machine once everything decided so far is durable.
-    ///
-    /// # Errors
-    /// As [`Shard::write`].
-    pub async fn read_stable<R>(self: &Arc<Self>, look: impl FnOnce(&M) -> R) -> Result<R, ShardError> {
-        if let (_, Some(done)) = self.decide(|_, _| (), Purpose::Barrier)? {
-            done.await.map_err(|_| ShardError::NotCoordinator)?;
-        }
-        self.read(look)
-    }
-
     /// Does what is due.
     pub(super) fn tick(self: &Arc<Self>) {
         // A shard that is loading or gone has nothing due.
@@ -287,36 +219,6 @@ impl<M: Machine> Shard<M> {
 
     pub(super) fn deadline_ms(&self) -> u64 {
         self.deadline_ms.load(Ordering::Acquire)
-    }
-
-    /// Decides under the lock. The receiver is there if something must become durable first.
-    fn decide<R>(
-        self: &Arc<Self>,
-        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
-        purpose: Purpose,
-    ) -> Result<(R, Option<oneshot::Receiver<()>>), ShardError> {
-        let mut state = self.state.lock();
-        let active = match &mut *state {
-            State::Active(active) => &mut **active,
-            State::Loading => return Err(ShardError::Loading),
-            State::Closed => return Err(ShardError::NotCoordinator),
-        };
-        let full = active.writes.len() >= WRITES_WAITING_MAX || active.memory.is_used_up();
-        if purpose == Purpose::Request && full {
-            return Err(ShardError::Overloaded);
-        }
-        let max = self.batch_bytes_max();
-        let mut out = Output::new(moment(&self.clock), max, Some(&active.writes));
-        let result = decide(&mut active.machine, &mut out);
-        let Output { records, after, .. } = out;
-        let waits = !records.is_empty() || (purpose == Purpose::Barrier && !active.writes.is_empty());
-        let done = waits.then(|| {
-            let (done, waiting) = oneshot::channel();
-            active.queue(Kind::Decision, records, after, Some(done), max);
-            waiting
-        });
-        self.after_change(active);
-        Ok((result, done))
     }
 
     /// Starts the writer if something waits, and tells the timer task what is due.

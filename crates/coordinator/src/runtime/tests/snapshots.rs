@@ -114,8 +114,8 @@ async fn a_snapshot_has_what_was_decided_and_not_replayed_when_it_was_made() {
     inside.sort_by(|a, b| a.key.cmp(&b.key));
     assert_eq!(inside, expected);
     let restarted = Broker::on(broker.logs.clone());
-    let shard_state = shard.read(|counters| counters.stored.clone()).unwrap();
-    assert_eq!(restarted.shard().await.read(|counters| counters.stored.clone()).unwrap(), shard_state);
+    let shard_state = shard.read(|counters| counters.stored.clone()).await.unwrap();
+    assert_eq!(restarted.shard().await.read(|counters| counters.stored.clone()).await.unwrap(), shard_state);
     assert_eq!(shard_state.get("removed"), None);
     assert_eq!(shard_state["after"], 1);
 }
@@ -158,7 +158,7 @@ async fn a_crash_in_a_snapshot_is_harmless() {
         reached.insert(markers(&crashed.disk).len());
         assert_eq!(crashed.disk.start(), 0, "{written}");
         let restarted = Broker::on(crashed.logs.clone());
-        let state = restarted.shard().await.read(|counters| counters.stored.clone()).unwrap();
+        let state = restarted.shard().await.read(|counters| counters.stored.clone()).await.unwrap();
         let expected = [("a", 2), ("b", 1), ("c", 1), ("d", 1), ("filler", ENOUGH as u64 - 6)];
         assert_eq!(state, expected.map(|(name, value)| (name.to_owned(), value)).into(), "{written}");
     }
