@@ -1,6 +1,7 @@
 //! A shard: one machine over one log, and the queue of its writes.
 
 mod answers;
+mod locked;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -198,11 +199,11 @@ impl<M: Machine> Shard<M> {
 
     /// Whether it is loaded and was not discarded.
     pub fn is_active(&self) -> bool {
-        matches!(*self.state.lock(), State::Active(_))
+        matches!(*self.lock(), State::Active(_))
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        matches!(*self.state.lock(), State::Closed)
+        matches!(*self.lock(), State::Closed)
     }
 
     /// Waits until it is loaded or never will be.
@@ -243,7 +244,7 @@ impl<M: Machine> Shard<M> {
 
     /// The machine is loaded.
     pub(super) fn activate(self: &Arc<Self>, mut machine: M, loaded: &Loaded) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if !matches!(*state, State::Loading) {
             return;
         }
@@ -273,17 +274,22 @@ impl<M: Machine> Shard<M> {
 
     /// Discards the machine with everything that waits in it.
     pub(super) fn close(&self) {
-        let before = std::mem::replace(&mut *self.state.lock(), State::Closed);
-        self.deadline_ms.store(NEVER, Ordering::Release);
-        self.settled.send_replace(true);
-        self.more.notify_one();
+        let before = std::mem::replace(&mut *self.lock(), State::Closed);
+        self.closed();
         // Outside the lock: dropping it answers everybody who waits.
         drop(before);
     }
 
+    /// It was closed: nothing is due, nobody waits for it to be loaded, and its writer has nothing to wait for.
+    fn closed(&self) {
+        self.deadline_ms.store(NEVER, Ordering::Release);
+        self.settled.send_replace(true);
+        self.more.notify_one();
+    }
+
     /// The next batch to append: as many waiting writes as fit.
     pub(super) fn take_batch(&self) -> Option<Batch> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let State::Active(active) = &mut *state else { return None };
         let max = BATCH_BYTES_MAX.min(self.batch_bytes_max());
         let (mut writes, mut bytes) = (0, 0);
@@ -312,7 +318,7 @@ impl<M: Machine> Shard<M> {
 
     /// Whether the writer may go: nothing waits and nothing is on its way.
     pub(super) fn rest(&self) -> bool {
-        match &mut *self.state.lock() {
+        match &mut *self.lock() {
             State::Active(active) if active.sent < active.writes.len() => false,
             State::Active(active) => {
                 active.writing = false;
@@ -326,7 +332,7 @@ impl<M: Machine> Shard<M> {
     pub(super) fn applied(self: &Arc<Self>, writes: usize, base: Option<Offset>) -> Applied {
         let mut done = Vec::new();
         let mut outcome = Applied::Fine;
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let State::Active(active) = &mut *state else { return Applied::Fine };
         let active = &mut **active;
         if let Some(base) = base

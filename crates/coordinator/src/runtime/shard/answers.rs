@@ -60,7 +60,7 @@ impl<M: Machine> Shard<M> {
 
     /// Looks at the machine as it is, without a word on whether it still holds.
     pub(super) fn look<R>(&self, look: impl FnOnce(&M) -> R) -> Result<R, ShardError> {
-        match &*self.state.lock() {
+        match &*self.lock() {
             State::Active(active) => Ok(look(&active.machine)),
             State::Loading => Err(ShardError::Loading),
             State::Closed => Err(ShardError::NotCoordinator),
@@ -156,7 +156,7 @@ impl<M: Machine> Shard<M> {
         decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
         purpose: Purpose,
     ) -> Result<Decided<R>, ShardError> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let active = match &mut *state {
             State::Active(active) => &mut **active,
             State::Loading => return Err(ShardError::Loading),

@@ -111,6 +111,33 @@ async fn a_coordinator_that_was_replaced_tells_nothing_that_no_record_of_its_own
 }
 
 #[tokio::test]
+async fn a_panic_in_the_machine_discards_it_and_the_log_tells_what_holds() {
+    let broker = Broker::new();
+    assert_eq!(broker.add("a").await, Ok(1));
+    let shard = broker.shard().await;
+    shard.write(|counters, _| drop(counters.alarms.insert(100, "due".to_owned()))).await.unwrap();
+    broker.disk.hold();
+    let pending = adding(&shard, "a");
+    settle().await;
+    let panicking = shard.clone();
+    let half = Request::begin(async move {
+        let half = |counters: &mut Counters, out: &mut Out<'_>| -> u64 {
+            counters.add("a", out);
+            panic!("the test says so")
+        };
+        panicking.write(half).await
+    });
+    assert!(half.0.await.unwrap_err().is_panic());
+    assert_eq!(pending.answer().await, Err(ShardError::NotCoordinator));
+    assert!(!shard.is_active());
+    broker.advance(Duration::from_secs(1));
+    assert_eq!(broker.shards.tick(), None, "and nothing of it is due");
+    broker.disk.release();
+    assert_eq!(broker.add("a").await, Ok(3), "what was appended stands, and half a decision does not");
+    assert_eq!(*broker.seen.loads.lock(), 2);
+}
+
+#[tokio::test]
 async fn a_stable_read_waits_for_what_was_decided_before_it_and_not_for_what_follows() {
     let broker = Broker::new();
     let shard = broker.shard().await;
