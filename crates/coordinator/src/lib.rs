@@ -17,7 +17,7 @@
 //!   nothing waits for the changes before it, unless it is told of who is in a group now (heartbeat, join, sync);
 //! - every answer was known before the log was seen not to be fenced: by the append of its own records, or by a look;
 //! - when an append fails, its outcome is unknown: the shard is discarded with everything that waits in it, and loaded
-//!   again from the log; as when the machine panics;
+//!   again from the log; as when the machine panics. A snapshot that the log does not take is given up instead;
 //! - there is no task and no timer per group.
 
 mod config;

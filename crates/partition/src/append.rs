@@ -89,7 +89,7 @@ impl Partition {
         let now = self.shared.clock.now();
         let validated = {
             let config = self.topic.config();
-            validate(&records, &config.validation(self.shared.options.validation), now)?
+            validate(&records, &config.validation(self.shared.options.validation, options.origin), now)?
         };
         let header = *validated.batch.header();
         if header.is_transactional() || header.is_control() {

@@ -201,6 +201,16 @@ impl Partition {
         }
     }
 
+    /// The largest batch that may be asked of it now: what the topic takes, or the write-ahead log if that is less.
+    pub fn batch_bytes_max(&self) -> u64 {
+        let topic = u64::from(self.topic.config().max_message_bytes);
+        match self.shared.engine.entry_bytes_max() {
+            // It is not open yet, and takes nothing.
+            0 => topic,
+            log => topic.min(log),
+        }
+    }
+
     /// Whether this broker may still speak for the partition: what was known of it before this call no other broker had
     /// contradicted (I-3). See [`Engine::check_unfenced`].
     ///

@@ -562,6 +562,39 @@ async fn settings_apply_at_once_and_refusals_carry_kafkas_codes() {
     assert_eq!(broker.partitions.get_by_id(Uuid::from_u128(8), 0).unwrap_err().code(), 100);
 }
 
+/// What a coordinator has stored it writes again in a snapshot, and what it decided may have waited for room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_appends_what_the_topic_does_not_take_from_clients_any_more() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    let text = "a value that is too long for the limit";
+    for (key, value, code) in [("max.message.bytes", "70", 10), ("message.timestamp.before.max.ms", "1000", 32)] {
+        *broker.image.settings.lock() = TopicSettings::from([(key.to_owned(), value.to_owned())]);
+        broker.partitions.apply(&Change::TopicSettings(TOPIC));
+        let old = batch(&[text], now() - 60_000, None);
+        assert_eq!(append(&log, old.clone(), AppendOptions::produce(9)).await.unwrap_err().code(), code);
+        let options = AppendOptions::coordinator(log.leader_epoch());
+        append(&log, old, options).await.unwrap().durable.await.unwrap();
+    }
+    assert_eq!(values(&log, 0).await, [(0, text.to_owned()), (1, text.to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_batch_is_bounded_by_the_topic_and_by_the_log() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    let set = |value: &str| {
+        *broker.image.settings.lock() = TopicSettings::from([("max.message.bytes".to_owned(), value.to_owned())]);
+        broker.partitions.apply(&Change::TopicSettings(TOPIC));
+    };
+    set("1000");
+    assert_eq!(log.batch_bytes_max(), 1000);
+    set("100000000");
+    assert_eq!(log.batch_bytes_max(), broker.engine.entry_bytes_max());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_appended_behind_an_append_that_broke_off() {
     let mut cluster = Cluster::new();

@@ -47,6 +47,13 @@ pub enum LogError {
     },
 }
 
+impl LogError {
+    /// Whether it is this batch that the log does not take: nothing of it stands there, and another may be taken.
+    pub fn refuses_the_batch(&self) -> bool {
+        matches!(self, Self::Append(AppendError::Records(_) | AppendError::TooLargeForLog { .. }))
+    }
+}
+
 /// A batch on its way into the log.
 pub struct Appended {
     /// The offset of its first record.
@@ -72,7 +79,7 @@ pub trait Log: Send + Sync + 'static {
     fn end(&self) -> Offset;
     /// Everything below may be read.
     fn durable_end(&self) -> Offset;
-    /// The largest batch it takes.
+    /// The largest batch that decisions may make. What stands in the log already may be larger.
     fn batch_bytes_max(&self) -> usize;
     /// Appends a batch behind all that were appended before.
     fn append(&self, batch: Bytes) -> BoxFuture<'_, Result<Appended, LogError>>;
@@ -128,7 +135,7 @@ impl Log for PartitionLog {
     }
 
     fn batch_bytes_max(&self) -> usize {
-        self.partition.topic().config().max_message_bytes as usize
+        usize::try_from(self.partition.batch_bytes_max()).unwrap_or(usize::MAX)
     }
 
     fn append(&self, batch: Bytes) -> BoxFuture<'_, Result<Appended, LogError>> {

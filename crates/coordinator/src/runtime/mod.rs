@@ -36,7 +36,8 @@
 //! *A crash in between.* A snapshot without its end marker repeats values that stand before it in the log; replaying it
 //! changes nothing, and the log start has not moved. A snapshot with its end marker and without the trim: the log is longer
 //! than it must be, and the next load or snapshot trims it. The trim is asked for only when the end marker is durable, and
-//! a trim of a former leader is refused by its stale epoch.
+//! a trim of a former leader is refused by its stale epoch. A snapshot with a batch that the log does not take (of a record
+//! that was stored when it took more) is given up: the log grows until the next one.
 //!
 //! *When.* After `max(10,000, 2 × records of the state)` records since the last one: at most every third record written is
 //! a snapshot's, and a load reads at most about four times the state.

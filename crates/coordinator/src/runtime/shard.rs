@@ -4,6 +4,7 @@ mod answers;
 mod locked;
 
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -328,6 +329,18 @@ impl<M: Machine> Shard<M> {
         }
     }
 
+    /// The log does not take the newest batch, of so many writes. Gives a snapshot up if it is nothing else: the log stays as
+    /// long as it is, and the shard goes on. Whether it did.
+    pub(super) fn give_up_snapshot(&self, writes: usize, why: &dyn Display) -> bool {
+        let mut state = self.lock();
+        let State::Active(active) = &mut *state else { return false };
+        let given_up = active.give_up_snapshot(writes);
+        if given_up {
+            tracing::error!(shard = self.index, %why, "no snapshot: the log does not take it, and grows");
+        }
+        given_up
+    }
+
     /// A batch is durable: replays it. `base` is `None` for a batch without records.
     pub(super) fn applied(self: &Arc<Self>, writes: usize, base: Option<Offset>) -> Applied {
         let mut done = Vec::new();
@@ -433,6 +446,23 @@ impl<M: Machine> Active<M> {
         self.writes.push_back(Write::new(Kind::SnapshotBegin, marker(Edge::Begin), &self.memory));
         self.queue(Kind::SnapshotPart, records, Vec::new(), None, max);
         self.writes.push_back(Write::new(Kind::SnapshotEnd, marker(Edge::End), &self.memory));
+    }
+
+    /// Takes a snapshot out of the queue if the newest batch, of so many writes, is nothing else.
+    fn give_up_snapshot(&mut self, writes: usize) -> bool {
+        let Some(before) = self.sent.checked_sub(writes) else { return false };
+        if self.writes.range(before..self.sent).any(|write| write.kind == Kind::Decision) {
+            return false;
+        }
+        self.sent = before;
+        let mut at = 0..;
+        self.writes.retain(|write| at.next().is_some_and(|at| at < before) || write.kind == Kind::Decision);
+        // What is on its way repeats what stands before it, and begins nothing.
+        for write in self.writes.range_mut(..before).filter(|write| write.kind == Kind::SnapshotBegin) {
+            write.kind = Kind::SnapshotPart;
+        }
+        self.snapshot = None;
+        true
     }
 
     /// The replicated state as it will be once everything in the queue is replayed.
