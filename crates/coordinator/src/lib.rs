@@ -13,9 +13,11 @@
 //! Invariants:
 //! - replaying records is the only way in which replicated state (offsets, group metadata) changes, at run time and at
 //!   load alike, in log order and never beyond the durable end: an offset that was once read never goes back;
-//! - nothing that a request wrote is answered before it is durable;
+//! - nothing that a request wrote is answered before it is durable, nor what it may follow from: an answer that changes
+//!   nothing waits for the changes before it, unless it is told of who is in a group now (heartbeat, join, sync);
+//! - every answer was known before the log was seen not to be fenced: by the append of its own records, or by a look;
 //! - when an append fails, its outcome is unknown: the shard is discarded with everything that waits in it, and loaded
-//!   again from the log;
+//!   again from the log; as when the machine panics. A snapshot that the log does not take is given up instead;
 //! - there is no task and no timer per group.
 
 mod config;

@@ -1,7 +1,8 @@
 //! What request handlers call: one method per group API, from a typed request to a typed response.
 //!
 //! A method finds the group's shard, has the machine decide, and waits until that is durable and, for joins and syncs, until
-//! the group answers. Methods for offsets are in [`offsets`], for operators in [`admin`].
+//! the group answers. What it is told by the shard no crash takes back, and no other broker could have contradicted.
+//! Methods for offsets are in [`offsets`], for operators in [`admin`].
 
 mod admin;
 mod offsets;
@@ -126,14 +127,14 @@ impl GroupCoordinator {
     }
 
     async fn shard(&self, group: &str) -> Result<GroupShard, ErrorCode> {
-        self.check_serves()?;
+        self.check_serving()?;
         let index = self.partition_for(group)?;
         Ok(self.0.shards.get(index).await?)
     }
 
     /// The shard of one group of many, whose shards were waited for by [`Self::settled`].
     fn shard_now(&self, group: &str) -> Result<GroupShard, ErrorCode> {
-        self.check_serves()?;
+        self.check_serving()?;
         let index = self.partition_for(group)?;
         Ok(self.0.shards.open(index)?)
     }
@@ -149,7 +150,8 @@ impl GroupCoordinator {
         join_all(shards.into_iter().map(|index| self.0.shards.get(index))).await;
     }
 
-    fn check_serves(&self) -> Result<(), ErrorCode> {
+    /// Whether this broker coordinates at all. It may have been replaced without knowing: see [`Shard::check_unfenced`].
+    fn check_serving(&self) -> Result<(), ErrorCode> {
         if self.0.stopped.load(Ordering::Acquire) {
             return Err(ErrorCode::CoordinatorNotAvailable);
         }
@@ -192,9 +194,7 @@ impl GroupCoordinator {
     ) -> Result<JoinGroupResponse, ErrorCode> {
         check_join(&self.0.config, &request)?;
         let shard = self.shard(&request.group_id).await?;
-        let answer = shard.write(|groups, out| groups.join(client, &request, out)).await?;
-        drop(request);
-        answer.await.map_err(|_| ErrorCode::NotCoordinator)
+        Ok(shard.take_part(move |groups, out| groups.join(client, &request, out)).await?)
     }
 
     /// SyncGroup. The request is dropped before the answer waits for the leader.
@@ -217,9 +217,7 @@ impl GroupCoordinator {
             return Err(ErrorCode::InconsistentGroupProtocol);
         }
         let shard = self.shard(&request.group_id).await?;
-        let answer = shard.write(|groups, out| groups.sync(&request, out)).await?;
-        drop(request);
-        answer.await.map_err(|_| ErrorCode::NotCoordinator)
+        Ok(shard.take_part(move |groups, out| groups.sync(&request, out)).await?)
     }
 
     /// Heartbeat.
@@ -275,7 +273,7 @@ impl GroupCoordinator {
 async fn beat(shard: &GroupShard, request: &HeartbeatRequest) -> Result<(), ErrorCode> {
     match shard.sign_of_life(|groups, out| groups.heartbeat(request, out)).await {
         // Members must not leave because their group is being loaded; their sessions begin when it is.
-        Err(ShardError::Loading) => Ok(()),
+        Err(ShardError::Loading) => Ok(shard.check_unfenced().await?),
         outcome => outcome?,
     }
 }

@@ -89,7 +89,7 @@ impl Partition {
         let now = self.shared.clock.now();
         let validated = {
             let config = self.topic.config();
-            validate(&records, &config.validation(self.shared.options.validation), now)?
+            validate(&records, &config.validation(self.shared.options.validation, options.origin), now)?
         };
         let header = *validated.batch.header();
         if header.is_transactional() || header.is_control() {
@@ -149,6 +149,8 @@ impl Partition {
         let end = base + count;
         let last = Offset(end.0 - 1);
         batch.stamp(base.kafka(), self.leader_epoch().0);
+        // Dropped before `state`: nobody appends behind a half of one.
+        let half = Half(Some(self));
         if let (Some(producer), Some(producers)) = (producer, &mut state.producers) {
             producers.record(producer, last, max_timestamp, now, self.high_watermark());
         }
@@ -162,6 +164,7 @@ impl Partition {
             Err(_) => partition.close_as_moved(),
         });
         self.stream.append(NewEntry { range: OffsetRange::new(base, end), max_timestamp, payload, room, done });
+        half.is_whole();
         drop(state);
         Ok(Appended {
             base_offset: base,
@@ -171,6 +174,29 @@ impl Partition {
             duplicate: false,
             durable: Durable::new(self, end),
         })
+    }
+}
+
+/// An append that has taken its offsets and is not queued yet. If a panic ends it there, the partition closes: what followed
+/// would stand behind a hole in the log, and be acknowledged.
+struct Half<'p>(Option<&'p Partition>);
+
+impl Half<'_> {
+    /// It is queued.
+    fn is_whole(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Half<'_> {
+    fn drop(&mut self) {
+        if let Some(partition) = self.0 {
+            tracing::error!(
+                ?partition,
+                "an append broke off half-way: the partition is closed in this leader epoch; restart"
+            );
+            partition.close_as_moved();
+        }
     }
 }
 

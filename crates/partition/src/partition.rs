@@ -201,6 +201,30 @@ impl Partition {
         }
     }
 
+    /// The largest batch that may be asked of it now: what the topic takes, or the write-ahead log if that is less.
+    pub fn batch_bytes_max(&self) -> u64 {
+        let topic = u64::from(self.topic.config().max_message_bytes);
+        match self.shared.engine.entry_bytes_max() {
+            // It is not open yet, and takes nothing.
+            0 => topic,
+            log => topic.min(log),
+        }
+    }
+
+    /// Whether this broker may still speak for the partition: what was known of it before this call no other broker had
+    /// contradicted (I-3). See [`Engine::check_unfenced`].
+    ///
+    /// # Errors
+    /// When another broker leads it, this one's log has failed, or the topic is gone.
+    pub async fn check_unfenced(&self) -> Result<(), PartitionError> {
+        let checked = self.shared.engine.check_unfenced().await;
+        self.check_open()?;
+        checked.map_err(|why| {
+            tracing::debug!(partition = ?self, %why, "a broker that was replaced does not tell what it knows");
+            PartitionError::NotLeader
+        })
+    }
+
     /// Another broker leads the partition from now on, or an append failed: nothing more is acknowledged.
     pub(crate) fn close_as_moved(&self) {
         self.close(NOT_LEADER);

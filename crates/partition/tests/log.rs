@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+#[path = "log/breaking.rs"]
+mod breaking;
 mod slow;
 
 use std::collections::{HashMap, VecDeque};
@@ -13,6 +15,7 @@ use std::time::Duration;
 use base::memory::Budget;
 use base::{BrokerId, Clock, Incarnation, Offset, StreamEpoch, StreamId, TimestampMs, Uuid};
 use blob::{Purpose, Store, StoreOptions};
+use breaking::Breaking;
 use bytes::Bytes;
 use parking_lot::Mutex;
 use partition::config::{BrokerSettings, TopicSettings};
@@ -24,7 +27,7 @@ use partition::{
 use records::{BatchBuilder, Compression, batches};
 use stream::catalogue::local::LocalCatalogue;
 use stream::catalogue::{CatalogueClient, WalPlace};
-use stream::wal::{Access, BlockLog, BlockLogOptions};
+use stream::wal::{Access, BlockLog, BlockLogOptions, Wal};
 use stream::{CheckpointSource, Engine, EngineOptions, FrozenState};
 
 const TOPIC: Uuid = Uuid::from_u128(7);
@@ -92,6 +95,8 @@ struct Cluster {
     store: Store,
     catalogue: LocalCatalogue,
     streams: Vec<StreamId>,
+    /// Where an append to the log panics.
+    breaks_at: Option<Offset>,
 }
 
 struct Broker {
@@ -103,7 +108,8 @@ struct Broker {
 impl Cluster {
     fn new() -> Self {
         let catalogue = LocalCatalogue::new(Clock::system());
-        Self { dir: tempfile::tempdir().unwrap(), log: None, store: Store::memory(), catalogue, streams: Vec::new() }
+        let dir = tempfile::tempdir().unwrap();
+        Self { dir, log: None, store: Store::memory(), catalogue, streams: Vec::new(), breaks_at: None }
     }
 
     /// Starts a broker process; whichever ran before is fenced and its log recovered.
@@ -130,6 +136,10 @@ impl Cluster {
         self.catalogue.update(|image| image.adopt_orphans(me, usize::MAX)).unwrap();
         let wal = log.create(me, "test-cluster", engine.sink()).unwrap();
         self.catalogue.open_incarnation(me, WalPlace { kind: 0, location: "test".into() }).unwrap();
+        let wal = match self.breaks_at {
+            Some(at) => Wal::over(Breaking { wal, at }),
+            None => wal,
+        };
         engine.attach(wal).unwrap();
         if self.streams.is_empty() {
             self.streams = self.catalogue.create_streams(2, me).unwrap();
@@ -586,6 +596,61 @@ async fn settings_apply_at_once_and_refusals_carry_kafkas_codes() {
     assert_eq!(append(&log, batch(&["d"], now(), None), options).await.unwrap_err().code(), 75);
     assert_eq!(broker.partitions.get("t", 9).unwrap_err().code(), 3);
     assert_eq!(broker.partitions.get_by_id(Uuid::from_u128(8), 0).unwrap_err().code(), 100);
+}
+
+/// What a coordinator has stored it writes again in a snapshot, and what it decided may have waited for room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_appends_what_the_topic_does_not_take_from_clients_any_more() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    let text = "a value that is too long for the limit";
+    for (key, value, code) in [("max.message.bytes", "70", 10), ("message.timestamp.before.max.ms", "1000", 32)] {
+        *broker.image.settings.lock() = TopicSettings::from([(key.to_owned(), value.to_owned())]);
+        broker.partitions.apply(&Change::TopicSettings(TOPIC));
+        let old = batch(&[text], now() - 60_000, None);
+        assert_eq!(append(&log, old.clone(), AppendOptions::produce(9)).await.unwrap_err().code(), code);
+        let options = AppendOptions::coordinator(log.leader_epoch());
+        append(&log, old, options).await.unwrap().durable.await.unwrap();
+    }
+    assert_eq!(values(&log, 0).await, [(0, text.to_owned()), (1, text.to_owned())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_largest_batch_is_bounded_by_the_topic_and_by_the_log() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    let set = |value: &str| {
+        *broker.image.settings.lock() = TopicSettings::from([("max.message.bytes".to_owned(), value.to_owned())]);
+        broker.partitions.apply(&Change::TopicSettings(TOPIC));
+    };
+    set("1000");
+    assert_eq!(log.batch_bytes_max(), 1000);
+    set("100000000");
+    assert_eq!(log.batch_bytes_max(), broker.engine.entry_bytes_max());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_appended_behind_an_append_that_broke_off() {
+    let mut cluster = Cluster::new();
+    cluster.breaks_at = Some(Offset(2));
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    for value in ["a", "b"] {
+        produce(&log, batch(&[value], now(), None)).await.unwrap();
+    }
+    let broken = log.clone();
+    let broken = base::task::spawn("producer", async move { produce(&broken, batch(&["c"], now(), None)).await });
+    assert!(broken.await.unwrap_err().is_panic());
+    let behind = produce(&log, batch(&["d"], now(), None)).await.unwrap_err();
+    assert!(matches!(behind, AppendError::Partition(PartitionError::NotLeader)), "{behind}");
+    drop((log, broker));
+    cluster.breaks_at = None;
+    let again = cluster.start().await.partition();
+    produce(&again, batch(&["e"], now(), None)).await.unwrap();
+    let expected = ["a", "b", "e"].iter().zip(0..).map(|(value, offset)| (offset, (*value).to_owned()));
+    assert_eq!(values(&again, 0).await, expected.collect::<Vec<_>>());
 }
 
 #[tokio::test(flavor = "multi_thread")]

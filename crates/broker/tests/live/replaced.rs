@@ -6,6 +6,7 @@ use records::{BatchBuilder, Compression};
 use wire::ErrorCode;
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::*;
 
@@ -78,5 +79,77 @@ async fn a_replaced_broker_does_not_tell_where_a_log_starts_and_ends_when_record
         }
         let told = [delete(&mut client, 0).await, delete(&mut client, 2).await];
         assert_eq!(told, if replaced { [(NOT_LEADER, -1); 2] } else { [(0, 0), (beyond, -1)] });
+    }
+}
+
+/// Error codes of what a group can be asked for that exists and has no members.
+async fn ask_of_group(client: &mut Client) -> Vec<(&'static str, i16)> {
+    let described = DescribeGroupsRequest { groups: vec!["g".into(), "none".into()], ..Default::default() };
+    let described = client.call(6, &described).await.groups;
+    let listed = client.call(5, &ListGroupsRequest::default()).await;
+    let beat = HeartbeatRequest { group_id: "g".into(), member_id: "m".into(), ..Default::default() };
+    let sync = SyncGroupRequest { group_id: "g".into(), member_id: "m".into(), ..Default::default() };
+    let leave = LeaveGroupRequest { group_id: "g".into(), member_id: "m".into(), ..Default::default() };
+    let join = JoinGroupRequest {
+        group_id: "g".into(),
+        member_id: "m".into(),
+        session_timeout_ms: 30_000,
+        ..JoinGroupRequest::default()
+    };
+    let delete = DeleteGroupsRequest { groups_names: vec!["none".into()], ..Default::default() };
+    let delete_offsets = OffsetDeleteRequest { group_id: "none".into(), ..Default::default() };
+    let fetch = OffsetFetchRequest { group_id: "g".into(), ..OffsetFetchRequest::default() };
+    vec![
+        ("describe", described[0].error_code),
+        ("describe none", described[1].error_code),
+        ("list", listed.error_code),
+        ("heartbeat", client.call(3, &beat).await.error_code),
+        ("sync", client.call(3, &sync).await.error_code),
+        ("leave", client.call(2, &leave).await.error_code),
+        ("join", client.call(5, &join).await.error_code),
+        ("delete", client.call(1, &delete).await.results[0].error_code),
+        ("delete offsets", client.call(0, &delete_offsets).await.error_code),
+        ("fetch offsets", client.call(7, &fetch).await.error_code),
+    ]
+}
+
+#[tokio::test]
+async fn a_replaced_broker_tells_nothing_of_groups() {
+    for replaced in [false, true] {
+        let (live, mut client) = with_topic().await;
+        let find = FindCoordinatorRequest { key: "g".into(), ..FindCoordinatorRequest::default() };
+        assert_eq!(client.call(3, &find).await.error_code, 0);
+        let partition = OffsetCommitRequestPartition { committed_offset: 5, ..Default::default() };
+        let topic = OffsetCommitRequestTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+        let commit = OffsetCommitRequest {
+            group_id: "g".into(),
+            generation_id_or_member_epoch: -1,
+            topics: vec![topic],
+            ..OffsetCommitRequest::default()
+        };
+        assert_eq!(client.call(2, &commit).await.topics[0].partitions[0].error_code, 0);
+        if replaced {
+            live.site.fence(&live);
+        }
+        let unknown = ErrorCode::UnknownMemberId.code();
+        let none = ErrorCode::GroupIdNotFound.code();
+        let expected = [
+            ("describe", 0),
+            ("describe none", none),
+            ("list", 0),
+            ("heartbeat", unknown),
+            ("sync", unknown),
+            ("leave", unknown),
+            ("join", ErrorCode::InconsistentGroupProtocol.code()),
+            ("delete", none),
+            ("delete offsets", none),
+            ("fetch offsets", 0),
+        ];
+        let refused = expected.map(|(what, _)| match what {
+            // What an admin client asks again for; it takes another answer for a list.
+            "list" => (what, ErrorCode::CoordinatorNotAvailable.code()),
+            _ => (what, ErrorCode::NotCoordinator.code()),
+        });
+        assert_eq!(ask_of_group(&mut client).await, if replaced { refused } else { expected });
     }
 }

@@ -48,6 +48,13 @@ pub enum LogError {
     },
 }
 
+impl LogError {
+    /// Whether it is this batch that the log does not take: nothing of it stands there, and another may be taken.
+    pub fn refuses_the_batch(&self) -> bool {
+        matches!(self, Self::Append(AppendError::Records(_) | AppendError::TooLargeForLog { .. }))
+    }
+}
+
 /// A batch on its way into the log.
 pub struct Appended {
     /// The offset of its first record.
@@ -73,7 +80,7 @@ pub trait Log: Send + Sync + 'static {
     fn end(&self) -> Offset;
     /// Everything below may be read.
     fn durable_end(&self) -> Offset;
-    /// The largest batch it takes.
+    /// The largest batch that decisions may make. What stands in the log already may be larger.
     fn batch_bytes_max(&self) -> usize;
     /// Appends a batch behind all that were appended before.
     fn append(&self, batch: Bytes) -> BoxFuture<'_, Result<Appended, LogError>>;
@@ -81,6 +88,8 @@ pub trait Log: Send + Sync + 'static {
     fn read(&self, from: Offset) -> BoxFuture<'_, Result<ReadBatches, LogError>>;
     /// Waits until the durable end is above `offset`.
     fn readable(&self, offset: Offset) -> BoxFuture<'_, Result<(), LogError>>;
+    /// Makes sure that no other broker has taken this one's place: what was known before this call was not contradicted.
+    fn check_unfenced(&self) -> BoxFuture<'_, Result<(), LogError>>;
     /// Moves the log start to that of a snapshot, once the whole of it is where nothing that is given up can take it away.
     fn trim(&self, snapshot: OffsetRange) -> BoxFuture<'_, Result<(), LogError>>;
 }
@@ -144,7 +153,7 @@ impl Log for PartitionLog {
     }
 
     fn batch_bytes_max(&self) -> usize {
-        self.partition.topic().config().max_message_bytes as usize
+        usize::try_from(self.partition.batch_bytes_max()).unwrap_or(usize::MAX)
     }
 
     fn append(&self, batch: Bytes) -> BoxFuture<'_, Result<Appended, LogError>> {
@@ -192,6 +201,10 @@ impl Log for PartitionLog {
             Ok(())
         }
         .boxed()
+    }
+
+    fn check_unfenced(&self) -> BoxFuture<'_, Result<(), LogError>> {
+        async move { Ok(self.partition.check_unfenced().await?) }.boxed()
     }
 
     fn trim(&self, snapshot: OffsetRange) -> BoxFuture<'_, Result<(), LogError>> {

@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use partition::PartitionError;
+use partition::{AppendError, PartitionError};
 use tokio::sync::{oneshot, watch};
 
 use super::log::{Appended, ReadBatches};
@@ -87,6 +87,10 @@ struct State {
     /// Whether appends wait for room, before they have a place in the log.
     appends_wait: bool,
     batch_bytes_max: usize,
+    /// What it takes at all.
+    entry_bytes_max: usize,
+    /// Whether another broker has taken this one's place, which does not know.
+    fenced: bool,
 }
 
 struct Kept {
@@ -143,6 +147,8 @@ impl Disk {
             reads_wait: false,
             appends_wait: false,
             batch_bytes_max: 1024 * 1024,
+            entry_bytes_max: usize::MAX,
+            fenced: false,
         };
         Self { stream: StreamId(1_000 + index as u64), state: Mutex::new(state), moved: watch::Sender::new(0) }
     }
@@ -216,9 +222,19 @@ impl Disk {
         self.change(|state| state.appends_wait = wait);
     }
 
-    /// The largest batch that it takes.
+    /// The largest batch that is to be made, but of a single record.
     pub fn set_batch_bytes_max(&self, max: usize) {
         self.change(|state| state.batch_bytes_max = max);
+    }
+
+    /// The largest batch that it takes.
+    pub fn set_entry_bytes_max(&self, max: usize) {
+        self.change(|state| state.entry_bytes_max = max);
+    }
+
+    /// Another broker takes the place of this one, which finds out when it looks.
+    pub fn fence(&self) {
+        self.change(|state| state.fenced = true);
     }
 
     /// Another broker leads it.
@@ -314,9 +330,14 @@ impl MemoryLog {
             if state.refuse_appends {
                 return Err(PartitionError::NotLeader.into());
             }
-            assert!(batch.len() <= state.batch_bytes_max, "a batch of {} bytes", batch.len());
             let header = records::BatchHeader::parse(batch)
                 .map_err(|error| LogError::Damaged { at: state.end(), why: error.to_string() })?;
+            let (bytes, is_one) = (batch.len(), header.record_count == 1);
+            assert!(is_one || bytes <= state.batch_bytes_max, "a batch of {bytes} bytes");
+            if bytes > state.entry_bytes_max {
+                let (bytes, max) = (bytes as u64, state.entry_bytes_max as u64);
+                return Err(AppendError::TooLargeForLog { bytes, max }.into());
+            }
             let (base, end) = state.push(batch, header.record_count as u64);
             state.appends += 1;
             if !state.held {
@@ -374,6 +395,12 @@ impl Log for MemoryLog {
 
     fn readable(&self, offset: Offset) -> BoxFuture<'_, Result<(), LogError>> {
         self.wait(move |state| state.durable > offset).boxed()
+    }
+
+    fn check_unfenced(&self) -> BoxFuture<'_, Result<(), LogError>> {
+        let state = self.disk.state.lock();
+        let fenced = if state.fenced { Err(PartitionError::NotLeader.into()) } else { Ok(()) };
+        std::future::ready(state.check(self.epoch).and(fenced)).boxed()
     }
 
     fn trim(&self, snapshot: OffsetRange) -> BoxFuture<'_, Result<(), LogError>> {

@@ -17,6 +17,10 @@
 //! appends the queue in order. So the order of the log is the order of decisions. The lock is never held over an await.
 //! The writer is a task that lives while there is something to write; a shard at rest has none.
 //!
+//! Answers: what is decided follows from earlier decisions, durable or not. So a request that decides nothing waits for the
+//! last of them, as in Kafka's `CoordinatorRuntime`; and what no records of its own vouch for is told only after a look at
+//! the log's fence.
+//!
 //! # Snapshots
 //!
 //! The internal topics are compacted in Kafka; log compaction does not exist here yet, and a log of every commit ever made
@@ -37,6 +41,8 @@
 //! what is trimmed was in the store, and a write-ahead log that is damaged or given up takes only what was not. The metadata
 //! refuses a trim before that ([`stream::catalogue::StateBelow::ToldUpTo`]), as it refuses that of a former leader by its
 //! stale epoch. A log that starts with a snapshot without an end has lost records and is not loaded.
+//! A snapshot with a batch that the log does not take (of a record that was stored when it took more) is given up: the log
+//! grows until the next one.
 //!
 //! *When.* After `max(10,000, 2 × records of the state)` records since the last one: at most every third record written is
 //! a snapshot's, and a load reads at most about four times the state.

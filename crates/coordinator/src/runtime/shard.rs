@@ -1,6 +1,10 @@
 //! A shard: one machine over one log, and the queue of its writes.
 
+mod answers;
+mod locked;
+
 use std::collections::VecDeque;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -11,12 +15,12 @@ use parking_lot::Mutex;
 use thiserror::Error;
 use tokio::sync::{Notify, oneshot, watch};
 
+use self::answers::Purpose;
 use super::load::Loaded;
 use super::snapshot::{Piece, Snapshot};
 use super::{Log, LogId, Machine, Moment, Output, Record, writer};
 use crate::limits::{
     BATCH_BYTES_MAX, BATCH_OVERHEAD_BYTES, SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN, WRITES_WAITING_BYTES_MAX,
-    WRITES_WAITING_MAX,
 };
 
 /// "No deadline" in an atomic.
@@ -145,19 +149,6 @@ impl<A> Write<A> {
     }
 }
 
-/// What a decision is for.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Purpose {
-    /// A request; refused when too much waits.
-    Request,
-    /// A request that only says that somebody is still there. Time passes whatever waits to be written, and so must this.
-    SignOfLife,
-    /// Nothing but to wait for what was decided before.
-    Barrier,
-    /// What is due.
-    Tick,
-}
-
 /// A batch for the writer to append.
 pub(super) struct Batch {
     pub bytes: Result<Bytes, records::RecordsError>,
@@ -207,74 +198,17 @@ impl<M: Machine> Shard<M> {
 
     /// Whether it is loaded and was not discarded.
     pub fn is_active(&self) -> bool {
-        matches!(*self.state.lock(), State::Active(_))
+        matches!(*self.lock(), State::Active(_))
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        matches!(*self.state.lock(), State::Closed)
+        matches!(*self.lock(), State::Closed)
     }
 
     /// Waits until it is loaded or never will be.
     pub async fn settled(&self) {
         // The sender lives in `self`.
         let _ = self.settled.subscribe().wait_for(|settled| *settled).await;
-    }
-
-    /// Looks at the machine.
-    ///
-    /// # Errors
-    /// [`ShardError`] unless the shard is loaded.
-    pub fn read<R>(&self, look: impl FnOnce(&M) -> R) -> Result<R, ShardError> {
-        match &*self.state.lock() {
-            State::Active(active) => Ok(look(&active.machine)),
-            State::Loading => Err(ShardError::Loading),
-            State::Closed => Err(ShardError::NotCoordinator),
-        }
-    }
-
-    /// Decides something and waits until it is durable.
-    ///
-    /// # Errors
-    /// [`ShardError`]; after [`ShardError::NotCoordinator`] what was decided may or may not stand.
-    pub async fn write<R>(
-        self: &Arc<Self>,
-        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
-    ) -> Result<R, ShardError> {
-        self.decide_durably(decide, Purpose::Request).await
-    }
-
-    /// As [`Shard::write`], for a decision that adds nothing to what waits to be written: it is made however much that is.
-    ///
-    /// # Errors
-    /// As [`Shard::write`], but never [`ShardError::Overloaded`].
-    pub async fn sign_of_life<R>(
-        self: &Arc<Self>,
-        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
-    ) -> Result<R, ShardError> {
-        self.decide_durably(decide, Purpose::SignOfLife).await
-    }
-
-    async fn decide_durably<R>(
-        self: &Arc<Self>,
-        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
-        purpose: Purpose,
-    ) -> Result<R, ShardError> {
-        let (result, done) = self.decide(decide, purpose)?;
-        if let Some(done) = done {
-            done.await.map_err(|_| ShardError::NotCoordinator)?;
-        }
-        Ok(result)
-    }
-
-    /// Looks at the machine once everything decided so far is durable.
-    ///
-    /// # Errors
-    /// As [`Shard::write`].
-    pub async fn read_stable<R>(self: &Arc<Self>, look: impl FnOnce(&M) -> R) -> Result<R, ShardError> {
-        if let (_, Some(done)) = self.decide(|_, _| (), Purpose::Barrier)? {
-            done.await.map_err(|_| ShardError::NotCoordinator)?;
-        }
-        self.read(look)
     }
 
     /// Does what is due.
@@ -285,37 +219,6 @@ impl<M: Machine> Shard<M> {
 
     pub(super) fn deadline_ms(&self) -> u64 {
         self.deadline_ms.load(Ordering::Acquire)
-    }
-
-    /// Decides under the lock. The receiver is there if something must become durable first.
-    fn decide<R>(
-        self: &Arc<Self>,
-        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
-        purpose: Purpose,
-    ) -> Result<(R, Option<oneshot::Receiver<()>>), ShardError> {
-        let mut state = self.state.lock();
-        let active = match &mut *state {
-            State::Active(active) => &mut **active,
-            State::Loading => return Err(ShardError::Loading),
-            State::Closed => return Err(ShardError::NotCoordinator),
-        };
-        let full = active.writes.len() >= WRITES_WAITING_MAX || active.memory.is_used_up();
-        if purpose == Purpose::Request && full {
-            return Err(ShardError::Overloaded);
-        }
-        let max = self.batch_bytes_max();
-        let mut out = Output::new(moment(&self.clock), max, Some(&active.writes));
-        let result = decide(&mut active.machine, &mut out);
-        let Output { records, after, .. } = out;
-        active.machine.queued(&records);
-        let waits = !records.is_empty() || (purpose == Purpose::Barrier && !active.writes.is_empty());
-        let done = waits.then(|| {
-            let (done, waiting) = oneshot::channel();
-            active.queue(records, after, Some(done), max);
-            waiting
-        });
-        self.after_change(active);
-        Ok((result, done))
     }
 
     /// Starts the writer if something waits, and tells the timer task what is due.
@@ -340,7 +243,7 @@ impl<M: Machine> Shard<M> {
 
     /// The machine is loaded.
     pub(super) fn activate(self: &Arc<Self>, mut machine: M, loaded: &Loaded) {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if !matches!(*state, State::Loading) {
             return;
         }
@@ -371,17 +274,22 @@ impl<M: Machine> Shard<M> {
 
     /// Discards the machine with everything that waits in it.
     pub(super) fn close(&self) {
-        let before = std::mem::replace(&mut *self.state.lock(), State::Closed);
-        self.deadline_ms.store(NEVER, Ordering::Release);
-        self.settled.send_replace(true);
-        self.more.notify_one();
+        let before = std::mem::replace(&mut *self.lock(), State::Closed);
+        self.closed();
         // Outside the lock: dropping it answers everybody who waits.
         drop(before);
     }
 
+    /// It was closed: nothing is due, nobody waits for it to be loaded, and its writer has nothing to wait for.
+    fn closed(&self) {
+        self.deadline_ms.store(NEVER, Ordering::Release);
+        self.settled.send_replace(true);
+        self.more.notify_one();
+    }
+
     /// The next batch to append: as many waiting writes as fit.
     pub(super) fn take_batch(&self) -> Option<Batch> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let State::Active(active) = &mut *state else { return None };
         let max = BATCH_BYTES_MAX.min(self.batch_bytes_max());
         active.go_on_with_snapshot(max);
@@ -411,7 +319,7 @@ impl<M: Machine> Shard<M> {
 
     /// Whether the writer may go: nothing waits and nothing is on its way.
     pub(super) fn rest(&self) -> bool {
-        match &mut *self.state.lock() {
+        match &mut *self.lock() {
             State::Active(active) if active.sent < active.writes.len() => false,
             State::Active(active) => {
                 active.writing = false;
@@ -421,11 +329,23 @@ impl<M: Machine> Shard<M> {
         }
     }
 
+    /// The log does not take the newest batch, of so many writes. Gives a snapshot up if it is nothing else: the log stays as
+    /// long as it is, and the shard goes on. Whether it did.
+    pub(super) fn give_up_snapshot(&self, writes: usize, why: &dyn Display) -> bool {
+        let mut state = self.lock();
+        let State::Active(active) = &mut *state else { return false };
+        let given_up = active.give_up_snapshot(writes);
+        if given_up {
+            tracing::error!(shard = self.index, %why, "no snapshot: the log does not take it, and grows");
+        }
+        given_up
+    }
+
     /// A batch is durable: replays it. `base` is `None` for a batch without records.
     pub(super) fn applied(self: &Arc<Self>, writes: usize, base: Option<Offset>) -> Applied {
         let mut done = Vec::new();
         let mut outcome = Applied::Fine;
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let State::Active(active) = &mut *state else { return Applied::Fine };
         let active = &mut **active;
         if let Some(base) = base
@@ -523,6 +443,23 @@ impl<M: Machine> Active<M> {
         let (snapshot, begin) = Snapshot::begin(self.replayed, records);
         self.snapshot = Some(snapshot);
         self.writes.push_back(Write::new(Kind::SnapshotBegin, vec![begin], &self.memory));
+    }
+
+    /// Takes a snapshot out of the queue if the newest batch, of so many writes, is nothing else.
+    fn give_up_snapshot(&mut self, writes: usize) -> bool {
+        let Some(before) = self.sent.checked_sub(writes) else { return false };
+        if self.writes.range(before..self.sent).any(|write| write.kind == Kind::Decision) {
+            return false;
+        }
+        self.sent = before;
+        let mut at = 0..;
+        self.writes.retain(|write| at.next().is_some_and(|at| at < before) || write.kind == Kind::Decision);
+        // What is on its way repeats what stands before it, and begins nothing.
+        for write in self.writes.range_mut(..before).filter(|write| write.kind == Kind::SnapshotBegin) {
+            write.kind = Kind::SnapshotPiece;
+        }
+        self.snapshot = None;
+        true
     }
 
     /// Queues the next piece of the snapshot that is under way, unless enough of it waits.

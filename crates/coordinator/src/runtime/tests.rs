@@ -195,7 +195,7 @@ impl Broker {
 
     /// What a counter is, by what is durable.
     async fn get(&self, name: &str) -> Result<Option<u64>, ShardError> {
-        self.shards.get(0).await?.read(|counters| counters.get(name))
+        self.shards.get(0).await?.read(|counters| counters.get(name)).await
     }
 
     fn advance(&self, by: Duration) {

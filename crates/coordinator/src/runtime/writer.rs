@@ -34,6 +34,7 @@ pub(super) async fn run<M: Machine>(shard: Arc<Shard<M>>) {
             }
             match bytes {
                 Ok(bytes) => appending = Some((writes, shard.log.append(bytes))),
+                Err(error) if shard.give_up_snapshot(writes, &error) => {}
                 Err(error) => return discard(&shard, &format!("a batch could not be built: {error}")),
             }
         }
@@ -59,6 +60,7 @@ pub(super) async fn run<M: Machine>(shard: Arc<Shard<M>>) {
                         durable.await?;
                         Ok(Sent { writes, base: Some(base) })
                     })),
+                    Err(error) if error.refuses_the_batch() && shard.give_up_snapshot(writes, &error) => {}
                     Err(error) => return discard(&shard, &error.to_string()),
                 }
             }

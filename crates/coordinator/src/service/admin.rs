@@ -4,6 +4,7 @@ use futures::future::join_all;
 use futures::{StreamExt, stream};
 use wire::messages::delete_groups_response::DeletableGroupResult;
 use wire::messages::describe_groups_response::DescribedGroup;
+use wire::messages::list_groups_response::ListedGroup;
 use wire::messages::{
     DeleteGroupsRequest, DeleteGroupsResponse, DescribeGroupsRequest, DescribeGroupsResponse, ListGroupsRequest,
     ListGroupsResponse,
@@ -11,12 +12,17 @@ use wire::messages::{
 use wire::{ErrorCode, Str};
 
 use super::{ClientContext, GroupCoordinator};
+use crate::group::Groups;
 use crate::group::admin::DEAD;
 use crate::limits::REQUEST_GROUPS_CONCURRENCY;
 use crate::runtime::ShardError;
 
 /// The version from which a group that is not there is an error.
 const GROUP_ID_NOT_FOUND_FROM: i16 = 6;
+
+/// What a list is refused with that would lack groups for a while. Kafka's admin client asks again then, whoever is in this
+/// broker's place; it would take NOT_COORDINATOR for an answer.
+const LIST_AGAIN: ErrorCode = ErrorCode::CoordinatorNotAvailable;
 
 impl GroupCoordinator {
     /// DescribeGroups. Authorized operations are the caller's to fill in.
@@ -26,19 +32,25 @@ impl GroupCoordinator {
         request: &DescribeGroupsRequest,
     ) -> DescribeGroupsResponse {
         self.settled(self.shards_of(request.groups.iter())).await;
-        let groups = request.groups.iter().map(|id| {
-            self.describe_group(client, id).unwrap_or_else(|error| DescribedGroup {
-                group_id: id.clone(),
-                error_code: error.code(),
-                ..DescribedGroup::default()
-            })
-        });
-        DescribeGroupsResponse { groups: groups.collect(), ..DescribeGroupsResponse::default() }
+        let mut groups = Vec::with_capacity(request.groups.len());
+        for ids in request.groups.chunks(REQUEST_GROUPS_CONCURRENCY) {
+            groups.extend(join_all(ids.iter().map(|id| self.describe_group(client, id))).await);
+        }
+        DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() }
     }
 
-    fn describe_group(&self, client: &ClientContext, id: &Str) -> Result<DescribedGroup, ErrorCode> {
+    async fn describe_group(&self, client: &ClientContext, id: &Str) -> DescribedGroup {
+        self.try_describe(client, id).await.unwrap_or_else(|error| DescribedGroup {
+            group_id: id.clone(),
+            error_code: error.code(),
+            ..DescribedGroup::default()
+        })
+    }
+
+    async fn try_describe(&self, client: &ClientContext, id: &Str) -> Result<DescribedGroup, ErrorCode> {
         let shard = self.shard_now(id)?;
-        Ok(shard.read(|groups| groups.describe(id))?.unwrap_or_else(|| {
+        // A group is not called dead before its removal is durable.
+        Ok(shard.read_decided(|groups| groups.describe(id)).await?.unwrap_or_else(|| {
             let found = client.version < GROUP_ID_NOT_FOUND_FROM;
             DescribedGroup {
                 group_id: id.clone(),
@@ -52,24 +64,32 @@ impl GroupCoordinator {
 
     /// ListGroups: those that this broker coordinates.
     pub async fn list_groups(&self, request: &ListGroupsRequest) -> ListGroupsResponse {
-        let mut groups = Vec::new();
-        let shards = 0..self.0.spread.count(&self.0.meta).unwrap_or(0);
-        for shard in join_all(shards.map(|index| self.0.shards.get(index))).await {
-            let listed = match shard {
-                Ok(shard) => shard.read(|groups| groups.list(&request.states_filter, &request.types_filter)),
-                Err(error) => Err(error),
-            };
-            match listed {
-                Ok(listed) => groups.extend(listed),
-                // Another broker lists them.
-                Err(ShardError::NotCoordinator) => {}
-                Err(error) => {
-                    let error_code = ErrorCode::from(error).code();
-                    return ListGroupsResponse { error_code, ..ListGroupsResponse::default() };
-                }
-            }
+        match self.try_list(request).await {
+            Ok(groups) => ListGroupsResponse { groups, ..ListGroupsResponse::default() },
+            Err(error) => ListGroupsResponse { error_code: error.code(), ..ListGroupsResponse::default() },
         }
-        ListGroupsResponse { groups, ..ListGroupsResponse::default() }
+    }
+
+    async fn try_list(&self, request: &ListGroupsRequest) -> Result<Vec<ListedGroup>, ErrorCode> {
+        self.check_serving().map_err(|_| LIST_AGAIN)?;
+        let shards = 0..self.0.spread.count(&self.0.meta).unwrap_or(0);
+        let listed = join_all(shards.map(|index| self.list_shard(index, request))).await;
+        let listed: Vec<Vec<ListedGroup>> = listed.into_iter().collect::<Result<_, _>>()?;
+        // A list of all groups takes the word of a broker for what it does not coordinate, too.
+        self.0.partitions.check_unfenced().await.map_err(|_| LIST_AGAIN)?;
+        Ok(listed.concat())
+    }
+
+    async fn list_shard(&self, index: i32, request: &ListGroupsRequest) -> Result<Vec<ListedGroup>, ErrorCode> {
+        let list_again =
+            |error: ShardError| if error == ShardError::NotCoordinator { LIST_AGAIN } else { error.into() };
+        let shard = match self.0.shards.get(index).await {
+            // Another broker lists them.
+            Err(ShardError::NotCoordinator) => return Ok(Vec::new()),
+            outcome => outcome.map_err(list_again)?,
+        };
+        let list = |groups: &Groups| groups.list(&request.states_filter, &request.types_filter);
+        shard.read_decided(list).await.map_err(list_again)
     }
 
     /// DeleteGroups.

@@ -171,7 +171,7 @@ impl GroupCoordinator {
             }
         };
         // A stable answer comes after everything that was being committed when it was asked for.
-        Ok(if require_stable { shard.read_stable(look).await? } else { shard.read(look)? })
+        Ok(if require_stable { shard.read_stable(look).await? } else { shard.read(look).await? })
     }
 
     /// OffsetDelete.

@@ -32,6 +32,25 @@ fn clients_are_told_what_to_do_about_a_shard_that_cannot_serve() {
     assert_eq!(ErrorCode::from(ShardError::Overloaded), ErrorCode::CoordinatorLoadInProgress);
 }
 
+/// A coordinator whose log another has taken over may be loading for ever.
+#[tokio::test]
+async fn a_member_of_a_group_that_is_loading_is_told_to_stay_unless_the_coordinator_was_replaced() {
+    let logs = Arc::new(MemoryLogs::default());
+    let disk = logs.disk(0);
+    disk.write(&[Record { key: Bytes::from_static(b"k"), value: None }]);
+    disk.hold_reads(true);
+    let config = Arc::new(GroupConfig::default());
+    let shards = Shards::new(logs as Arc<dyn OpenLog>, Clock::system(), move |_| {
+        let exists = Arc::new(|_: &str, _| true);
+        Groups::new(config.clone(), Entropy::system(), exists, GroupsMemory::default())
+    });
+    let shard = shards.open(0).unwrap();
+    let request = HeartbeatRequest { group_id: "g".into(), member_id: "m".into(), ..Default::default() };
+    assert_eq!(beat(&shard, &request).await, Ok(()));
+    disk.fence();
+    assert_eq!(beat(&shard, &request).await, Err(ErrorCode::NotCoordinator));
+}
+
 /// While writes back up the queue is full; sessions go on to end, so they must go on to be renewed too.
 #[tokio::test]
 async fn a_member_that_beats_stays_while_nothing_can_be_written() {
@@ -86,10 +105,10 @@ async fn a_member_that_beats_stays_while_nothing_can_be_written() {
         assert_eq!(beat(&shard, &beat_of).await, Ok(()));
         shards.tick().await;
     }
-    let members = shard.read(|groups| groups.describe("g").map(|group| group.members.len()));
+    let members = shard.read(|groups| groups.describe("g").map(|group| group.members.len())).await;
     assert_eq!(members, Ok(Some(1)), "a member that beats is there");
     time.advance(2 * SESSION);
     shards.tick().await;
-    let members = shard.read(|groups| groups.describe("g").map(|group| group.members.len()));
+    let members = shard.read(|groups| groups.describe("g").map(|group| group.members.len())).await;
     assert_ne!(members, Ok(Some(1)), "one that does not is gone");
 }

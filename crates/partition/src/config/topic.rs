@@ -8,6 +8,7 @@ use records::{Compression, Encoding, TimestampType, ValidationConfig, Validation
 
 use super::definition::{InvalidConfig, TopicKey};
 use super::keys::{TOPIC_KEYS, topic_key};
+use crate::producers::Origin;
 
 /// A topic's own settings, by key.
 pub type TopicSettings = BTreeMap<String, String>;
@@ -147,15 +148,23 @@ impl TopicConfig {
 }
 
 impl TopicConfig {
-    /// What a batch must be like to be appended.
-    pub fn validation(&self, level: ValidationLevel) -> ValidationConfig {
+    /// What a batch must be like to be appended. How large it may be and how old is asked of what clients send. A
+    /// coordinator keeps to the size as it decides; but it must be able to write again what it has stored, whatever the
+    /// limit was lowered to since, and what it decided long ago.
+    pub fn validation(&self, level: ValidationLevel, origin: Origin) -> ValidationConfig {
         let timestamp_type =
             if self.log_append_time { TimestampType::LogAppendTime } else { TimestampType::CreateTime };
+        let (max_message_bytes, timestamp_before_max_ms, timestamp_after_max_ms) = match origin {
+            Origin::Client => {
+                (self.max_message_bytes as usize, self.timestamp_before_max_ms, self.timestamp_after_max_ms)
+            }
+            Origin::Coordinator => (usize::MAX, i64::MAX, i64::MAX),
+        };
         ValidationConfig {
-            max_message_bytes: self.max_message_bytes as usize,
+            max_message_bytes,
             timestamp_type,
-            timestamp_before_max_ms: self.timestamp_before_max_ms,
-            timestamp_after_max_ms: self.timestamp_after_max_ms,
+            timestamp_before_max_ms,
+            timestamp_after_max_ms,
             compacted: self.cleanup.compact,
             compression: self.compression,
             level,

@@ -427,9 +427,9 @@ async fn a_deletion_meets_the_commits_that_are_on_their_way() {
         let ((), deletion, ()) = tokio::join!(committing, deleting, releasing);
         assert_eq!(deletion, Ok(None));
         let offset = |groups: &Groups| groups.committed(GROUP).map(|offsets| offsets["topic"][&0].topic_id);
-        assert_eq!(shard.read(offset), Ok(left), "{before:?}, then {on_its_way:?}");
+        assert_eq!(shard.read(offset).await, Ok(left), "{before:?}, then {on_its_way:?}");
         let again = shards_of(&logs, &topics).get(0).await.unwrap();
-        assert_eq!(again.read(offset), Ok(left));
+        assert_eq!(again.read(offset).await, Ok(left));
     }
 }
 
@@ -457,7 +457,7 @@ async fn what_is_deleted_includes_what_is_being_committed() {
         };
         let (committed, deleted, ()) = tokio::join!(committing, deleting, releasing);
         assert_eq!((committed, deleted), (Ok(()), Ok(())));
-        assert_eq!(shard.read(|groups| groups.stored().clone()), Ok(Stored::default()));
+        assert_eq!(shard.read(|groups| groups.stored().clone()).await, Ok(Stored::default()));
     }
 }
 
@@ -480,7 +480,7 @@ async fn a_group_whose_first_commit_is_on_its_way_is_not_forgotten() {
     };
     let (committed, kept, ()) = tokio::join!(committing, refusing, releasing);
     assert_eq!((committed, kept), (Ok(()), Ok(true)));
-    assert_eq!(shard.read(|groups| groups.group(GROUP).is_some()), Ok(true));
+    assert_eq!(shard.read(|groups| groups.group(GROUP).is_some()).await, Ok(true));
 }
 
 #[tokio::test]
@@ -500,7 +500,7 @@ async fn groups_outlive_a_snapshot_and_a_restart() {
         tokio::task::yield_now().await;
     }
     assert_eq!(disk.start(), SNAPSHOT_RECORDS_MIN);
-    let state = shard.read(|groups| groups.stored().clone()).unwrap();
+    let state = shard.read(|groups| groups.stored().clone()).await.unwrap();
     let after = shards(&logs).get(0).await.unwrap();
-    assert_eq!(after.read(|groups| groups.stored().clone()), Ok(state));
+    assert_eq!(after.read(|groups| groups.stored().clone()).await, Ok(state));
 }

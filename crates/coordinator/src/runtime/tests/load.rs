@@ -11,7 +11,7 @@ async fn a_new_shard_has_what_the_log_says() {
     broker.disk.write(&[record("a", 1), record("b", 5), record("c", 3)]);
     broker.disk.write(&[record("a", 2), tombstone("c")]);
     let shard = broker.shard().await;
-    let state = shard.read(|counters| counters.stored.clone()).unwrap();
+    let state = shard.read(|counters| counters.stored.clone()).await.unwrap();
     assert_eq!(state, BTreeMap::from([("a".to_owned(), 2), ("b".to_owned(), 5)]));
     assert_eq!(broker.add("a").await, Ok(3));
     assert_eq!(broker.disk.records().last(), Some(&(5, record("a", 3))));
@@ -24,7 +24,7 @@ async fn a_load_begins_at_the_log_start_even_in_the_middle_of_a_batch() {
     broker.disk.write(&[record("c", 1)]);
     broker.disk.cut(1);
     let shard = broker.shard().await;
-    let names = shard.read(|counters| counters.stored.keys().cloned().collect::<Vec<_>>()).unwrap();
+    let names = shard.read(|counters| counters.stored.keys().cloned().collect::<Vec<_>>()).await.unwrap();
     assert_eq!(names, ["b", "c"]);
 }
 
@@ -43,7 +43,7 @@ async fn a_load_waits_for_batches_that_are_still_on_their_way() {
     assert!(!again.is_active(), "its next record would follow on what it has not seen");
     broker.disk.release();
     settle().await;
-    assert_eq!(again.read(|counters| counters.get("a")), Ok(Some(2)));
+    assert_eq!(again.read(|counters| counters.get("a")).await, Ok(Some(2)));
 }
 
 #[tokio::test]
@@ -60,7 +60,7 @@ async fn a_load_waits_until_the_writer_before_it_is_done() {
     assert!(!after.is_active());
     broker.disk.release();
     settle().await;
-    assert_eq!(after.read(|counters| counters.get("a")), Ok(Some(1)));
+    assert_eq!(after.read(|counters| counters.get("a")).await, Ok(Some(1)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -19,16 +19,122 @@ async fn a_write_is_answered_when_it_is_durable_and_not_before() {
     assert_eq!(broker.get("a").await, Ok(Some(1)));
 }
 
+/// What a counter is by what is decided, for somebody who changes nothing.
+fn asking(shard: &Arc<Shard<Counters>>, name: &'static str) -> Request<Result<Option<u64>, ShardError>> {
+    let shard = shard.clone();
+    Request::begin(async move { shard.write(|counters, _| counters.decided.get(name).copied()).await })
+}
+
 #[tokio::test]
-async fn a_decision_without_records_is_answered_at_once() {
+async fn a_request_that_decides_nothing_is_answered_when_what_was_decided_before_it_is_durable() {
+    for is_lost in [false, true] {
+        let broker = Broker::new();
+        assert_eq!(broker.add("a").await, Ok(1));
+        let shard = broker.shard().await;
+        broker.disk.hold();
+        assert_eq!(asking(&shard, "a").answer().await, Ok(Some(1)), "nothing was decided before it");
+        let remover = shard.clone();
+        let removed = Request::begin(async move { remover.write(|counters, out| counters.remove("a", out)).await });
+        settle().await;
+        let looker = shard.clone();
+        let look = async move { looker.read_decided(|counters| counters.decided.get("a").copied()).await };
+        let mut told = [asking(&shard, "a"), Request::begin(look)];
+        settle().await;
+        let behind = adding(&shard, "b");
+        for told in &mut told {
+            assert!(!told.is_answered().await, "that it is gone could be taken back by a crash");
+        }
+        if is_lost {
+            broker.disk.fail(Fate::Lost);
+        } else {
+            assert!(broker.disk.release_one());
+        }
+        let (done, gone) = if is_lost {
+            (Err(ShardError::NotCoordinator), Err(ShardError::NotCoordinator))
+        } else {
+            (Ok(()), Ok(None))
+        };
+        assert_eq!(removed.answer().await, done);
+        for told in told {
+            assert_eq!(told.answer().await, gone);
+        }
+        broker.disk.release();
+        settle().await;
+        assert_eq!(behind.answer().await, if is_lost { Err(ShardError::NotCoordinator) } else { Ok(1) });
+        assert_eq!(broker.get("a").await, Ok(is_lost.then_some(1)));
+    }
+}
+
+/// Sessions end by the clock, which does not wait for a log that does not move.
+#[tokio::test]
+async fn who_is_told_of_soft_state_does_not_wait_for_what_others_write() {
     let broker = Broker::new();
     let shard = broker.shard().await;
     broker.disk.hold();
     let pending = adding(&shard, "a");
     settle().await;
-    assert_eq!(shard.write(|counters, _| counters.decided["a"]).await, Ok(1));
+    assert_eq!(shard.sign_of_life(|counters, _| counters.decided["a"]).await, Ok(1));
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    let taker = shard.clone();
+    let mut part = Request::begin(async move { taker.take_part(|_, _| answered).await });
+    assert!(!part.is_answered().await, "the others have not come yet");
+    answer.send(7).unwrap();
+    assert_eq!(part.answer().await, Ok(7));
     broker.disk.release();
     assert_eq!(pending.answer().await, Ok(1));
+}
+
+#[tokio::test]
+async fn a_coordinator_that_was_replaced_tells_nothing_that_no_record_of_its_own_vouches_for() {
+    let broker = Broker::new();
+    assert_eq!(broker.add("a").await, Ok(1));
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let pending = adding(&shard, "a");
+    settle().await;
+    let mut waiting = asking(&shard, "a");
+    assert!(!waiting.is_answered().await);
+    broker.disk.fence();
+    // What was written before it was replaced is durable all the same, and says nothing of what was known later.
+    broker.disk.release();
+    assert_eq!(pending.answer().await, Ok(2));
+    let refused = Err(ShardError::NotCoordinator);
+    assert_eq!(waiting.answer().await, refused);
+    assert_eq!(asking(&shard, "a").answer().await, refused);
+    assert_eq!(shard.read(|counters| counters.get("a")).await, refused);
+    assert_eq!(shard.read_stable(|counters| counters.get("a")).await, refused);
+    assert_eq!(shard.read_decided(|counters| counters.get("a")).await, refused);
+    assert_eq!(shard.sign_of_life(|counters, _| counters.get("a")).await, refused);
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    answer.send(Some(2)).unwrap();
+    assert_eq!(shard.take_part(|_, _| answered).await, refused);
+}
+
+#[tokio::test]
+async fn a_panic_in_the_machine_discards_it_and_the_log_tells_what_holds() {
+    let broker = Broker::new();
+    assert_eq!(broker.add("a").await, Ok(1));
+    let shard = broker.shard().await;
+    shard.write(|counters, _| drop(counters.alarms.insert(100, "due".to_owned()))).await.unwrap();
+    broker.disk.hold();
+    let pending = adding(&shard, "a");
+    settle().await;
+    let panicking = shard.clone();
+    let half = Request::begin(async move {
+        let half = |counters: &mut Counters, out: &mut Out<'_>| -> u64 {
+            counters.add("a", out);
+            panic!("the test says so")
+        };
+        panicking.write(half).await
+    });
+    assert!(half.0.await.unwrap_err().is_panic());
+    assert_eq!(pending.answer().await, Err(ShardError::NotCoordinator));
+    assert!(!shard.is_active());
+    broker.advance(Duration::from_secs(1));
+    assert_eq!(broker.shards.tick(), None, "and nothing of it is due");
+    broker.disk.release();
+    assert_eq!(broker.add("a").await, Ok(3), "what was appended stands, and half a decision does not");
+    assert_eq!(*broker.seen.loads.lock(), 2);
 }
 
 #[tokio::test]
@@ -185,7 +291,7 @@ async fn a_decision_sees_the_records_that_are_not_replayed_yet() {
     }
     broker.disk.release_one();
     settle().await;
-    let pending = shard.write(|_, out| out.pending().cloned().collect::<Vec<_>>()).await;
+    let pending = shard.sign_of_life(|_, out| out.pending().cloned().collect::<Vec<_>>()).await;
     assert_eq!(pending, Ok(vec![record("b", 1), record("c", 1)]));
     broker.disk.release();
     settle().await;
@@ -228,7 +334,7 @@ async fn a_failed_append_discards_the_machine_and_the_log_tells_what_holds() {
         assert_eq!(third.answer().await, Err(ShardError::NotCoordinator));
         assert_eq!(stable.answer().await, Err(ShardError::NotCoordinator));
         assert!(!shard.is_active());
-        assert_eq!(shard.read(|counters| counters.get("a")), Err(ShardError::NotCoordinator));
+        assert_eq!(shard.read(|counters| counters.get("a")).await, Err(ShardError::NotCoordinator));
         broker.disk.release();
         assert_eq!(broker.get("a").await, Ok(Some(holds)), "{fate:?}");
         assert_eq!(*broker.seen.loads.lock(), 2);

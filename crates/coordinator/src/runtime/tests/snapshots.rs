@@ -227,7 +227,7 @@ async fn a_crash_in_a_snapshot_is_harmless() {
         reached.insert(markers(&crashed.disk).len());
         assert_eq!(crashed.disk.start(), 0, "{written}");
         let restarted = Broker::on(crashed.logs.clone());
-        let state = restarted.shard().await.read(|counters| counters.stored.clone()).unwrap();
+        let state = restarted.shard().await.read(|counters| counters.stored.clone()).await.unwrap();
         let expected = [("a", 2), ("b", 1), ("c", 1), ("d", 1), ("filler", ENOUGH as u64 - 6)];
         assert_eq!(state, expected.map(|(name, value)| (name.to_owned(), value)).into(), "{written}");
     }
@@ -332,4 +332,57 @@ async fn a_state_that_cannot_be_written_whole_is_not_trimmed() {
     add_many(&broker, "b", ENOUGH).await.unwrap();
     settle().await;
     assert_eq!(markers(&broker.disk).len(), 2, "a snapshot follows once it can be written");
+}
+
+/// `max.message.bytes` may be lowered, and the segments of a write-ahead log be made smaller, below what is stored.
+#[tokio::test]
+async fn a_snapshot_that_the_log_does_not_take_is_given_up_and_the_shard_goes_on() {
+    let large: &'static str = "n".repeat(2_000).leak();
+    for begins_late in [false, true] {
+        let broker = Broker::new();
+        assert_eq!(broker.add(large).await, Ok(1));
+        broker.disk.set_batch_bytes_max(500);
+        add_many(&broker, "b", ENOUGH - 2).await.unwrap();
+        let shard = broker.shard().await;
+        broker.disk.set_entry_bytes_max(1_000);
+        broker.disk.hold();
+        let last = adding(&shard, "a");
+        settle().await;
+        // What is decided while the snapshot is on its way stands behind it.
+        broker.disk.hold_appends(true);
+        assert!(broker.disk.release_one());
+        assert_eq!(last.answer().await, Ok(1));
+        let behind = adding(&shard, "behind");
+        settle().await;
+        if !begins_late {
+            broker.disk.release();
+        }
+        broker.disk.hold_appends(false);
+        settle().await;
+        broker.disk.release();
+        assert_eq!(behind.answer().await, Ok(1));
+        assert_eq!(broker.add("a").await, Ok(2));
+        assert!(shard.is_active());
+        let edges: Vec<Edge> = markers(&broker.disk).into_iter().map(|(_, marker)| marker.edge).collect();
+        assert_eq!((edges, broker.disk.start()), (vec![Edge::Begin], 0));
+        broker.disk.set_entry_bytes_max(usize::MAX);
+        add_many(&broker, "b", ENOUGH).await.unwrap();
+        settle().await;
+        assert_eq!(markers(&broker.disk).len(), 2, "the next one is taken");
+        assert!(broker.disk.start() > ENOUGH as u64);
+        let restarted = Broker::on(broker.logs.clone());
+        let state = restarted.shard().await.read(|counters| counters.stored.clone()).await.unwrap();
+        let expected = [(large, 1), ("a", 2), ("b", 2 * ENOUGH as u64 - 2), ("behind", 1)];
+        assert_eq!(state, expected.map(|(name, value)| (name.to_owned(), value)).into());
+    }
+}
+
+#[tokio::test]
+async fn a_decision_that_the_log_does_not_take_discards_the_machine() {
+    let broker = Broker::new();
+    assert_eq!(broker.add("a").await, Ok(1));
+    broker.disk.set_entry_bytes_max(10);
+    assert_eq!(broker.add("a").await, Err(ShardError::NotCoordinator));
+    broker.disk.set_entry_bytes_max(usize::MAX);
+    assert_eq!(broker.add("a").await, Ok(2));
 }
