@@ -54,9 +54,6 @@ pub const LOAD_WAIT_MAX: Duration = Duration::from_secs(1);
 /// How long a shard that could not be loaded is left alone.
 pub const LOAD_RETRY: Duration = Duration::from_secs(1);
 
-/// Groups of one request that are described at the same time: each waits for what is being written of its shard.
-pub const DESCRIBED_AT_ONCE: usize = 256;
-
 /// Records appended since the last snapshot that are never worth another one.
 pub const SNAPSHOT_RECORDS_MIN: u64 = 10_000;
 
