@@ -131,7 +131,7 @@ async fn a_panic_in_the_machine_discards_it_and_the_log_tells_what_holds() {
     assert_eq!(pending.answer().await, Err(ShardError::NotCoordinator));
     assert!(!shard.is_active());
     broker.advance(Duration::from_secs(1));
-    assert_eq!(broker.shards.tick(), None, "and nothing of it is due");
+    assert_eq!(broker.shards.tick().await, None, "and nothing of it is due");
     broker.disk.release();
     assert_eq!(broker.add("a").await, Ok(3), "what was appended stands, and half a decision does not");
     assert_eq!(*broker.seen.loads.lock(), 2);

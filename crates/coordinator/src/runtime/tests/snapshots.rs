@@ -78,9 +78,9 @@ async fn a_snapshot_is_worth_a_multiple_of_its_own_records() {
 
 /// What a broker that loads the log finds, and what the one that wrote it has.
 async fn loaded_and_kept(broker: &Broker) -> [BTreeMap<String, u64>; 2] {
-    let stored = |shard: Arc<Shard<Counters>>| shard.read(|counters| counters.stored.clone()).unwrap();
+    let stored = async |shard: Arc<Shard<Counters>>| shard.read(|counters| counters.stored.clone()).await.unwrap();
     let restarted = Broker::on(broker.logs.clone());
-    [stored(restarted.shard().await), stored(broker.shard().await)]
+    [stored(restarted.shard().await).await, stored(broker.shard().await).await]
 }
 
 /// Removes a counter, meanwhile.
