@@ -9,7 +9,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use base::Clock;
 use wire::ErrorCode;
 
 use crate::errors::ApiError;
@@ -37,21 +37,25 @@ pub(crate) async fn within<T, E>(
 }
 
 /// How long a request without a timeout waits for all that it changes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ForAWhile(Instant);
+#[derive(Debug)]
+pub(crate) struct ForAWhile {
+    clock: Clock,
+    until: Duration,
+}
 
 impl ForAWhile {
     /// From now on.
-    pub(crate) fn begin() -> Self {
-        Self(Instant::now() + CHANGE_WAIT_DEFAULT)
+    pub(crate) fn begin(clock: &Clock) -> Self {
+        Self { clock: clock.clone(), until: clock.monotonic() + CHANGE_WAIT_DEFAULT }
     }
 
     /// Waits for one of the changes. What has not begun when the time is over does not begin.
-    pub(crate) async fn wait_for<T>(self, change: impl Future<Output = T>) -> Result<T, ApiError> {
-        if Instant::now() >= self.0 {
+    pub(crate) async fn wait_for<T>(&self, change: impl Future<Output = T>) -> Result<T, ApiError> {
+        let left = self.until.saturating_sub(self.clock.monotonic());
+        if left.is_zero() {
             return Err(TimedOut(CHANGE_WAIT_DEFAULT).into());
         }
-        tokio::time::timeout_at(self.0, change).await.map_err(|_| TimedOut(CHANGE_WAIT_DEFAULT).into())
+        tokio::time::timeout(left, change).await.map_err(|_| TimedOut(CHANGE_WAIT_DEFAULT).into())
     }
 }
 
@@ -61,6 +65,7 @@ async fn wait_for<T>(wait: Duration, change: impl Future<Output = T>) -> Result<
 
 #[cfg(test)]
 mod tests {
+    use base::clock::ManualTime;
     use futures::FutureExt;
 
     use super::*;
@@ -78,12 +83,12 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn all_changes_of_a_request_share_its_time() {
-        let all = ForAWhile::begin();
+        let time = ManualTime::starting_at(0);
+        let all = ForAWhile::begin(&Clock::from_source(time.clone()));
         assert_eq!(all.wait_for(std::future::ready(1)).await, Ok(1));
         let over: ApiError = TimedOut(CHANGE_WAIT_DEFAULT).into();
-        let began = Instant::now();
         assert_eq!(all.wait_for(std::future::pending::<()>()).await, Err(over.clone()));
+        time.advance(CHANGE_WAIT_DEFAULT);
         assert_eq!(all.wait_for(std::future::ready(2)).await, Err(over));
-        assert_eq!(began.elapsed(), CHANGE_WAIT_DEFAULT);
     }
 }

@@ -60,6 +60,7 @@ impl From<Loss> for MetaError {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "map_err gives it a value")]
 fn unfit(reason: impl ToString) -> Loss {
     Loss::Unfit(MetaError::Unfit(reason.to_string().into()))
 }

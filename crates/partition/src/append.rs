@@ -164,7 +164,7 @@ impl Partition {
             Err(_) => partition.close_as_moved(),
         });
         self.stream.append(NewEntry { range: OffsetRange::new(base, end), max_timestamp, payload, room, done });
-        half.is_whole();
+        half.queued();
         drop(state);
         Ok(Appended {
             base_offset: base,
@@ -183,7 +183,7 @@ struct Half<'p>(Option<&'p Partition>);
 
 impl Half<'_> {
     /// It is queued.
-    fn is_whole(mut self) {
+    fn queued(mut self) {
         self.0 = None;
     }
 }

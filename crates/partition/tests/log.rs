@@ -834,10 +834,8 @@ async fn a_longer_retention_holds_for_what_a_sweep_has_found_due_before_it_was_s
         let broker = cluster.start().await;
         let of = |limit: &str| TopicSettings::from([("retention.ms".to_owned(), limit.to_owned())]);
         *broker.image.settings.lock() = of("30000");
-        let mut later = broker.image.later.lock();
-        later.extend((1..asked_before).map(|_| of("30000")));
-        later.push_back(of("3600000"));
-        drop(later);
+        let then = (1..asked_before).map(|_| of("30000")).chain([of("3600000")]);
+        broker.image.later.lock().extend(then);
         let trimmed = broker.partitions.sweep_retention().await;
         let start = broker.partition().log_start().0;
         let asked = broker.image.asked.lock().len();

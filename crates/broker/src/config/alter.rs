@@ -154,11 +154,11 @@ pub(crate) async fn alter_each<A>(
     plan: impl Fn(&Image, &Resource, &A, &Settings) -> Result<Settings, ApiError>,
 ) -> Vec<Result<(), ApiError>> {
     let repeated = Repeated::of(named.iter().map(&resource));
-    let time = ForAWhile::begin();
+    let time = ForAWhile::begin(&core.clock);
     let mut outcomes = Vec::with_capacity(named.len());
     for some in named.chunks(ALTERED_AT_ONCE_MAX) {
         let each = some.iter().map(|asked| {
-            let (of, repeated, plan) = (resource(asked), &repeated, &plan);
+            let (of, repeated, time, plan) = (resource(asked), &repeated, &time, &plan);
             async move {
                 repeated.check(&of)?;
                 alter(core, &of, validate_only, time, |image, now| plan(image, &of, asked, now)).await
@@ -175,7 +175,7 @@ async fn alter(
     core: &Core,
     of: &Resource,
     validate_only: bool,
-    time: ForAWhile,
+    time: &ForAWhile,
     plan: impl Fn(&Image, &Settings) -> Result<Settings, ApiError>,
 ) -> Result<(), ApiError> {
     loop {

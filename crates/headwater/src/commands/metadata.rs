@@ -65,9 +65,9 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
         let store = Store::open(&settings.store, options).await?;
         let void = Meta::give_up_last(store, settings.broker.node_id, &entropy).await?;
         match void.as_slice() {
-            [] => eprintln!("the metadata log can be read to its end; nothing was changed"),
-            [only] => eprintln!("entry {only} of the metadata log was given up"),
-            [first, .., last] => eprintln!("entries {first} to {last} of the metadata log were given up"),
+            [] => say!("the metadata log can be read to its end; nothing was changed"),
+            [only] => say!("entry {only} of the metadata log was given up"),
+            [first, .., last] => say!("entries {first} to {last} of the metadata log were given up"),
         }
         anyhow::Ok(())
     })
