@@ -194,6 +194,7 @@ impl From<MetaError> for ClientError {
     fn from(error: MetaError) -> Self {
         match error {
             MetaError::Fenced(who) | MetaError::OutcomeUnknown(who) => Self::Fenced(who),
+            ended @ (MetaError::Unreadable(_) | MetaError::Closed) => Self::Ended(ended.to_string().into()),
             other => Self::Unavailable(other.to_string().into()),
         }
     }

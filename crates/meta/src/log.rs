@@ -182,13 +182,17 @@ impl Log {
         Ok(None)
     }
 
-    /// What the first readable entry behind `sequence` says of it.
+    /// What the first readable entry behind `sequence` says of it. Those that cannot be read say nothing, whatever they are:
+    /// one that was burnt may look as if a newer release had written it.
     async fn void_by(&self, sequence: MetaSequence) -> Result<Word, LogError> {
+        let mut is_damage_alone = true;
         for next in sequence.0 + 1..=sequence.0 + VOID_NAMES_MAX as u64 {
             let next = MetaSequence(next);
             let bytes = match self.store.get(Purpose::Metadata, &names::entry(next), ..).await {
                 Ok(bytes) => bytes,
-                Err(StoreError::NotFound { .. }) => return Ok(Word::Nothing),
+                Err(StoreError::NotFound { .. }) => {
+                    return Ok(if is_damage_alone { Word::Nothing } else { Word::Entry });
+                }
                 Err(error) => return Err(error.into()),
             };
             match format::decode_entry(&bytes, next) {
@@ -196,8 +200,7 @@ impl Log {
                     let void: Vec<_> = void_names(&records).collect();
                     return Ok(if void.contains(&sequence) { Word::Void(void) } else { Word::Entry });
                 }
-                Err(reason) if reason.is_damage() => {}
-                Err(_) => return Ok(Word::Entry),
+                Err(reason) => is_damage_alone &= reason.is_damage(),
             }
         }
         Ok(Word::Entry)

@@ -66,12 +66,13 @@ fn unfit(reason: impl ToString) -> Loss {
 }
 
 /// Takes the office with `claim`, whose term must follow that of the image. `void` are names behind the image that this
-/// process has burnt.
+/// process has burnt, and `burnt_bytes` the size of the largest entry that was.
 pub(crate) async fn claim(
     log: &Log,
     image: &Image,
     claim: ControllerRecord,
     mut void: Vec<VoidEntryRecord>,
+    mut burnt_bytes: usize,
 ) -> Result<Written, Loss> {
     let first = image.next_sequence;
     let mut wait = BACKOFF_MIN;
@@ -89,7 +90,7 @@ pub(crate) async fn claim(
                 entry = burnt.sequence,
                 "a metadata entry cannot be read; it is called void by the next one, as soon as a write passes whole"
             );
-            wait_for_a_whole_write(log, &claim, &bytes).await;
+            wait_for_a_whole_write(log, &claim, &bytes, burnt_bytes).await;
         }
         match log.append(place, &bytes).await {
             Appended::Won => {
@@ -100,7 +101,10 @@ pub(crate) async fn claim(
             Appended::Lost if void.is_empty() => return Err(Loss::Another(place)),
             Appended::Lost | Appended::LostUnsure => return Err(Loss::Unsure(place)),
             Appended::Burnt { .. } if void.len() >= VOID_NAMES_MAX => return Err(Loss::Unreadable(place)),
-            Appended::Burnt { crc } => void.push(void_entry(place, crc)),
+            Appended::Burnt { crc } => {
+                void.push(void_entry(place, crc));
+                burnt_bytes = burnt_bytes.max(bytes.len());
+            }
             Appended::Unreadable => return Err(Loss::Unreadable(place)),
         }
         tokio::time::sleep(wait).await;
@@ -139,7 +143,7 @@ pub(crate) async fn write(
         Appended::Burnt { crc } => {
             let present = image.controller.as_deref().ok_or_else(|| unfit("nobody is in office"))?;
             let again = ControllerRecord { controller_epoch: epoch.0 + 1, ..present.clone() };
-            claim(log, image, again, vec![void_entry(sequence, crc)]).await.map(Batched::Void)
+            claim(log, image, again, vec![void_entry(sequence, crc)], bytes.len()).await.map(Batched::Void)
         }
     }
 }
@@ -162,9 +166,11 @@ async fn check_floor(log: &Log, place: MetaSequence) -> Result<(), Loss> {
     }
 }
 
-/// Returns once bytes like these have arrived as they were sent, under a name that does not matter.
-async fn wait_for_a_whole_write(log: &Log, claim: &ControllerRecord, bytes: &Bytes) {
+/// Returns once these bytes, repeated until they are `burnt_bytes`, have arrived as they were sent, under a name that does
+/// not matter: a way may damage only what is large.
+async fn wait_for_a_whole_write(log: &Log, claim: &ControllerRecord, bytes: &Bytes, burnt_bytes: usize) {
     let name = names::trial(claim.nonce);
+    let bytes = Bytes::from(bytes.repeat(burnt_bytes.div_ceil(bytes.len().max(1)).max(1)));
     let mut wait = BACKOFF_MIN;
     while let Err(error) = log.store.put(Purpose::Metadata, &name, bytes.clone()).await {
         tracing::warn!(%error, "no write to the store passes whole; the metadata log waits for one");

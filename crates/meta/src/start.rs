@@ -149,7 +149,7 @@ impl Meta {
             nonce: entropy.uuid(),
             ..Default::default()
         };
-        match office::claim(&log, &image, claim, void).await {
+        match office::claim(&log, &image, claim, void, 0).await {
             Ok(_) => Ok(found.into_iter().map(|(name, _)| name).collect()),
             Err(loss) => Err(StartError::Lost(lost(loss, "claim")?.into())),
         }
@@ -199,7 +199,7 @@ pub(crate) async fn try_start(
         nonce: options.entropy.uuid(),
         ..Default::default()
     };
-    *image = match office::claim(log, image, claim, Vec::new()).await {
+    *image = match office::claim(log, image, claim, Vec::new(), 0).await {
         Ok(claimed) => claimed.image,
         Err(loss) => return lost(loss, "claim").map(Err),
     };

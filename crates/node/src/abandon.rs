@@ -7,7 +7,7 @@
 //!
 //! Until all of that is known nobody is fenced and nothing is made or changed anywhere.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use base::file::Files;
@@ -316,7 +316,7 @@ impl Wanted {
     }
 
     fn lock(&self, incarnation: Incarnation, place: &Arc<str>, held: &mut Held) -> Result<Arc<BlockLog>, Missing> {
-        if let Some((_, log)) = held.places.iter().find(|(at, _)| at == place) {
+        if let Some((_, log)) = held.places.iter().find(|(at, _)| Path::new(&**at) == Path::new(&**place)) {
             takeover::check_there(log, incarnation, &self.cluster_id)?;
             return Ok(log.clone());
         }

@@ -22,7 +22,7 @@ use crate::drain;
 use crate::end::End;
 use crate::log::LogThreads;
 use crate::options::{Afterwards, NodeOptions};
-use crate::start::{self, Facts, Serving};
+use crate::start::{self, Facts, Serving, StartError};
 use crate::status::{Phase, Status};
 
 /// How long a process that is about to exit waits for storage that its node still uses.
@@ -121,6 +121,7 @@ async fn live(
     };
     let node = match started {
         Ok(node) => node,
+        Err(StartError::MetadataLost(lost)) => return lost.into(),
         Err(error) => return error.into(),
     };
     status.enter(Phase::Serving);

@@ -11,7 +11,8 @@ use base::Incarnation;
 use blob::{OpenError, ProbeError, Store, StoreError, StoreOptions};
 use broker::config::BrokerConfig;
 use broker::{Broker, BrokerDeps, BrokerHandle, ImageDirectory, ListenError, Listeners};
-use meta::{BrokerError, MetaHandle};
+use futures::FutureExt;
+use meta::{BrokerError, LogLost, MetaHandle};
 use partition::Partitions;
 use stream::catalogue::CatalogueClient;
 use stream::catalogue::client::IncarnationError;
@@ -116,6 +117,9 @@ pub enum StartError {
     /// Nothing more can be written to the store until the process starts again.
     #[error("the store can be written no more by this process: {0}")]
     StoreFailed(StoreError),
+    /// The metadata log cannot be continued by this process.
+    #[error("{0}")]
+    MetadataLost(LogLost),
     /// The store is not of the cluster that this broker's files are of.
     #[error("{named_by} says that this broker is of cluster {cluster}, and the store is not")]
     OtherStore {
@@ -220,40 +224,49 @@ async fn join(
         cluster: cluster.map(|cluster| (cluster, named_by)),
     };
     let (meta, registration) = register::register(who, &options, &listeners, &store).await?;
-    let (me, cluster_id) = (registration.incarnation, registration.cluster_id.clone());
-    if let Some(home) = &options.home {
-        let identity = Identity { cluster_id: Some(cluster_id.to_string()), ..identity };
-        if known.as_ref() != Some(&identity) {
-            let (files, home) = (options.files.clone(), home.clone());
-            blocking(move || identity::store(&files, &home, &identity)).await?;
+    let office = meta.clone();
+    let entering = Box::pin(async move {
+        let (me, cluster_id) = (registration.incarnation, registration.cluster_id.clone());
+        if let Some(home) = &options.home {
+            let identity = Identity { cluster_id: Some(cluster_id.to_string()), ..identity };
+            if known.as_ref() != Some(&identity) {
+                let (files, home) = (options.files.clone(), home.clone());
+                blocking(move || identity::store(&files, &home, &identity)).await?;
+            }
         }
-    }
-    let log = locked.registered(cluster_id.clone());
-    let client: Arc<dyn CatalogueClient> = Arc::new(meta.clone());
-    let engine = Engine::new(engine_options(&options.broker), store.clone(), client, me, options.clock.clone());
-    remains.engine_is(&engine);
-    for (incarnation, why) in &registration.damaged {
-        tracing::error!(%incarnation, %why, "a damaged log keeps its partitions offline; `headwater wal show` explains");
-    }
-    let recovered = recover::recover(&registration.recover, me, &log, &engine, &meta).await?;
-    leftovers::refuse_unknown(&log, &meta).await?;
+        let log = locked.registered(cluster_id.clone());
+        let client: Arc<dyn CatalogueClient> = Arc::new(meta.clone());
+        let engine = Engine::new(engine_options(&options.broker), store.clone(), client, me, options.clock.clone());
+        remains.engine_is(&engine);
+        for (incarnation, why) in &registration.damaged {
+            tracing::error!(%incarnation, %why, "a damaged log keeps its partitions offline; `headwater wal show` explains");
+        }
+        let recovered = recover::recover(&registration.recover, me, &log, &engine, &meta).await?;
+        leftovers::refuse_unknown(&log, &meta).await?;
 
-    let wal = log.create(me, engine.sink(), remains.log_threads()).await?;
-    meta.open_incarnation(me, register::wal_place(&log.place())).await?;
-    engine.attach(wal)?;
-    meta.activate(me).await?;
-    leftovers::clear(&log, &meta, me).await?;
+        let wal = log.create(me, engine.sink(), remains.log_threads()).await?;
+        meta.open_incarnation(me, register::wal_place(&log.place())).await?;
+        engine.attach(wal)?;
+        meta.activate(me).await?;
+        leftovers::clear(&log, &meta, me).await?;
 
-    let facts = Facts {
-        me,
-        cluster_id,
-        addresses: listeners.addresses().iter().map(|(_, address)| address.to_string()).collect(),
-        store: store.name(),
-        log: log.place(),
-        recovered,
+        let facts = Facts {
+            me,
+            cluster_id,
+            addresses: listeners.addresses().iter().map(|(_, address)| address.to_string()).collect(),
+            store: store.name(),
+            log: log.place(),
+            recovered,
+        };
+        let broker = serve(options, status, listeners, (&engine, &meta), &facts);
+        Ok(Serving { facts, broker, vitals: Vitals { engine, meta, store }, log, me })
+    });
+    let entered = base::select! {
+        entered = entering => entered,
+        lost = office.fenced() => return Err(StartError::MetadataLost(lost)),
     };
-    let broker = serve(options, status, listeners, (&engine, &meta), &facts);
-    Ok(Serving { facts, broker, vitals: Vitals { engine, meta, store }, log, me })
+    // Whatever step met it first, this is the reason.
+    entered.map_err(|error| office.fenced().now_or_never().map_or(error, StartError::MetadataLost))
 }
 
 /// What a node's files say of themselves.

@@ -204,3 +204,23 @@ async fn an_operator_gives_up_what_stands_last_and_cannot_be_read_and_nothing_el
     let error = give_up().await.unwrap_err();
     assert!(matches!(error, StartError::Log(LogError::Format { .. })), "{error}");
 }
+
+/// A byte of the format's number makes one look as if a newer release had written it.
+#[tokio::test]
+async fn a_claim_is_found_behind_burnt_names_however_they_are_damaged() {
+    for at in 0..entry(1, 5).len() {
+        let bucket = bucket();
+        let (handle, _) = serve(&bucket.store, options(1)).await;
+        let image = handle.image();
+        drop(handle);
+        let names = [0, 1].map(|n| MetaSequence(image.next_sequence.0 + n));
+        for (name, at) in names.into_iter().zip([40, at]) {
+            let mut burnt = entry(name.0, 5).to_vec();
+            burnt[at] ^= 1;
+            bucket.plain.put(Purpose::Metadata, &names::entry(name), burnt).await.unwrap();
+        }
+        let (header, claim) = claim_after(&image, MetaSequence(names[1].0 + 1));
+        plant(&bucket, header, &[claim, void(names[0]), void(names[1])]).await;
+        assert_eq!(from_bucket(&bucket).await.next_sequence.0, names[1].0 + 2, "byte {at}");
+    }
+}

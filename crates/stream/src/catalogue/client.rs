@@ -21,6 +21,9 @@ pub enum ClientError {
     /// The host cannot answer now; the request may or may not have taken effect.
     #[error("the catalogue is unavailable: {0}")]
     Unavailable(Arc<str>),
+    /// The host can answer no more. The request may or may not have taken effect; sending it again is in vain.
+    #[error("the metadata log can be continued no more: {0}")]
+    Ended(Arc<str>),
 }
 
 /// Why a commit failed.
