@@ -52,6 +52,10 @@ impl Partition {
         if start > self.stream.covered()
             && let Err(why) = self.ready().await
         {
+            // A checkpoint that was read before the failure may tell enough.
+            if start <= self.stream.covered() {
+                return Ok(Told::Checkpointed);
+            }
             if !why.is_lasting() {
                 return Err(why.into());
             }

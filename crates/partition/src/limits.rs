@@ -18,6 +18,9 @@ pub const SCAN_BYTES: usize = 1 << 20;
 /// rules for them.
 pub const SCAN_EXTENTS_AHEAD: usize = 16;
 
+/// Bytes of logs that all partitions together hold while they replay producer state.
+pub const SCANS_BYTES_MAX: u64 = 64 << 20;
+
 /// Bytes at the end of a log that are always read when an unreadable producer checkpoint is made anew, whatever the
 /// timestamps there say of their age: producers give the timestamps.
 pub const REBUILD_BYTES_MIN: u64 = 64 << 20;

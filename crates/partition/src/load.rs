@@ -84,7 +84,7 @@ impl Partition {
             );
         }
         let first = from.max(log_start);
-        let mut scan = self.scan(OffsetRange::new(first, self.opened_end.max(first)));
+        let mut scan = self.scan(OffsetRange::new(first, self.opened_end.max(first))).await;
         while let Some((next, fetched)) = scan.next().await? {
             for header in Headers::new(&fetched.slices) {
                 let header = header.map_err(|why| LoadError::Log { at: next, why })?;

@@ -6,6 +6,7 @@
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
+use base::memory::Budget;
 use base::{Clock, Offset, StreamEpoch, StreamId, TimestampMs};
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -16,7 +17,7 @@ use crate::config::BrokerSettings;
 use crate::directory::Placement;
 use crate::epochs::{EpochEnd, EpochHistory, check_current};
 use crate::error::{PartitionError, ReadError};
-use crate::limits::PRODUCER_EXPIRY_CHECK_MS;
+use crate::limits::{PRODUCER_EXPIRY_CHECK_MS, SCANS_BYTES_MAX};
 use crate::producers::{FrozenProducers, Producers};
 use crate::signals::{Signals, Watcher};
 use crate::topic::Topic;
@@ -26,14 +27,17 @@ pub(crate) struct Shared {
     pub engine: Engine,
     pub clock: Clock,
     pub options: Options,
+    /// Memory of logs that are being read for producer state, of all partitions together.
+    pub scans: Budget,
     /// `producer.id.expiration.ms`: how long a silent producer is remembered. It changes while the broker runs.
     producer_id_expiration_ms: AtomicI64,
 }
 
 impl Shared {
     pub(crate) fn new(engine: Engine, clock: Clock, options: Options, settings: &BrokerSettings) -> Self {
-        let shared =
-            Self { engine, clock, options, producer_id_expiration_ms: AtomicI64::new(PRODUCER_ID_EXPIRATION_MS) };
+        let scans = Budget::new(SCANS_BYTES_MAX);
+        let producer_id_expiration_ms = AtomicI64::new(PRODUCER_ID_EXPIRATION_MS);
+        let shared = Self { engine, clock, options, scans, producer_id_expiration_ms };
         shared.take(settings);
         shared
     }

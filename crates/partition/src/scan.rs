@@ -3,6 +3,7 @@
 //! The first bytes of the next extents are fetched while those before them are looked at: each extent lies in another
 //! object, and one after the other they would cost two round trips to the store each.
 
+use base::memory::Charge;
 use base::{Offset, OffsetRange};
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -20,11 +21,16 @@ pub(crate) struct Scan<'a> {
     next: Offset,
     /// Where the extent ends in which `next` lies.
     end: Offset,
+    /// What it may hold at a time.
+    _room: Charge,
 }
 
 impl Partition {
-    /// Reads what lies in `range`.
-    pub(crate) fn scan(&self, range: OffsetRange) -> Scan<'_> {
+    /// Reads what lies in `range`, as soon as there is memory for it.
+    pub(crate) async fn scan(&self, range: OffsetRange) -> Scan<'_> {
+        let held = self.first_bytes_of(range);
+        let room = self.shared.scans.charge(held).await;
+        // Looked at anew: they may have changed while it waited.
         let mut extents: Vec<OffsetRange> = Vec::new();
         let mut at = range.start;
         if let Some(state) = self.shared.engine.catalogue().stream(self.stream_id()) {
@@ -39,7 +45,16 @@ impl Partition {
         let firsts = extents.into_iter().filter(|extent| !extent.is_empty());
         let firsts = firsts.map(move |extent| async move { (extent.end, self.fetch(extent).await) });
         let firsts = futures::stream::iter(firsts).buffered(SCAN_EXTENTS_AHEAD).boxed();
-        Scan { partition: self, firsts, next: range.start, end: range.start }
+        Scan { partition: self, firsts, next: range.start, end: range.start, _room: room }
+    }
+
+    /// How much a reader of `range` may hold at a time.
+    fn first_bytes_of(&self, range: OffsetRange) -> u64 {
+        let state = self.shared.engine.catalogue();
+        let state = state.stream(self.stream_id()).filter(|_| !range.is_empty());
+        let extents = state.into_iter().flat_map(|state| state.extents_from(range.start));
+        let extents = extents.take_while(|extent| extent.range.start < range.end).take(SCAN_EXTENTS_AHEAD);
+        extents.map(|extent| extent.bytes.min(SCAN_BYTES as u64)).sum()
     }
 
     /// The first bytes of `range`.

@@ -66,6 +66,10 @@ pub(crate) struct Cut {
 /// Streams in one cut: well below what one commit may name.
 pub(super) const CUT_STREAMS_MAX: usize = COMMIT_ITEMS_MAX / 4;
 
+/// From so many streams on that somebody wants cut ahead, those that nobody waits for any more are looked for, each time
+/// that their number has doubled.
+const GONE_LOOKED_FOR_MIN: usize = 1024;
+
 /// What has gathered for the next cuts. Its lock is held while a WAL group is completed, so that a cut stands between
 /// two groups; whoever else takes it does so for a moment.
 pub(crate) struct Active {
@@ -73,8 +77,10 @@ pub(crate) struct Active {
     dirty: VecDeque<Vec<Arc<Shared>>>,
     /// What is left of a moment that is too much for one cut.
     round: Option<Round>,
-    /// Streams to be cut ahead of their turn, and who is told. Whoever asks waits, so there are no more than trims.
-    ahead: Vec<(Arc<Shared>, oneshot::Sender<()>)>,
+    /// Streams to be cut ahead of their turn, and who is told. Those who have gone are forgotten when there are
+    /// [`Self::looked_for_gone_at`].
+    ahead: VecDeque<(Arc<Shared>, oneshot::Sender<()>)>,
+    looked_for_gone_at: usize,
     /// How the last cut was taken: both kinds go on, whatever comes of the other.
     last: Turn,
     bytes: u64,
@@ -109,7 +115,8 @@ impl Active {
         Self {
             dirty: VecDeque::new(),
             round: None,
-            ahead: Vec::new(),
+            ahead: VecDeque::new(),
+            looked_for_gone_at: GONE_LOOKED_FOR_MIN,
             last: Turn::Listed,
             bytes: 0,
             position,
@@ -174,7 +181,11 @@ impl Active {
 
     /// Asks for a cut of a stream as it is now, whatever else has gathered.
     pub fn request_ahead(&mut self, stream: &Arc<Shared>, waiter: oneshot::Sender<()>) {
-        self.ahead.push((stream.clone(), waiter));
+        if self.ahead.len() >= self.looked_for_gone_at {
+            self.ahead.retain(|(_, waiter)| !waiter.is_closed());
+            self.looked_for_gone_at = (self.ahead.len() * 2).max(GONE_LOOKED_FOR_MIN);
+        }
+        self.ahead.push_back((stream.clone(), waiter));
     }
 
     /// Whether a cut should be taken as soon as there is a place for it.

@@ -108,7 +108,7 @@ const INDEX_COPIES: u64 = 2;
 const CLIENT_READS_MAX: usize = 128;
 
 /// Reads of objects under way at once for the broker itself, beside those for which clients have left a place.
-const BROKER_READS_MAX: usize = 32;
+const BROKER_READS_MAX: usize = 128;
 
 impl Lane {
     fn new(store: Store, bytes: u64, places: usize) -> Self {

@@ -38,7 +38,8 @@ impl<T: Send, S: DurableSink<T>> Work for Completer<T, S> {
             }
             return Step::Ended;
         }
-        if waiting != self.told {
+        // A cut that a waiting writer asks for must cover what is durable by then.
+        if waiting != self.told && (waiting.is_none() || state.completed.is_empty()) {
             drop(state);
             self.told = waiting;
             self.sink.waiting(waiting);
