@@ -60,7 +60,8 @@ impl Service for Dispatch {
         let (core, peer, held) = (self.core.clone(), peer.clone(), held.clone());
         Box::pin(async move {
             let started = core.clock.monotonic();
-            // Who waits for room for its reply holds no more than its bytes.
+            // Who waits for room for its reply holds no more than its bytes: others may have theirs, and wait to be decoded.
+            held.pause();
             let reserved = core.replies.reserve(api).await;
             held.decode().await;
             let mut reader = Reader::new(frame);

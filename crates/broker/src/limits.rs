@@ -43,11 +43,14 @@ pub const ANSWER_FACTOR: usize = 10;
 /// those that are watched. The records are charged by themselves.
 pub const FETCH_PARTITION_BYTES: usize = 256;
 
-/// What all fetches together may take while they wait for records. One for which nothing is left is answered at once, ...
+/// What all fetches together may take while they wait for records. One for which nothing is left is answered soon, ...
 pub const FETCH_WAIT_MEMORY_BYTES: u64 = 256 * 1024 * 1024;
 
 /// ... unless it takes no more than this: it waits all the same.
 pub const FETCH_WAIT_LET_IN_BYTES_MAX: u64 = 16 * 1024;
+
+/// How long a fetch waits, without bells, for which there is no memory to wait with.
+pub const FETCH_WITHOUT_BELLS_WAIT: Duration = Duration::from_millis(100);
 
 /// How long a fetch waits at most, whatever it asks for: far longer than any client waits for an answer.
 pub const FETCH_WAIT_MAX: Duration = Duration::from_secs(300);

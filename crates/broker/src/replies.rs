@@ -144,6 +144,9 @@ fn waits(api: ApiKey) -> Waits {
         | ApiKey::DeleteRecords
         | ApiKey::AlterConfigs
         | ApiKey::IncrementalAlterConfigs
+        // They wait for what is being written of groups.
+        | ApiKey::DescribeGroups
+        | ApiKey::ListGroups
         | ApiKey::DeleteGroups
         | ApiKey::OffsetDelete
         | ApiKey::ListOffsets

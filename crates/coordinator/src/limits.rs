@@ -74,6 +74,9 @@ pub const GROUPS_WALK_OFFSETS_MAX: usize = 2_000;
 /// Groups of one request that are worked on at the same time.
 pub const REQUEST_GROUPS_CONCURRENCY: usize = 16;
 
+/// Groups of one request that are described at the same time: each waits for what is being written of its shard.
+pub const DESCRIBED_AT_ONCE: usize = 256;
+
 /// A member that joined for the first time and hears nothing for this long is forgotten, Kafka's
 /// `group.new.member.join.timeout.ms`.
 pub const NEW_MEMBER_JOIN_TIMEOUT_MS: u64 = 5 * 60 * 1000;

@@ -39,7 +39,8 @@ use crate::fetch::encode::{self, Sent};
 use crate::fetch::session::{Begin, TopicRef, Want};
 use crate::limits::{
     COLD_COPIED_BYTES_MAX, CONVERTED_AT_ONCE_BYTES_MAX, CONVERTED_BYTES_MAX, FETCH_BYTES_SCARCE, FETCH_COLD_READS_MAX,
-    FETCH_PARTITION_BYTES, FETCH_WAIT_LET_IN_BYTES_MAX, FETCH_WAIT_MAX, REPLY_MEMORY_EXCESS_MAX,
+    FETCH_PARTITION_BYTES, FETCH_WAIT_LET_IN_BYTES_MAX, FETCH_WAIT_MAX, FETCH_WITHOUT_BELLS_WAIT,
+    REPLY_MEMORY_EXCESS_MAX,
 };
 use crate::net::peer::within;
 use crate::net::service::Reply;
@@ -212,7 +213,18 @@ async fn read_enough(
     if !waits(&pass) || core.clock.monotonic() >= deadline {
         return (pass, None);
     }
-    let Some(waited) = wait_memory(core, call, targets.len()) else { return (pass, None) };
+    let Some(waited) = wait_memory(core, call, targets.len()) else {
+        // No bell hangs for it. Answered at once it would be asked again at once.
+        let _waits = core.fetch_waits.force_charge((FETCH_PARTITION_BYTES * targets.len()) as u64);
+        call.let_go();
+        let deadline = deadline.min(core.clock.monotonic() + FETCH_WITHOUT_BELLS_WAIT);
+        within(&call.peer, &core.clock, deadline, std::future::pending::<()>()).await;
+        if moved_since(targets, &pass) {
+            pass.charge.resize(0);
+            pass = read(core, call, targets, limits).await;
+        }
+        return (pass, None);
+    };
     let watcher = Watcher::new();
     let watches = watch(targets, &watcher);
     // What was committed between the pass and the watch did not ring.

@@ -201,10 +201,17 @@ impl Held {
             room.charge.resize(bytes);
         }
         let budget = &room.memory.budget;
-        if budget.used() <= budget.limit() + budget.limit() / REQUEST_MEMORY_EXCESS_SHARE {
+        // Small ones need no turn in the first place.
+        let is_small = !room.waits && bytes <= REQUEST_LET_IN_BYTES_MAX;
+        if is_small || budget.used() <= budget.limit() + budget.limit() / REQUEST_MEMORY_EXCESS_SHARE {
             // Nothing much is overdrawn any more, and what it still has to do may take long.
             room.overdraft = None;
         }
+    }
+
+    /// The frame is whole and waits for something else before it is decoded: nobody's turn to overdraw waits with it.
+    pub(crate) fn pause(&self) {
+        self.0.lock().overdraft = None;
     }
 
     /// The request waits for other clients from here on and holds next to nothing, nor anybody's turn: what they do about

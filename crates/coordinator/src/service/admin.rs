@@ -14,7 +14,7 @@ use wire::{ErrorCode, Str};
 use super::{ClientContext, GroupCoordinator};
 use crate::group::Groups;
 use crate::group::admin::DEAD;
-use crate::limits::REQUEST_GROUPS_CONCURRENCY;
+use crate::limits::{DESCRIBED_AT_ONCE, REQUEST_GROUPS_CONCURRENCY};
 use crate::runtime::ShardError;
 
 /// The version from which a group that is not there is an error.
@@ -33,7 +33,7 @@ impl GroupCoordinator {
     ) -> DescribeGroupsResponse {
         self.settled(self.shards_of(request.groups.iter())).await;
         let mut groups = Vec::with_capacity(request.groups.len());
-        for ids in request.groups.chunks(REQUEST_GROUPS_CONCURRENCY) {
+        for ids in request.groups.chunks(DESCRIBED_AT_ONCE) {
             groups.extend(join_all(ids.iter().map(|id| self.describe_group(client, id))).await);
         }
         DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() }
