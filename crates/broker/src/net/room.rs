@@ -367,11 +367,26 @@ mod tests {
         let mut room = begin(&memory, 32 * KIB, 900 * KIB, false);
         assert!(receive(&mut room, 32 * KIB) && decode(&mut room) && room.overdraws());
         let held = Held::new(room);
-        held.settle(33 * KIB);
+        held.settle(600 * KIB);
         assert_eq!(memory.other_overdraft.available_permits(), 0, "memory is overdrawn still");
         held.let_go();
         assert_eq!(memory.other_overdraft.available_permits(), 1);
         assert_eq!(budget.used(), 100 * KIB + REQUEST_CHARGE_BYTES_MIN as u64);
+    }
+
+    #[test]
+    fn neither_a_small_request_nor_one_that_is_not_decoded_yet_keeps_the_turn_to_overdraw() {
+        let memory = RequestMemory::new(Budget::new(64 * KIB));
+        let _full = memory.budget.force_charge(100 * KIB);
+        let turns = || memory.other_overdraft.available_permits();
+        let mut room = begin(&memory, 32 * KIB, 900 * KIB, false);
+        assert!(receive(&mut room, 32 * KIB) && room.overdraws());
+        let held = Held::new(room);
+        held.pause();
+        assert_eq!(turns(), 1);
+        assert!(decode(&mut held.0.lock()) && turns() == 0, "it gets the turn anew");
+        held.settle(33 * KIB);
+        assert_eq!(turns(), 1, "what it does now may take long");
     }
 
     #[test]
