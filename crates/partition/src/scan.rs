@@ -30,9 +30,10 @@ impl Partition {
     pub(crate) async fn scan(&self, range: OffsetRange) -> Scan<'_> {
         let held = self.first_bytes_of(range);
         let room = self.shared.scans.charge(held).await;
-        // Looked at anew: they may have changed while it waited.
+        // Looked at anew: some may have been trimmed while it waited.
+        let start = range.start.max(self.log_start()).min(range.end);
         let mut extents: Vec<OffsetRange> = Vec::new();
-        let mut at = range.start;
+        let mut at = start;
         if let Some(state) = self.shared.engine.catalogue().stream(self.stream_id()) {
             for extent in state.extents_from(at).take_while(|extent| extent.range.start < range.end) {
                 let end = extent.range.end.min(range.end);
@@ -45,7 +46,7 @@ impl Partition {
         let firsts = extents.into_iter().filter(|extent| !extent.is_empty());
         let firsts = firsts.map(move |extent| async move { (extent.end, self.fetch(extent).await) });
         let firsts = futures::stream::iter(firsts).buffered(SCAN_EXTENTS_AHEAD).boxed();
-        Scan { partition: self, firsts, next: range.start, end: range.start, _room: room }
+        Scan { partition: self, firsts, next: start, end: start, _room: room }
     }
 
     /// How much a reader of `range` may hold at a time.
