@@ -72,6 +72,11 @@ impl End {
     pub fn is_clean(&self) -> bool {
         matches!(self, Self::Drained)
     }
+
+    /// Whether it is what others see of a task that has panicked, and may see before the panic itself is told.
+    pub(crate) fn may_follow_from_a_panic(&self) -> bool {
+        matches!(self, Self::NotStarted(_) | Self::LogFailed(_) | Self::NotDrained(_))
+    }
 }
 
 #[cfg(test)]

@@ -82,26 +82,28 @@ pub async fn run(
     let (group, remains, afterwards) = (Group::default(), Remains::default(), options.afterwards);
     let life = group.run(Box::pin(live(options, status, (&group, &remains), orders, serving)));
     // Nothing of the life is looked at after a panic but what is made to end: the engine and the tasks.
-    let end = AssertUnwindSafe(life).catch_unwind().await.unwrap_or_else(|_| Panicked { task: "node" }.into());
+    let mut end = AssertUnwindSafe(life).catch_unwind().await.unwrap_or_else(|_| Panicked { task: "node" }.into());
     status.enter(Phase::Ended(end.to_string()));
     remains.stop(&end.to_string());
     group.abort();
     let leaving = async {
         // The making of a log is among the group's work, so that its threads are known when that has ended.
-        group.end().await;
+        let panicked = group.end().await;
         remains.log_threads.ended().await;
+        panicked
     };
-    match afterwards {
+    let panicked = match afterwards {
         Afterwards::PlaceIsReused => leaving.await,
-        Afterwards::ProcessExits => {
-            if tokio::time::timeout(LEAVING_TIME_MAX, leaving).await.is_err() {
-                let waited = LEAVING_TIME_MAX;
-                tracing::warn!(
-                    ?waited,
-                    "the log or the store does not answer: they are still in use as this node ends"
-                );
-            }
-        }
+        Afterwards::ProcessExits => tokio::time::timeout(LEAVING_TIME_MAX, leaving).await.unwrap_or_else(|_| {
+            let waited = LEAVING_TIME_MAX;
+            tracing::warn!(?waited, "the log or the store does not answer: they are still in use as this node ends");
+            None
+        }),
+    };
+    if let Some(panicked) = panicked.filter(|_| end.may_follow_from_a_panic()) {
+        tracing::error!(%end, "this followed from a panic");
+        end = panicked.into();
+        status.enter(Phase::Ended(end.to_string()));
     }
     end
 }

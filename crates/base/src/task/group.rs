@@ -92,12 +92,14 @@ impl Group {
         handles.iter().for_each(AbortHandle::abort);
     }
 
-    /// Aborts every task and waits until nothing of them is left, blocking work included.
-    pub async fn end(self) {
+    /// Aborts every task and waits until nothing of them is left, blocking work included. Returns the first panic of a
+    /// vital task: what a panicking task owned is gone before the panic is told, so that others may have noticed sooner.
+    pub async fn end(self) -> Option<Panicked> {
         self.abort();
         let mut running = self.0.running.subscribe();
         // The sender lives in `self`, so this only ends with the last task.
         let _ = running.wait_for(|running| *running == 0).await;
+        self.0.panicked.borrow().clone()
     }
 }
 
@@ -232,7 +234,7 @@ mod tests {
         while count.load(Ordering::SeqCst) < 3 {
             tokio::task::yield_now().await;
         }
-        group.end().await;
+        assert_eq!(group.end().await, None);
         assert_eq!(count.load(Ordering::SeqCst), 0, "something outlived its group");
         assert!(!outside.is_finished());
     }
@@ -252,6 +254,29 @@ mod tests {
         assert!(started.await.await.unwrap().await.is_err());
         let told = tokio::time::timeout(Duration::from_secs(60), group.panicked()).await;
         assert_eq!(told.expect("nobody was told"), Panicked { task: "vital" });
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_end_tells_a_panic_that_was_still_under_way_when_its_consequence_was_seen() {
+        /// Takes its time to be dropped once others can see that it will be.
+        struct Owned(Option<tokio::sync::oneshot::Sender<()>>);
+        impl Drop for Owned {
+            fn drop(&mut self) {
+                drop(self.0.take());
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        let (group, (owned, consequence)) = (Group::default(), tokio::sync::oneshot::channel());
+        group
+            .run(async {
+                spawn_vital("vital", async move {
+                    let _owned = Owned(Some(owned));
+                    panic!("on purpose")
+                });
+            })
+            .await;
+        assert!(consequence.await.is_err());
+        assert_eq!(group.end().await, Some(Panicked { task: "vital" }));
     }
 
     #[tokio::test]
