@@ -11,17 +11,17 @@ use parking_lot::RwLock;
 use partition::config::BrokerSettings;
 use partition::{Partition, PartitionError, Partitions};
 use telemetry::{Metrics, RequestMetrics, TopicMetrics};
-use tokio::sync::Semaphore;
 use wire::Str;
 
 use crate::api::SERVED;
 use crate::call::Call;
 use crate::config::BrokerConfig;
+use crate::fetch::conversions::Conversions;
 use crate::fetch::session::{Sessions, TopicRef};
 use crate::first_use::FirstUse;
 use crate::limits::{
-    COLD_READ_MEMORY_BYTES, CONVERSIONS_MAX, FETCH_WAIT_MEMORY_BYTES, OFFSETS_REPLY_MEMORY_BYTES,
-    OTHER_REPLY_MEMORY_BYTES, REPLY_MEMORY_BYTES, TOPIC_METRICS_KEPT_MAX,
+    COLD_READ_MEMORY_BYTES, FETCH_WAIT_MEMORY_BYTES, OFFSETS_REPLY_MEMORY_BYTES, OTHER_REPLY_MEMORY_BYTES,
+    REPLY_MEMORY_BYTES, TOPIC_METRICS_KEPT_MAX,
 };
 use crate::producer_ids::ProducerIds;
 use crate::replies::ReplyMemory;
@@ -39,8 +39,8 @@ pub(crate) struct Core {
     pub(crate) reply_memory: Budget,
     /// Records that fetches are about to read from the store.
     pub(crate) cold_memory: Budget,
-    /// Conversions for old readers under way.
-    pub(crate) conversions: Semaphore,
+    /// Of records for old readers.
+    pub(crate) conversions: Conversions,
     /// Fetches that wait for records.
     pub(crate) fetch_waits: Budget,
     /// All other replies.
@@ -75,7 +75,7 @@ impl Core {
             sessions: Sessions::new(config.count("max.incremental.fetch.session.cache.slots"), entropy),
             reply_memory: Budget::new(REPLY_MEMORY_BYTES),
             cold_memory: Budget::new(COLD_READ_MEMORY_BYTES),
-            conversions: Semaphore::new(CONVERSIONS_MAX),
+            conversions: Conversions::default(),
             fetch_waits: Budget::new(FETCH_WAIT_MEMORY_BYTES),
             replies: ReplyMemory::new(OTHER_REPLY_MEMORY_BYTES, OFFSETS_REPLY_MEMORY_BYTES, clock.clone()),
             fetch_bytes_max: config.count("fetch.max.bytes"),
