@@ -162,6 +162,38 @@ async fn an_error_of_reading_and_a_topic_that_goes_end_the_wait() {
     tokio::join!(waiting, deleting);
 }
 
+/// The consumer's fetch is answered after the topic has gone, and counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_goes_while_a_consumer_waits_for_it_leaves_the_metrics() {
+    const TOPICS: usize = 20;
+    let (live, mut client) = live().await;
+    let names: Vec<String> = (0..TOPICS).map(|n| format!("goes-{n}")).collect();
+    let mut waiting = Vec::new();
+    for name in &names {
+        create(&mut client, name).await;
+        let mut consumer = Client::connect(&live).await;
+        let asked = consumer.send(4, &fetch([name.as_str()], 1, LONG_MS)).await;
+        waiting.push((consumer, asked));
+    }
+    produce(&mut client, &names[0], 1).await;
+    let is_shown = || live.metrics.render().contains("topic=\"goes-");
+    assert!(is_shown());
+    let topic = |name: &String| DeleteTopicState { name: Some(name.as_str().into()), ..Default::default() };
+    let topics = names.iter().map(topic).collect();
+    let request = DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() };
+    assert!(client.call(6, &request).await.responses.iter().all(|topic| topic.error_code == 0));
+    for (mut consumer, asked) in waiting {
+        consumer.reply::<FetchRequest>(4, asked).await;
+    }
+    tokio::time::timeout(SOON, async {
+        while is_shown() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("their series go");
+}
+
 /// Each of these holds more than a tenth of the request memory before it waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_producer_goes_on_however_many_large_fetches_wait() {
