@@ -39,7 +39,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
     let mut seen = HashSet::default();
     let mut resources = request.resources;
     // Each is told once: a small request could otherwise ask for any amount.
-    resources.retain(|asked| seen.insert((asked.resource_type, asked.resource_name.clone())));
+    resources.retain(|asked| seen.insert((asked.resource_type, canonical(asked))));
     let mut results = Vec::with_capacity(resources.len());
     for asked in resources {
         call.peer.breathe(&core.clock).await;
@@ -58,6 +58,12 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
         });
     }
     DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }
+}
+
+/// The name of a resource, of several that mean the same: a broker is known by a number.
+fn canonical(asked: &DescribeConfigsResource) -> Str {
+    let number: Option<i32> = asked.resource_name.parse().ok().filter(|_| asked.resource_type == resource::BROKER);
+    number.map_or_else(|| asked.resource_name.clone(), |number| number.to_string().into())
 }
 
 /// What a request asks of each resource, and what all its topics share.
@@ -238,5 +244,27 @@ fn synonym(name: &'static str, value: Option<&str>, source: Source) -> DescribeC
         value: value.map(Str::from),
         source: source as i8,
         ..DescribeConfigsSynonym::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(resource_type: i8, name: &str) -> DescribeConfigsResource {
+        DescribeConfigsResource { resource_type, resource_name: name.into(), ..DescribeConfigsResource::default() }
+    }
+
+    #[test]
+    fn a_broker_has_one_name() {
+        for (resource_type, name, canonical_name) in [
+            (resource::BROKER, "1", "1"),
+            (resource::BROKER, "+001", "1"),
+            (resource::BROKER, "", ""),
+            (resource::BROKER, "one", "one"),
+            (resource::TOPIC, "001", "001"),
+        ] {
+            assert_eq!(*canonical(&resource(resource_type, name)), *canonical_name, "{name}");
+        }
     }
 }
