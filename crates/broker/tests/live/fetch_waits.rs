@@ -216,6 +216,50 @@ async fn a_producer_goes_on_however_many_large_fetches_wait() {
     }
 }
 
+/// So many large fetches wait that there is no memory to wait with for another one (`FETCH_WAIT_MEMORY_BYTES`, and
+/// `FETCH_PARTITION_BYTES` for each partition).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_fetch_for_which_there_is_no_memory_to_wait_waits_a_little_and_a_small_one_as_long_as_it_likes() {
+    const FETCHES: i32 = 10;
+    const PARTITIONS: i32 = (256 << 20) / 256 / FETCHES;
+    /// More than is let in whatever others hold.
+    const LARGE: i32 = 100;
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    create(&mut client, "t").await;
+    let of = |partitions: i32, max_wait_ms| {
+        let mut request = fetch(["t"], 1, max_wait_ms);
+        let partition = |partition| FetchPartition { partition, partition_max_bytes: MIB, ..Default::default() };
+        request.topics[0].partitions = (0..partitions).map(partition).collect();
+        request
+    };
+    let (many, mut waiting) = (of(PARTITIONS, i32::MAX), Vec::new());
+    for n in 1..=FETCHES {
+        let mut reader = Client::connect(&live).await;
+        let asked = reader.send(4, &many).await;
+        waiting.push((reader, asked));
+        let held =
+            || live.metrics.render().contains(&format!("headwater_fetch_wait_memory_bytes {}\n", n * PARTITIONS * 256));
+        tokio::time::timeout(Duration::from_secs(60), async {
+            while !held() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("it waits");
+    }
+    let mut small = Client::connect(&live).await;
+    let asked = small.send(4, &of(1, i32::MAX)).await;
+    let (response, took) = timed(&mut client, 4, &of(LARGE, LONG_MS)).await;
+    assert_eq!(bytes(&response), [0]);
+    assert!((Duration::from_millis(100)..SOON).contains(&took), "{took:?}");
+    produce(&mut client, "t", 1).await;
+    assert!(bytes(&small.reply::<FetchRequest>(4, asked).await)[0] > 90_000, "it was still waiting");
+    for (mut reader, asked) in waiting {
+        assert!(bytes(&reader.reply::<FetchRequest>(4, asked).await)[0] > 90_000);
+    }
+}
+
 /// The next request of a session comes when the one before is answered; else each would take memory for the whole session.
 #[tokio::test]
 async fn a_session_that_waits_serves_no_second_request() {
