@@ -24,6 +24,7 @@ use crate::net::complaints::Complaints;
 use crate::net::listener::{Acceptor, Bound, SocketOptions, bind};
 use crate::net::quota::{ConnectionLimits, Quota};
 use crate::net::room::RequestMemory;
+use crate::topic_counters::TopicCounters;
 
 /// "Never" for connections, in a form that timers take.
 const IDLE_FOR_EVER: Duration = Duration::from_secs(365 * 24 * 3_600);
@@ -157,8 +158,10 @@ impl Broker {
     pub fn start(deps: BrokerDeps, listeners: Listeners) -> BrokerHandle {
         let BrokerDeps { meta, me, partitions, config, metrics, clock, entropy, store_name, console } = deps;
         let quota = Quota::new(connection_limits(&config, &meta.image()));
+        let topics = Arc::new(TopicCounters::new(meta.clone(), metrics.clone()));
+        let follow = directory::follow(meta.clone(), me, partitions.clone(), topics.clone());
         let followers = [
-            task::spawn_vital("metadata-follower", directory::follow(meta.clone(), me, partitions.clone())),
+            task::spawn_vital("metadata-follower", follow),
             task::spawn_vital("settings-follower", follow_settings(meta.clone(), config.clone(), quota.clone())),
         ];
         let request_memory = match u64::try_from(config.int("queued.max.request.bytes")) {
@@ -181,6 +184,7 @@ impl Broker {
             clock: clock.clone(),
             entropy,
             metrics: metrics.clone(),
+            topics,
             me,
             store_name,
         };

@@ -2,29 +2,28 @@
 
 use std::sync::Arc;
 
-use base::collections::HashMap;
 use base::memory::Budget;
 use base::{BrokerId, Clock, Incarnation, Uuid};
 use coordinator::{ClientContext, GroupCoordinator};
 use meta::{Image, MetaHandle};
-use parking_lot::RwLock;
 use partition::config::BrokerSettings;
 use partition::{Partition, PartitionError, Partitions};
 use telemetry::{Metrics, RequestMetrics, TopicMetrics};
-use tokio::sync::Semaphore;
 use wire::Str;
 
 use crate::api::SERVED;
 use crate::call::Call;
 use crate::config::BrokerConfig;
+use crate::fetch::conversions::Conversions;
 use crate::fetch::session::{Sessions, TopicRef};
 use crate::first_use::FirstUse;
 use crate::limits::{
-    COLD_READ_MEMORY_BYTES, CONVERSIONS_MAX, FETCH_WAIT_MEMORY_BYTES, OFFSETS_REPLY_MEMORY_BYTES,
-    OTHER_REPLY_MEMORY_BYTES, REPLY_MEMORY_BYTES, TOPIC_METRICS_KEPT_MAX,
+    COLD_READ_MEMORY_BYTES, FETCH_WAIT_MEMORY_BYTES, OFFSETS_REPLY_MEMORY_BYTES, OTHER_REPLY_MEMORY_BYTES,
+    REPLY_MEMORY_BYTES,
 };
 use crate::producer_ids::ProducerIds;
 use crate::replies::ReplyMemory;
+use crate::topic_counters::TopicCounters;
 
 /// The state behind the handlers; shared by all connections.
 pub(crate) struct Core {
@@ -33,14 +32,14 @@ pub(crate) struct Core {
     pub(crate) partitions: Partitions,
     pub(crate) groups: GroupCoordinator,
     pub(crate) clock: Clock,
-    pub(crate) metrics: Metrics,
+    pub(crate) topics: Arc<TopicCounters>,
     pub(crate) sessions: Sessions,
     /// Records in replies that clients have not taken yet.
     pub(crate) reply_memory: Budget,
     /// Records that fetches are about to read from the store.
     pub(crate) cold_memory: Budget,
-    /// Conversions for old readers under way.
-    pub(crate) conversions: Semaphore,
+    /// Of records for old readers.
+    pub(crate) conversions: Conversions,
     /// Fetches that wait for records.
     pub(crate) fetch_waits: Budget,
     /// All other replies.
@@ -49,7 +48,6 @@ pub(crate) struct Core {
     pub(crate) producer_ids: ProducerIds,
     pub(crate) first_use: FirstUse,
     store_name: Str,
-    topics: RwLock<HashMap<Arc<str>, TopicMetrics>>,
     /// In the order of [`SERVED`].
     requests: Vec<RequestMetrics>,
 }
@@ -63,6 +61,7 @@ pub(crate) struct CoreParts {
     pub(crate) clock: Clock,
     pub(crate) entropy: base::Entropy,
     pub(crate) metrics: Metrics,
+    pub(crate) topics: Arc<TopicCounters>,
     pub(crate) me: Incarnation,
     /// The store as DescribeLogDirs names it.
     pub(crate) store_name: String,
@@ -70,26 +69,25 @@ pub(crate) struct CoreParts {
 
 impl Core {
     pub(crate) fn new(parts: CoreParts) -> Self {
-        let CoreParts { config, meta, partitions, groups, clock, entropy, metrics, me, store_name } = parts;
+        let CoreParts { config, meta, partitions, groups, clock, entropy, metrics, topics, me, store_name } = parts;
         Self {
             sessions: Sessions::new(config.count("max.incremental.fetch.session.cache.slots"), entropy),
             reply_memory: Budget::new(REPLY_MEMORY_BYTES),
             cold_memory: Budget::new(COLD_READ_MEMORY_BYTES),
-            conversions: Semaphore::new(CONVERSIONS_MAX),
+            conversions: Conversions::default(),
             fetch_waits: Budget::new(FETCH_WAIT_MEMORY_BYTES),
             replies: ReplyMemory::new(OTHER_REPLY_MEMORY_BYTES, OFFSETS_REPLY_MEMORY_BYTES, clock.clone()),
             fetch_bytes_max: config.count("fetch.max.bytes"),
             producer_ids: ProducerIds::new(me),
             first_use: FirstUse::new(meta.clone()),
             store_name: store_name.into(),
-            topics: RwLock::default(),
+            topics,
             requests: SERVED.iter().map(|api| metrics.request(api.name())).collect(),
             config,
             meta,
             partitions,
             groups,
             clock,
-            metrics,
         }
     }
 
@@ -123,23 +121,9 @@ impl Core {
         &self.requests[position]
     }
 
-    /// The counters of a topic that exists.
+    /// The counters of a topic.
     pub(crate) fn topic_metrics(&self, topic: &Arc<str>) -> TopicMetrics {
-        if let Some(metrics) = self.topics.read().get(topic) {
-            return metrics.clone();
-        }
-        let metrics = self.metrics.topic(topic);
-        let mut topics = self.topics.write();
-        if topics.len() < TOPIC_METRICS_KEPT_MAX {
-            topics.insert(topic.clone(), metrics.clone());
-        }
-        metrics
-    }
-
-    /// Forgets what was kept about a deleted topic.
-    pub(crate) fn forget_topic(&self, topic: &str) {
-        self.topics.write().remove(topic);
-        self.metrics.forget_topic(topic);
+        self.topics.of(topic)
     }
 
     /// An open partition, by whatever the client calls its topic.

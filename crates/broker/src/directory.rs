@@ -1,6 +1,8 @@
 //! Metadata as partitions see it: [`partition::Directory`] over the image, and the follower that tells open partitions
 //! what changed.
 
+use std::sync::Arc;
+
 use base::{Incarnation, Uuid};
 use meta::{Image, MetaHandle, TopicImage};
 use partition::config::{BrokerSettings, TopicSettings};
@@ -8,6 +10,7 @@ use partition::{Absent, Change, Directory, Partitions, Placement};
 
 use crate::config::BrokerConfig;
 use crate::config::effective::{broker_settings, resource};
+use crate::topic_counters::TopicCounters;
 
 /// Look-ups in the newest image.
 pub struct ImageDirectory {
@@ -74,8 +77,9 @@ impl Directory for ImageDirectory {
     }
 }
 
-/// Tells `partitions` what changed in the metadata, until the metadata ends. Runs as a task of its own.
-pub(crate) async fn follow(meta: MetaHandle, me: Incarnation, partitions: Partitions) {
+/// Tells `partitions` what changed in the metadata, and `counters` which topics are gone, until the metadata ends. Runs
+/// as a task of its own.
+pub(crate) async fn follow(meta: MetaHandle, me: Incarnation, partitions: Partitions, counters: Arc<TopicCounters>) {
     let mut changes = meta.changes();
     changes.borrow_and_update();
     let mut before = meta.image();
@@ -84,6 +88,11 @@ pub(crate) async fn follow(meta: MetaHandle, me: Incarnation, partitions: Partit
         let after = meta.image();
         for change in differences(&before, &after, me) {
             partitions.apply(&change);
+        }
+        for topic in before.topics.diff(&after.topics) {
+            if let imbl::ordmap::DiffItem::Remove(_, topic) = topic {
+                counters.forget(&topic.name);
+            }
         }
         before = after;
     }

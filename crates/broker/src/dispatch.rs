@@ -62,7 +62,7 @@ impl Service for Dispatch {
             let started = core.clock.monotonic();
             // Who waits for room for its reply holds no more than its bytes: others may have theirs, and wait to be decoded.
             held.pause();
-            let reserved = core.replies.reserve(api).await;
+            let reserved = core.replies.reserve(api, foreseen(&core, api, frame.len())).await;
             held.decode().await;
             let mut reader = Reader::new(frame);
             let call = match Call::read(&mut reader, &peer, &held) {
@@ -94,6 +94,14 @@ impl Service for Dispatch {
         } else {
             self.frame_bytes_max.min(crate::limits::UNAUTHENTICATED_FRAME_BYTES_MAX)
         }
+    }
+}
+
+/// What making the reply to a request of so many bytes takes at most, as far as that is known before it is looked at.
+fn foreseen(core: &Core, api: Option<ApiKey>, frame_bytes: usize) -> u64 {
+    match api {
+        Some(ApiKey::DescribeConfigs) => h::describe_configs::reply_bytes(core, frame_bytes),
+        _ => 0,
     }
 }
 

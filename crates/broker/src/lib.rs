@@ -29,6 +29,7 @@ mod mentions;
 mod net;
 mod producer_ids;
 mod replies;
+mod topic_counters;
 mod topics;
 
 pub use broker::{Broker, BrokerDeps, BrokerHandle, ListenError, Listeners};

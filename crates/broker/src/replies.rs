@@ -5,9 +5,10 @@
 //! lately, and its client with it: the largest counts for half as much each [`REPLY_EXPECTED_HALF_LIFE`], so that one that
 //! was once very large does not make all that follow wait for as much. It waits for an [`EXPECTED_SHARE`]th of the memory
 //! at most, or it would have to wait until hardly anybody has a reply, and those behind it too. A reply that is larger takes
-//! more than there was room for, and nobody is let in until it is gone. Clients that do not take their replies are cut off
-//! when others wait for that (see `net::connection`), so that silent ones slow down the rest for some
-//! [`REPLY_STALL_MAX`] and not for ever.
+//! more than there was room for, and nobody is let in until it is gone. Where a small request can have a very large
+//! reply and it is known beforehand how large at most (DescribeConfigs), there is to be room for that. Clients that do
+//! not take their replies are cut off when others wait for that (see `net::connection`), so that silent ones slow down
+//! the rest for some [`REPLY_STALL_MAX`] and not for ever.
 //!
 //! A request that waits for the store while it is answered, or for metadata to change, waits for a little only: it would keep
 //! the rest from others for as long. OffsetFetch has memory of its own, since the heartbeats of a member wait behind it.
@@ -75,11 +76,12 @@ impl ReplyMemory {
         self.budget.used() + self.offsets.used()
     }
 
-    /// Lets a request in as soon as there is room for its reply; one of a kind that is not known at once.
-    pub(crate) async fn reserve(&self, api: Option<ApiKey>) -> Reserved {
+    /// Lets a request in as soon as there is room for its reply, and for the `foreseen` bytes; one of a kind that is
+    /// not known at once.
+    pub(crate) async fn reserve(&self, api: Option<ApiKey>, foreseen: u64) -> Reserved {
         let charge = match api.map_or(Waits::Never, waits) {
             Waits::Never => self.budget.force_charge(0),
-            Waits::ForItsKind => self.budget.charge(api.map_or(0, |api| self.expected(api))).await,
+            Waits::ForItsKind => self.budget.charge(api.map_or(0, |api| self.expected(api)).max(foreseen)).await,
             Waits::ForTheLeast => self.budget.charge(REPLY_RESERVED_BYTES_MIN).await,
             Waits::ForOffsets => self.offsets.charge(REPLY_RESERVED_BYTES_MIN).await,
         };
@@ -174,7 +176,7 @@ mod tests {
 
     /// A reply to `api` that nobody has taken yet.
     async fn made(memory: &ReplyMemory, api: ApiKey, bytes: u64) -> Reply {
-        let reserved = memory.reserve(Some(api)).await;
+        let reserved = memory.reserve(Some(api), 0).await;
         memory.charge(reply(bytes), reserved)
     }
 
@@ -183,10 +185,23 @@ mod tests {
         let memory = ReplyMemory::new(256 * KIB, 64 * KIB, Clock::system());
         let first = made(&memory, ApiKey::Metadata, 200 * KIB).await;
         assert_eq!(memory.used(), 200 * KIB);
-        assert!(memory.reserve(Some(ApiKey::Metadata)).now_or_never().is_none(), "another as large has no room");
-        assert!(memory.reserve(Some(ApiKey::DescribeConfigs)).now_or_never().is_none(), "nobody goes past who waits");
+        assert!(memory.reserve(Some(ApiKey::Metadata), 0).now_or_never().is_none(), "another as large has no room");
+        assert!(
+            memory.reserve(Some(ApiKey::DescribeConfigs), 0).now_or_never().is_none(),
+            "nobody goes past who waits"
+        );
         drop(first);
         let _second = made(&memory, ApiKey::Metadata, 200 * KIB).now_or_never().expect("its client has taken it");
+    }
+
+    #[tokio::test]
+    async fn nobody_begins_what_is_known_to_become_larger_than_the_room_that_is_left() {
+        let memory = ReplyMemory::new(1024 * KIB, 64 * KIB, Clock::system());
+        let first = memory.reserve(Some(ApiKey::DescribeConfigs), 600 * KIB).await;
+        assert_eq!(memory.used(), 600 * KIB);
+        assert!(memory.reserve(Some(ApiKey::DescribeConfigs), 600 * KIB).now_or_never().is_none());
+        let _made = memory.charge(reply(200 * KIB), first);
+        assert!(memory.reserve(Some(ApiKey::DescribeConfigs), 600 * KIB).now_or_never().is_some(), "it took less");
     }
 
     #[tokio::test]
@@ -207,16 +222,16 @@ mod tests {
         let memory = ReplyMemory::new(64 * KIB, 64 * KIB, Clock::system());
         let _held = made(&memory, ApiKey::Metadata, 100 * KIB).await;
         for api in [ApiKey::Heartbeat, ApiKey::JoinGroup, ApiKey::SyncGroup, ApiKey::OffsetCommit, ApiKey::Fetch] {
-            assert!(memory.reserve(Some(api)).now_or_never().is_some(), "{api:?}");
+            assert!(memory.reserve(Some(api), 0).now_or_never().is_some(), "{api:?}");
         }
         for api in [ApiKey::Metadata, ApiKey::CreateTopics] {
-            assert!(memory.reserve(Some(api)).now_or_never().is_none(), "{api:?}");
+            assert!(memory.reserve(Some(api), 0).now_or_never().is_none(), "{api:?}");
         }
         // A heartbeat waits behind it, and it waits for its like.
         let offsets = made(&memory, ApiKey::OffsetFetch, 100 * KIB).now_or_never().unwrap();
-        assert!(memory.reserve(Some(ApiKey::OffsetFetch)).now_or_never().is_none());
+        assert!(memory.reserve(Some(ApiKey::OffsetFetch), 0).now_or_never().is_none());
         drop(offsets);
-        assert!(memory.reserve(Some(ApiKey::OffsetFetch)).now_or_never().is_some());
+        assert!(memory.reserve(Some(ApiKey::OffsetFetch), 0).now_or_never().is_some());
     }
 
     #[tokio::test]
@@ -226,7 +241,7 @@ mod tests {
         for api in kinds {
             drop(made(&memory, api, 500 * KIB).await);
         }
-        let _waiting = kinds.map(|api| memory.reserve(Some(api)).now_or_never().unwrap());
+        let _waiting = kinds.map(|api| memory.reserve(Some(api), 0).now_or_never().unwrap());
         assert_eq!(memory.used(), 3 * REPLY_RESERVED_BYTES_MIN);
     }
 
@@ -234,7 +249,7 @@ mod tests {
     async fn a_reply_that_was_once_very_large_is_soon_not_expected_any_more() {
         let time = ManualTime::starting_at(0);
         let memory = ReplyMemory::new(8 * 1024 * KIB, 64 * KIB, Clock::from_source(time.clone()));
-        let expects = async || memory.reserve(Some(ApiKey::Metadata)).await.charge.bytes();
+        let expects = async || memory.reserve(Some(ApiKey::Metadata), 0).await.charge.bytes();
         drop(made(&memory, ApiKey::Metadata, 1024 * KIB).await);
         assert_eq!(expects().await, 1024 * KIB);
         for halved in [512, 256, 128, 64, 64] {
@@ -253,10 +268,10 @@ mod tests {
         let memory = ReplyMemory::new(1024 * KIB, 64 * KIB, Clock::system());
         drop(made(&memory, ApiKey::Metadata, 2000 * KIB).await);
         let _others: Vec<_> = (0..REPLY_EXPECTED_SHARE)
-            .map(|_| memory.reserve(Some(ApiKey::Metadata)).now_or_never().expect("room for each"))
+            .map(|_| memory.reserve(Some(ApiKey::Metadata), 0).now_or_never().expect("room for each"))
             .collect();
         assert_eq!(memory.used(), 1024 * KIB);
-        assert!(memory.reserve(Some(ApiKey::DescribeConfigs)).now_or_never().is_none());
+        assert!(memory.reserve(Some(ApiKey::DescribeConfigs), 0).now_or_never().is_none());
     }
 
     #[tokio::test]
@@ -264,7 +279,7 @@ mod tests {
         let memory = ReplyMemory::new(64 * KIB, 64 * KIB, Clock::system());
         let _small = made(&memory, ApiKey::Metadata, KIB).await;
         assert_eq!(memory.used(), 0);
-        let reserved = memory.reserve(Some(ApiKey::Metadata)).await;
+        let reserved = memory.reserve(Some(ApiKey::Metadata), 0).await;
         drop(memory.charge(Reply::Nothing, reserved));
         assert_eq!(memory.used(), 0);
     }

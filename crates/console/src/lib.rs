@@ -6,19 +6,28 @@
 //! | `/livez` | 200 while the process can answer |
 //! | `/readyz` | 200 while the broker serves clients, 503 with the reason before, while it drains and after it failed |
 //!
+//! Whoever reaches the port can take no more of the broker than [`limits`] say, and no place for long.
+//!
 //! Never knows Kafka's protocol.
+
+mod accepting;
+pub mod limits;
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
+use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use base::net::{ListenOptions, Listener, Network, Stream};
+use base::net::{ListenOptions, Listener, Network};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::accepting::Accepting;
+use crate::limits::PAGES_MAX;
 
 /// Whether the broker serves clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,44 +50,6 @@ pub struct Sources {
 /// A bound, not yet serving, HTTP listener.
 pub struct Console {
     listener: Listener,
-}
-
-/// Wait after an accept that failed, which is most often for want of descriptors.
-const ACCEPT_RETRY: Duration = Duration::from_secs(1);
-
-/// The listener as the HTTP library wants it.
-struct Accepting(Listener);
-
-impl axum::serve::Listener for Accepting {
-    type Io = Stream;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Stream, SocketAddr) {
-        loop {
-            match self.0.accept().await {
-                Ok(stream) => {
-                    let remote = stream.peer_addr();
-                    return (stream, remote);
-                }
-                // One client went away again; the next one is not kept waiting.
-                Err(error)
-                    if matches!(
-                        error.kind(),
-                        io::ErrorKind::ConnectionAborted
-                            | io::ErrorKind::ConnectionReset
-                            | io::ErrorKind::ConnectionRefused
-                    ) => {}
-                Err(error) => {
-                    tracing::debug!(%error, "an HTTP connection could not be accepted");
-                    tokio::time::sleep(ACCEPT_RETRY).await;
-                }
-            }
-        }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        Ok(self.0.local_addr())
-    }
 }
 
 impl Console {
@@ -108,63 +79,49 @@ impl Console {
             .route("/metrics", get(metrics))
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
-            .with_state(sources);
+            .with_state(Shown { sources, pages: Arc::new(Semaphore::new(PAGES_MAX)) });
         base::task::spawn("http", async move {
-            if let Err(error) = axum::serve(Accepting(self.listener), pages).await {
+            if let Err(error) = axum::serve(Accepting::new(self.listener), pages).await {
                 tracing::error!(%error, "the HTTP listener stopped; metrics and health are not served any more");
             }
         })
     }
 }
 
-async fn metrics(State(sources): State<Sources>) -> impl IntoResponse {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, content_type)], (sources.metrics)())
+/// What the handlers share.
+#[derive(Clone)]
+struct Shown {
+    sources: Sources,
+    /// Places of pages.
+    pages: Arc<Semaphore>,
 }
 
-async fn ready(State(sources): State<Sources>) -> impl IntoResponse {
-    match (sources.readiness)() {
+/// A page of metrics, which has its place until all of it is written.
+struct Page {
+    text: String,
+    _place: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Page {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
+    }
+}
+
+async fn metrics(State(shown): State<Shown>) -> Response {
+    // Never closed.
+    let Ok(place) = shown.pages.acquire_owned().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let page = Page { text: (shown.sources.metrics)(), _place: place };
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, content_type)], Bytes::from_owner(page)).into_response()
+}
+
+async fn ready(State(shown): State<Shown>) -> impl IntoResponse {
+    match (shown.sources.readiness)() {
         Readiness::Ready => (StatusCode::OK, "ready\n".to_owned()),
         Readiness::NotReady(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use base::net::memory::MemoryNetwork;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    use tokio::sync::watch;
-
-    use super::*;
-
-    async fn get(network: &Network, address: SocketAddr, path: &str) -> String {
-        let mut stream = network.connect(address).await.unwrap();
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut reply = String::new();
-        stream.read_to_string(&mut reply).await.unwrap();
-        reply
-    }
-
-    #[tokio::test]
-    async fn readiness_follows_the_broker_and_liveness_does_not() {
-        for network in [Network::system(), Network::from_source(Arc::new(MemoryNetwork::default()))] {
-            readiness_over(&network).await;
-        }
-    }
-
-    async fn readiness_over(network: &Network) {
-        let console = Console::bind(network, "127.0.0.1:0").await.unwrap();
-        let address = console.address();
-        let (state, readiness) = watch::channel(Readiness::NotReady("starting".into()));
-        let readiness = Arc::new(move || readiness.borrow().clone());
-        let serving = console.serve(Sources { metrics: Arc::new(|| "up 1\n".to_owned()), readiness });
-        let before = get(network, address, "/readyz").await;
-        assert!(before.starts_with("HTTP/1.1 503") && before.contains("starting"), "{before}");
-        assert!(get(network, address, "/livez").await.starts_with("HTTP/1.1 200"));
-        state.send_replace(Readiness::Ready);
-        assert!(get(network, address, "/readyz").await.starts_with("HTTP/1.1 200"));
-        assert!(get(network, address, "/metrics").await.contains("up 1"));
-        serving.abort();
-    }
-}
+mod tests;

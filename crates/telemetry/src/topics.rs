@@ -163,7 +163,9 @@ impl TopicFamilies {
     }
 
     pub(crate) fn forget(&self, topic: &str) {
-        if self.topics.lock().remove(topic).is_some() {
+        // Locked to the end: who asks for the topic meanwhile would get counters that are just leaving the page.
+        let mut topics = self.topics.lock();
+        if topics.remove(topic).is_some() {
             for family in &self.families {
                 family.remove(&Label(Some(topic.to_owned())));
             }

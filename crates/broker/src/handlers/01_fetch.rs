@@ -24,7 +24,6 @@ use std::time::Duration;
 
 use base::collections::HashSet;
 use base::memory::Charge;
-use base::task;
 use bytes::Buf;
 use futures::future::join_all;
 use partition::{Isolation, Partition, ReadError, ReadRequest, ReadResult, Watch, Watcher};
@@ -498,14 +497,12 @@ async fn suit(core: &Core, call: &Call, targets: &[Target<'_>], answers: &mut [P
             room = room.saturating_sub(answer.records_bytes);
         }
         let converted = if answer.is_converted(version) && answer.records_bytes >= CONVERTED_AT_ONCE_BYTES_MAX {
-            // Never closed: who has no place waits for one.
-            let _place = core.conversions.acquire().await;
             let (mut suited, want) = (answer.clone(), target.want.clone());
-            let work = task::spawn_blocking("down-conversion", move || {
+            let work = move || {
                 let converted = suited.suit(version, &want, compression);
                 (suited, converted)
-            });
-            match work.await {
+            };
+            match core.conversions.run(work).await {
                 Ok((suited, converted)) => {
                     *answer = suited;
                     converted

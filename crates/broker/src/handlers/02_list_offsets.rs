@@ -37,7 +37,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: ListOffsetsReq
     let mut found = if call.version == 0 {
         find_all_old_style(core, call, &request).await.into_iter()
     } else {
-        let mut lookups = InOrder::new(OFFSET_LOOKUPS_MAX);
+        let mut lookups = InOrder::new(OFFSET_LOOKUPS_MAX, &call.peer, &core.clock);
         for topic in &request.topics {
             for asked in &topic.partitions {
                 call.peer.breathe(&core.clock).await;

@@ -51,7 +51,6 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsReques
             Ok(results) => match results.next() {
                 Some(Ok(_)) => {
                     tracing::info!(topic = %topic.name, id = %topic.id, "topic deleted");
-                    core.forget_topic(&topic.name);
                     Ok(topic)
                 }
                 Some(Err(TopicError::Unknown(_))) => Err(unknown(asked)),

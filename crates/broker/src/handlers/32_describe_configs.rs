@@ -20,7 +20,7 @@ use wire::messages::describe_configs_response::{
     DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
-use wire::{ErrorCode, Str};
+use wire::{Codec, ErrorCode, Str};
 
 use crate::call::Call;
 use crate::config::effective::{
@@ -39,7 +39,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
     let mut seen = HashSet::default();
     let mut resources = request.resources;
     // Each is told once: a small request could otherwise ask for any amount.
-    resources.retain(|asked| seen.insert((asked.resource_type, asked.resource_name.clone())));
+    resources.retain(|asked| seen.insert((asked.resource_type, canonical(asked))));
     let mut results = Vec::with_capacity(resources.len());
     for asked in resources {
         call.peer.breathe(&core.clock).await;
@@ -58,6 +58,42 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
         });
     }
     DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }
+}
+
+/// The name of a resource, of several that mean the same: a broker is known by a number.
+fn canonical(asked: &DescribeConfigsResource) -> Str {
+    let number: Option<i32> = asked.resource_name.parse().ok().filter(|_| asked.resource_type == resource::BROKER);
+    number.map_or_else(|| asked.resource_name.clone(), |number| number.to_string().into())
+}
+
+/// What the answer to a request of so many bytes takes while it is made and written, with all that may be asked for. It
+/// is hardly ever more: values are longer than [`VALUE_BYTES`], or have further synonyms, as exceptions. Errors are
+/// charged with the request.
+pub(crate) fn reply_bytes(core: &Core, frame_bytes: usize) -> u64 {
+    let topics = core.image().topics.len().min(frame_bytes / DescribeConfigsResource::BYTES_MIN);
+    // This broker, and all together.
+    (topics * topic_bytes() + 2 * broker_bytes()) as u64
+}
+
+/// What a value takes by itself.
+const VALUE_BYTES: usize = 32;
+
+fn topic_bytes() -> usize {
+    // Its own value, and that of each broker key.
+    let keys = TOPIC_KEYS.iter().map(|key| entry_bytes(key.name, key.doc, 1 + key.synonyms.len()));
+    size_of::<DescribeConfigsResult>() + keys.sum::<usize>()
+}
+
+fn broker_bytes() -> usize {
+    // What is set and what would be without that.
+    broker_keys().map(|def| entry_bytes(def.name, def.doc, 2)).sum()
+}
+
+/// What is told of one key.
+fn entry_bytes(name: &str, doc: &str, synonyms: usize) -> usize {
+    // Values are there to be written, and once more when they are.
+    let synonym = size_of::<DescribeConfigsSynonym>() + name.len() + 2 * VALUE_BYTES;
+    size_of::<DescribeConfigsResourceResult>() + name.len() + 2 * VALUE_BYTES + doc.len() + synonyms * synonym
 }
 
 /// What a request asks of each resource, and what all its topics share.
@@ -238,5 +274,56 @@ fn synonym(name: &'static str, value: Option<&str>, source: Source) -> DescribeC
         value: value.map(Str::from),
         source: source as i8,
         ..DescribeConfigsSynonym::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resource(resource_type: i8, name: &str) -> DescribeConfigsResource {
+        DescribeConfigsResource { resource_type, resource_name: name.into(), ..DescribeConfigsResource::default() }
+    }
+
+    #[test]
+    fn a_broker_has_one_name() {
+        for (resource_type, name, canonical_name) in [
+            (resource::BROKER, "1", "1"),
+            (resource::BROKER, "+001", "1"),
+            (resource::BROKER, "", ""),
+            (resource::BROKER, "one", "one"),
+            (resource::TOPIC, "001", "001"),
+        ] {
+            assert_eq!(*canonical(&resource(resource_type, name)), *canonical_name, "{name}");
+        }
+    }
+
+    /// With its default and the same from each broker key, as nearly all topics have it.
+    #[test]
+    fn a_topic_takes_what_is_foreseen_and_not_much_less() {
+        let entry = |key: &'static TopicKey| DescribeConfigsResourceResult {
+            name: Str::from_static(key.name),
+            value: Some(key.default.into()),
+            synonyms: key
+                .synonyms
+                .iter()
+                .map(|of| synonym(of.broker_key, Some(key.default), Source::Default))
+                .collect(),
+            documentation: Some(Str::from_static(key.doc)),
+            ..DescribeConfigsResourceResult::default()
+        };
+        let configs: Vec<_> = TOPIC_KEYS.iter().map(entry).collect();
+        let of_key = |entry: &DescribeConfigsResourceResult| {
+            let of_value = |value: &Option<Str>| value.as_ref().map_or(0, |value| value.len());
+            let synonyms = entry.synonyms.iter().map(|v| size_of::<DescribeConfigsSynonym>() + of_value(&v.value));
+            size_of::<DescribeConfigsResourceResult>() + of_value(&entry.value) + synonyms.sum::<usize>()
+        };
+        let made = size_of::<DescribeConfigsResult>() + configs.iter().map(of_key).sum::<usize>();
+        let mut writer = wire::Writer::new();
+        let result =
+            DescribeConfigsResult { resource_name: "topic".into(), configs, ..DescribeConfigsResult::default() };
+        result.write(&mut writer, 4).unwrap();
+        let (taken, foreseen) = (made + writer.len(), topic_bytes());
+        assert!((taken..2 * taken).contains(&foreseen), "{taken} of {foreseen} bytes");
     }
 }

@@ -75,6 +75,20 @@ impl Peer {
         }
     }
 
+    /// `work`, of which nothing is done in a turn that has taken long already. Of several things that go on side by
+    /// side each may have much to do without waiting for anything: all of them would do it in one turn.
+    pub(crate) async fn in_turn<T>(&self, clock: &Clock, work: impl Future<Output = T>) -> T {
+        let mut work = std::pin::pin!(work);
+        std::future::poll_fn(|cx| {
+            if self.has_worked_long(clock) {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            work.as_mut().poll(cx)
+        })
+        .await
+    }
+
     /// Whether the client may send large requests. Every listener is PLAINTEXT so far: nobody is asked who they are.
     pub(crate) fn is_authenticated(&self) -> bool {
         true

@@ -162,6 +162,38 @@ async fn an_error_of_reading_and_a_topic_that_goes_end_the_wait() {
     tokio::join!(waiting, deleting);
 }
 
+/// The consumer's fetch is answered after the topic has gone, and counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_goes_while_a_consumer_waits_for_it_leaves_the_metrics() {
+    const TOPICS: usize = 20;
+    let (live, mut client) = live().await;
+    let names: Vec<String> = (0..TOPICS).map(|n| format!("goes-{n}")).collect();
+    let mut waiting = Vec::new();
+    for name in &names {
+        create(&mut client, name).await;
+        let mut consumer = Client::connect(&live).await;
+        let asked = consumer.send(4, &fetch([name.as_str()], 1, LONG_MS)).await;
+        waiting.push((consumer, asked));
+    }
+    produce(&mut client, &names[0], 1).await;
+    let is_shown = || live.metrics.render().contains("topic=\"goes-");
+    assert!(is_shown());
+    let topic = |name: &String| DeleteTopicState { name: Some(name.as_str().into()), ..Default::default() };
+    let topics = names.iter().map(topic).collect();
+    let request = DeleteTopicsRequest { topics, timeout_ms: 10_000, ..Default::default() };
+    assert!(client.call(6, &request).await.responses.iter().all(|topic| topic.error_code == 0));
+    for (mut consumer, asked) in waiting {
+        consumer.reply::<FetchRequest>(4, asked).await;
+    }
+    tokio::time::timeout(SOON, async {
+        while is_shown() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .expect("their series go");
+}
+
 /// Each of these holds more than a tenth of the request memory before it waits.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_producer_goes_on_however_many_large_fetches_wait() {
@@ -179,6 +211,50 @@ async fn a_producer_goes_on_however_many_large_fetches_wait() {
         waiting.push((reader, asked));
     }
     tokio::time::timeout(SOON, produce(&mut client, "t", 1)).await.expect("a producer waits for no reader");
+    for (mut reader, asked) in waiting {
+        assert!(bytes(&reader.reply::<FetchRequest>(4, asked).await)[0] > 90_000);
+    }
+}
+
+/// So many large fetches wait that there is no memory to wait with for another one (`FETCH_WAIT_MEMORY_BYTES`, and
+/// `FETCH_PARTITION_BYTES` for each partition).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_fetch_for_which_there_is_no_memory_to_wait_waits_a_little_and_a_small_one_as_long_as_it_likes() {
+    const FETCHES: i32 = 10;
+    const PARTITIONS: i32 = (256 << 20) / 256 / FETCHES;
+    /// More than is let in whatever others hold.
+    const LARGE: i32 = 100;
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    create(&mut client, "t").await;
+    let of = |partitions: i32, max_wait_ms| {
+        let mut request = fetch(["t"], 1, max_wait_ms);
+        let partition = |partition| FetchPartition { partition, partition_max_bytes: MIB, ..Default::default() };
+        request.topics[0].partitions = (0..partitions).map(partition).collect();
+        request
+    };
+    let (many, mut waiting) = (of(PARTITIONS, i32::MAX), Vec::new());
+    for n in 1..=FETCHES {
+        let mut reader = Client::connect(&live).await;
+        let asked = reader.send(4, &many).await;
+        waiting.push((reader, asked));
+        let held =
+            || live.metrics.render().contains(&format!("headwater_fetch_wait_memory_bytes {}\n", n * PARTITIONS * 256));
+        tokio::time::timeout(Duration::from_secs(60), async {
+            while !held() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("it waits");
+    }
+    let mut small = Client::connect(&live).await;
+    let asked = small.send(4, &of(1, i32::MAX)).await;
+    let (response, took) = timed(&mut client, 4, &of(LARGE, LONG_MS)).await;
+    assert_eq!(bytes(&response), [0]);
+    assert!((Duration::from_millis(100)..SOON).contains(&took), "{took:?}");
+    produce(&mut client, "t", 1).await;
+    assert!(bytes(&small.reply::<FetchRequest>(4, asked).await)[0] > 90_000, "it was still waiting");
     for (mut reader, asked) in waiting {
         assert!(bytes(&reader.reply::<FetchRequest>(4, asked).await)[0] > 90_000);
     }

@@ -1,0 +1,145 @@
+//! The listener as the HTTP library wants it, and connections that end.
+//!
+//! The library's server has no limit of its own on how many connections there are, nor on how long they do nothing. So
+//! each has a place, of which there are [`CONNECTIONS_MAX`], and a deadline that moves only when an answer begins or
+//! has been taken: a client that sends its header byte by byte, or reads in the same way, gains nothing by it.
+
+use std::future::Future;
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use base::net::{Listener, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
+
+use crate::limits::{ACCEPT_RETRY, CLIENT_WAIT_MAX, CONNECTIONS_MAX};
+
+/// Accepts while there are places.
+pub(crate) struct Accepting {
+    listener: Listener,
+    places: Arc<Semaphore>,
+}
+
+impl Accepting {
+    pub(crate) fn new(listener: Listener) -> Self {
+        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+    }
+}
+
+impl axum::serve::Listener for Accepting {
+    type Io = Connection;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Connection, SocketAddr) {
+        let place = match self.places.clone().acquire_owned().await {
+            Ok(place) => place,
+            // Never closed.
+            Err(_) => std::future::pending().await,
+        };
+        loop {
+            match self.listener.accept().await {
+                Ok(stream) => {
+                    let remote = stream.peer_addr();
+                    return (Connection::new(stream, place), remote);
+                }
+                // One client went away again; the next one is not kept waiting.
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::ConnectionAborted
+                            | io::ErrorKind::ConnectionReset
+                            | io::ErrorKind::ConnectionRefused
+                    ) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "an HTTP connection could not be accepted");
+                    sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        Ok(self.listener.local_addr())
+    }
+}
+
+/// A connection that fails when its client lets it wait for too long.
+pub(crate) struct Connection {
+    stream: Stream,
+    deadline: Pin<Box<Sleep>>,
+    awaited: Awaited,
+    _place: OwnedSemaphorePermit,
+}
+
+/// What a client is waited for to do.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Awaited {
+    Request,
+    /// To take the answer.
+    Taking,
+}
+
+impl Connection {
+    fn new(stream: Stream, place: OwnedSemaphorePermit) -> Self {
+        let deadline = Box::pin(sleep(CLIENT_WAIT_MAX));
+        Self { stream, deadline, awaited: Awaited::Request, _place: place }
+    }
+
+    /// The client is waited for to do this, from now on if it was something else before. Wakes the task when it is too
+    /// late.
+    fn expect(&mut self, awaited: Awaited, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.awaited != awaited {
+            self.awaited = awaited;
+            self.deadline.set(sleep(CLIENT_WAIT_MAX));
+        }
+        self.check_deadline(cx)
+    }
+
+    fn check_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.deadline.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.check_deadline(cx)?;
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.expect(Awaited::Taking, cx)?;
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// The library flushes when it has written all that it has.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        // A read that waits already is not tried again until something wakes the task.
+        Poll::Ready(self.expect(Awaited::Request, cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}

@@ -1,0 +1,17 @@
+//! The named bounds of the console (I-10).
+
+use std::time::Duration;
+
+/// Connections at a time; who comes then waits to be accepted. The HTTP library reads no more than some 400 KiB of a
+/// request.
+pub const CONNECTIONS_MAX: usize = 64;
+
+/// How long a client may take for a request, the time before it included, and again for taking the answer. No usual
+/// interval of scraping: a client would use a connection again that is just being closed.
+pub const CLIENT_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// Pages of metrics in memory; each may have several MB. Requests for further ones wait.
+pub const PAGES_MAX: usize = 4;
+
+/// Wait after an accept that failed, which is most often for want of descriptors.
+pub const ACCEPT_RETRY: Duration = Duration::from_secs(1);

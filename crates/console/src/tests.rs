@@ -1,0 +1,171 @@
+//! Pages, and clients that do not let others have them.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use base::net::Stream;
+use base::net::memory::MemoryNetwork;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use super::limits::{CLIENT_WAIT_MAX, CONNECTIONS_MAX};
+use super::*;
+
+const HALF: Duration = Duration::from_secs(CLIENT_WAIT_MAX.as_secs() / 2);
+/// Longer than anything may take.
+const LONG: Duration = CLIENT_WAIT_MAX.saturating_mul(10);
+
+/// What a server that closed the connection said before.
+async fn rest(stream: &mut Stream) -> String {
+    let mut reply = String::new();
+    // One that is closed for its silence may be reset.
+    drop(timeout(LONG, stream.read_to_string(&mut reply)).await.expect("it is closed"));
+    reply
+}
+
+async fn ask(network: &Network, address: SocketAddr, path: &str) -> Stream {
+    let mut stream = network.connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    stream
+}
+
+async fn get(network: &Network, address: SocketAddr, path: &str) -> String {
+    rest(&mut ask(network, address, path).await).await
+}
+
+fn memory() -> Network {
+    Network::from_source(Arc::new(MemoryNetwork::default()))
+}
+
+/// A console with a page of this size, and how often it was made.
+async fn serving(network: &Network, page_bytes: usize) -> (SocketAddr, Arc<AtomicUsize>) {
+    let console = Console::bind(network, "127.0.0.1:0").await.unwrap();
+    let (address, made) = (console.address(), Arc::new(AtomicUsize::new(0)));
+    let count = made.clone();
+    let metrics = move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        "x".repeat(page_bytes)
+    };
+    console.serve(Sources { metrics: Arc::new(metrics), readiness: Arc::new(|| Readiness::Ready) });
+    (address, made)
+}
+
+#[tokio::test]
+async fn readiness_follows_the_broker_and_liveness_does_not() {
+    for network in [Network::system(), memory()] {
+        readiness_over(&network).await;
+    }
+}
+
+async fn readiness_over(network: &Network) {
+    let console = Console::bind(network, "127.0.0.1:0").await.unwrap();
+    let address = console.address();
+    let (state, readiness) = watch::channel(Readiness::NotReady("starting".into()));
+    let readiness = Arc::new(move || readiness.borrow().clone());
+    let serving = console.serve(Sources { metrics: Arc::new(|| "up 1\n".to_owned()), readiness });
+    let before = get(network, address, "/readyz").await;
+    assert!(before.starts_with("HTTP/1.1 503") && before.contains("starting"), "{before}");
+    assert!(get(network, address, "/livez").await.starts_with("HTTP/1.1 200"));
+    state.send_replace(Readiness::Ready);
+    assert!(get(network, address, "/readyz").await.starts_with("HTTP/1.1 200"));
+    assert!(get(network, address, "/metrics").await.contains("up 1"));
+    serving.abort();
+}
+
+/// Time passes only while nobody has anything to do, which a real socket may have without the clock's knowing; that
+/// makes the end no other one.
+#[tokio::test(start_paused = true)]
+async fn half_a_header_does_not_keep_a_connection() {
+    for network in [Network::system(), memory()] {
+        let (address, _) = serving(&network, 1).await;
+        let mut slow = network.connect(address).await.unwrap();
+        slow.write_all(b"GET /livez HTTP/1.1\r\nHos").await.unwrap();
+        assert_eq!(rest(&mut slow).await, "");
+        tokio::time::resume();
+        assert!(get(&network, address, "/livez").await.starts_with("HTTP/1.1 200"));
+        tokio::time::pause();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_header_that_comes_byte_by_byte_does_not_keep_a_connection() {
+    let network = memory();
+    let (address, _) = serving(&network, 1).await;
+    let mut slow = network.connect(address).await.unwrap();
+    let mut sent = 0;
+    while slow.write_all(b"G").await.is_ok() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        sent += 1;
+        assert!(sent < 100, "it may go on for ever");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_comes_when_all_places_are_taken_waits_until_the_idle_ones_are_closed() {
+    let network = memory();
+    let (address, _) = serving(&network, 1).await;
+    let mut idle = Vec::new();
+    for _ in 0..CONNECTIONS_MAX {
+        idle.push(network.connect(address).await.unwrap());
+    }
+    let mut next = ask(&network, address, "/livez").await;
+    assert!(timeout(HALF, next.read_u8()).await.is_err(), "there is no place");
+    assert!(rest(&mut next).await.starts_with("HTTP/1.1 200"));
+    for idle in &mut idle {
+        assert_eq!(rest(idle).await, "");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_used_again_as_long_as_it_is_used() {
+    let network = memory();
+    let (address, _) = serving(&network, 1).await;
+    let mut kept = network.connect(address).await.unwrap();
+    for _ in 0..10 {
+        tokio::time::sleep(HALF).await;
+        kept.write_all(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+        let mut reply = Vec::new();
+        while !reply.ends_with(b"ok\n") {
+            assert_ne!(kept.read_buf(&mut reply).await.unwrap(), 0);
+        }
+    }
+    assert_eq!(rest(&mut kept).await, "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_that_nobody_takes_hold_up_other_pages_only_and_not_for_ever() {
+    let network = memory();
+    let page_bytes = 1 << 20;
+    let (address, made) = serving(&network, page_bytes).await;
+    let mut silent = Vec::new();
+    for _ in 0..PAGES_MAX {
+        silent.push(ask(&network, address, "/metrics").await);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let mut next = ask(&network, address, "/metrics").await;
+    assert!(timeout(HALF, next.read_u8()).await.is_err(), "as many pages as may be are in memory");
+    assert_eq!(made.load(Ordering::Relaxed), PAGES_MAX);
+    let alive = timeout(HALF / 2, get(&network, address, "/livez")).await;
+    assert!(alive.expect("it waits for no page").starts_with("HTTP/1.1 200"));
+    assert!(rest(&mut next).await.len() > page_bytes);
+    for silent in &mut silent {
+        assert!(rest(silent).await.len() < page_bytes);
+    }
+}
+
+#[tokio::test]
+async fn a_request_without_end_is_refused() {
+    let network = memory();
+    let (address, _) = serving(&network, 1).await;
+    let mut stream = network.connect(address).await.unwrap();
+    let header = format!("X-Long: {}\r\n", "x".repeat(1_000));
+    let mut sent = b"GET /livez HTTP/1.1\r\n".to_vec();
+    while sent.len() < 1 << 20 {
+        sent.extend_from_slice(header.as_bytes());
+    }
+    // The server closes before it has read all of it.
+    drop(stream.write_all(&sent).await);
+    assert!(rest(&mut stream).await.starts_with("HTTP/1.1 431"));
+}
