@@ -18,6 +18,8 @@
 //! limits, not what whole batches fill of them: waiting does not make a batch fit. What was deleted during the wait is not
 //! sent: where a log's ends moved, it is read again before the answer. Records that come from the store are
 //! sent at once, as Kafka sends those of older segments. An offset inside a batch gives the whole batch.
+//!
+//! A partition that is named more than once is answered once, where it is named first and as it is wanted last.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -242,6 +242,40 @@ async fn an_offset_out_of_range_is_told_without_offsets() {
     }
 }
 
+/// Kafka 3.9.2 (versions 0–3) and 4.4.0 (4–18) keep what is asked for in a map.
+#[tokio::test]
+async fn a_partition_that_is_fetched_twice_is_answered_once_as_it_was_wanted_last() {
+    let (_live, mut client) = live().await;
+    let id = create(&mut client, "t", 2).await;
+    for value in ["a", "b"] {
+        client.call(9, &produce(9, id, "t", -1, batch(&[value]))).await;
+    }
+    for version in FetchRequest::VERSIONS {
+        let epochs: &[i32] = if version >= 7 { &[-1, 0] } else { &[-1] };
+        for &session_epoch in epochs {
+            for topics in [1, 3] {
+                let mut request = FetchRequest { session_epoch, ..fetch(version, id, "t", 99, 0) };
+                let first = request.topics[0].partitions[0].clone();
+                let other = FetchPartition { partition: 1, fetch_offset: 0, ..first.clone() };
+                let again = FetchPartition { fetch_offset: 1, ..first };
+                request.topics[0].partitions.extend([other, again]);
+                if topics == 3 {
+                    let whole = request.topics.remove(0);
+                    let alone = |partition| FetchTopic { partitions: vec![partition], ..whole.clone() };
+                    request.topics = whole.partitions.clone().into_iter().map(alone).collect();
+                }
+                let response = client.call(version, &request).await;
+                let told = response.responses.iter().flat_map(|topic| &topic.partitions);
+                let told: Vec<_> = told
+                    .map(|part| (part.partition_index, part.error_code, values(part.records.as_ref().unwrap())))
+                    .collect();
+                let expected = [(0, 0, vec!["b".to_owned()]), (1, 0, Vec::new())];
+                assert_eq!(told, expected, "Fetch v{version} epoch {session_epoch} topics {topics}");
+            }
+        }
+    }
+}
+
 #[tokio::test]
 async fn readers_that_do_not_read_hold_up_nobody() {
     const BATCHES: usize = 60;
