@@ -22,6 +22,17 @@ pub enum Isolation {
     ReadCommitted,
 }
 
+impl Isolation {
+    /// What a request's `isolation_level` says, if it says anything.
+    pub fn from_wire(level: i8) -> Option<Self> {
+        match level {
+            0 => Some(Self::ReadUncommitted),
+            1 => Some(Self::ReadCommitted),
+            _ => None,
+        }
+    }
+}
+
 /// What to read.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadRequest {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use partition::config::shown_double;
+use partition::config::{parsed_double, shown_double, trimmed};
 
 /// The type of a value, as Kafka's `ConfigDef.Type`; also the type byte of DescribeConfigs v3+.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +118,7 @@ impl ConfigDef {
     /// # Errors
     /// When it is not of the key's type or fails the key's validator.
     pub fn parse(&self, value: &str) -> Result<String, Invalid> {
-        self.try_parse(value.trim()).map_err(|reason| Invalid {
+        self.try_parse(trimmed(value)).map_err(|reason| Invalid {
             key: self.name.to_owned(),
             value: value.to_owned(),
             reason,
@@ -157,11 +157,10 @@ impl ConfigDef {
             Kind::Int => Some(value.parse::<i32>().map(i64::from).map_err(|_| not_a("number of type INT"))?),
             Kind::Long => Some(value.parse::<i64>().map_err(|_| not_a("number of type LONG"))?),
             Kind::Double => {
-                let number = value.parse::<f64>().map_err(|_| not_a("number of type DOUBLE"))?;
+                let number = parsed_double(value).ok_or_else(|| not_a("number of type DOUBLE"))?;
                 return match self.check {
-                    Check::Fraction if !(0.0..=1.0).contains(&number) => {
-                        Err("Value must be between 0 and 1".to_owned())
-                    }
+                    Check::Fraction if number < 0.0 => Err("Value must be at least 0".to_owned()),
+                    Check::Fraction if number > 1.0 => Err("Value must be no more than 1".to_owned()),
                     _ => Ok(shown_double(number)),
                 };
             }
@@ -187,7 +186,7 @@ impl ConfigDef {
             (Check::ListOf(words), _) => {
                 let items: Vec<&str> = match value {
                     "" => Vec::new(),
-                    list => list.split(',').map(str::trim).collect(),
+                    list => list.split(',').map(trimmed).collect(),
                 };
                 if items.iter().all(|item| words.contains(item)) {
                     Ok(items.join(","))
@@ -257,11 +256,14 @@ mod tests {
             (key(Kind::Boolean, Check::Any), " TRUE ", "true"),
             (key(Kind::Int, Check::AtLeast(1)), "1", "1"),
             (key(Kind::Int, Check::AtLeast(1)), "+007", "7"),
+            (key(Kind::Int, Check::AtLeast(1)), "\0\t7\n", "7"),
             (key(Kind::Double, Check::Any), "12345678", "1.2345678E7"),
             (key(Kind::Long, Check::Any), "9223372036854775807", "9223372036854775807"),
             (key(Kind::Int, Check::GzipLevel), "-1", "-1"),
             (key(Kind::Int, Check::GzipLevel), "9", "9"),
             (key(Kind::Double, Check::Fraction), "0.5", "0.5"),
+            (key(Kind::Double, Check::Fraction), "1d", "1.0"),
+            (key(Kind::Double, Check::Fraction), "NaN", "NaN"),
             (key(Kind::List, Check::ListOf(&["compact", "delete"])), "compact, delete", "compact,delete"),
             (key(Kind::List, Check::ListOf(&["compact", "delete"])), "", ""),
             (key(Kind::Int, Check::AtLeastOneRunning), "0", "0"),
@@ -274,6 +276,7 @@ mod tests {
         let wrong = [
             (key(Kind::Boolean, Check::Any), "yes"),
             (key(Kind::Int, Check::Any), "2147483648"),
+            (key(Kind::Int, Check::Any), "\u{a0}7"),
             (key(Kind::Int, Check::AtLeast(1)), "0"),
             (key(Kind::Int, Check::Between(1, 9)), "10"),
             (key(Kind::Int, Check::GzipLevel), "0"),

@@ -1,4 +1,4 @@
-//! The partitions of one fetch session, in the order in which they are served.
+//! The partitions of one fetch session, in the order in which they are served; and those of a request, each once.
 //!
 //! ```text
 //! places   | t-0 | t-1 | u-0 |      no gaps: the last one fills the place of one that is removed
@@ -57,6 +57,35 @@ pub(crate) struct Line {
 
 fn hash(hashing: &SeededState, topic: &TopicRef, partition: i32) -> u64 {
     hashing.hash_one((topic, partition))
+}
+
+/// Leaves each partition once: where it is named first, and as it is wanted last.
+pub(crate) fn once_each(wants: &mut Vec<Want>) {
+    if wants.len() < 2 {
+        return;
+    }
+    let hashing = SeededState::default();
+    let hash_of = |want: &Want| hash(&hashing, &want.topic, want.partition);
+    let mut places: HashTable<u32> = HashTable::with_capacity(wants.len());
+    let mut kept = 0;
+    for at in 0..wants.len() {
+        let want = &wants[at];
+        let is_same = |place: &u32| {
+            let other = &wants[*place as usize];
+            other.partition == want.partition && other.topic == want.topic
+        };
+        let place = match places.find(hash_of(want), is_same).copied() {
+            Some(place) => place as usize,
+            None => {
+                places.insert_unique(hash_of(want), kept as u32, |place| hash_of(&wants[*place as usize]));
+                kept += 1;
+                kept - 1
+            }
+        };
+        wants.swap(place, at);
+    }
+    wants.truncate(kept);
+    wants.shrink_to_fit();
 }
 
 impl Line {
@@ -188,7 +217,7 @@ impl Line {
     }
 
     /// Gives back memory that is hardly used.
-    pub(crate) fn shrink(&mut self) {
+    fn shrink(&mut self) {
         let (used, room) = (self.places.len(), self.places.capacity());
         if room <= KEPT_PLACES || used > room / USED_SHARE_MIN {
             return;
@@ -258,6 +287,17 @@ mod tests {
                     list.iter().find(|want| want.partition == partition).cloned());
             }
         }
+
+        #[test]
+        fn a_request_keeps_each_partition_where_a_session_would(
+            named in proptest::collection::vec((0..12, 0..100_i64), 0..40)
+        ) {
+            let mut wants: Vec<Want> = named.into_iter().map(|(partition, offset)| want(partition, offset)).collect();
+            let mut line = Line::with_capacity(0);
+            wants.iter().for_each(|want| line.put(want.clone()));
+            once_each(&mut wants);
+            prop_assert_eq!(line.wants(), wants);
+        }
     }
 
     #[test]
@@ -269,10 +309,5 @@ mod tests {
         }
         assert_eq!(line.wants(), [want(0, 0)]);
         assert!(line.places.capacity() <= KEPT_PLACES && line.index.capacity() <= 2 * KEPT_PLACES);
-        // So is what was made for many that turn out to be one.
-        let mut line = Line::with_capacity(100_000);
-        line.put(want(0, 0));
-        line.shrink();
-        assert!(line.places.capacity() <= KEPT_PLACES);
     }
 }

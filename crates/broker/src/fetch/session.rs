@@ -24,7 +24,7 @@ use base::{Entropy, Uuid};
 use parking_lot::Mutex;
 use wire::ErrorCode;
 
-use super::line::Line;
+use super::line::{Line, once_each};
 use crate::limits::SESSIONS_PARTITIONS_MAX;
 
 /// A session that was not used for so long gives way to any other, and one that lived for less when it was last used gives
@@ -208,8 +208,9 @@ impl Sessions {
     /// The error code of the whole response: the session is unknown, its epoch another one, the request before is not
     /// answered yet, or this one names topics the other way.
     pub(crate) fn begin(&self, request: Begin, now: Duration) -> Result<Context, ErrorCode> {
-        let Begin { session_id, epoch, uses_ids, wants, forgotten } = request;
+        let Begin { session_id, epoch, uses_ids, mut wants, forgotten } = request;
         if epoch == NONE || epoch == FINAL_EPOCH {
+            once_each(&mut wants);
             if session_id != NONE {
                 self.end(session_id);
             }
@@ -261,8 +262,6 @@ impl Sessions {
         self.place(&self.cache.lock(), wants.len(), now)?;
         let mut line = Line::with_capacity(wants.len());
         wants.iter().for_each(|want| line.put(want.clone()));
-        // The client may have named one again and again.
-        line.shrink();
         let partitions = line.len();
         let mut cache = self.cache.lock();
         let victim = self.place(&cache, partitions, now)?;

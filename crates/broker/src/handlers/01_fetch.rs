@@ -18,6 +18,10 @@
 //! limits, not what whole batches fill of them: waiting does not make a batch fit. What was deleted during the wait is not
 //! sent: where a log's ends moved, it is read again before the answer. Records that come from the store are
 //! sent at once, as Kafka sends those of older segments. An offset inside a batch gives the whole batch.
+//!
+//! A partition that is named more than once is answered once, where it is named first and as it is wanted last. An
+//! isolation level that is none, or a partition's negative limit where there is something to read, is an unknown error:
+//! so Kafka fails on them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,7 +107,9 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         };
         drop(reader);
         let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-        let limits = Limits::of(&core, &call, &request);
+        let Some(limits) = Limits::of(&core, &call, &request) else {
+            return refuse(&call, request);
+        };
         match core.sessions.begin(begin(request, call.version), started) {
             Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX)),
             Err(error) => return write(&call, code(error), 0, &[], None),
@@ -140,6 +146,16 @@ fn write(call: &Call, error: i16, session_id: i32, answers: &[Sent<'_>], charge:
     reply
 }
 
+/// Refuses a request as a whole, whatever it asks for: as Kafka does when it fails on one. Where topics have names,
+/// what is asked for is named, too.
+fn refuse(call: &Call, request: FetchRequest) -> Reply {
+    let wants = if call.version < 13 { begin(request, call.version).wants } else { Vec::new() };
+    call.hold(FETCH_PARTITION_BYTES * wants.len());
+    let error = code(ErrorCode::UnknownServerError);
+    let answer = PartitionAnswer { lists_aborted: true, ..PartitionAnswer::error(error) };
+    write(call, error, 0, &wants.iter().map(|want| (want, &answer)).collect::<Vec<_>>(), None)
+}
+
 /// How much is read, and of what.
 struct Limits {
     version: i16,
@@ -149,14 +165,15 @@ struct Limits {
 }
 
 impl Limits {
-    fn of(core: &Core, call: &Call, request: &FetchRequest) -> Self {
+    /// Those of a request, unless its isolation level is none.
+    fn of(core: &Core, call: &Call, request: &FetchRequest) -> Option<Self> {
         let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(core.fetch_bytes_max);
-        Self {
+        Some(Self {
             version: call.version,
             max_bytes,
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
-            isolation: if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted },
-        }
+            isolation: Isolation::from_wire(request.isolation_level)?,
+        })
     }
 }
 
@@ -353,6 +370,12 @@ impl<'a> Reading<'a> {
             }
         };
         let mut request = self.request(want);
+        if want.max_bytes < 0 {
+            let answer = less_than_nothing(want, partition, request).await;
+            self.pass.urgent |= answer.error_code != NONE;
+            self.pass.answers.push(answer);
+            return;
+        }
         if request.max_bytes < wanted_bytes(want) && !self.cold.is_empty() {
             // The reads that are remembered may leave it more than it would get now.
             self.read_cold().await;
@@ -449,6 +472,15 @@ impl<'a> Reading<'a> {
 
 fn wanted_bytes(want: &Want) -> usize {
     usize::try_from(want.max_bytes).unwrap_or(0)
+}
+
+/// The answer for a partition of which fewer than no bytes are wanted. Kafka fails on it where there is something to
+/// read.
+async fn less_than_nothing(want: &Want, partition: &Partition, request: ReadRequest) -> PartitionAnswer {
+    match partition.read(ReadRequest { max_bytes: 0, min_one: false, ..request }).await {
+        Ok(read) if read.has_more => PartitionAnswer::error(code(ErrorCode::UnknownServerError)),
+        result => answer(want, request.isolation, result),
+    }
 }
 
 /// What is said about a partition that was read.

@@ -27,7 +27,7 @@ use crate::mentions::keep_last;
 type Found = Result<ListOffsetsPartitionResponse, i16>;
 
 pub(crate) async fn handle(core: &Core, call: &Call, mut request: ListOffsetsRequest) -> ListOffsetsResponse {
-    let isolation = if request.isolation_level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted };
+    let isolation = Isolation::from_wire(request.isolation_level);
     // Version 0 answers a partition as often as it is named; later ones refuse it then, each once, as in Kafka 4.4.0
     // (3.9.2 refuses each mention).
     let twice = match call.version {
@@ -95,15 +95,17 @@ fn admit(
     Ok((spec, partition))
 }
 
-/// Looks one partition up, unless it is named `twice`.
+/// Looks one partition up, unless it is named `twice` or nobody knows what may be seen of it.
 async fn find(
     core: &Core,
     version: i16,
     topic: &str,
     asked: &ListOffsetsPartition,
-    isolation: Isolation,
+    isolation: Option<Isolation>,
     twice: bool,
 ) -> Found {
+    // So Kafka says it: it takes the level for a number that it knows, and fails.
+    let isolation = isolation.ok_or(ErrorCode::UnknownServerError.code())?;
     if twice {
         return Err(ErrorCode::InvalidRequest.code());
     }

@@ -2,6 +2,7 @@
 //! name falls back to its default. Deprecated in favour of IncrementalAlterConfigs, and still sent by older tools.
 
 use meta::{ConfigResource, Image};
+use partition::config::trimmed;
 use wire::ErrorCode;
 use wire::messages::alter_configs_request::AlterConfigsResource;
 use wire::messages::alter_configs_response::AlterConfigsResourceResponse;
@@ -42,7 +43,7 @@ fn replaced(asked: &AlterConfigsResource) -> Result<Settings, ApiError> {
             let why = format!("Null value not supported for : {}", config.name);
             return Err(ApiError::new(ErrorCode::InvalidRequest, why));
         };
-        if then.insert(config.name.to_string(), value.trim().to_owned()).is_some() {
+        if then.insert(config.name.to_string(), trimmed(value).to_owned()).is_some() {
             let why = format!("Duplicate config key: {}", config.name);
             return Err(ApiError::new(ErrorCode::InvalidRequest, why));
         }

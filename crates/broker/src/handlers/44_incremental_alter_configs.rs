@@ -3,7 +3,7 @@
 
 use base::collections::HashSet;
 use meta::{ConfigResource, Image};
-use partition::config::{ConfigType, topic_key};
+use partition::config::{ConfigType, topic_key, trimmed};
 use wire::ErrorCode;
 use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
@@ -80,7 +80,7 @@ fn apply(
         settings.remove(&name);
         return Ok(());
     }
-    let Some(value) = config.value.as_deref().map(str::trim) else {
+    let Some(value) = config.value.as_deref().map(trimmed) else {
         let why = format!("Null value not supported for : {name}");
         return Err(ApiError::new(ErrorCode::InvalidRequest, why));
     };
@@ -124,7 +124,7 @@ fn in_force(core: &Core, image: &Image, of: &ConfigResource, key: &str) -> Optio
 }
 
 fn edited(present: &str, items: &str, change: i8) -> String {
-    let split = |list: &str| -> Vec<String> { list.split(',').map(|item| item.trim().to_owned()).collect() };
+    let split = |list: &str| -> Vec<String> { list.split(',').map(|item| trimmed(item).to_owned()).collect() };
     let (mut list, items) = (split(present), split(items));
     list.retain(|item| !item.is_empty());
     // An empty one is appended like any other, and then refused.

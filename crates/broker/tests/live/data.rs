@@ -242,6 +242,101 @@ async fn an_offset_out_of_range_is_told_without_offsets() {
     }
 }
 
+/// Kafka 3.9.2 (versions 0–3) and 4.4.0 (4–18) keep what is asked for in a map.
+#[tokio::test]
+async fn a_partition_that_is_fetched_twice_is_answered_once_as_it_was_wanted_last() {
+    let (_live, mut client) = live().await;
+    let id = create(&mut client, "t", 2).await;
+    for value in ["a", "b"] {
+        client.call(9, &produce(9, id, "t", -1, batch(&[value]))).await;
+    }
+    for version in FetchRequest::VERSIONS {
+        let epochs: &[i32] = if version >= 7 { &[-1, 0] } else { &[-1] };
+        for &session_epoch in epochs {
+            for topics in [1, 3] {
+                let mut request = FetchRequest { session_epoch, ..fetch(version, id, "t", 99, 0) };
+                let first = request.topics[0].partitions[0].clone();
+                let other = FetchPartition { partition: 1, fetch_offset: 0, ..first.clone() };
+                let again = FetchPartition { fetch_offset: 1, ..first };
+                request.topics[0].partitions.extend([other, again]);
+                if topics == 3 {
+                    let whole = request.topics.remove(0);
+                    let alone = |partition| FetchTopic { partitions: vec![partition], ..whole.clone() };
+                    request.topics = whole.partitions.clone().into_iter().map(alone).collect();
+                }
+                let response = client.call(version, &request).await;
+                let told = response.responses.iter().flat_map(|topic| &topic.partitions);
+                let told: Vec<_> = told
+                    .map(|part| (part.partition_index, part.error_code, values(part.records.as_ref().unwrap())))
+                    .collect();
+                let expected = [(0, 0, vec!["b".to_owned()]), (1, 0, Vec::new())];
+                assert_eq!(told, expected, "Fetch v{version} epoch {session_epoch} topics {topics}");
+            }
+        }
+    }
+}
+
+/// Kafka 3.9.2 (versions 0–3) and 4.4.0 (4–18) fail on the limit where they look for records, and tell it as an error
+/// that they do not know; where there is nothing to look for they do not.
+#[tokio::test]
+async fn a_negative_limit_of_a_partition_is_an_error_where_there_is_something_to_read() {
+    let (_live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    client.call(9, &produce(9, id, "t", -1, batch(&["a"]))).await;
+    let (unknown, out_of_range) = (ErrorCode::UnknownServerError.code(), ErrorCode::OffsetOutOfRange.code());
+    for version in FetchRequest::VERSIONS {
+        for (limit, offset, expected) in [
+            (-1, 0, (unknown, -1)),
+            (i32::MIN, 0, (unknown, -1)),
+            (-1, 1, (0, 1)),
+            (-1, 9, (out_of_range, -1)),
+            (0, 1, (0, 1)),
+        ] {
+            // It waits for nothing more.
+            let mut request = fetch(version, id, "t", offset, if offset == 0 { 60_000 } else { 0 });
+            request.topics[0].partitions[0].partition_max_bytes = limit;
+            let response = client.call(version, &request).await;
+            let part = &response.responses[0].partitions[0];
+            assert_eq!((part.error_code, part.high_watermark), expected, "Fetch v{version} {limit} at {offset}");
+            assert!(part.records.as_ref().unwrap().is_empty());
+        }
+    }
+}
+
+/// Kafka 4.4.0 fails on it before it looks at what is asked for. Versions that name topics name them in the answer.
+#[tokio::test]
+async fn an_isolation_level_that_is_none_is_an_error_of_the_whole_request() {
+    let (_live, mut client) = live().await;
+    let id = create(&mut client, "t", 1).await;
+    client.call(9, &produce(9, id, "t", -1, batch(&["a"]))).await;
+    let unknown = ErrorCode::UnknownServerError.code();
+    for isolation_level in [2, -1, i8::MAX] {
+        for version in 4..=*FetchRequest::VERSIONS.end() {
+            let request = FetchRequest { isolation_level, session_epoch: 0, ..fetch(version, id, "t", 0, 60_000) };
+            let request = if version < 7 { FetchRequest { session_epoch: -1, ..request } } else { request };
+            let response = client.call(version, &request).await;
+            assert_eq!(response.error_code, if version < 7 { 0 } else { unknown }, "Fetch v{version}");
+            assert_eq!(response.session_id, 0);
+            let parts: Vec<_> = response.responses.iter().flat_map(|topic| &topic.partitions).collect();
+            assert_eq!(parts.len(), usize::from(version < 13), "Fetch v{version}");
+            for part in parts {
+                let offsets = (part.high_watermark, part.last_stable_offset, part.log_start_offset);
+                assert_eq!((part.error_code, offsets), (unknown, (-1, -1, -1)), "Fetch v{version}");
+                assert_eq!(part.aborted_transactions.as_deref(), Some([].as_slice()));
+            }
+        }
+        for version in 2..=*ListOffsetsRequest::VERSIONS.end() {
+            let partition = ListOffsetsPartition { timestamp: -1, ..Default::default() };
+            let topic = ListOffsetsTopic { name: "t".into(), partitions: vec![partition], ..Default::default() };
+            let request =
+                ListOffsetsRequest { replica_id: -1, isolation_level, topics: vec![topic], ..Default::default() };
+            let response = client.call(version, &request).await;
+            let part = &response.topics[0].partitions[0];
+            assert_eq!((part.error_code, part.offset), (unknown, -1), "ListOffsets v{version}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn readers_that_do_not_read_hold_up_nobody() {
     const BATCHES: usize = 60;

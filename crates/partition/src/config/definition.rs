@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
+use base::collections::HashSet;
 use thiserror::Error;
 
 /// The type of a key's value.
@@ -90,7 +91,7 @@ impl Unit {
             Self::Minutes => 60_000,
             Self::Hours => 3_600_000,
         };
-        match value.trim().parse::<i64>() {
+        match trimmed(value).parse::<i64>() {
             Ok(unlimited) if unlimited < 0 => "-1".to_owned(),
             Ok(number) => number.saturating_mul(factor).to_string(),
             Err(_) => value.to_owned(),
@@ -162,19 +163,26 @@ impl TopicKey {
 
     /// A valid value as it is shown, which is what Kafka made of the text when it read it.
     pub fn shown<'a>(&self, value: &'a str) -> Cow<'a, str> {
-        let trimmed = value.trim();
+        let trimmed = trimmed(value);
         let parsed = match self.kind {
             ConfigType::Boolean => Some(trimmed.to_ascii_lowercase()),
             ConfigType::Int | ConfigType::Long => trimmed.parse::<i64>().ok().map(|number| number.to_string()),
-            ConfigType::Double => trimmed.parse::<f64>().ok().map(shown_double),
-            ConfigType::List => Some(trimmed.split(',').map(str::trim).collect::<Vec<_>>().join(",")),
+            ConfigType::Double => parsed_double(trimmed).map(shown_double),
+            ConfigType::List => Some(self.elements(trimmed).join(",")),
             ConfigType::String => None,
         };
         parsed.map_or(Cow::Borrowed(trimmed), Cow::Owned)
     }
 
+    /// The elements of a list. Of those that are the same one counts, where they are words.
+    fn elements<'a>(&self, list: &'a str) -> Vec<&'a str> {
+        let mut seen = HashSet::default();
+        let counts = |element: &&'a str| self.valid == Constraint::ThrottledReplicas || seen.insert(*element);
+        list.split(',').map(trimmed).filter(counts).collect()
+    }
+
     fn problem(&self, value: &str) -> Option<String> {
-        let trimmed = value.trim();
+        let trimmed = trimmed(value);
         let wrong_type = || Some(format!("Not a number of type {}", self.kind));
         match self.kind {
             ConfigType::Boolean => {
@@ -183,7 +191,7 @@ impl TopicKey {
             }
             ConfigType::Int => trimmed.parse::<i32>().map_or_else(|_| wrong_type(), |n| self.range_problem(n.into())),
             ConfigType::Long => trimmed.parse::<i64>().map_or_else(|_| wrong_type(), |n| self.range_problem(n)),
-            ConfigType::Double => trimmed.parse::<f64>().map_or_else(|_| wrong_type(), |n| self.fraction_problem(n)),
+            ConfigType::Double => parsed_double(trimmed).map_or_else(wrong_type, |n| self.fraction_problem(n)),
             ConfigType::String => self.text_problem(trimmed),
             ConfigType::List => self.list_problem(trimmed),
         }
@@ -202,9 +210,10 @@ impl TopicKey {
         }
     }
 
+    /// What is not a number is not out of range either: so Kafka has it.
     fn fraction_problem(&self, number: f64) -> Option<String> {
         match self.valid {
-            Constraint::Fraction if number.is_nan() || number < 0.0 => Some("Value must be at least 0".to_owned()),
+            Constraint::Fraction if number < 0.0 => Some("Value must be at least 0".to_owned()),
             Constraint::Fraction if number > 1.0 => Some("Value must be no more than 1".to_owned()),
             _ => None,
         }
@@ -223,20 +232,39 @@ impl TopicKey {
         if list.is_empty() {
             return None;
         }
-        let elements: Vec<&str> = list.split(',').map(str::trim).collect();
-        if elements.contains(&"") {
-            return Some("values must not be empty".to_owned());
-        }
+        let elements = self.elements(list);
         if self.valid == Constraint::ThrottledReplicas {
-            let valid = elements == ["*"] || elements.iter().all(|element| is_partition_and_broker(element));
+            let is_replica = |element: &&str| element.is_empty() || is_partition_and_broker(element);
+            let valid = elements.concat() == "*" || elements.iter().all(is_replica);
             return (!valid).then(|| {
                 "must be the literal '*' or a list of replicas in the following format: \
                  [partitionId]:[brokerId],[partitionId]:[brokerId],..."
                     .to_owned()
             });
         }
+        if elements.contains(&"") {
+            return Some("values must not be empty".to_owned());
+        }
         elements.into_iter().find_map(|element| self.text_problem(element))
     }
+}
+
+/// A value without what Java's `String.trim` takes off: blanks and control characters, and no other kind of space.
+pub fn trimmed(value: &str) -> &str {
+    value.trim_matches(|character| character <= ' ')
+}
+
+/// A trimmed text as Java's `Double.parseDouble` reads it, but for numbers in hexadecimal: a type may be said behind
+/// the number, and what is none is written in one way only.
+pub fn parsed_double(text: &str) -> Option<f64> {
+    let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if unsigned == "NaN" || unsigned == "Infinity" {
+        return text.parse().ok();
+    }
+    let digits = text.strip_suffix(['f', 'F', 'd', 'D']).unwrap_or(text);
+    // Rust reads "inf" and "nan", too.
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit() || b"+-.eE".contains(&byte));
+    digits.parse().ok().filter(|_| is_number)
 }
 
 /// A number as Java's `Double.toString` writes it: `0.5`, `1.0E7`, `1.2E-4`.

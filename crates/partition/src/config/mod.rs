@@ -9,7 +9,9 @@ mod definition;
 mod keys;
 mod topic;
 
-pub use definition::{ConfigType, Constraint, InvalidConfig, Synonym, TopicKey, Unit, shown_double};
+pub use definition::{
+    ConfigType, Constraint, InvalidConfig, Synonym, TopicKey, Unit, parsed_double, shown_double, trimmed,
+};
 pub use keys::{TOPIC_KEYS, topic_key};
 pub use topic::{
     BrokerSettings, CleanupPolicy, Effective, Source, TopicConfig, TopicSettings, effective, not_understood,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use records::compression::DECOMPRESSED_BYTES_MAX;
 use records::{Compression, Encoding, TimestampType, ValidationConfig, ValidationLevel};
 
-use super::definition::{InvalidConfig, TopicKey};
+use super::definition::{InvalidConfig, TopicKey, trimmed};
 use super::keys::{TOPIC_KEYS, topic_key};
 use crate::producers::Origin;
 
@@ -125,7 +125,7 @@ impl TopicConfig {
             _ => None,
         };
         let limit = |name| {
-            let limit: i64 = understood(name, topic, broker).ok()?.trim().parse().ok()?;
+            let limit: i64 = trimmed(&understood(name, topic, broker).ok()?).parse().ok()?;
             Some(limit).filter(|&limit| limit >= 0)
         };
         let bytes = |name| u32::try_from(number(name, topic, broker)).unwrap_or(0);
@@ -210,7 +210,7 @@ fn text<'a>(name: &str, topic: &'a TopicSettings, broker: &'a BrokerSettings) ->
 }
 
 fn number(name: &str, topic: &TopicSettings, broker: &BrokerSettings) -> i64 {
-    text(name, topic, broker).trim().parse().expect("validated, and defaults are numbers")
+    trimmed(&text(name, topic, broker)).parse().expect("validated, and defaults are numbers")
 }
 
 #[cfg(test)]
@@ -252,6 +252,10 @@ mod tests {
             ("compression.gzip.level", "-1"),
             ("leader.replication.throttled.replicas", "*"),
             ("leader.replication.throttled.replicas", "0:1,2:3"),
+            ("leader.replication.throttled.replicas", "0:1,"),
+            ("leader.replication.throttled.replicas", "*,"),
+            ("min.cleanable.dirty.ratio", "NaN"),
+            ("retention.ms", "\u{1f}12\n"),
             ("remote.storage.enable", "true"),
             ("max.message.bytes", "+5"),
             ("min.compaction.lag.ms", "9223372036854775807"),
@@ -268,6 +272,10 @@ mod tests {
             ("retention.ms", "", "Not a number of type LONG"),
             ("min.cleanable.dirty.ratio", "1.5", "Value must be no more than 1"),
             ("min.cleanable.dirty.ratio", "x", "Not a number of type DOUBLE"),
+            ("min.cleanable.dirty.ratio", "nan", "Not a number of type DOUBLE"),
+            ("min.cleanable.dirty.ratio", "1ff", "Not a number of type DOUBLE"),
+            ("min.cleanable.dirty.ratio", "Infinity", "Value must be no more than 1"),
+            ("retention.ms", "\u{a0}12", "Not a number of type LONG"),
             ("preallocate", "yes", "Expected value to be either true or false"),
             ("compression.type", "GZIP", "String must be one of: uncompressed, zstd, lz4, snappy, gzip, producer"),
             ("compression.gzip.level", "0", "Value must be between 1 and 9 or equal to -1"),
@@ -314,6 +322,11 @@ mod tests {
             ("min.cleanable.dirty.ratio", "5e-1", "0.5"),
             ("min.cleanable.dirty.ratio", ".00012", "1.2E-4"),
             ("min.cleanable.dirty.ratio", "1", "1.0"),
+            ("min.cleanable.dirty.ratio", "0.5f", "0.5"),
+            ("min.cleanable.dirty.ratio", "1D", "1.0"),
+            ("min.cleanable.dirty.ratio", "NaN", "NaN"),
+            ("cleanup.policy", "delete,delete", "delete"),
+            ("leader.replication.throttled.replicas", "0:1,", "0:1,"),
             ("cleanup.policy", "compact , delete", "compact,delete"),
             ("cleanup.policy", "", ""),
             ("retention.ms", "007", "7"),
