@@ -74,8 +74,8 @@ pub const GROUPS_WALK_OFFSETS_MAX: usize = 2_000;
 /// Groups of one request that are worked on at the same time.
 pub const REQUEST_GROUPS_CONCURRENCY: usize = 16;
 
-/// Groups of one request that are described at the same time: each waits for what is being written of its shard.
-pub const DESCRIBED_AT_ONCE: usize = 256;
+/// Looks at a shard, of one request for many groups, after which others may run.
+pub const LOOKS_AT_ONCE: usize = 256;
 
 /// A member that joined for the first time and hears nothing for this long is forgotten, Kafka's
 /// `group.new.member.join.timeout.ms`.

@@ -9,7 +9,7 @@ mod offsets;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -137,6 +137,17 @@ impl GroupCoordinator {
         self.check_serving()?;
         let index = self.partition_for(group)?;
         Ok(self.0.shards.open(index)?)
+    }
+
+    /// The shards that have these groups, each with the places of those among them: each is asked once for all of its
+    /// own.
+    fn places<'g>(&self, groups: impl Iterator<Item = &'g Str>) -> Result<BTreeMap<i32, Vec<usize>>, ErrorCode> {
+        self.check_serving()?;
+        let mut places: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
+        for (place, group) in groups.enumerate() {
+            places.entry(self.partition_for(group)?).or_default().push(place);
+        }
+        Ok(places)
     }
 
     /// The shards that have these groups.

@@ -158,7 +158,7 @@ impl Groups {
         if !self.is_being_written(id, out) {
             return keys;
         }
-        for record in out.pending().filter(|record| group_of(record).is_some_and(|group| group == *id)) {
+        for record in out.pending().filter(|record| group_of(record).is_some_and(|(group, _)| group == *id)) {
             match records::decode(record) {
                 Ok(GroupRecord::Offset { group, topic, partition, value }) if group == *id => {
                     if value.is_some() {
