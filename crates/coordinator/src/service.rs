@@ -61,6 +61,7 @@ struct Inner {
     meta: MetaHandle,
     partitions: Partitions,
     config: Arc<GroupConfig>,
+    clock: Clock,
     shards: Shards<Groups>,
     spread: Spread,
     stopped: AtomicBool,
@@ -86,7 +87,7 @@ impl GroupCoordinator {
         let config = Arc::new(config);
         let logs = TopicLogs { topic: CONSUMER_OFFSETS, partitions: partitions.clone(), meta: meta.clone() };
         let (view, group_config, memory) = (meta.clone(), config.clone(), GroupsMemory::default());
-        let shards = Shards::new(Arc::new(logs), clock, move |_| {
+        let shards = Shards::new(Arc::new(logs), clock.clone(), move |_| {
             let view = view.clone();
             let exists = Arc::new(move |name: &str, id: Uuid| {
                 view.image().topic(name).is_some_and(|topic| id.is_nil() || topic.id == id)
@@ -95,7 +96,7 @@ impl GroupCoordinator {
         });
         let spread = Spread::new(CONSUMER_OFFSETS, &meta);
         let (stopped, tasks) = (AtomicBool::new(false), Mutex::default());
-        let inner = Inner { meta, partitions, config, shards, spread, stopped, tasks };
+        let inner = Inner { meta, partitions, config, clock, shards, spread, stopped, tasks };
         let this = Self(Arc::new(inner));
         let timer = base::task::spawn_vital("group-timer", run_timer(this.0.shards.clone()));
         let follower =

@@ -21,7 +21,8 @@ use super::load::Loaded;
 use super::snapshot::{Piece, Snapshot};
 use super::{Log, LogId, Machine, Moment, Output, Record, writer};
 use crate::limits::{
-    BATCH_BYTES_MAX, BATCH_OVERHEAD_BYTES, SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN, WRITES_WAITING_BYTES_MAX,
+    BATCH_BYTES_MAX, BATCH_OVERHEAD_BYTES, SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN, WHOLE_DECISION_BYTES_MAX,
+    WRITES_WAITING_BYTES_MAX,
 };
 
 /// "No deadline" in an atomic.
@@ -393,7 +394,9 @@ impl<M: Machine> Active<M> {
             snapshot.queued(&records);
         }
         debug_assert!(!records.is_empty(), "nothing is decided: {after:?}");
-        let max = max.min(BATCH_BYTES_MAX);
+        let all: usize = records.iter().map(Record::bytes).sum();
+        let is_whole = all <= max.min(WHOLE_DECISION_BYTES_MAX);
+        let max = if is_whole { all } else { max.min(BATCH_BYTES_MAX) };
         let mut piece = Vec::new();
         let mut bytes = 0;
         for record in records {

@@ -23,6 +23,7 @@ use super::{ClientContext, GroupCoordinator, check_group_id, code};
 use crate::group::Groups;
 use crate::group::offsets::{Committer, NewOffset};
 use crate::group::stored::{CommittedOffset, Offsets};
+use crate::limits::OFFSETS_ENCODED_AT_ONCE;
 use crate::runtime::{Shard, ShardError};
 
 /// From this version on topics have ids instead of names.
@@ -101,7 +102,15 @@ impl GroupCoordinator {
             instance: request.group_instance_id.as_ref(),
         };
         let retention_ms = (request.retention_time_ms != -1).then_some(request.retention_time_ms);
-        shard.write(|groups, out| groups.commit(&committer, retention_ms, offsets, out)).await?
+        let (now, config) = (self.0.clock.now(), &self.0.config);
+        let mut encoded = Vec::with_capacity(offsets.len());
+        for some in offsets.chunks(OFFSETS_ENCODED_AT_ONCE) {
+            if !encoded.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            encoded.extend(some.iter().map(|offset| offset.encode(&request.group_id, now, retention_ms, config)));
+        }
+        shard.write(|groups, out| groups.commit(&committer, encoded, out)).await?
     }
 
     /// OffsetFetch, for one group or many.

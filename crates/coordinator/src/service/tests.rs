@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use base::TimestampMs;
 use base::clock::ManualTime;
 use bytes::Bytes;
 use wire::messages::ListGroupsRequest;
@@ -134,7 +135,7 @@ fn commit(shard: &GroupShard, group: &str, offset: i64) -> tokio::task::JoinHand
     let (shard, group, member) = (shard.clone(), Str::from(group), Str::default());
     base::task::spawn("commit", async move {
         let committer = Committer { version: 9, group: &group, generation: -1, member: &member, instance: None };
-        let offsets = [NewOffset {
+        let offset = NewOffset {
             topic: "t".into(),
             topic_id: Uuid::from_u128(1),
             partition: 0,
@@ -142,8 +143,9 @@ fn commit(shard: &GroupShard, group: &str, offset: i64) -> tokio::task::JoinHand
             leader_epoch: -1,
             metadata: None,
             commit_timestamp: None,
-        }];
-        shard.write(|groups, out| groups.commit(&committer, None, &offsets, out)).await??.remove(0)
+        };
+        let encoded = offset.encode(&group, TimestampMs(0), None, &GroupConfig::default());
+        shard.write(|groups, out| groups.commit(&committer, vec![encoded], out)).await??.remove(0)
     })
 }
 

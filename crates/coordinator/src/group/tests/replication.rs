@@ -388,7 +388,8 @@ fn commit(groups: &mut Groups, topic: &str, offset: i64, out: &mut Out<'_>) {
 fn commit_one(groups: &mut Groups, offset: NewOffset, out: &mut Out<'_>) {
     let (group, member) = (Str::from(GROUP), Str::default());
     let committer = Committer { version: 8, group: &group, generation: -1, member: &member, instance: None };
-    groups.commit(&committer, None, &[offset], out).unwrap()[0].unwrap();
+    let encoded = offset.encode(&group, out.now.wall, None, &GroupConfig::default());
+    groups.commit(&committer, vec![encoded], out).unwrap()[0].unwrap();
 }
 
 /// The deletion of a topic is met by the commits that were on their way: those into the topic itself go with it, and those

@@ -311,6 +311,18 @@ async fn a_decision_that_is_larger_than_a_batch_is_answered_after_its_last_piece
     assert_eq!(broker.get("a").await, Ok(Some(100)));
 }
 
+/// As an OffsetCommit in Kafka: half of it never stands.
+#[tokio::test]
+async fn a_decision_that_the_log_takes_in_one_batch_is_one() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    // Few enough that no snapshot follows.
+    let name = "n".repeat(1_000);
+    let many = 2 * BATCH_BYTES_MAX / record(&name, 1).bytes();
+    shard.write(|counters, out| counters.add_many(&name, many, out)).await.unwrap();
+    assert_eq!(broker.disk.appends(), 1);
+}
+
 #[tokio::test]
 async fn one_batch_gathers_no_more_than_its_bound() {
     let broker = Broker::new();
