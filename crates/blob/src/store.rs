@@ -68,7 +68,7 @@ struct Inner {
     options: StoreOptions,
     counters: Arc<Counters>,
     monitor: Monitor,
-    /// Held by a write that did not end in its time, until it has.
+    /// Held during each attempt at a write that did not end in its time before.
     alone: Arc<Mutex<()>>,
 }
 
@@ -398,14 +398,17 @@ impl Store {
         let Request { purpose, operation, key, bytes } = request;
         let is_write = matches!(operation, Operation::Put | Operation::Multipart);
         let mut attempts = 0;
-        let mut alone = None;
+        let mut goes_alone = false;
         loop {
             attempts += 1;
+            // Not while it backs off: the way would lie idle.
+            let alone = if goes_alone { Some(self.0.alone.lock().await) } else { None };
             let (result, timed_out) = match self.timed(operation.label(), key, bytes, attempts, attempt()).await {
                 Ok(Ok(answer)) => (check(answer, attempts).await, false),
                 Ok(Err(error)) => (Err(error), false),
                 Err(TimedOut(error)) => (Err(error), true),
             };
+            drop(alone);
             let (outcome, transferred) = match &result {
                 Ok(answer) => (Outcome::Ok, moved(answer)),
                 Err(error) => (Outcome::of(error), 0),
@@ -431,10 +434,8 @@ impl Store {
             if !error.is_transient() || attempts >= attempts_max {
                 return Err(error);
             }
-            if timed_out && is_write && alone.is_none() {
-                alone = Some(self.0.alone.lock().await);
-            }
-            let may_retry = timed_out && alone.is_some() || self.0.monitor.take_retry();
+            goes_alone |= timed_out && is_write;
+            let may_retry = timed_out && is_write || self.0.monitor.take_retry();
             self.back_off(attempts).await;
             if !may_retry {
                 return Err(error);

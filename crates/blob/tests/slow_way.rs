@@ -10,9 +10,11 @@ use blob::backend::{BoxFuture, CreateAttempt, Evidence};
 use blob::memory::MemoryBackend;
 use blob::{Backend, ListPage, ObjectMeta, Payload, Purpose, ReadRange, Store, StoreError, StoreOptions};
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::future::{Either, join_all, select};
 
 const MIB: u64 = 1 << 20;
+/// What never arrives, and takes no share.
+const STUCK: &str = "stuck";
 /// How often the shares of the way are looked at.
 const TICK: Duration = Duration::from_millis(100);
 
@@ -51,6 +53,9 @@ impl Backend for SlowWay {
 
     fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<Evidence, StoreError>> {
         Box::pin(async move {
+            if key == STUCK {
+                std::future::pending::<()>().await;
+            }
             let _on_the_way = OnTheWay::enter(&self.under_way);
             let mut left = body.len();
             while left > 0 {
@@ -93,12 +98,17 @@ fn now() -> tokio::time::Instant {
     tokio::time::Instant::now()
 }
 
-/// How long it takes to write `count` objects of `bytes` at once.
-async fn written(count: usize, bytes: u64, bytes_per_second: u64, retries: u32) -> Duration {
+/// The way, over which so many retries are allowed.
+fn way(bytes_per_second: u64, retries: u32) -> Store {
     let way = SlowWay { bytes_per_second, under_way: AtomicU64::new(0), store: MemoryBackend::new() };
     let mut options = StoreOptions::default();
     options.retry.budget = retries;
-    let store = Store::with_backend(Arc::new(way), options);
+    Store::with_backend(Arc::new(way), options)
+}
+
+/// How long it takes to write `count` objects of `bytes` at once.
+async fn written(count: usize, bytes: u64, bytes_per_second: u64, retries: u32) -> Duration {
+    let store = way(bytes_per_second, retries);
     let (start, body) = (now(), Bytes::from(vec![7; bytes as usize]));
     let keys: Vec<String> = (0..count).map(|n| format!("object/{n}")).collect();
     let written = join_all(keys.iter().map(|key| store.put(Purpose::Upload, key, body.clone()))).await;
@@ -121,4 +131,16 @@ async fn writes_that_are_too_slow_together_go_one_after_the_other() {
 async fn a_write_that_is_too_slow_alone_gets_more_time() {
     let took = written(1, 32 * MIB, MIB / 4, 200).await;
     assert!(took > Duration::from_secs(128), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_waits_for_its_next_attempt_lets_others_go() {
+    let store = way(MIB / 4, 200);
+    let stuck = store.put(Purpose::Upload, STUCK, Bytes::from(vec![7; 8 * MIB as usize]));
+    // Three attempts, the last two of them alone.
+    let slow = store.put(Purpose::Upload, "slow", Bytes::from(vec![7; 8 * MIB as usize]));
+    match select(Box::pin(stuck), Box::pin(slow)).await {
+        Either::Left((stuck, _)) => panic!("the one that never arrives held up the other: {stuck:?}"),
+        Either::Right((slow, _)) => slow.unwrap(),
+    }
 }

@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Bytes of records that one batch gathers from waiting writes; also bounded by the topic's `max.message.bytes`.
 pub const BATCH_BYTES_MAX: usize = 256 * 1024;
 
+/// Bytes of records of one decision that are one batch all the same, and so stand or fall together; also bounded by the
+/// topic's `max.message.bytes`, whose default this is. Kafka refuses what is larger; here it becomes several batches.
+pub const WHOLE_DECISION_BYTES_MAX: usize = 1024 * 1024;
+
 /// Bytes that a batch has besides its records' keys and values: its header, and per record lengths and deltas.
 pub const BATCH_OVERHEAD_BYTES: usize = 61;
 
@@ -74,8 +78,11 @@ pub const GROUPS_WALK_OFFSETS_MAX: usize = 2_000;
 /// Groups of one request that are worked on at the same time.
 pub const REQUEST_GROUPS_CONCURRENCY: usize = 16;
 
-/// Groups of one request that are described at the same time: each waits for what is being written of its shard.
-pub const DESCRIBED_AT_ONCE: usize = 256;
+/// Offsets of one commit that are encoded before others may run.
+pub const OFFSETS_ENCODED_AT_ONCE: usize = 1_000;
+
+/// Looks at a shard, of one request for many groups, after which others may run.
+pub const LOOKS_AT_ONCE: usize = 256;
 
 /// A member that joined for the first time and hears nothing for this long is forgotten, Kafka's
 /// `group.new.member.join.timeout.ms`.

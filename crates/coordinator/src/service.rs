@@ -9,7 +9,7 @@ mod offsets;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -61,6 +61,7 @@ struct Inner {
     meta: MetaHandle,
     partitions: Partitions,
     config: Arc<GroupConfig>,
+    clock: Clock,
     shards: Shards<Groups>,
     spread: Spread,
     stopped: AtomicBool,
@@ -86,7 +87,7 @@ impl GroupCoordinator {
         let config = Arc::new(config);
         let logs = TopicLogs { topic: CONSUMER_OFFSETS, partitions: partitions.clone(), meta: meta.clone() };
         let (view, group_config, memory) = (meta.clone(), config.clone(), GroupsMemory::default());
-        let shards = Shards::new(Arc::new(logs), clock, move |_| {
+        let shards = Shards::new(Arc::new(logs), clock.clone(), move |_| {
             let view = view.clone();
             let exists = Arc::new(move |name: &str, id: Uuid| {
                 view.image().topic(name).is_some_and(|topic| id.is_nil() || topic.id == id)
@@ -95,7 +96,7 @@ impl GroupCoordinator {
         });
         let spread = Spread::new(CONSUMER_OFFSETS, &meta);
         let (stopped, tasks) = (AtomicBool::new(false), Mutex::default());
-        let inner = Inner { meta, partitions, config, shards, spread, stopped, tasks };
+        let inner = Inner { meta, partitions, config, clock, shards, spread, stopped, tasks };
         let this = Self(Arc::new(inner));
         let timer = base::task::spawn_vital("group-timer", run_timer(this.0.shards.clone()));
         let follower =
@@ -137,6 +138,17 @@ impl GroupCoordinator {
         self.check_serving()?;
         let index = self.partition_for(group)?;
         Ok(self.0.shards.open(index)?)
+    }
+
+    /// The shards that have these groups, each with the places of those among them: each is asked once for all of its
+    /// own.
+    fn places<'g>(&self, groups: impl Iterator<Item = &'g Str>) -> Result<BTreeMap<i32, Vec<usize>>, ErrorCode> {
+        self.check_serving()?;
+        let mut places: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
+        for (place, group) in groups.enumerate() {
+            places.entry(self.partition_for(group)?).or_default().push(place);
+        }
+        Ok(places)
     }
 
     /// The shards that have these groups.

@@ -180,8 +180,8 @@ fn field<const N: usize>(bytes: &[u8], at: usize) -> Result<[u8; N], FormatError
     bytes.get(at..).and_then(|b| b.first_chunk::<N>()).copied().ok_or(FormatError::Length)
 }
 
-/// Header, records and what follows them.
-fn open(magic: [u8; 4], bytes: &Bytes, at: MetaSequence) -> Result<(Header, Vec<MetadataRecord>, Bytes), FormatError> {
+/// The header of what is whole.
+fn open_header(magic: [u8; 4], bytes: &Bytes, at: MetaSequence) -> Result<Header, FormatError> {
     if bytes.len() < HEADER_BYTES {
         return Err(FormatError::Length);
     }
@@ -204,12 +204,17 @@ fn open(magic: [u8; 4], bytes: &Bytes, at: MetaSequence) -> Result<(Header, Vec<
         1 => EntryKind::Batch,
         _ => return Err(FormatError::Unknown),
     };
-    let header = Header {
+    Ok(Header {
         kind,
         sequence: at,
         epoch: ControllerEpoch(i64::from_be_bytes(field(bytes, 16)?)),
         nonce: Uuid::from_bytes(field(bytes, 24)?),
-    };
+    })
+}
+
+/// Header, records and what follows them.
+fn open(magic: [u8; 4], bytes: &Bytes, at: MetaSequence) -> Result<(Header, Vec<MetadataRecord>, Bytes), FormatError> {
+    let header = open_header(magic, bytes, at)?;
     let count = u32::from_be_bytes(field(bytes, 40)?);
     let end = HEADER_BYTES + u32::from_be_bytes(field(bytes, 44)?) as usize;
     if end > bytes.len() {
@@ -255,6 +260,11 @@ pub(crate) fn has_nonce_of(found: &[u8], sent: &[u8]) -> bool {
 /// [`FormatError`].
 pub fn decode_snapshot(bytes: &Bytes, at: MetaSequence) -> Result<(Header, Vec<MetadataRecord>, Bytes), FormatError> {
     open(SNAPSHOT_MAGIC, bytes, at)
+}
+
+/// Whether all bytes of the snapshot that stands at `at` are as they were written.
+pub(crate) fn check_snapshot(bytes: &Bytes, at: MetaSequence) -> Result<(), FormatError> {
+    open_header(SNAPSHOT_MAGIC, bytes, at).map(drop)
 }
 
 /// The bytes of the marker that releases `range`.

@@ -2,9 +2,10 @@
 //!
 //! Order: snapshot durable → floor marker of a range created → entries of that range deleted, except claims and the names
 //! that they call void. The two newest whole snapshots stay, and the floor never passes the older one, so that one corrupt
-//! snapshot costs a longer replay and nothing else. That a name is listed says nothing of what it holds: whole is what this
-//! process put with success, or read and decoded. Markers are immutable and made in the order of the ranges; a stalled
-//! deleter that wakes later makes nothing that is not there already.
+//! snapshot costs a longer replay and nothing else. That a name is listed says nothing of what it holds, and that it
+//! was put with success not enough, for the store may have been asked for its end alone: whole is what was read back
+//! with the checksum that this process gave it, or read and decoded. Markers are immutable and made in the order of the
+//! ranges; a stalled deleter that wakes later makes nothing that is not there already.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -100,18 +101,20 @@ pub(crate) async fn round(log: &Log, image: &Arc<Image>, put: &Mutex<Option<Meta
     Ok(log.store.delete(Purpose::Metadata, &old).await?)
 }
 
-/// The first of `snapshots` that is `known` to be whole, or is read and decoded here.
+/// The first of `snapshots` that is read back whole. This process wrote the one that is `known`: its checksum is enough.
 async fn newest_whole(
     log: &Log,
     snapshots: impl Iterator<Item = MetaSequence>,
     known: Option<MetaSequence>,
 ) -> Result<Option<MetaSequence>, LogError> {
     for sequence in snapshots {
-        if Some(sequence) == known {
-            return Ok(known);
-        }
-        match log.load_snapshot(sequence).await {
-            Ok(_) => return Ok(Some(sequence)),
+        let read = if Some(sequence) == known {
+            log.check_snapshot(sequence).await
+        } else {
+            log.load_snapshot(sequence).await.map(drop)
+        };
+        match read {
+            Ok(()) => return Ok(Some(sequence)),
             Err(error @ (LogError::Format { .. } | LogError::Replay { .. })) => {
                 tracing::error!(%error, "a metadata snapshot is corrupt; an older one stays until there is another");
             }

@@ -370,9 +370,29 @@ impl Log {
     }
 
     pub(crate) async fn load_snapshot(&self, sequence: MetaSequence) -> Result<Image, LogError> {
+        self.read_snapshot(sequence, move |bytes, key| Image::from_snapshot(bytes, sequence, key)).await
+    }
+
+    /// Whether the snapshot is as this process wrote it, and can so be read.
+    pub(crate) async fn check_snapshot(&self, sequence: MetaSequence) -> Result<(), LogError> {
+        let check = move |bytes: &Bytes, key: &str| {
+            let unusable = |reason| LogError::Format { key: key.to_owned(), reason };
+            format::check_snapshot(bytes, sequence).map_err(unusable)
+        };
+        self.read_snapshot(sequence, check).await
+    }
+
+    /// A large one takes seconds to look through, for which no task that serves should wait.
+    async fn read_snapshot<R: Send + 'static>(
+        &self,
+        sequence: MetaSequence,
+        look: impl FnOnce(&Bytes, &str) -> Result<R, LogError> + Send + 'static,
+    ) -> Result<R, LogError> {
         let key = names::snapshot(sequence);
         let bytes = self.store.get(Purpose::Metadata, &key, ..).await?;
-        Image::from_snapshot(&bytes, sequence, &key)
+        let looked_at = key.clone();
+        let looked = base::task::spawn_blocking("meta-snapshot", move || look(&bytes, &looked_at)).await;
+        looked.map_err(|ended| StoreError::Failed { operation: "decode", key, reason: ended.to_string() })?
     }
 }
 

@@ -339,7 +339,7 @@ fn partition_options(config: &BrokerConfig) -> partition::Options {
         Some("header") => records::ValidationLevel::HeaderAndCrc,
         _ => records::ValidationLevel::Full,
     };
-    partition::Options { validation }
+    partition::Options { validation, ..partition::Options::default() }
 }
 
 /// Retention, for as long as the node lives.

@@ -18,7 +18,8 @@ pub const SCAN_BYTES: usize = 1 << 20;
 /// rules for them.
 pub const SCAN_EXTENTS_AHEAD: usize = 16;
 
-/// Bytes of logs that all partitions together hold while they replay producer state.
+/// Bytes of logs that all partitions together hold while they replay producer state. What one entry takes beyond
+/// [`SCAN_BYTES`] counts, and may exceed it.
 pub const SCANS_BYTES_MAX: u64 = 64 << 20;
 
 /// Bytes at the end of a log that are always read when an unreadable producer checkpoint is made anew, whatever the

@@ -85,7 +85,8 @@ impl Partition {
         }
         let first = from.max(log_start);
         let mut scan = self.scan(OffsetRange::new(first, self.opened_end.max(first))).await;
-        while let Some((next, fetched)) = scan.next().await? {
+        while let Some((next, part)) = scan.next().await? {
+            let fetched = &part.fetched;
             for header in Headers::new(&fetched.slices) {
                 let header = header.map_err(|why| LoadError::Log { at: next, why })?;
                 if header.is_transactional() || header.is_control() {

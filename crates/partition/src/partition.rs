@@ -35,7 +35,7 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn new(engine: Engine, clock: Clock, options: Options, settings: &BrokerSettings) -> Self {
-        let scans = Budget::new(SCANS_BYTES_MAX);
+        let scans = Budget::new(options.scans_bytes_max);
         let producer_id_expiration_ms = AtomicI64::new(PRODUCER_ID_EXPIRATION_MS);
         let shared = Self { engine, clock, options, scans, producer_id_expiration_ms };
         shared.take(settings);
@@ -62,11 +62,13 @@ const PRODUCER_ID_EXPIRATION_MS: i64 = 86_400_000;
 pub struct Options {
     /// How deep produced batches are looked into.
     pub validation: records::ValidationLevel,
+    /// Bytes of logs that all partitions together hold while they replay producer state.
+    pub scans_bytes_max: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { validation: records::ValidationLevel::Full }
+        Self { validation: records::ValidationLevel::Full, scans_bytes_max: SCANS_BYTES_MAX }
     }
 }
 

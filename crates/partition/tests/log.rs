@@ -26,7 +26,7 @@ use partition::{
 };
 use records::{BatchBuilder, Compression, batches};
 use stream::catalogue::local::LocalCatalogue;
-use stream::catalogue::{CatalogueClient, WalPlace};
+use stream::catalogue::{CatalogueClient, StateBelow, TrimRequest, WalPlace};
 use stream::wal::{Access, BlockLog, BlockLogOptions, Wal};
 use stream::{CheckpointSource, Engine, EngineOptions, FrozenState};
 
@@ -97,6 +97,7 @@ struct Cluster {
     streams: Vec<StreamId>,
     /// Where an append to the log panics.
     breaks_at: Option<Offset>,
+    options: Options,
 }
 
 struct Broker {
@@ -109,7 +110,8 @@ impl Cluster {
     fn new() -> Self {
         let catalogue = LocalCatalogue::new(Clock::system());
         let dir = tempfile::tempdir().unwrap();
-        Self { dir, log: None, store: Store::memory(), catalogue, streams: Vec::new(), breaks_at: None }
+        let (store, streams, options) = (Store::memory(), Vec::new(), Options::default());
+        Self { dir, log: None, store, catalogue, streams, breaks_at: None, options }
     }
 
     /// Starts a broker process; whichever ran before is fenced and its log recovered.
@@ -153,7 +155,7 @@ impl Cluster {
             later: Mutex::default(),
             asked: Mutex::default(),
         });
-        let partitions = Partitions::new(engine.clone(), image.clone(), clock, Options::default());
+        let partitions = Partitions::new(engine.clone(), image.clone(), clock, self.options.clone());
         Broker { engine, image, partitions }
     }
 }
@@ -372,6 +374,43 @@ async fn objects_behind_a_checkpoint_are_read_side_by_side() {
         assert_eq!((repeated.duplicate, repeated.base_offset), (true, Offset(sequence as u64)));
     }
     assert_eq!(reads.at_once.load(Ordering::SeqCst), behind);
+}
+
+/// A coordinator's log is trimmed by whoever keeps its state, whatever the partition is at.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_that_waits_for_memory_goes_on_where_the_log_begins_by_then() {
+    let mut cluster = Cluster::new();
+    let reads = Arc::new(slow::SlowReads::default());
+    cluster.store = Store::with_backend(reads.clone(), StoreOptions::default());
+    // Room for one load at a time.
+    cluster.options.scans_bytes_max = 1;
+    for sequence in 0..2 {
+        let broker = cluster.start().await;
+        for index in 0..2 {
+            let log = broker.partitions.get("t", index).unwrap();
+            produce(&log, batch(&["v"], now(), Some((9, 0, sequence)))).await.unwrap();
+        }
+    }
+    // What recovery commits comes without a checkpoint.
+    let broker = cluster.start().await;
+    let [first, second] = [0, 1].map(|index| broker.partitions.get("t", index).unwrap());
+    let gate = reads.gate.write().await;
+    let mut loads_first = Box::pin(first.ready());
+    while reads.under_way.load(Ordering::SeqCst) == 0 {
+        assert!(futures::poll!(loads_first.as_mut()).is_pending());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let mut loads_second = Box::pin(second.ready());
+    assert!(futures::poll!(loads_second.as_mut()).is_pending());
+    let state = StateBelow::ToldUpTo(Offset(2));
+    let trim = TrimRequest { stream: second.stream_id(), epoch: second.leader_epoch(), start: Offset(1), state };
+    CatalogueClient::trim(&cluster.catalogue, vec![trim]).await.unwrap().remove(0).unwrap();
+    drop(gate);
+    loads_first.await.unwrap();
+    loads_second.await.unwrap();
+    assert_eq!(second.log_start(), Offset(1));
+    let again = produce(&second, batch(&["v"], now(), Some((9, 0, 1)))).await.unwrap();
+    assert_eq!((again.duplicate, again.base_offset), (true, Offset(1)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -762,6 +801,30 @@ async fn records_are_not_deleted_on_account_of_a_checkpoint_that_cannot_be_read(
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_that_a_checkpoint_tells_are_deleted_though_what_lies_behind_it_cannot_be_read() {
+    let sent = || batch(&["told"], now(), Some((9, 0, 0)));
+    let mut cluster = Cluster::new();
+    let reads = Arc::new(slow::SlowReads::default());
+    cluster.store = Store::with_backend(reads.clone(), StoreOptions::default());
+    let broker = cluster.start().await;
+    let log = broker.partition();
+    produce(&log, sent()).await.unwrap();
+    broker.engine.flush().await.unwrap();
+    produce(&log, batch(&["untold"], now(), Some((9, 0, 1)))).await.unwrap();
+    let before = cluster.store.list_all(Purpose::Scrub, "").await.unwrap();
+    let log = cluster.start().await.partition();
+    let behind = cluster.store.list_all(Purpose::Scrub, "").await.unwrap();
+    let behind = behind.into_iter().filter(|object| !before.contains(object)).map(|object| object.key);
+    reads.refused.lock().extend(behind);
+    assert_eq!(log.delete_records(1).await.unwrap(), Offset(1));
+    log.ready().await.unwrap_err();
+    assert_eq!(log.delete_records(2).await.unwrap_err().code(), 56, "of which no checkpoint tells");
+    reads.refused.lock().clear();
+    let again = produce(&log, sent()).await.unwrap();
+    assert_eq!((again.duplicate, again.base_offset), (true, Offset(0)));
 }
 
 #[tokio::test(flavor = "multi_thread")]

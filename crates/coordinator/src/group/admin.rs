@@ -8,6 +8,7 @@ use wire::{ErrorCode, Str};
 use super::classic::GroupState;
 use super::expiry::{push_group_tombstone, push_tombstone};
 use super::{Groups, Out};
+use crate::runtime::Seen;
 
 /// The type of every group here, as ListGroups names it.
 pub const CLASSIC: &str = "classic";
@@ -16,7 +17,11 @@ pub const DEAD: &str = "Dead";
 
 impl Groups {
     /// A group as DescribeGroups shows it; `None` if it is not there.
-    pub fn describe(&self, id: &str) -> Option<DescribedGroup> {
+    pub fn describe(&self, id: &str) -> Seen<Option<DescribedGroup>> {
+        Seen { what: self.described(id), is_durable: self.is_shown_durably(id) }
+    }
+
+    fn described(&self, id: &str) -> Option<DescribedGroup> {
         let group = self.live.get(id)?;
         let stable = group.state == GroupState::Stable;
         let protocol = group.protocol.clone().filter(|_| stable).unwrap_or_default();
@@ -40,7 +45,11 @@ impl Groups {
     }
 
     /// The groups as ListGroups shows them; no filter is no restriction.
-    pub fn list(&self, states: &[Str], types: &[Str]) -> Vec<ListedGroup> {
+    pub fn list(&self, states: &[Str], types: &[Str]) -> Seen<Vec<ListedGroup>> {
+        Seen { what: self.listed(states, types), is_durable: self.are_shown_durably() }
+    }
+
+    fn listed(&self, states: &[Str], types: &[Str]) -> Vec<ListedGroup> {
         let of = |filter: &[Str], name: &str| {
             filter.is_empty() || filter.iter().any(|f| f.trim().eq_ignore_ascii_case(name))
         };

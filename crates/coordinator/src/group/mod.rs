@@ -110,25 +110,42 @@ pub struct Groups {
 /// How many records of each group are decided and not replayed: the queue is too long to be looked through for a request.
 #[derive(Default)]
 struct Queued {
-    by_group: HashMap<Str, u32>,
+    by_group: HashMap<Str, QueuedOf>,
     /// How many records of the present decision are counted already.
     counted: usize,
+}
+
+/// Those of one group; never none.
+#[derive(Clone, Copy, Default)]
+struct QueuedOf {
+    offsets: u32,
+    generations: u32,
+}
+
+impl QueuedOf {
+    fn of(&mut self, kind: Kind) -> &mut u32 {
+        match kind {
+            Kind::Offset => &mut self.offsets,
+            Kind::Generation => &mut self.generations,
+        }
+    }
 }
 
 impl Queued {
     /// Counts what the present decision has yielded so far.
     fn count(&mut self, decided: &[Record]) {
-        for group in decided.iter().skip(self.counted).filter_map(group_of) {
-            *self.by_group.entry(group).or_default() += 1;
+        for (group, kind) in decided.iter().skip(self.counted).filter_map(group_of) {
+            *self.by_group.entry(group).or_default().of(kind) += 1;
         }
         self.counted = decided.len();
     }
 
     fn uncount(&mut self, record: &Record) {
-        let Some(group) = group_of(record) else { return };
-        let Some(count) = self.by_group.get_mut(&group) else { return };
+        let Some((group, kind)) = group_of(record) else { return };
+        let Some(queued) = self.by_group.get_mut(&group) else { return };
+        let count = queued.of(kind);
         *count = count.saturating_sub(1);
-        if *count == 0 {
+        if queued.offsets == 0 && queued.generations == 0 {
             self.by_group.remove(&group);
         }
     }
@@ -161,6 +178,27 @@ impl Groups {
     fn is_being_written(&mut self, id: &str, out: &Out<'_>) -> bool {
         self.queued.count(&out.records);
         self.queued.by_group.contains_key(id)
+    }
+
+    /// Whether something of a group is decided and not replayed.
+    pub fn is_queued(&self, id: &str) -> bool {
+        self.queued.by_group.contains_key(id)
+    }
+
+    /// Whether a look at a group, its offsets aside, shows nothing that is to be stored and is not yet. Who comes and
+    /// goes without a record is no such thing.
+    fn is_shown_durably(&self, id: &str) -> bool {
+        self.queued.by_group.get(id).is_none_or(|queued| self.is_queued_unseen(id, *queued))
+    }
+
+    /// As [`Self::is_shown_durably`], of all groups.
+    fn are_shown_durably(&self) -> bool {
+        self.queued.by_group.iter().all(|(id, queued)| self.is_queued_unseen(id, *queued))
+    }
+
+    /// Offsets show in nothing but that there is their group, or that it is gone.
+    fn is_queued_unseen(&self, id: &str, queued: QueuedOf) -> bool {
+        queued.generations == 0 && self.live.contains_key(id) && self.stored.group(id).is_some()
     }
 
     /// The replicated state.
@@ -200,11 +238,19 @@ impl Groups {
     }
 }
 
-/// The group that a record is about.
-fn group_of(record: &Record) -> Option<Str> {
+/// What a record of a group says something of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Offset,
+    Generation,
+}
+
+/// The group that a record is about, and what of it.
+fn group_of(record: &Record) -> Option<(Str, Kind)> {
     let key = Record { key: record.key.clone(), value: None };
     match records::decode(&key) {
-        Ok(GroupRecord::Offset { group, .. } | GroupRecord::Group { group, .. }) => Some(group),
+        Ok(GroupRecord::Offset { group, .. }) => Some((group, Kind::Offset)),
+        Ok(GroupRecord::Group { group, .. }) => Some((group, Kind::Generation)),
         Ok(GroupRecord::Other) | Err(_) => None,
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use base::Uuid;
+use base::{TimestampMs, Uuid};
 use wire::{ErrorCode, Str};
 
 use super::classic::{ClassicGroup, GroupState};
@@ -10,6 +10,8 @@ use super::expiry::push_tombstone;
 use super::records::{self, GroupRecord, owned};
 use super::stored::{CommittedOffset, Offsets};
 use super::{Groups, Out, group_of};
+use crate::GroupConfig;
+use crate::runtime::Record;
 
 /// The version from which a commit into a group that does not exist is told so.
 const GROUP_ID_NOT_FOUND_FROM: i16 = 9;
@@ -48,16 +50,56 @@ pub struct NewOffset {
     pub commit_timestamp: Option<i64>,
 }
 
+impl NewOffset {
+    /// Its record, for a commit into `group` at `now`; `retention_ms` is the request's own, if it has one. A commit may
+    /// be of very many, for which no group should wait: this is done before any is looked at.
+    pub fn encode(
+        &self,
+        group: &Str,
+        now: TimestampMs,
+        retention_ms: Option<i64>,
+        config: &GroupConfig,
+    ) -> EncodedOffset {
+        let metadata_max = config.offset_metadata_bytes_max;
+        let metadata = self.metadata.clone().unwrap_or_default();
+        // Kafka counts as Java does; there are never more units than bytes.
+        let record = if metadata.len() > metadata_max && metadata.encode_utf16().count() > metadata_max {
+            Err(ErrorCode::OffsetMetadataTooLarge)
+        } else {
+            let value = CommittedOffset {
+                offset: self.offset,
+                leader_epoch: self.leader_epoch,
+                metadata,
+                commit_timestamp: self.commit_timestamp.unwrap_or(now.0),
+                expire_timestamp: retention_ms.map(|retention| now.0.saturating_add(retention)),
+                topic_id: self.topic_id,
+                unknown_tagged_fields: Vec::new(),
+            };
+            let record = records::offset(group, &self.topic, self.partition, Some(&value));
+            record.map_err(|_| ErrorCode::UnknownServerError)
+        };
+        EncodedOffset { topic: self.topic.clone(), topic_id: self.topic_id, record }
+    }
+}
+
+/// An offset whose record is made.
+#[derive(Clone, Debug)]
+pub struct EncodedOffset {
+    topic: Str,
+    topic_id: Uuid,
+    /// The record, or why there is none.
+    record: Result<Record, ErrorCode>,
+}
+
 impl Groups {
-    /// Commits offsets, each with its own outcome. `retention_ms` is the request's own, if it has one.
+    /// Commits offsets, each with its own outcome. They were encoded for this group.
     ///
     /// # Errors
     /// Why none was committed.
     pub fn commit(
         &mut self,
         committer: &Committer<'_>,
-        retention_ms: Option<i64>,
-        offsets: &[NewOffset],
+        offsets: Vec<EncodedOffset>,
         out: &mut Out<'_>,
     ) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
         let id = committer.group.as_str();
@@ -76,37 +118,27 @@ impl Groups {
                 if matches!(group.state, GroupState::Stable | GroupState::PreparingRebalance) {
                     step.renew_session(group, committer.member);
                 }
-                let now = step.out.now.wall.0;
-                let expires = retention_ms.map(|retention| now.saturating_add(retention));
-                let metadata_max = step.config.offset_metadata_bytes_max;
-                let commit = |offset: &NewOffset| {
+                // One topic's partitions come together.
+                let mut looked_at: Option<(Str, Uuid, bool)> = None;
+                let commit = |offset: EncodedOffset| {
+                    let EncodedOffset { topic, topic_id, record } = offset;
+                    let exists = match &looked_at {
+                        Some((of, id, exists)) if *of == topic && *id == topic_id => *exists,
+                        _ => topic_exists(&topic, topic_id),
+                    };
+                    looked_at = Some((topic, topic_id, exists));
                     // It may have been deleted since it was looked up, and whoever removes its offsets have been here.
-                    if !topic_exists(&offset.topic, offset.topic_id) {
+                    if !exists {
                         return Err(ErrorCode::UnknownTopicOrPartition);
                     }
-                    let metadata = offset.metadata.clone().unwrap_or_default();
-                    // Kafka counts as Java does; there are never more units than bytes.
-                    if metadata.len() > metadata_max && metadata.encode_utf16().count() > metadata_max {
-                        return Err(ErrorCode::OffsetMetadataTooLarge);
-                    }
-                    let value = CommittedOffset {
-                        offset: offset.offset,
-                        leader_epoch: offset.leader_epoch,
-                        metadata,
-                        commit_timestamp: offset.commit_timestamp.unwrap_or(now),
-                        expire_timestamp: expires,
-                        topic_id: offset.topic_id,
-                        unknown_tagged_fields: Vec::new(),
-                    };
-                    let record = records::offset(&group.id, &offset.topic, offset.partition, Some(&value));
-                    let record = record.map_err(|_| ErrorCode::UnknownServerError)?;
+                    let record = record?;
                     if record.bytes() > step.out.record_bytes_max {
                         return Err(ErrorCode::InvalidCommitOffsetSize);
                     }
                     step.out.records.push(record);
                     Ok(())
                 };
-                offsets.iter().map(commit).collect()
+                offsets.into_iter().map(commit).collect()
             }),
             None => Err(ErrorCode::UnknownServerError),
         };
@@ -158,7 +190,7 @@ impl Groups {
         if !self.is_being_written(id, out) {
             return keys;
         }
-        for record in out.pending().filter(|record| group_of(record).is_some_and(|group| group == *id)) {
+        for record in out.pending().filter(|record| group_of(record).is_some_and(|(group, _)| group == *id)) {
             match records::decode(record) {
                 Ok(GroupRecord::Offset { group, topic, partition, value }) if group == *id => {
                     if value.is_some() {

@@ -293,7 +293,9 @@ impl Fixture {
             member: &member,
             instance: instance.as_ref(),
         };
-        self.decide(|groups, out| groups.commit(&committer, retention_ms, offsets, out))
+        let encoded = offsets.iter().map(|offset| offset.encode(&group, self.now.wall, retention_ms, &self.config));
+        let encoded = encoded.collect();
+        self.decide(|groups, out| groups.commit(&committer, encoded, out))
     }
 
     /// Commits without a group membership.

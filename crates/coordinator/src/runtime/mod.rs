@@ -19,7 +19,8 @@
 //!
 //! Answers: what is decided follows from earlier decisions, durable or not. So a request that decides nothing waits for the
 //! last of them, as in Kafka's `CoordinatorRuntime`; and what no records of its own vouch for is told only after a look at
-//! the log's fence.
+//! the log's fence. A request that only looks waits only if what it sees follows from what is not durable: a log that
+//! does not move holds up nobody else.
 //!
 //! # Snapshots
 //!
@@ -71,7 +72,7 @@ use wire::EncodeError;
 
 pub use log::{Log, LogError, LogId, OpenLog, PartitionLog};
 pub use record::Record;
-pub use shard::{Shard, ShardError};
+pub use shard::{Seen, Shard, ShardError};
 pub use shards::Shards;
 
 /// One moment on both clocks.
@@ -113,7 +114,7 @@ pub struct Output<'a, A> {
     pub record_bytes_max: usize,
     /// To be appended, in this order, and replayed once durable.
     pub records: Vec<Record>,
-    /// To be done once all of `records` are replayed.
+    /// To be done once all of `records` are replayed, of which there are some then.
     pub after: Vec<A>,
     pending: Option<&'a VecDeque<shard::Write<A>>>,
 }

@@ -16,11 +16,13 @@ use thiserror::Error;
 use tokio::sync::{Notify, oneshot, watch};
 
 use self::answers::Purpose;
+pub use self::answers::Seen;
 use super::load::Loaded;
 use super::snapshot::{Piece, Snapshot};
 use super::{Log, LogId, Machine, Moment, Output, Record, writer};
 use crate::limits::{
-    BATCH_BYTES_MAX, BATCH_OVERHEAD_BYTES, SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN, WRITES_WAITING_BYTES_MAX,
+    BATCH_BYTES_MAX, BATCH_OVERHEAD_BYTES, SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN, WHOLE_DECISION_BYTES_MAX,
+    WRITES_WAITING_BYTES_MAX,
 };
 
 /// "No deadline" in an atomic.
@@ -99,6 +101,9 @@ pub(super) struct Write<A> {
     kind: Kind,
     after: Vec<A>,
     done: Option<oneshot::Sender<()>>,
+    /// Becomes `true` when it is replayed, for those who decided nothing and wait for what was decided before. They
+    /// have no place in the queue, however many they are.
+    passed: Option<watch::Sender<bool>>,
     /// What it holds of the memory for writes that wait.
     _charge: Waiting,
 }
@@ -141,7 +146,8 @@ enum Kind {
 impl<A> Write<A> {
     fn new(kind: Kind, records: Vec<Record>, memory: &WriteMemory) -> Self {
         let bytes = records.iter().map(Record::bytes).sum();
-        Self { records, bytes, kind, after: Vec::new(), done: None, _charge: memory.charge(kind, bytes) }
+        let charge = memory.charge(kind, bytes);
+        Self { records, bytes, kind, after: Vec::new(), done: None, passed: None, _charge: charge }
     }
 
     pub fn records(&self) -> &[Record] {
@@ -153,7 +159,6 @@ impl<A> Write<A> {
 pub(super) struct Batch {
     pub bytes: Result<Bytes, records::RecordsError>,
     pub writes: usize,
-    pub records: u64,
 }
 
 /// What the shard wants done after a batch was replayed.
@@ -307,14 +312,9 @@ impl<M: Machine> Shard<M> {
             return None;
         }
         let taken = active.writes.iter().skip(active.sent).take(writes);
-        let records = taken.clone().map(|write| write.records.len() as u64).sum();
-        let bytes = if records == 0 {
-            Ok(Bytes::new())
-        } else {
-            super::record::batch(taken.flat_map(|write| &write.records), self.clock.now())
-        };
+        let bytes = super::record::batch(taken.flat_map(|write| &write.records), self.clock.now());
         active.sent += writes;
-        Some(Batch { bytes, writes, records })
+        Some(Batch { bytes, writes })
     }
 
     /// Whether the writer may go: nothing waits and nothing is on its way.
@@ -341,16 +341,14 @@ impl<M: Machine> Shard<M> {
         given_up
     }
 
-    /// A batch is durable: replays it. `base` is `None` for a batch without records.
-    pub(super) fn applied(self: &Arc<Self>, writes: usize, base: Option<Offset>) -> Applied {
-        let mut done = Vec::new();
+    /// A batch is durable: replays it.
+    pub(super) fn applied(self: &Arc<Self>, writes: usize, base: Offset) -> Applied {
+        let (mut done, mut passed) = (Vec::new(), Vec::new());
         let mut outcome = Applied::Fine;
         let mut state = self.lock();
         let State::Active(active) = &mut *state else { return Applied::Fine };
         let active = &mut **active;
-        if let Some(base) = base
-            && base != active.replayed
-        {
+        if base != active.replayed {
             let why = format!("somebody else wrote into the log: {base} follows {}", active.replayed);
             return Applied::Broken(why);
         }
@@ -373,6 +371,7 @@ impl<M: Machine> Shard<M> {
                 }
             }
             done.extend(write.done);
+            passed.extend(write.passed);
         }
         active.maybe_snapshot();
         self.after_change(active);
@@ -381,17 +380,23 @@ impl<M: Machine> Shard<M> {
         for done in done {
             let _ = done.send(());
         }
+        for passed in passed {
+            passed.send_replace(true);
+        }
         outcome
     }
 }
 
 impl<M: Machine> Active<M> {
-    /// Queues a decision, in pieces that fit a batch each; the last one carries what follows from it.
+    /// Queues a decision of some records, in pieces that fit a batch each; the last one carries what follows from it.
     fn queue(&mut self, records: Vec<Record>, after: Vec<M::After>, done: Option<oneshot::Sender<()>>, max: usize) {
         if let Some(snapshot) = &mut self.snapshot {
             snapshot.queued(&records);
         }
-        let max = max.min(BATCH_BYTES_MAX);
+        debug_assert!(!records.is_empty(), "nothing is decided: {after:?}");
+        let all: usize = records.iter().map(Record::bytes).sum();
+        let is_whole = all <= max.min(WHOLE_DECISION_BYTES_MAX);
+        let max = if is_whole { all } else { max.min(BATCH_BYTES_MAX) };
         let mut piece = Vec::new();
         let mut bytes = 0;
         for record in records {
@@ -403,6 +408,12 @@ impl<M: Machine> Active<M> {
             piece.push(record);
         }
         self.writes.push_back(Write { after, done, ..Write::new(Kind::Decision, piece, &self.memory) });
+    }
+
+    /// Tells when all that is decided is durable; `None` if it is. What a snapshot writes was decided before.
+    fn passed(&mut self) -> Option<watch::Receiver<bool>> {
+        let last = self.writes.iter_mut().rfind(|write| write.kind == Kind::Decision)?;
+        Some(last.passed.get_or_insert_with(|| watch::Sender::new(false)).subscribe())
     }
 
     /// Replays a write. Returns the snapshot that it ends, if it ends one.

@@ -17,19 +17,19 @@ use parking_lot::Mutex;
 use wire::EncodeError;
 
 use super::memory::{Disk, MemoryLogs};
-use super::{Machine, OpenLog, Output, Record, ReplayError, Shard, ShardError, Shards};
+use super::{Machine, OpenLog, Output, Record, ReplayError, Seen, Shard, ShardError, Shards};
 
 /// Counters by name. The replicated state is what the log says of each; the soft state runs ahead of it.
 struct Counters {
     stored: BTreeMap<String, u64>,
     decided: BTreeMap<String, u64>,
     alarms: BTreeMap<u64, String>,
-    seen: Arc<Seen>,
+    seen: Arc<Done>,
 }
 
 /// What the machines of a test did, whichever of them.
 #[derive(Default)]
-struct Seen {
+struct Done {
     replayed: Mutex<Vec<Record>>,
     durable: Mutex<Vec<String>>,
     loads: Mutex<usize>,
@@ -157,7 +157,7 @@ struct Broker {
     disk: Arc<Disk>,
     time: Arc<ManualTime>,
     shards: Shards<Counters>,
-    seen: Arc<Seen>,
+    seen: Arc<Done>,
 }
 
 impl Broker {
@@ -170,7 +170,7 @@ impl Broker {
     fn on(logs: Arc<MemoryLogs>) -> Self {
         let disk = logs.disk(0);
         let time = ManualTime::starting_at(1_000_000);
-        let seen = Arc::new(Seen::default());
+        let seen = Arc::new(Done::default());
         let (open, of_machine): (Arc<dyn OpenLog>, _) = (logs.clone(), seen.clone());
         let shards = Shards::new(open, Clock::from_source(time.clone()), move |_| Counters {
             stored: BTreeMap::new(),

@@ -14,7 +14,7 @@ use crate::limits::BATCHES_IN_FLIGHT_MAX;
 /// A batch that is appended: how many writes it holds and where it stands.
 struct Sent {
     writes: usize,
-    base: Option<Offset>,
+    base: Offset,
 }
 
 /// Appends batches in order, a few ahead of durability, and replays each when it is durable, also while the next one
@@ -26,12 +26,7 @@ pub(super) async fn run<M: Machine>(shard: Arc<Shard<M>>) {
     let mut appending: Option<(usize, BoxFuture<'_, Result<Appended, LogError>>)> = None;
     loop {
         while appending.is_none() && in_flight.len() < BATCHES_IN_FLIGHT_MAX {
-            let Some(Batch { bytes, writes, records }) = shard.take_batch() else { break };
-            if records == 0 {
-                // A barrier: done when all before it are.
-                in_flight.push_back(Box::pin(std::future::ready(Ok(Sent { writes, base: None }))));
-                continue;
-            }
+            let Some(Batch { bytes, writes }) = shard.take_batch() else { break };
             match bytes {
                 Ok(bytes) => appending = Some((writes, shard.log.append(bytes))),
                 Err(error) if shard.give_up_snapshot(writes, &error) => {}
@@ -58,7 +53,7 @@ pub(super) async fn run<M: Machine>(shard: Arc<Shard<M>>) {
                 match appended {
                     Ok(Appended { base, durable }) => in_flight.push_back(Box::pin(async move {
                         durable.await?;
-                        Ok(Sent { writes, base: Some(base) })
+                        Ok(Sent { writes, base })
                     })),
                     Err(error) if error.refuses_the_batch() && shard.give_up_snapshot(writes, &error) => {}
                     Err(error) => return discard(&shard, &error.to_string()),

@@ -14,8 +14,8 @@ use wire::{ErrorCode, Str};
 use super::{ClientContext, GroupCoordinator};
 use crate::group::Groups;
 use crate::group::admin::DEAD;
-use crate::limits::{DESCRIBED_AT_ONCE, REQUEST_GROUPS_CONCURRENCY};
-use crate::runtime::ShardError;
+use crate::limits::REQUEST_GROUPS_CONCURRENCY;
+use crate::runtime::{Shard, ShardError};
 
 /// The version from which a group that is not there is an error.
 const GROUP_ID_NOT_FOUND_FROM: i16 = 6;
@@ -31,35 +31,36 @@ impl GroupCoordinator {
         client: &ClientContext,
         request: &DescribeGroupsRequest,
     ) -> DescribeGroupsResponse {
-        self.settled(self.shards_of(request.groups.iter())).await;
-        let mut groups = Vec::with_capacity(request.groups.len());
-        for ids in request.groups.chunks(DESCRIBED_AT_ONCE) {
-            groups.extend(join_all(ids.iter().map(|id| self.describe_group(client, id))).await);
+        let mut groups = vec![DescribedGroup::default(); request.groups.len()];
+        match self.places(request.groups.iter()) {
+            Ok(shards) => {
+                let described = shards.iter().map(|(shard, places)| self.describe_in(client, *shard, request, places));
+                let described = join_all(described).await;
+                for (place, group) in shards.values().flatten().zip(described.into_iter().flatten()) {
+                    groups[*place] = group;
+                }
+            }
+            Err(error) => groups = request.groups.iter().map(|id| undescribed(id, error)).collect(),
         }
         DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() }
     }
 
-    async fn describe_group(&self, client: &ClientContext, id: &Str) -> DescribedGroup {
-        self.try_describe(client, id).await.unwrap_or_else(|error| DescribedGroup {
-            group_id: id.clone(),
-            error_code: error.code(),
-            ..DescribedGroup::default()
-        })
-    }
-
-    async fn try_describe(&self, client: &ClientContext, id: &Str) -> Result<DescribedGroup, ErrorCode> {
-        let shard = self.shard_now(id)?;
-        // A group is not called dead before its removal is durable.
-        Ok(shard.read_decided(|groups| groups.describe(id)).await?.unwrap_or_else(|| {
-            let found = client.version < GROUP_ID_NOT_FOUND_FROM;
-            DescribedGroup {
-                group_id: id.clone(),
-                group_state: Str::from_static(DEAD),
-                error_code: if found { 0 } else { ErrorCode::GroupIdNotFound.code() },
-                error_message: (!found).then(|| format!("Group {id} not found.").into()),
-                ..DescribedGroup::default()
+    /// The groups of a request that one shard has.
+    async fn describe_in(
+        &self,
+        client: &ClientContext,
+        shard: i32,
+        request: &DescribeGroupsRequest,
+        places: &[usize],
+    ) -> Vec<DescribedGroup> {
+        let ids: Vec<&Str> = places.iter().map(|place| &request.groups[*place]).collect();
+        let described = async { described(&*self.0.shards.get(shard).await?, &ids).await };
+        match described.await {
+            Ok(groups) => {
+                ids.iter().zip(groups).map(|(id, group)| group.unwrap_or_else(|| absent(client, id))).collect()
             }
-        }))
+            Err(error) => ids.iter().map(|id| undescribed(id, error.into())).collect(),
+        }
     }
 
     /// ListGroups: those that this broker coordinates.
@@ -88,8 +89,7 @@ impl GroupCoordinator {
             Err(ShardError::NotCoordinator) => return Ok(Vec::new()),
             outcome => outcome.map_err(list_again)?,
         };
-        let list = |groups: &Groups| groups.list(&request.states_filter, &request.types_filter);
-        shard.read_decided(list).await.map_err(list_again)
+        listed(&shard, request).await.map_err(list_again)
     }
 
     /// DeleteGroups.
@@ -110,5 +110,33 @@ impl GroupCoordinator {
     async fn delete_group(&self, id: &Str) -> Result<(), ErrorCode> {
         let shard = self.shard_now(id)?;
         shard.write(|groups, out| groups.delete(id, out)).await?
+    }
+}
+
+/// Groups of a shard; `None` for those that are not there. None is called that before its removal is durable.
+pub(super) async fn described(shard: &Shard<Groups>, ids: &[&Str]) -> Result<Vec<Option<DescribedGroup>>, ShardError> {
+    shard.read_decided(ids, |groups, id| groups.describe(id)).await
+}
+
+/// The groups of a shard.
+pub(super) async fn listed(shard: &Shard<Groups>, request: &ListGroupsRequest) -> Result<Vec<ListedGroup>, ShardError> {
+    let listed =
+        shard.read_decided(&[()], |groups, ()| groups.list(&request.states_filter, &request.types_filter)).await?;
+    Ok(listed.concat())
+}
+
+fn undescribed(id: &Str, error: ErrorCode) -> DescribedGroup {
+    DescribedGroup { group_id: id.clone(), error_code: error.code(), ..DescribedGroup::default() }
+}
+
+/// A group that is not there.
+fn absent(client: &ClientContext, id: &Str) -> DescribedGroup {
+    let found = client.version < GROUP_ID_NOT_FOUND_FROM;
+    DescribedGroup {
+        group_id: id.clone(),
+        group_state: Str::from_static(DEAD),
+        error_code: if found { 0 } else { ErrorCode::GroupIdNotFound.code() },
+        error_message: (!found).then(|| format!("Group {id} not found.").into()),
+        ..DescribedGroup::default()
     }
 }

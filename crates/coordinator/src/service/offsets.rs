@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use futures::{StreamExt, stream};
+use futures::future::join_all;
 use meta::{Image, TopicImage};
 use wire::messages::offset_commit_request::OffsetCommitRequestTopic;
 use wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
@@ -20,9 +20,11 @@ use wire::messages::{
 use wire::{ErrorCode, Str};
 
 use super::{ClientContext, GroupCoordinator, check_group_id, code};
+use crate::group::Groups;
 use crate::group::offsets::{Committer, NewOffset};
 use crate::group::stored::{CommittedOffset, Offsets};
-use crate::limits::REQUEST_GROUPS_CONCURRENCY;
+use crate::limits::OFFSETS_ENCODED_AT_ONCE;
+use crate::runtime::{Shard, ShardError};
 
 /// From this version on topics have ids instead of names.
 const TOPIC_IDS_FROM: i16 = 10;
@@ -100,7 +102,15 @@ impl GroupCoordinator {
             instance: request.group_instance_id.as_ref(),
         };
         let retention_ms = (request.retention_time_ms != -1).then_some(request.retention_time_ms);
-        shard.write(|groups, out| groups.commit(&committer, retention_ms, offsets, out)).await?
+        let (now, config) = (self.0.clock.now(), &self.0.config);
+        let mut encoded = Vec::with_capacity(offsets.len());
+        for some in offsets.chunks(OFFSETS_ENCODED_AT_ONCE) {
+            if !encoded.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            encoded.extend(some.iter().map(|offset| offset.encode(&request.group_id, now, retention_ms, config)));
+        }
+        shard.write(|groups, out| groups.commit(&committer, encoded, out)).await?
     }
 
     /// OffsetFetch, for one group or many.
@@ -127,51 +137,48 @@ impl GroupCoordinator {
         one_group(client.version, &group, answers.pop().unwrap_or_default())
     }
 
-    /// A few groups at a time; what they wait for all together is waited for once.
+    /// Each shard is asked once for all of its groups.
     async fn fetch_groups(
         &self,
         client: &ClientContext,
         groups: &[OffsetFetchRequestGroup],
         require_stable: bool,
     ) -> Vec<OffsetFetchResponseGroup> {
-        self.settled(self.shards_of(groups.iter().map(|group| &group.group_id))).await;
-        let fetches: Vec<_> = groups.iter().map(|group| self.try_fetch(client, group, require_stable)).collect();
-        let mut found: Vec<_> = stream::iter(fetches).buffered(REQUEST_GROUPS_CONCURRENCY).collect().await;
-        // Another coordinator may have acknowledged newer commits, and this one be too late to know.
-        if found.iter().any(Result::is_ok) && self.0.partitions.check_unfenced().await.is_err() {
-            found.iter_mut().filter(|found| found.is_ok()).for_each(|found| *found = Err(ErrorCode::NotCoordinator));
-        }
-        let answer = |(group, found): (&OffsetFetchRequestGroup, Result<_, ErrorCode>)| {
-            let error_code = found.as_ref().err().map_or(0, |error| error.code());
-            OffsetFetchResponseGroup {
-                group_id: group.group_id.clone(),
-                topics: found.unwrap_or_default(),
-                error_code,
-                ..OffsetFetchResponseGroup::default()
-            }
+        let answer = |group: &OffsetFetchRequestGroup, found: Result<_, ErrorCode>| OffsetFetchResponseGroup {
+            group_id: group.group_id.clone(),
+            error_code: found.as_ref().err().map_or(0, |error| error.code()),
+            topics: found.unwrap_or_default(),
+            ..OffsetFetchResponseGroup::default()
         };
-        groups.iter().zip(found).map(answer).collect()
+        let shards = match self.places(groups.iter().map(|group| &group.group_id)) {
+            Ok(shards) => shards,
+            Err(error) => return groups.iter().map(|group| answer(group, Err(error))).collect(),
+        };
+        let found = shards.iter().map(|(shard, places)| async move {
+            let asked: Vec<_> = places.iter().map(|place| &groups[*place]).collect();
+            let found = self.fetch_in(client, *shard, &asked, require_stable).await;
+            let found = found.map(|found| found.into_iter().map(Ok).collect());
+            found.unwrap_or_else(|error| vec![Err(error.into()); asked.len()])
+        });
+        let found: Vec<Vec<Result<_, ErrorCode>>> = join_all(found).await;
+        let mut answers = vec![OffsetFetchResponseGroup::default(); groups.len()];
+        for (place, found) in shards.values().flatten().zip(found.into_iter().flatten()) {
+            answers[*place] = answer(&groups[*place], found);
+        }
+        answers
     }
 
-    async fn try_fetch(
+    /// The offsets of groups that one shard has.
+    async fn fetch_in(
         &self,
         client: &ClientContext,
-        request: &OffsetFetchRequestGroup,
+        shard: i32,
+        asked: &[&OffsetFetchRequestGroup],
         require_stable: bool,
-    ) -> Result<Vec<OffsetFetchResponseTopics>, ErrorCode> {
-        let shard = self.shard_now(&request.group_id)?;
+    ) -> Result<Vec<Vec<OffsetFetchResponseTopics>>, ShardError> {
+        let shard = self.0.shards.get(shard).await?;
         let image = self.0.meta.image();
-        let by_id = client.version >= TOPIC_IDS_FROM;
-        let look = |groups: &crate::group::Groups| {
-            let none = Offsets::new();
-            let offsets = groups.committed(&request.group_id).unwrap_or(&none);
-            match &request.topics {
-                Some(topics) => topics.iter().map(|topic| asked(&image, by_id, topic, offsets)).collect(),
-                None => all(&image, by_id, offsets),
-            }
-        };
-        // A stable answer comes after everything that was being committed when it was asked for.
-        Ok(if require_stable { shard.read_stable(look).await? } else { shard.read(look).await? })
+        fetched(&shard, &image, client.version >= TOPIC_IDS_FROM, asked, require_stable).await
     }
 
     /// OffsetDelete.
@@ -212,6 +219,30 @@ impl GroupCoordinator {
         check_group_id(group)?;
         let shard = self.shard(group).await?;
         shard.write(|groups, out| groups.delete_offsets(group, asked, out)).await?
+    }
+}
+
+/// The offsets of groups of a shard. A stable answer comes after everything that was being committed of them when it
+/// was asked for.
+pub(super) async fn fetched(
+    shard: &Shard<Groups>,
+    image: &Image,
+    by_id: bool,
+    groups: &[&OffsetFetchRequestGroup],
+    require_stable: bool,
+) -> Result<Vec<Vec<OffsetFetchResponseTopics>>, ShardError> {
+    let none = Offsets::new();
+    let look = |groups: &Groups, group: &&OffsetFetchRequestGroup| {
+        let offsets = groups.committed(&group.group_id).unwrap_or(&none);
+        match &group.topics {
+            Some(topics) => topics.iter().map(|topic| asked(image, by_id, topic, offsets)).collect(),
+            None => all(image, by_id, offsets),
+        }
+    };
+    if require_stable {
+        shard.read_stable(groups, |groups, group| groups.is_queued(&group.group_id), look).await
+    } else {
+        shard.read_each(groups, look).await
     }
 }
 

@@ -1,12 +1,17 @@
 use std::time::Duration;
 
+use base::TimestampMs;
 use base::clock::ManualTime;
 use bytes::Bytes;
+use wire::messages::ListGroupsRequest;
 use wire::messages::join_group_request::JoinGroupRequestProtocol;
+use wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use wire::messages::offset_fetch_response::OffsetFetchResponseTopics;
 
 use super::*;
+use crate::group::offsets::{Committer, NewOffset};
 use crate::limits::{BATCH_BYTES_MAX, WRITES_WAITING_BYTES_MAX};
-use crate::runtime::memory::MemoryLogs;
+use crate::runtime::memory::{Disk, MemoryLogs};
 use crate::runtime::{OpenLog, Record};
 
 #[test]
@@ -105,10 +110,76 @@ async fn a_member_that_beats_stays_while_nothing_can_be_written() {
         assert_eq!(beat(&shard, &beat_of).await, Ok(()));
         shards.tick().await;
     }
-    let members = shard.read(|groups| groups.describe("g").map(|group| group.members.len())).await;
+    let members = shard.read(|groups| groups.describe("g").what.map(|group| group.members.len())).await;
     assert_eq!(members, Ok(Some(1)), "a member that beats is there");
     time.advance(2 * SESSION);
     shards.tick().await;
-    let members = shard.read(|groups| groups.describe("g").map(|group| group.members.len())).await;
+    let members = shard.read(|groups| groups.describe("g").what.map(|group| group.members.len())).await;
     assert_ne!(members, Ok(Some(1)), "one that does not is gone");
+}
+
+/// A shard on a disk in memory.
+async fn shard() -> (Arc<Disk>, GroupShard) {
+    let logs = Arc::new(MemoryLogs::default());
+    let disk = logs.disk(0);
+    let open: Arc<dyn OpenLog> = logs;
+    let (config, entropy) = (Arc::new(GroupConfig::default()), Entropy::system());
+    let shards = Shards::new(open, Clock::system(), move |_| {
+        Groups::new(config.clone(), entropy.clone(), Arc::new(|_: &str, _| true), GroupsMemory::default())
+    });
+    (disk, shards.get(0).await.unwrap())
+}
+
+/// A commit of one offset that is under way.
+fn commit(shard: &GroupShard, group: &str, offset: i64) -> tokio::task::JoinHandle<Result<(), ErrorCode>> {
+    let (shard, group, member) = (shard.clone(), Str::from(group), Str::default());
+    base::task::spawn("commit", async move {
+        let committer = Committer { version: 9, group: &group, generation: -1, member: &member, instance: None };
+        let offset = NewOffset {
+            topic: "t".into(),
+            topic_id: Uuid::from_u128(1),
+            partition: 0,
+            offset,
+            leader_epoch: -1,
+            metadata: None,
+            commit_timestamp: None,
+        };
+        let encoded = offset.encode(&group, TimestampMs(0), None, &GroupConfig::default());
+        shard.write(|groups, out| groups.commit(&committer, vec![encoded], out)).await??.remove(0)
+    })
+}
+
+/// Those who look for what is wrong are not to hang with it, nor members of groups that are at rest.
+#[tokio::test]
+async fn while_a_log_does_not_move_groups_are_described_listed_and_read_that_nothing_waits_to_be_written_of() {
+    let (disk, shard) = shard().await;
+    for group in ["quiet", "busy"] {
+        commit(&shard, group, 1).await.unwrap().unwrap();
+    }
+    disk.hold();
+    let busy = commit(&shard, "busy", 2);
+    while disk.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let ids = ["quiet", "busy", "none"].map(Str::from);
+    let described = admin::described(&shard, &ids.each_ref()).await.unwrap();
+    assert_eq!(described.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(admin::listed(&shard, &ListGroupsRequest::default()).await.unwrap().len(), 2);
+    let image = meta::Image::default();
+    let of = |id: &Str| OffsetFetchRequestGroup { group_id: id.clone(), topics: None, ..Default::default() };
+    let asked = ids.each_ref().map(of);
+    let fetch = async |asked: &[&OffsetFetchRequestGroup], require_stable| {
+        let found = offsets::fetched(&shard, &image, false, asked, require_stable).await.unwrap();
+        let offset = |topics: Vec<OffsetFetchResponseTopics>| topics.first().map(|t| t.partitions[0].committed_offset);
+        found.into_iter().map(offset).collect::<Vec<_>>()
+    };
+    assert_eq!(fetch(&[&asked[0], &asked[2]], true).await, [Some(1), None]);
+    assert_eq!(fetch(&asked.each_ref(), false).await, [Some(1), Some(1), None]);
+    let each = asked.each_ref();
+    let mut stable = Box::pin(fetch(&each, true));
+    assert!(futures::poll!(stable.as_mut()).is_pending(), "an offset of one of them is being committed");
+    assert!(!busy.is_finished());
+    disk.release();
+    assert_eq!(stable.await, [Some(1), Some(2), None]);
+    busy.await.unwrap().unwrap();
 }

@@ -145,16 +145,41 @@ async fn metalog_a_marker_stands_before_anything_below_it_is_deleted() {
     assert_eq!(*handle.image(), from_bucket(&bucket).await);
 }
 
+/// A store that was asked for an object's length and end alone may have damaged the rest.
+#[tokio::test]
+async fn a_snapshot_that_was_put_with_success_lets_nothing_go_unless_it_is_read_back_whole() {
+    let bucket = bucket();
+    let (handle, registration) = serve(&bucket.store, options(1)).await;
+    fill(&handle, registration.incarnation, 1100).await;
+    let log = Log { store: bucket.store.clone() };
+    let put = Mutex::new(None);
+    crate::housekeeping::round(&log, &handle.image(), &put).await.unwrap();
+    let key = names::snapshot(MetaSequence(handle.image().next_sequence.0 - 1));
+    let mut bytes = bucket.plain.get(Purpose::Metadata, &key, ..).await.unwrap().to_vec();
+    bytes[crate::format::HEADER_BYTES] ^= 1;
+    bucket.plain.put(Purpose::Metadata, &key, bytes).await.unwrap();
+    let another = async || {
+        fill(&handle, registration.incarnation, 1).await;
+        crate::housekeeping::round(&log, &handle.image(), &put).await.unwrap();
+    };
+    another().await;
+    let next = handle.image().next_sequence.0;
+    assert!(entries_in(&bucket).await.into_iter().eq(0..next), "nothing is gone");
+    another().await;
+    assert!(entries_in(&bucket).await.len() < 100, "the next one was read back whole");
+    assert_eq!(bucket.plain.list_all(Purpose::Metadata, names::SNAPSHOTS).await.unwrap().len(), 2);
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+}
+
 /// The pool for blocking work is busy: what is made there waits, what is made by tasks does not.
 #[test]
-fn a_snapshot_is_not_encoded_by_a_task() {
+fn a_snapshot_is_neither_encoded_nor_looked_through_by_a_task() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build().unwrap();
     let bucket = bucket();
     let snapshots = || bucket.plain.list_all(Purpose::Metadata, names::SNAPSHOTS);
     runtime.block_on(async {
         let (handle, _) = serve(&bucket.store, options(1)).await;
-        let (release, busy) = std::sync::mpsc::channel::<()>();
-        let busy = base::task::spawn_blocking("busy", move || busy.recv().is_err());
+        let (release, busy) = keep_busy();
         let (log, image) = (Log { store: bucket.store.clone() }, handle.image());
         let mut once = std::pin::pin!(round(&log, &image));
         assert!(futures::poll!(&mut once).is_pending());
@@ -163,7 +188,22 @@ fn a_snapshot_is_not_encoded_by_a_task() {
         assert!(busy.await.unwrap());
         once.await.unwrap();
         assert_eq!(snapshots().await.unwrap().len(), 1);
+        let (release, busy) = keep_busy();
+        let sequence = MetaSequence(image.next_sequence.0 - 1);
+        let mut load = std::pin::pin!(log.load_snapshot(sequence));
+        let mut check = std::pin::pin!(log.check_snapshot(sequence));
+        assert!(futures::poll!(&mut load).is_pending() && futures::poll!(&mut check).is_pending());
+        drop(release);
+        assert!(busy.await.unwrap());
+        assert_eq!(load.await.unwrap(), *image);
+        check.await.unwrap();
     });
+}
+
+/// Work for the pool until the sender is dropped.
+fn keep_busy() -> (std::sync::mpsc::Sender<()>, base::task::JoinHandle<bool>) {
+    let (release, busy) = std::sync::mpsc::channel();
+    (release, base::task::spawn_blocking("busy", move || busy.recv().is_err()))
 }
 
 /// "removed: monotone floor (stalled deleter overwrites it)": every range has a marker of its own, and none is overwritten.

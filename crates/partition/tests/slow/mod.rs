@@ -1,5 +1,6 @@
-//! A store in memory whose reads take a moment, and are counted while they do.
+//! A store in memory whose reads take a moment, are counted while they do, and may be held up or refused.
 
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -7,6 +8,8 @@ use blob::backend::{BoxFuture, CreateAttempt, Evidence};
 use blob::memory::MemoryBackend;
 use blob::{Backend, ListPage, ObjectMeta, Payload, ReadRange, StoreError};
 use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::RwLock;
 
 /// How long a read takes.
 const MOMENT: Duration = Duration::from_millis(20);
@@ -14,7 +17,11 @@ const MOMENT: Duration = Duration::from_millis(20);
 #[derive(Debug, Default)]
 pub struct SlowReads {
     beneath: MemoryBackend,
-    under_way: AtomicUsize,
+    pub under_way: AtomicUsize,
+    /// Whoever writes it holds up all reads.
+    pub gate: RwLock<()>,
+    /// Keys that cannot be read.
+    pub refused: Mutex<BTreeSet<String>>,
     /// Most reads that were under way at once.
     pub at_once: AtomicUsize,
 }
@@ -41,7 +48,12 @@ impl Backend for SlowReads {
             let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
             self.at_once.fetch_max(now, Ordering::SeqCst);
             tokio::time::sleep(MOMENT).await;
+            drop(self.gate.read().await);
             self.under_way.fetch_sub(1, Ordering::SeqCst);
+            if self.refused.lock().contains(key) {
+                let reason = "the test says so".to_owned();
+                return Err(StoreError::Failed { operation: "get", key: key.to_owned(), reason });
+            }
             self.beneath.get(key, range).await
         })
     }

@@ -286,11 +286,13 @@ fn groups_are_gone_through_piece_by_piece() {
     let mut fixture = fixture();
     let commit_all = |fixture: &mut Fixture, topic: &str| {
         for group in 0..groups {
-            let offsets: Vec<_> = (0..per_group as i32).map(|partition| new_offset(topic, partition, 1)).collect();
             let group = Str::from(format!("{group:05}"));
+            let offsets = (0..per_group as i32).map(|partition| new_offset(topic, partition, 1));
+            let offsets =
+                offsets.map(|offset| offset.encode(&group, fixture.now.wall, None, &fixture.config)).collect();
             let committer =
                 Committer { version: 9, group: &group, generation: -1, member: &Str::default(), instance: None };
-            fixture.decide(|groups, out| groups.commit(&committer, None, &offsets, out)).unwrap();
+            fixture.decide(|groups, out| groups.commit(&committer, offsets, out)).unwrap();
         }
     };
     let count = |fixture: &Fixture| fixture.groups.stored().record_count() as usize;

@@ -24,9 +24,9 @@ fn a_load_gives_the_stable_group_as_it_was() {
     let mut fixture = Fixture::new();
     let ids = fixture.stable(&[Join::new(), Join::new().instance("instance").rebalance_ms(70_000)]);
     fixture.commit_as(&Who::member(&ids[0], 1), "topic", 5).unwrap();
-    let before = (seen(&fixture), fixture.groups.describe(GROUP), fixture.groups.stored().clone());
+    let before = (seen(&fixture), fixture.groups.describe(GROUP).what, fixture.groups.stored().clone());
     fixture.restart();
-    assert_eq!((seen(&fixture), fixture.groups.describe(GROUP), fixture.groups.stored().clone()), before);
+    assert_eq!((seen(&fixture), fixture.groups.describe(GROUP).what, fixture.groups.stored().clone()), before);
     let group = fixture.group();
     assert_eq!(group.static_member("instance"), Some(&ids[1]));
     assert_eq!(group.rebalance_timeout_ms(), 70_000);
@@ -304,7 +304,7 @@ impl Walk {
         let fixture = &self.fixture;
         prop_assert_eq!(&fixture.replayed(), fixture.groups.stored());
         let waiting = fixture.waiting.iter().flat_map(|(records, _)| records);
-        let waiting: BTreeSet<Str> = waiting.filter_map(group_of).collect();
+        let waiting: BTreeSet<Str> = waiting.filter_map(group_of).map(|(group, _)| group).collect();
         prop_assert_eq!(fixture.groups.queued.by_group.keys().cloned().collect::<BTreeSet<_>>(), waiting);
         let records = snapshot(&fixture.groups, usize::MAX);
         prop_assert_eq!(&snapshot(&fixture.groups, 1), &records, "in pieces");
@@ -388,7 +388,8 @@ fn commit(groups: &mut Groups, topic: &str, offset: i64, out: &mut Out<'_>) {
 fn commit_one(groups: &mut Groups, offset: NewOffset, out: &mut Out<'_>) {
     let (group, member) = (Str::from(GROUP), Str::default());
     let committer = Committer { version: 8, group: &group, generation: -1, member: &member, instance: None };
-    groups.commit(&committer, None, &[offset], out).unwrap()[0].unwrap();
+    let encoded = offset.encode(&group, out.now.wall, None, &GroupConfig::default());
+    groups.commit(&committer, vec![encoded], out).unwrap()[0].unwrap();
 }
 
 /// The deletion of a topic is met by the commits that were on their way: those into the topic itself go with it, and those

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{Shard, ShardError, State, moment};
-use crate::limits::WRITES_WAITING_MAX;
+use crate::limits::{LOOKS_AT_ONCE, WRITES_WAITING_MAX};
 use crate::runtime::{Machine, Output};
 
 /// What a decision is for.
@@ -18,8 +18,6 @@ pub(super) enum Purpose {
     Part,
     /// A request that only says that somebody is still there. Time passes whatever waits to be written, and so must this.
     SignOfLife,
-    /// Nothing but to wait for what was decided before.
-    Barrier,
     /// What is due.
     Tick,
 }
@@ -33,25 +31,57 @@ impl Purpose {
     /// Whether it waits for what was decided before even if it decides nothing. An answer that says of a group that it is
     /// gone acknowledges its removal, whoever asked for that.
     fn waits_for_others(self) -> bool {
-        matches!(self, Self::Request | Self::Barrier)
+        self == Self::Request
     }
 }
 
 /// What was decided under the lock.
 pub(super) struct Decided<R> {
     result: R,
-    /// Told when everything is durable that must be before it is answered.
-    done: Option<oneshot::Receiver<()>>,
-    /// Whether it has records of its own. They are appended from now on, so that once they are durable no other broker had
-    /// taken this one's place when it was decided.
-    has_records: bool,
+    wait: Wait,
+}
+
+/// What must be durable before an answer is given.
+enum Wait {
+    Nothing,
+    /// Records of its own. They are appended from now on, so that once they are durable no other broker had taken this
+    /// one's place when it was decided.
+    Own(oneshot::Receiver<()>),
+    /// All that was decided before.
+    Others(watch::Receiver<bool>),
+}
+
+impl Wait {
+    fn is_own(&self) -> bool {
+        matches!(self, Self::Own(_))
+    }
+
+    async fn over(self) -> Result<(), ShardError> {
+        match self {
+            Self::Nothing => Ok(()),
+            Self::Own(done) => done.await.map_err(|_| ShardError::NotCoordinator),
+            Self::Others(mut passed) => {
+                passed.wait_for(|passed| *passed).await.map(drop).map_err(|_| ShardError::NotCoordinator)
+            }
+        }
+    }
+}
+
+/// What was seen of a machine as it is decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen<R> {
+    /// That.
+    pub what: R,
+    /// Whether no crash takes it back; or else it is told only when all that is decided is durable.
+    pub is_durable: bool,
 }
 
 impl<M: Machine> Shard<M> {
-    /// Looks at what the log says: at replicated state alone, soft state may be ahead of it.
+    /// As [`Shard::read_each`], once.
     ///
     /// # Errors
-    /// [`ShardError`] unless the shard is loaded, and this broker its coordinator.
+    /// As [`Shard::read_each`].
+    #[cfg(test)]
     pub async fn read<R>(&self, look: impl FnOnce(&M) -> R) -> Result<R, ShardError> {
         let seen = self.look(look)?;
         self.check_unfenced().await?;
@@ -89,8 +119,8 @@ impl<M: Machine> Shard<M> {
         self: &Arc<Self>,
         decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> oneshot::Receiver<R>,
     ) -> Result<R, ShardError> {
-        let Decided { result, done, .. } = self.decide(decide, Purpose::Part)?;
-        wait(done).await?;
+        let Decided { result, wait } = self.decide(decide, Purpose::Part)?;
+        wait.over().await?;
         let answer = result.await.map_err(|_| ShardError::NotCoordinator)?;
         self.check_unfenced().await?;
         Ok(answer)
@@ -113,9 +143,10 @@ impl<M: Machine> Shard<M> {
         decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
         purpose: Purpose,
     ) -> Result<R, ShardError> {
-        let Decided { result, done, has_records } = self.decide(decide, purpose)?;
-        wait(done).await?;
-        if !has_records {
+        let Decided { result, wait } = self.decide(decide, purpose)?;
+        let is_vouched_for = wait.is_own();
+        wait.over().await?;
+        if !is_vouched_for {
             self.check_unfenced().await?;
         }
         Ok(result)
@@ -133,21 +164,72 @@ impl<M: Machine> Shard<M> {
         })
     }
 
-    /// Looks at the replicated state once everything decided so far is durable.
-    ///
-    /// # Errors
-    /// As [`Shard::write`].
-    pub async fn read_stable<R>(self: &Arc<Self>, look: impl FnOnce(&M) -> R) -> Result<R, ShardError> {
-        wait(self.decide(|_, _| (), Purpose::Barrier)?.done).await?;
-        self.read(look).await
-    }
-
-    /// Looks at the machine as it is decided, soft state with the rest, and answers once all of that is durable.
+    /// Looks at the replicated state, once for each of `asked`, when everything is durable that was decided of them: it
+    /// waits, once for all, only if `is_being_written` says so of one of them.
     ///
     /// # Errors
     /// As [`Shard::write`], but never [`ShardError::Overloaded`].
-    pub async fn read_decided<R>(self: &Arc<Self>, look: impl FnOnce(&M) -> R) -> Result<R, ShardError> {
-        self.decide_durably(|machine, _| look(machine), Purpose::Barrier).await
+    pub async fn read_stable<T, R>(
+        &self,
+        asked: &[T],
+        is_being_written: impl Fn(&M, &T) -> bool,
+        look: impl Fn(&M, &T) -> R,
+    ) -> Result<Vec<R>, ShardError> {
+        if self.look_at_each(asked, is_being_written).await?.contains(&true) {
+            self.decided()?.over().await?;
+        }
+        self.read_each(asked, look).await
+    }
+
+    /// Looks at what the log says, once for each of `asked`: at replicated state alone, soft state may be ahead of it.
+    ///
+    /// # Errors
+    /// [`ShardError`] unless the shard is loaded, and this broker its coordinator.
+    pub async fn read_each<T, R>(&self, asked: &[T], look: impl Fn(&M, &T) -> R) -> Result<Vec<R>, ShardError> {
+        let seen = self.look_at_each(asked, look).await?;
+        self.check_unfenced().await?;
+        Ok(seen)
+    }
+
+    /// Looks at the machine as it is decided, soft state with the rest, once for each of `asked`. What a crash could
+    /// take back is told when it is durable, all of it after one wait.
+    ///
+    /// # Errors
+    /// As [`Shard::write`], but never [`ShardError::Overloaded`].
+    pub async fn read_decided<T, R>(
+        &self,
+        asked: &[T],
+        look: impl Fn(&M, &T) -> Seen<R>,
+    ) -> Result<Vec<R>, ShardError> {
+        let seen = self.look_at_each(asked, look).await?;
+        if seen.iter().any(|seen| !seen.is_durable) {
+            self.decided()?.over().await?;
+        }
+        self.check_unfenced().await?;
+        Ok(seen.into_iter().map(|seen| seen.what).collect())
+    }
+
+    /// Lets others run now and then; the lock is held for one of `asked` at a time.
+    async fn look_at_each<T, R>(&self, asked: &[T], look: impl Fn(&M, &T) -> R) -> Result<Vec<R>, ShardError> {
+        let mut seen = Vec::with_capacity(asked.len());
+        for asked in asked.chunks(LOOKS_AT_ONCE) {
+            if !seen.is_empty() {
+                tokio::task::yield_now().await;
+            }
+            for one in asked {
+                seen.push(self.look(|machine| look(machine, one))?);
+            }
+        }
+        Ok(seen)
+    }
+
+    /// The wait for all that is decided now.
+    fn decided(&self) -> Result<Wait, ShardError> {
+        match &mut *self.lock() {
+            State::Active(active) => Ok(active.passed().map_or(Wait::Nothing, Wait::Others)),
+            State::Loading => Err(ShardError::Loading),
+            State::Closed => Err(ShardError::NotCoordinator),
+        }
     }
 
     /// Decides under the lock.
@@ -171,22 +253,16 @@ impl<M: Machine> Shard<M> {
         let result = decide(&mut active.machine, &mut out);
         let Output { records, after, .. } = out;
         active.machine.queued(&records);
-        let has_records = !records.is_empty();
-        let waits = has_records || (purpose.waits_for_others() && !active.writes.is_empty());
-        let done = waits.then(|| {
+        let wait = if !records.is_empty() {
             let (done, waiting) = oneshot::channel();
             active.queue(records, after, Some(done), max);
-            waiting
-        });
+            Wait::Own(waiting)
+        } else if purpose.waits_for_others() {
+            active.passed().map_or(Wait::Nothing, Wait::Others)
+        } else {
+            Wait::Nothing
+        };
         self.after_change(active);
-        Ok(Decided { result, done, has_records })
-    }
-}
-
-/// Waits until what was decided is durable.
-async fn wait(done: Option<oneshot::Receiver<()>>) -> Result<(), ShardError> {
-    match done {
-        Some(done) => done.await.map_err(|_| ShardError::NotCoordinator),
-        None => Ok(()),
+        Ok(Decided { result, wait })
     }
 }

@@ -3,6 +3,7 @@
 use crate::limits::LOAD_RETRY;
 use crate::runtime::memory::Fate;
 
+use super::requests::stable;
 use super::*;
 
 #[tokio::test]
@@ -72,7 +73,7 @@ async fn requests_wait_a_moment_for_a_load_and_are_then_told_of_it() {
     assert_eq!(broker.add("a").await, Err(ShardError::Loading));
     assert_eq!(broker.get("a").await, Err(ShardError::Loading));
     let shard = broker.shards.open(0).unwrap();
-    assert_eq!(shard.read_stable(|counters| counters.get("a")).await, Err(ShardError::Loading));
+    assert_eq!(stable(&shard, "a").await, Err(ShardError::Loading));
     let patient = broker.shards.clone();
     let request = Request::begin(async move { patient.get(0).await.map(|shard| shard.is_active()) });
     settle().await;

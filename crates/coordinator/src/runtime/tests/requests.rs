@@ -25,6 +25,11 @@ fn asking(shard: &Arc<Shard<Counters>>, name: &'static str) -> Request<Result<Op
     Request::begin(async move { shard.write(|counters, _| counters.decided.get(name).copied()).await })
 }
 
+/// What a crash could take back.
+pub(super) fn undurable<R>(what: R) -> Seen<R> {
+    Seen { what, is_durable: false }
+}
+
 #[tokio::test]
 async fn a_request_that_decides_nothing_is_answered_when_what_was_decided_before_it_is_durable() {
     for is_lost in [false, true] {
@@ -37,7 +42,11 @@ async fn a_request_that_decides_nothing_is_answered_when_what_was_decided_before
         let removed = Request::begin(async move { remover.write(|counters, out| counters.remove("a", out)).await });
         settle().await;
         let looker = shard.clone();
-        let look = async move { looker.read_decided(|counters| counters.decided.get("a").copied()).await };
+        let look = async move {
+            let seen =
+                looker.read_decided(&["a"], |counters, name| undurable(counters.decided.get(*name).copied())).await;
+            seen.map(|seen| seen[0])
+        };
         let mut told = [asking(&shard, "a"), Request::begin(look)];
         settle().await;
         let behind = adding(&shard, "b");
@@ -63,6 +72,59 @@ async fn a_request_that_decides_nothing_is_answered_when_what_was_decided_before
         assert_eq!(behind.answer().await, if is_lost { Err(ShardError::NotCoordinator) } else { Ok(1) });
         assert_eq!(broker.get("a").await, Ok(is_lost.then_some(1)));
     }
+}
+
+/// What operators ask for while a log does not move, of groups that nothing is written of.
+#[tokio::test]
+async fn who_only_looks_waits_for_what_it_sees_and_once_for_all_that_it_asks() {
+    let broker = Broker::new();
+    assert_eq!(broker.add("kept").await, Ok(1));
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let first = adding(&shard, "a");
+    settle().await;
+    let of = |counters: &Counters, name: &&str| {
+        let (decided, stored) = (counters.decided.get(*name).copied(), counters.get(name));
+        Seen { what: decided, is_durable: decided == stored }
+    };
+    assert_eq!(shard.read_decided(&["kept", "none"], of).await, Ok(vec![Some(1), None]));
+    let is_written = |counters: &Counters, name: &&str| counters.decided.get(*name).copied() != counters.get(name);
+    let stable = |counters: &Counters, name: &&str| counters.get(name);
+    assert_eq!(shard.read_stable(&["kept", "none"], is_written, stable).await, Ok(vec![Some(1), None]));
+    let (looker, reader) = (shard.clone(), shard.clone());
+    let mut told = [
+        Request::begin(async move { looker.read_decided(&["kept", "a", "none"], of).await }),
+        Request::begin(async move { reader.read_stable(&["kept", "a", "none"], is_written, stable).await }),
+    ];
+    for told in &mut told {
+        assert!(!told.is_answered().await, "of one of them something is not durable");
+    }
+    let mut behind = adding(&shard, "a");
+    settle().await;
+    assert!(broker.disk.release_one());
+    for told in told {
+        assert_eq!(told.answer().await, Ok(vec![Some(1), Some(1), None]));
+    }
+    assert_eq!(first.answer().await, Ok(1));
+    assert!(!behind.is_answered().await);
+}
+
+#[tokio::test]
+async fn who_waits_for_others_takes_no_place_of_a_write() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let first = adding(&shard, "a");
+    settle().await;
+    for _ in 0..WRITES_WAITING_MAX {
+        let look = shard.read_decided(&["a"], |counters, name| undurable(counters.decided[*name]));
+        assert!(waits(look).await);
+    }
+    let second = adding(&shard, "a");
+    settle().await;
+    broker.disk.release();
+    assert_eq!(first.answer().await, Ok(1));
+    assert_eq!(second.answer().await, Ok(2));
 }
 
 /// Sessions end by the clock, which does not wait for a log that does not move.
@@ -102,8 +164,12 @@ async fn a_coordinator_that_was_replaced_tells_nothing_that_no_record_of_its_own
     assert_eq!(waiting.answer().await, refused);
     assert_eq!(asking(&shard, "a").answer().await, refused);
     assert_eq!(shard.read(|counters| counters.get("a")).await, refused);
-    assert_eq!(shard.read_stable(|counters| counters.get("a")).await, refused);
-    assert_eq!(shard.read_decided(|counters| counters.get("a")).await, refused);
+    let refused_all = Err(ShardError::NotCoordinator);
+    assert_eq!(shard.read_stable(&["a"], |_, _| true, |counters, name| counters.get(name)).await, refused_all);
+    for is_durable in [false, true] {
+        let look = shard.read_decided(&["a"], |counters, name| Seen { what: counters.get(name), is_durable });
+        assert_eq!(look.await, refused_all);
+    }
     assert_eq!(shard.sign_of_life(|counters, _| counters.get("a")).await, refused);
     let (answer, answered) = tokio::sync::oneshot::channel();
     answer.send(Some(2)).unwrap();
@@ -137,6 +203,11 @@ async fn a_panic_in_the_machine_discards_it_and_the_log_tells_what_holds() {
     assert_eq!(*broker.seen.loads.lock(), 2);
 }
 
+/// What a counter is by what is durable, once all that is decided is.
+pub(super) async fn stable(shard: &Shard<Counters>, name: &str) -> Result<Option<u64>, ShardError> {
+    Ok(shard.read_stable(&[name], |_, _| true, |counters, name| counters.get(name)).await?[0])
+}
+
 #[tokio::test]
 async fn a_stable_read_waits_for_what_was_decided_before_it_and_not_for_what_follows() {
     let broker = Broker::new();
@@ -145,7 +216,7 @@ async fn a_stable_read_waits_for_what_was_decided_before_it_and_not_for_what_fol
     let first = adding(&shard, "a");
     settle().await;
     let reader = shard.clone();
-    let mut read = Request::begin(async move { reader.read_stable(|counters| counters.get("a")).await });
+    let mut read = Request::begin(async move { stable(&reader, "a").await });
     assert!(!read.is_answered().await);
     let mut second = adding(&shard, "a");
     settle().await;
@@ -155,7 +226,7 @@ async fn a_stable_read_waits_for_what_was_decided_before_it_and_not_for_what_fol
     assert!(!second.is_answered().await);
     broker.disk.release();
     assert_eq!(second.answer().await, Ok(2));
-    assert_eq!(shard.read_stable(|counters| counters.get("a")).await, Ok(Some(2)));
+    assert_eq!(stable(&shard, "a").await, Ok(Some(2)));
 }
 
 #[tokio::test]
@@ -238,6 +309,18 @@ async fn a_decision_that_is_larger_than_a_batch_is_answered_after_its_last_piece
     assert_eq!(request.answer().await, Ok(()));
     assert_eq!(*broker.seen.durable.lock(), ["all of it"]);
     assert_eq!(broker.get("a").await, Ok(Some(100)));
+}
+
+/// As an OffsetCommit in Kafka: half of it never stands.
+#[tokio::test]
+async fn a_decision_that_the_log_takes_in_one_batch_is_one() {
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    // Few enough that no snapshot follows.
+    let name = "n".repeat(1_000);
+    let many = 2 * BATCH_BYTES_MAX / record(&name, 1).bytes();
+    shard.write(|counters, out| counters.add_many(&name, many, out)).await.unwrap();
+    assert_eq!(broker.disk.appends(), 1);
 }
 
 #[tokio::test]
@@ -327,7 +410,7 @@ async fn a_failed_append_discards_the_machine_and_the_log_tells_what_holds() {
         broker.disk.hold();
         let (second, third) = (adding(&shard, "a"), adding(&shard, "a"));
         let reader = shard.clone();
-        let stable = Request::begin(async move { reader.read_stable(|counters| counters.get("a")).await });
+        let stable = Request::begin(async move { stable(&reader, "a").await });
         settle().await;
         broker.disk.fail(fate);
         assert_eq!(second.answer().await, Err(ShardError::NotCoordinator));

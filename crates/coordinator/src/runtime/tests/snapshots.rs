@@ -6,6 +6,7 @@ use crate::limits::{
 use crate::runtime::marker::{Edge, Marker};
 use crate::runtime::memory::Fate;
 
+use super::requests::undurable;
 use super::*;
 
 /// Records until a snapshot is worth it, for a small state.
@@ -70,8 +71,8 @@ async fn a_snapshot_is_worth_a_multiple_of_its_own_records() {
     assert_eq!(broker.disk.start(), 0);
     assert_eq!(broker.add("0").await, Ok((worth - ENOUGH + 1) as u64));
     settle().await;
-    shard.read_stable(|_| ()).await.unwrap();
     settle().await;
+    assert!(shard.is_active());
     assert_eq!(broker.disk.start(), worth as u64);
     assert_eq!(broker.disk.records().len(), ENOUGH + 2);
 }
@@ -334,6 +335,18 @@ async fn a_state_that_cannot_be_written_whole_is_not_trimmed() {
     assert_eq!(markers(&broker.disk).len(), 2, "a snapshot follows once it can be written");
 }
 
+/// A snapshot writes what is durable already.
+#[tokio::test]
+async fn nobody_waits_for_a_snapshot() {
+    let broker = Broker::new();
+    assert_eq!(broker.add("a").await, Ok(1));
+    let shard = broker.shard().await;
+    begin_snapshot(&broker, || ()).await;
+    assert_eq!(markers(&broker.disk).len(), 1, "it begins, and is not durable");
+    let told = shard.read_decided(&["a"], |counters, name| undurable(counters.decided.get(*name).copied()));
+    assert_eq!(futures::FutureExt::now_or_never(told), Some(Ok(vec![Some(1)])));
+}
+
 /// `max.message.bytes` may be lowered, and the segments of a write-ahead log be made smaller, below what is stored.
 #[tokio::test]
 async fn a_snapshot_that_the_log_does_not_take_is_given_up_and_the_shard_goes_on() {
@@ -353,6 +366,10 @@ async fn a_snapshot_that_the_log_does_not_take_is_given_up_and_the_shard_goes_on
         assert!(broker.disk.release_one());
         assert_eq!(last.answer().await, Ok(1));
         let behind = adding(&shard, "behind");
+        let told = shard.clone();
+        let told = Request::begin(async move {
+            told.read_decided(&["behind"], |counters, name| undurable(counters.decided.get(*name).copied())).await
+        });
         settle().await;
         if !begins_late {
             broker.disk.release();
@@ -361,6 +378,11 @@ async fn a_snapshot_that_the_log_does_not_take_is_given_up_and_the_shard_goes_on
         settle().await;
         broker.disk.release();
         assert_eq!(behind.answer().await, Ok(1));
+        assert_eq!(
+            told.answer().await,
+            Ok(vec![Some(1)]),
+            "whoever waits for a decision does not go with the snapshot"
+        );
         assert_eq!(broker.add("a").await, Ok(2));
         assert!(shard.is_active());
         let edges: Vec<Edge> = markers(&broker.disk).into_iter().map(|(_, marker)| marker.edge).collect();

@@ -2,6 +2,7 @@
 
 use crate::limits::TIMER_SLEEP_MAX;
 
+use super::requests::stable;
 use super::*;
 
 async fn alarm(broker: &Broker, at_ms: u64, name: &'static str) {
@@ -57,7 +58,7 @@ async fn ticks_go_on_while_requests_are_refused() {
     assert_eq!(broker.shards.tick().await, None);
     broker.disk.release();
     filled.0.await.unwrap().unwrap();
-    shard.read_stable(|_| ()).await.unwrap();
+    stable(&shard, "due").await.unwrap();
     assert_eq!(broker.get("due").await, Ok(Some(1)));
 }
 
