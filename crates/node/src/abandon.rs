@@ -10,7 +10,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base::file::Files;
+use base::file::{FileIdentity, Files};
 use base::{BrokerId, Clock, Entropy, Incarnation};
 use blob::{OpenError, Store, StoreOptions};
 use meta::{BrokerError, LogError, Meta, MetaHandle, MetaOptions, SnapshotPolicy, WalOptions};
@@ -256,7 +256,7 @@ struct Wanted {
 /// Logs that nobody of this host appends to: the locks of their places are held.
 #[derive(Default)]
 struct Held {
-    places: Vec<(Arc<str>, Arc<BlockLog>)>,
+    places: Vec<(FileIdentity, Arc<BlockLog>)>,
     logs: Vec<(Incarnation, Arc<BlockLog>)>,
 }
 
@@ -316,16 +316,18 @@ impl Wanted {
     }
 
     fn lock(&self, incarnation: Incarnation, place: &Arc<str>, held: &mut Held) -> Result<Arc<BlockLog>, Missing> {
-        if let Some((_, log)) = held.places.iter().find(|(at, _)| Path::new(&**at) == Path::new(&**place)) {
-            takeover::check_there(log, incarnation, &self.cluster_id)?;
-            return Ok(log.clone());
-        }
         // Looked at first: an owner makes what is not there.
         let seen = takeover::visit(&self.files, place, Access::Observer)?;
         takeover::check_there(&seen, incarnation, &self.cluster_id)?;
+        // Metadata may know one place by several names, and a second lock would find the first one taken.
+        let failed = |source| WalError::Io { what: format!("looking at {place}"), source };
+        let identity = self.files.identity(Path::new(&**place)).map_err(failed)?;
+        if let Some((_, log)) = held.places.iter().find(|(at, _)| *at == identity) {
+            return Ok(log.clone());
+        }
         let log = Arc::new(takeover::visit(&self.files, place, Access::Owner)?);
         takeover::check_there(&log, incarnation, &self.cluster_id)?;
-        held.places.push((place.clone(), log.clone()));
+        held.places.push((identity, log.clone()));
         Ok(log)
     }
 }
