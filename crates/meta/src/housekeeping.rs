@@ -133,7 +133,7 @@ async fn release(log: &Log, image: &Image, snapshot: MetaSequence) -> Result<(),
         match log.store.create(Purpose::Metadata, &key, format::encode_floor(range, snapshot)).await {
             CreateOutcome::Created | CreateOutcome::Exists => {}
             // Nothing may be deleted unless the marker certainly stands.
-            CreateOutcome::Unknown(cause) => return Err(cause.into()),
+            CreateOutcome::Unknown(cause) | CreateOutcome::Unproven(cause) => return Err(cause.into()),
         }
         let entries = range * RANGE_ENTRIES..(range + 1) * RANGE_ENTRIES;
         let keys: Vec<String> = entries

@@ -3,9 +3,9 @@
 //! * One name, one content: an append whose outcome is unknown sends the same bytes to the same name until the store
 //!   says what stands there (I-6). A read-back that finds nothing settles nothing.
 //! * What stands there is ours if its bytes are ours: each process has a nonce of its own.
-//! * What arrived damaged has burnt its name: nothing can take its place. Its writer, who knows its nonce in there, goes on
-//!   behind it ([`crate::office`]); readers pass over a name on the word of a claim, and on that word always, whatever they
-//!   find there themselves.
+//! * What arrived damaged has burnt its name: nothing can take its place. Its writer, who knows its nonce in there, or was
+//!   told that it made what stands there, goes on behind it ([`crate::office`]); readers pass over a name on the word of a
+//!   claim, and on that word always, whatever they find there themselves.
 //! * Floor checks (I-7): [`Log::is_cut`] asks whether the name just used lies below the floor. Claimants ask it after a
 //!   successful create, losers before they answer "failed", readers after each run of entries. Appends of a controller
 //!   in office need none: claims are never deleted, so the next name of a stalled one is taken for ever.
@@ -114,17 +114,19 @@ impl Log {
         let key = names::entry(sequence);
         let mut wait = BACKOFF_MIN;
         let mut damaged_reads = 0;
+        let mut was_made = false;
         loop {
             match self.store.create(Purpose::Metadata, &key, bytes.clone()).await {
                 CreateOutcome::Created => return Appended::Won,
                 CreateOutcome::Exists => match self.store.get(Purpose::Metadata, &key, ..).await {
                     Ok(found) if found == *bytes => return Appended::Won,
                     Ok(found) => match format::decode_entry(&found, sequence) {
-                        Err(reason) if reason.is_damage() || format::has_nonce_of(&found, bytes) => {
+                        Err(reason) if was_made || reason.is_damage() || format::has_nonce_of(&found, bytes) => {
                             tracing::warn!(%sequence, %reason, "a metadata entry cannot be read back");
                             damaged_reads += 1;
                             if damaged_reads >= DAMAGED_READS {
-                                match self.judge(sequence, &found, bytes).await {
+                                let is_ours = was_made || format::has_nonce_of(&found, bytes);
+                                match self.judge(sequence, &found, is_ours).await {
                                     Ok(outcome) => return outcome,
                                     Err(error) => {
                                         tracing::warn!(%error, %sequence, "reading behind it failed; retrying");
@@ -141,15 +143,20 @@ impl Log {
                 CreateOutcome::Unknown(cause) => {
                     tracing::warn!(%cause, %sequence, "the outcome of a metadata write is unknown; sending it again");
                 }
+                // However little of it is left, nobody else's stands there.
+                CreateOutcome::Unproven(cause) => {
+                    tracing::warn!(%cause, %sequence, "a metadata entry may have arrived damaged; looking at it");
+                    was_made = true;
+                }
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACKOFF_MAX);
         }
     }
 
-    /// What became of `sent`, where `found` stands and cannot be read.
-    async fn judge(&self, sequence: MetaSequence, found: &Bytes, sent: &Bytes) -> Result<Appended, LogError> {
-        if format::has_nonce_of(found, sent) {
+    /// What became of an append, where `found` stands and cannot be read.
+    async fn judge(&self, sequence: MetaSequence, found: &Bytes, is_ours: bool) -> Result<Appended, LogError> {
+        if is_ours {
             return Ok(Appended::Burnt { crc: crc32c(found) });
         }
         match self.void_by(sequence).await? {

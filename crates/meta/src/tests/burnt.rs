@@ -224,3 +224,15 @@ async fn a_claim_is_found_behind_burnt_names_however_they_are_damaged() {
         assert_eq!(from_bucket(&bucket).await.next_sequence.0, names[1].0 + 2, "byte {at}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn metalog_a_writer_that_was_told_that_it_made_an_entry_vouches_for_whatever_is_left_of_it() {
+    let bucket = bucket();
+    let log = Log { store: bucket.store.clone() };
+    let bytes = entry(0, 5);
+    bucket.faults.fail_next(Operation::Create, Fault::Truncated);
+    let outcome = log.append(MetaSequence(0), &bytes).await;
+    assert_eq!(outcome, Appended::Burnt { crc: base::checksum::crc32c(&bytes[..26]) });
+    // What another finds there is not its own.
+    assert_eq!(log.append(MetaSequence(0), &entry(0, 6)).await, Appended::Unreadable);
+}
