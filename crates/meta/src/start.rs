@@ -20,7 +20,7 @@ use crate::format::EncodedRecords;
 use crate::handle::MetaHandle;
 use crate::housekeeping::{Housekeeper, SnapshotPolicy};
 use crate::image::{BrokerState, Image};
-use crate::log::{Loaded, Log, Tail};
+use crate::log::{BACKOFF_MAX, BACKOFF_MIN, Loaded, Log, Tail};
 use crate::office::{self, Batched, Loss};
 
 /// How often a start begins again because another process won the race for an entry.
@@ -203,6 +203,7 @@ pub(crate) async fn try_start(
         Ok(claimed) => claimed.image,
         Err(loss) => return lost(loss, "claim").map(Err),
     };
+    let mut wait = BACKOFF_MIN;
     loop {
         let (records, registration) = register(image, options)?;
         let encoded = EncodedRecords::of(&records).map_err(|e| MetaError::Unfit(e.to_string().into()))?;
@@ -215,6 +216,8 @@ pub(crate) async fn try_start(
             Ok(Batched::Void(claimed)) => *image = claimed.image,
             Err(loss) => return lost(loss, "registration").map(Err),
         }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(BACKOFF_MAX);
     }
 }
 

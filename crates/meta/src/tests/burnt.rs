@@ -3,6 +3,7 @@
 use wire::meta::{ControllerRecord, MetadataRecord, NoOpRecord, VoidEntryRecord};
 
 use super::*;
+use crate::log::{BACKOFF_MAX, BACKOFF_MIN};
 
 const DAMAGES: [Fault; 2] = [Fault::Damaged, Fault::Truncated];
 
@@ -235,4 +236,23 @@ async fn metalog_a_writer_that_was_told_that_it_made_an_entry_vouches_for_whatev
     assert_eq!(outcome, Appended::Burnt { crc: base::checksum::crc32c(&bytes[..26]) });
     // What another finds there is not its own.
     assert_eq!(log.append(MetaSequence(0), &entry(0, 6)).await, Appended::Unreadable);
+}
+
+/// The way lets claims and trials pass, and not that batch.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_never_passes_whole_is_tried_again_ever_more_slowly() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    // The batch, three looks at it, the claim behind it.
+    damage(&bucket, Fault::Damaged, &(0..10).map(|n| n * 5).collect::<Vec<_>>());
+    let began = now();
+    create(&handle, "t").await;
+    let waits = (0..10).map(|n| (BACKOFF_MIN * (1 << n)).min(BACKOFF_MAX)).sum::<Duration>();
+    assert!(began.elapsed() > waits, "it took {:?}", began.elapsed());
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+}
+
+#[allow(clippy::disallowed_methods, reason = "the paused clock of the test runtime is meant")]
+fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }
