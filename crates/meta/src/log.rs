@@ -342,17 +342,9 @@ impl Log {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let mut candidates: Vec<u64> = self
-                .store
-                .list_all(Purpose::Metadata, names::SNAPSHOTS)
-                .await?
-                .iter()
-                .filter_map(|object| names::number(&object.key, names::SNAPSHOTS))
-                .filter(|sequence| *sequence < end.0)
-                .collect();
-            candidates.sort_unstable_by(|a, b| b.cmp(a));
+            let candidates = self.snapshots().await?.into_iter().rev().filter(|sequence| *sequence < end);
             let mut start = Image::default();
-            for sequence in candidates.into_iter().map(MetaSequence) {
+            for sequence in candidates {
                 match self.load_snapshot(sequence).await {
                     Ok(image) => {
                         start = image;
@@ -374,6 +366,15 @@ impl Log {
                 return Err(LogError::SnapshotMissing { sequence });
             }
         }
+    }
+
+    /// The snapshots that are listed, in order, whole or not.
+    pub(crate) async fn snapshots(&self) -> Result<Vec<MetaSequence>, StoreError> {
+        let listed = self.store.list_all(Purpose::Metadata, names::SNAPSHOTS).await?;
+        let numbers = listed.iter().filter_map(|object| names::number(&object.key, names::SNAPSHOTS));
+        let mut snapshots: Vec<_> = numbers.map(MetaSequence).collect();
+        snapshots.sort_unstable();
+        Ok(snapshots)
     }
 
     pub(crate) async fn load_snapshot(&self, sequence: MetaSequence) -> Result<Image, LogError> {

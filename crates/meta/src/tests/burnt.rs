@@ -203,7 +203,7 @@ async fn an_operator_gives_up_what_stands_last_and_cannot_be_read_and_nothing_el
     let key = names::entry(MetaSequence(place.0 - 1));
     bucket.plain.put(Purpose::Metadata, &key, Bytes::from_static(b"rotten")).await.unwrap();
     let error = give_up().await.unwrap_err();
-    assert!(matches!(error, StartError::Log(LogError::Format { .. })), "{error}");
+    assert!(matches!(error, GiveUpError::Log(LogError::Format { .. })), "{error}");
 }
 
 /// A byte of the format's number makes one look as if a newer release had written it.
@@ -224,6 +224,45 @@ async fn a_claim_is_found_behind_burnt_names_however_they_are_damaged() {
         plant(&bucket, header, &[claim, void(names[0]), void(names[1])]).await;
         assert_eq!(from_bucket(&bucket).await.next_sequence.0, names[1].0 + 2, "byte {at}");
     }
+}
+
+async fn give_up(bucket: &Bucket) -> Result<Vec<MetaSequence>, GiveUpError> {
+    Meta::give_up_last(bucket.store.clone(), BrokerId(1), &Entropy::system()).await
+}
+
+/// Damages an object, and gives back what it was.
+async fn rot(bucket: &Bucket, key: &str) -> Bytes {
+    let whole = bucket.plain.get(Purpose::Metadata, key, ..).await.unwrap();
+    let mut rotten = whole.to_vec();
+    *rotten.last_mut().unwrap() ^= 1;
+    bucket.plain.put(Purpose::Metadata, key, rotten).await.unwrap();
+    whole
+}
+
+#[tokio::test(start_paused = true)]
+async fn metalog_an_entry_is_not_given_up_while_a_snapshot_may_hold_what_it_made() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    create(&handle, "t").await;
+    let last = MetaSequence(handle.image().next_sequence.0 - 1);
+    let log = Log { store: bucket.plain.clone() };
+    crate::housekeeping::round(&log, &handle.image(), &parking_lot::Mutex::new(None)).await.unwrap();
+    drop(handle);
+    let snapshot = names::snapshot(last);
+    let whole = rot(&bucket, &snapshot).await;
+    rot(&bucket, &names::entry(last)).await;
+    let error = give_up(&bucket).await.unwrap_err();
+    assert!(
+        matches!(&error, GiveUpError::Snapshot { key, sequence } if (key, *sequence) == (&snapshot, last)),
+        "{error}"
+    );
+    // Brought back it is all that is needed.
+    bucket.plain.put(Purpose::Metadata, &snapshot, whole).await.unwrap();
+    assert_eq!(give_up(&bucket).await.unwrap(), []);
+    assert!(from_bucket(&bucket).await.topic("t").is_some());
+    bucket.plain.delete(Purpose::Metadata, &[snapshot]).await.unwrap();
+    assert_eq!(give_up(&bucket).await.unwrap(), [last]);
+    assert!(from_bucket(&bucket).await.topic("t").is_none());
 }
 
 #[tokio::test(start_paused = true)]
