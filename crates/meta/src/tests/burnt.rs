@@ -266,6 +266,32 @@ async fn metalog_an_entry_is_not_given_up_while_a_snapshot_may_hold_what_it_made
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_last_entry_with_a_damaged_format_number_is_given_up_and_one_of_a_newer_release_is_not() {
+    for at in [4, 5] {
+        let bucket = bucket();
+        let (handle, _) = serve(&bucket.store, options(1)).await;
+        let last = handle.image().next_sequence;
+        drop(handle);
+        let key = names::entry(last);
+        let stands = |bytes: Vec<u8>| bucket.plain.put(Purpose::Metadata, key.as_str(), bytes);
+        let mut bytes = entry(last.0, 5).to_vec();
+        bytes[at] ^= 2;
+        let damaged = bytes.clone();
+        let checksum = base::checksum::crc32c_of([&bytes[..48], &bytes[52..]]);
+        bytes[48..52].copy_from_slice(&checksum.to_be_bytes());
+        stands(bytes).await.unwrap();
+        let error = give_up(&bucket).await.unwrap_err();
+        assert!(
+            matches!(&error, GiveUpError::Log(LogError::Format { key, .. }) if *key == names::entry(last)),
+            "{error}"
+        );
+        stands(damaged).await.unwrap();
+        assert_eq!(give_up(&bucket).await.unwrap(), [last]);
+        serve(&bucket.store, options(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn metalog_a_writer_that_was_told_that_it_made_an_entry_vouches_for_whatever_is_left_of_it() {
     let bucket = bucket();
     let log = Log { store: bucket.store.clone() };
