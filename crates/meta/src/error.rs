@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base::{BrokerId, Incarnation, MetaSequence, Uuid};
-use blob::StoreError;
+use blob::{ProbeError, StoreError};
 use stream::catalogue::{ClientError, IncarnationRejection, StreamRejection};
 use thiserror::Error;
 
@@ -127,6 +127,9 @@ pub enum GiveUpError {
         /// The first entry that would be given up.
         sequence: MetaSequence,
     },
+    /// The store does not take what would have to be written, or does not keep its promises.
+    #[error(transparent)]
+    Store(#[from] ProbeError),
     /// The office could not be taken.
     #[error(transparent)]
     Office(#[from] StartError),

@@ -146,6 +146,8 @@ impl Meta {
         }
         let image = log.load_below(sequence).await?.image;
         let Some(found) = log.unreadable_from(sequence).await? else { return Err(error.into()) };
+        // A store that refuses writes would be asked for ever.
+        blob::probe(&log.store, true).await?;
         let void = found.iter().map(|(name, crc)| office::void_entry(*name, *crc)).collect();
         let claim = ControllerRecord {
             controller_epoch: image.controller_epoch.0 + 1,

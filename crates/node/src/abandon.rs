@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use base::file::{FileIdentity, Files};
 use base::{BrokerId, Clock, Entropy, Incarnation};
-use blob::{OpenError, Store, StoreOptions};
+use blob::{OpenError, ProbeError, Store, StoreOptions};
 use meta::{BrokerError, LogError, Meta, MetaHandle, MetaOptions, SnapshotPolicy, WalOptions};
 use stream::catalogue::IncarnationPhase;
 use stream::wal::{Access, BlockLog, Claim, WalError};
@@ -121,6 +121,9 @@ pub enum AbandonError {
         /// What is there instead.
         source: Missing,
     },
+    /// The store does not take what would have to be written, or does not keep its promises. Nothing was given up.
+    #[error(transparent)]
+    StoreUnfit(#[from] ProbeError),
     /// The office could not be taken.
     #[error(transparent)]
     Office(#[from] Box<meta::StartError>),
@@ -197,6 +200,8 @@ pub async fn abandon(options: AbandonOptions) -> Result<FilesLeft, AbandonError>
     .await?;
     let own = held.of(id);
 
+    // A store that refuses writes would be asked for ever.
+    blob::probe(&store, true).await?;
     let (meta, registration) =
         Meta::start(store, meta_options(&options, &identity, &cluster_id)).await.map_err(Box::new)?;
     let given_up = give_up(&meta, id, own.as_ref(), options.fate).await;

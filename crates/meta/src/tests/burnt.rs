@@ -292,6 +292,23 @@ async fn a_last_entry_with_a_damaged_format_number_is_given_up_and_one_of_a_newe
 }
 
 #[tokio::test(start_paused = true)]
+async fn nothing_is_given_up_in_a_store_that_refuses_writes() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    create(&handle, "t").await;
+    let last = MetaSequence(handle.image().next_sequence.0 - 1);
+    drop(handle);
+    rot(&bucket, &names::entry(last)).await;
+    for _ in 0..100 {
+        bucket.faults.fail_next(Operation::Put, Fault::Unavailable);
+    }
+    let error = give_up(&bucket).await.unwrap_err();
+    assert!(matches!(&error, GiveUpError::Store(_)) && error.to_string().contains("planned fault"), "{error}");
+    let log = bucket.plain.list_all(Purpose::Metadata, "meta/log/").await.unwrap();
+    assert_eq!(log.last().unwrap().key, names::entry(last));
+}
+
+#[tokio::test(start_paused = true)]
 async fn metalog_a_writer_that_was_told_that_it_made_an_entry_vouches_for_whatever_is_left_of_it() {
     let bucket = bucket();
     let log = Log { store: bucket.store.clone() };

@@ -168,3 +168,16 @@ async fn logs_at_one_place_that_metadata_knows_by_two_names_do_not_lock_each_oth
     assert_eq!(node.client().await.latest().await, Some(3), "what stands before the damage is kept");
     assert!(node.end(Order::Drain).await.is_clean());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_be_written_is_told_before_anything_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, _) = dead(dir.path()).await;
+    let probes = dir.path().join("store/probe");
+    let _ = std::fs::remove_dir_all(&probes);
+    std::fs::write(&probes, "in the way").unwrap();
+    let why = node::abandon(given_up(dir.path(), id)).await.unwrap_err();
+    assert!(matches!(why, AbandonError::StoreUnfit(_)), "{why}");
+    std::fs::remove_file(&probes).unwrap();
+    kept(dir.path()).await;
+}
