@@ -22,6 +22,7 @@ pub mod names;
 
 mod controller;
 mod deleter;
+mod follow;
 mod handle;
 mod housekeeping;
 mod log;

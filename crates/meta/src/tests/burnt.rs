@@ -239,6 +239,32 @@ async fn rot(bucket: &Bucket, key: &str) -> Bytes {
     whole
 }
 
+/// The last entry is a claim that calls the one before it void, and is given up because it cannot be read.
+#[tokio::test(start_paused = true)]
+async fn metalog_a_claim_that_was_given_up_says_nothing_should_it_be_readable_again() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    let before = handle.image();
+    create(&handle, "t").await;
+    drop(handle);
+    let named = before.next_sequence;
+    let (header, office) = claim_after(&before, MetaSequence(named.0 + 1));
+    plant(&bucket, header, &[office, void(named)]).await;
+    assert!(from_bucket(&bucket).await.topic("t").is_none());
+    let whole = rot(&bucket, &names::entry(header.sequence)).await;
+    assert_eq!(give_up(&bucket).await.unwrap(), [header.sequence]);
+    let image = from_bucket(&bucket).await;
+    assert!(image.topic("t").is_some());
+    bucket.plain.put(Purpose::Metadata, &names::entry(header.sequence), whole).await.unwrap();
+    assert_eq!(from_bucket(&bucket).await, image);
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+    // What the void claim called void counts, so it is missed.
+    rot(&bucket, &names::entry(named)).await;
+    let error = Meta::inspect(bucket.plain.clone()).await.unwrap_err();
+    assert!(matches!(&error, LogError::Format { key, .. } if *key == names::entry(named)), "{error}");
+}
+
 #[tokio::test(start_paused = true)]
 async fn metalog_an_entry_is_not_given_up_while_a_snapshot_may_hold_what_it_made() {
     let bucket = bucket();
@@ -306,6 +332,34 @@ async fn nothing_is_given_up_in_a_store_that_refuses_writes() {
     assert!(matches!(&error, GiveUpError::Store(_)) && error.to_string().contains("planned fault"), "{error}");
     let log = bucket.plain.list_all(Purpose::Metadata, "meta/log/").await.unwrap();
     assert_eq!(log.last().unwrap().key, names::entry(last));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_a_log_takes_as_many_requests_as_it_is_long_however_many_names_are_void() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    let mut image = Image::clone(&handle.image());
+    drop(handle);
+    for round in 0..120 {
+        let burnt = image.next_sequence;
+        if round % 3 == 0 {
+            bucket.plain.put(Purpose::Metadata, &names::entry(burnt), Bytes::from_static(b"garbage")).await.unwrap();
+        } else {
+            let (sequence, epoch, nonce) = (burnt, image.controller_epoch, image.controller_nonce);
+            let header = Header { kind: EntryKind::Batch, sequence, epoch, nonce };
+            plant(&bucket, header, &[NoOpRecord::default().into()]).await;
+        }
+        let (header, office) = claim_after(&image, MetaSequence(burnt.0 + 1));
+        let records = [office, void(burnt)];
+        plant(&bucket, header, &records).await;
+        image.replay_entry(&header, &records).unwrap();
+    }
+    let gets = || bucket.faults.journal().iter().filter(|request| request.operation == Operation::Get).count() as u64;
+    let before = gets();
+    let loaded = Log { store: bucket.store.clone() }.load().await.unwrap();
+    assert_eq!((&loaded.image, loaded.tail.entries), (&image, image.next_sequence.0));
+    let taken = gets() - before;
+    assert!(taken <= 5 * image.next_sequence.0, "{taken} requests for {} entries", image.next_sequence);
 }
 
 #[tokio::test(start_paused = true)]
