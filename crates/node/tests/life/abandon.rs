@@ -181,3 +181,23 @@ async fn a_store_that_cannot_be_written_is_told_before_anything_is_given_up() {
     std::fs::remove_file(&probes).unwrap();
     kept(dir.path()).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_given_up_is_removed_when_it_comes_back_however_late() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, _) = dead(dir.path()).await;
+    let (wal, away) = (dir.path().join("wal"), dir.path().join("away"));
+    std::fs::rename(&wal, &away).unwrap();
+    let asked = AbandonOptions { fate: BrokerFate::CertainlyDead, ..given_up(dir.path(), id) };
+    assert_eq!(node::abandon(asked).await.unwrap(), FilesLeft::OutOfReach);
+    for _ in 0..2 {
+        assert!(Node::start(options(dir.path())).await.unwrap().end(Order::Drain).await.is_clean());
+    }
+    std::fs::remove_dir_all(&wal).unwrap();
+    std::fs::rename(&away, &wal).unwrap();
+    let node = Node::start(options(dir.path())).await.unwrap();
+    assert_eq!(node.client().await.latest().await, Some(0));
+    assert!(node.end(Order::Drain).await.is_clean());
+    let left = BlockLog::open(BlockLogOptions::new(&wal, Access::Observer)).unwrap();
+    assert!(left.incarnations().unwrap().is_empty());
+}
