@@ -112,7 +112,7 @@ impl StoreError {
     }
 }
 
-/// Why the outcome of a create is not known.
+/// Why the outcome of a create is not known, or its contents are not.
 pub type Cause = StoreError;
 
 /// The outcome of a put-if-absent (I-6).
@@ -126,6 +126,9 @@ pub enum CreateOutcome {
     /// The request may have landed, may still land, or never will. Only sending the **same bytes to the same name**
     /// again tells: a read-back that finds nothing proves nothing.
     Unknown(Cause),
+    /// The store says that this call made the object, and it was not seen to hold what was sent. The name is the caller's and
+    /// nobody else's; what stands there is to be settled as after [`Self::Unknown`].
+    Unproven(Cause),
 }
 
 impl CreateOutcome {
@@ -241,6 +244,7 @@ impl fmt::Display for CreateOutcome {
             Self::Created => f.write_str("created"),
             Self::Exists => f.write_str("exists"),
             Self::Unknown(cause) => write!(f, "unknown: {cause}"),
+            Self::Unproven(cause) => write!(f, "made, but not proved to be what was sent: {cause}"),
         }
     }
 }

@@ -143,8 +143,10 @@ impl Run<'_> {
             CreateOutcome::Unknown(StoreError::Unsupported { reason, .. }) => {
                 Err(ProbeError::NoConditionalCreate { store: self.store.name(), reason })
             }
-            CreateOutcome::Unknown(cause) if !cause.is_retriable() => Err(self.refuse(cause)),
-            CreateOutcome::Unknown(_) => {
+            CreateOutcome::Unknown(cause) | CreateOutcome::Unproven(cause) if !cause.is_retriable() => {
+                Err(self.refuse(cause))
+            }
+            CreateOutcome::Unknown(_) | CreateOutcome::Unproven(_) => {
                 self.unknown.fetch_add(1, Ordering::Relaxed);
                 let resolved = self.store.create_resolved(Purpose::Probe, key, Payload::from(body.clone())).await;
                 Ok(resolved.map_err(|unresolved| self.refuse(unresolved.cause))? == crate::Resolved::Created)

@@ -65,7 +65,7 @@ impl Store {
                     let held = self.get(purpose, key, ..).await.map_err(unresolved)?;
                     return Ok(if body.same_bytes(&held) { Resolved::Created } else { Resolved::Exists(held) });
                 }
-                CreateOutcome::Unknown(cause) => {
+                CreateOutcome::Unknown(cause) | CreateOutcome::Unproven(cause) => {
                     if !cause.is_transient() || attempts >= self.options().retry.attempts_max {
                         return Err(unresolved(cause));
                     }

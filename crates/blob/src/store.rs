@@ -185,7 +185,7 @@ impl Store {
         self.retried_until_right(request, write, check, |()| bytes).await
     }
 
-    /// Writes an object if the name is free: one attempt, three outcomes (I-6). The body should carry a nonce of the
+    /// Writes an object if the name is free: one attempt, and what came of it (I-6). The body should carry a nonce of the
     /// writer, so that a later comparison can tell its bytes from another's.
     pub async fn create(&self, purpose: Purpose, key: &str, body: impl Into<Payload>) -> CreateOutcome {
         if let Err(error) = check_key(key) {
@@ -198,7 +198,7 @@ impl Store {
             Ok(Ok(CreateAttempt::Created(evidence))) => {
                 match self.check_created(purpose, key, &body, evidence, 1).await {
                     Ok(()) => CreateOutcome::Created,
-                    Err(cause) => CreateOutcome::Unknown(cause),
+                    Err(cause) => CreateOutcome::Unproven(cause),
                 }
             }
             Ok(Ok(CreateAttempt::Exists)) => CreateOutcome::Exists,
@@ -207,11 +207,11 @@ impl Store {
         let (label, moved) = match &outcome {
             CreateOutcome::Created => (Outcome::Ok, bytes),
             CreateOutcome::Exists => (Outcome::Exists, 0),
-            CreateOutcome::Unknown(_) => (Outcome::Unknown, 0),
+            CreateOutcome::Unknown(_) | CreateOutcome::Unproven(_) => (Outcome::Unknown, 0),
         };
         self.0.counters.count(purpose, Operation::Create, label, 1, moved);
         match &outcome {
-            CreateOutcome::Unknown(error) => self.note_failure(error),
+            CreateOutcome::Unknown(error) | CreateOutcome::Unproven(error) => self.note_failure(error),
             _ => self.0.monitor.answered(),
         }
         outcome

@@ -13,7 +13,7 @@
 //!
 //! A put that is not right is sent again: the same bytes replace what is there. A create cannot replace anything, and
 //! must not: whoever overwrites a name because its bytes look wrong would, in a store that errs, overwrite what another
-//! writer was told is his. Its outcome stays `Unknown`; the same bytes are sent again, find the name taken, and are
+//! writer was told is his. Its outcome is `Unproven`; the same bytes are sent again, find the name taken, and are
 //! compared once more (I-6). If it was the reading that failed, they are the same; if the object is damaged, they are
 //! not, and the name is lost: nothing was acknowledged for it, its own checksum tells every reader (I-9), and whoever
 //! lost it goes on under another.

@@ -97,7 +97,7 @@ async fn a_create_that_stored_other_bytes_is_not_made_and_nothing_is_replaced() 
     let (backend, store) = faulty(FaultPlan::default(), 1);
     backend.fail_next(Operation::Create, Fault::Damaged);
     let outcome = store.create(P, "a", Payload::from(b"mine")).await;
-    assert!(matches!(outcome, CreateOutcome::Unknown(StoreError::Damaged { .. })), "{outcome}");
+    assert!(matches!(outcome, CreateOutcome::Unproven(StoreError::Damaged { .. })), "{outcome}");
     assert_eq!(store.create_resolved(P, "a", Payload::from(b"mine")).await.unwrap(), Resolved::Exists("mind".into()));
     backend.fail_next(Operation::Create, Fault::Truncated);
     assert_eq!(store.create_resolved(P, "b", Payload::from(b"mine")).await.unwrap(), Resolved::Exists("mi".into()));

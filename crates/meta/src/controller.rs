@@ -19,7 +19,7 @@ use crate::error::{LogLost, MetaError};
 use crate::format::{ENTRY_BYTES_MAX, EncodedRecords, HEADER_BYTES};
 use crate::housekeeping::Housekeeper;
 use crate::image::Image;
-use crate::log::Log;
+use crate::log::{BACKOFF_MAX, BACKOFF_MIN, Log};
 use crate::office::{self, Batched, Written};
 
 /// Operations that wait for the next entry; more make their callers wait.
@@ -181,6 +181,7 @@ impl Controller {
     async fn write(&mut self, batch: Batch, image: Arc<Image>) -> Result<(), MetaError> {
         let Batch { image: mut after, records, answers } = batch;
         let mut image = image;
+        let mut wait = BACKOFF_MIN;
         let outcome = loop {
             match office::write(&self.log, &image, &records, after).await {
                 Ok(Batched::Stands(written)) => {
@@ -196,6 +197,9 @@ impl Controller {
                 }
                 Err(loss) => break Err(loss.into()),
             }
+            // A way that damages these very bytes, and lets others pass, uses up two names each time.
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(BACKOFF_MAX);
         };
         settle(answers, &outcome);
         outcome

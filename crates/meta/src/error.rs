@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use base::{BrokerId, Incarnation, MetaSequence, Uuid};
-use blob::StoreError;
+use blob::{ProbeError, StoreError};
 use stream::catalogue::{ClientError, IncarnationRejection, StreamRejection};
 use thiserror::Error;
 
@@ -107,6 +107,32 @@ pub enum StartError {
     /// A registration could not be written.
     #[error(transparent)]
     Meta(#[from] MetaError),
+}
+
+/// Why the end of the log was not given up. Nothing was changed, unless the office was lost.
+#[derive(Clone, Debug, Error)]
+#[non_exhaustive]
+pub enum GiveUpError {
+    /// The log cannot be read, and giving up its end would not mend that.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// A snapshot that cannot be read stands where entries would be void.
+    #[error(
+        "metadata snapshot {key} cannot be read, and holds what entry {sequence} and all before it made: bring it back, and \
+         nothing is lost. Only if it cannot be brought back: delete it, and give the entry up then"
+    )]
+    Snapshot {
+        /// The object.
+        key: String,
+        /// The first entry that would be given up.
+        sequence: MetaSequence,
+    },
+    /// The store does not take what would have to be written, or does not keep its promises.
+    #[error(transparent)]
+    Store(#[from] ProbeError),
+    /// The office could not be taken.
+    #[error(transparent)]
+    Office(#[from] StartError),
 }
 
 /// Why this process cannot write metadata any more.

@@ -188,12 +188,14 @@ fn open_header(magic: [u8; 4], bytes: &Bytes, at: MetaSequence) -> Result<Header
     if field::<4>(bytes, 0)? != magic {
         return Err(FormatError::Magic);
     }
-    if u16::from_be_bytes(field(bytes, 4)?) != FORMAT {
-        return Err(FormatError::Unknown);
-    }
-    let crc = u32::from_be_bytes(field(bytes, 48)?);
-    if crc32c_of([&bytes[..48], &bytes[HEADER_BYTES..]]) != crc {
-        return Err(FormatError::Checksum);
+    // As if it bore our number: what another release wrote has its own in its checksum, and does not match. What matches
+    // was written by ours, and its number is what is damaged.
+    let crc = crc32c_of([&bytes[..4], &FORMAT.to_be_bytes(), &bytes[6..48], &bytes[HEADER_BYTES..]]);
+    let is_ours = crc == u32::from_be_bytes(field(bytes, 48)?);
+    match (u16::from_be_bytes(field(bytes, 4)?), is_ours) {
+        (FORMAT, true) => {}
+        (FORMAT, false) | (_, true) => return Err(FormatError::Checksum),
+        (_, false) => return Err(FormatError::Unknown),
     }
     let sequence = u64::from_be_bytes(field(bytes, 8)?);
     if sequence != at.0 {

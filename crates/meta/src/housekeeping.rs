@@ -84,20 +84,12 @@ pub(crate) async fn round(log: &Log, image: &Arc<Image>, put: &Mutex<Option<Meta
     // Equal images make equal bytes, so it does not matter whose attempt landed.
     log.store.put(Purpose::Metadata, &key, bytes).await?;
     let known = put.lock().replace(sequence);
-    let mut snapshots: Vec<u64> = log
-        .store
-        .list_all(Purpose::Metadata, names::SNAPSHOTS)
-        .await?
-        .iter()
-        .filter_map(|object| names::number(&object.key, names::SNAPSHOTS))
-        .collect();
-    snapshots.sort_unstable();
+    let snapshots = log.snapshots().await?;
     // Below the snapshot just made: newer ones would be a successor's, who keeps house himself.
-    let below = snapshots.iter().rev().map(|s| MetaSequence(*s)).filter(|s| *s < sequence);
+    let below = snapshots.iter().rev().copied().filter(|s| *s < sequence);
     let Some(older) = newest_whole(log, below, known).await? else { return Ok(()) };
     release(log, image, older).await?;
-    let old: Vec<String> =
-        snapshots.iter().filter(|s| **s < older.0).map(|s| names::snapshot(MetaSequence(*s))).collect();
+    let old: Vec<String> = snapshots.iter().filter(|s| **s < older).map(|s| names::snapshot(*s)).collect();
     Ok(log.store.delete(Purpose::Metadata, &old).await?)
 }
 
@@ -136,7 +128,7 @@ async fn release(log: &Log, image: &Image, snapshot: MetaSequence) -> Result<(),
         match log.store.create(Purpose::Metadata, &key, format::encode_floor(range, snapshot)).await {
             CreateOutcome::Created | CreateOutcome::Exists => {}
             // Nothing may be deleted unless the marker certainly stands.
-            CreateOutcome::Unknown(cause) => return Err(cause.into()),
+            CreateOutcome::Unknown(cause) | CreateOutcome::Unproven(cause) => return Err(cause.into()),
         }
         let entries = range * RANGE_ENTRIES..(range + 1) * RANGE_ENTRIES;
         let keys: Vec<String> = entries

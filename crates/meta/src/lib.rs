@@ -22,6 +22,7 @@ pub mod names;
 
 mod controller;
 mod deleter;
+mod follow;
 mod handle;
 mod housekeeping;
 mod log;
@@ -31,7 +32,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 
-pub use error::{BrokerError, ConfigError, LogError, LogLost, MetaError, StartError, TopicError};
+pub use error::{BrokerError, ConfigError, GiveUpError, LogError, LogLost, MetaError, StartError, TopicError};
 pub use handle::{
     ConfigChange, ConfigResource, CreatedTopic, MetaHandle, NewTopic, PARTITIONS_PER_TOPIC_MAX, PRODUCER_IDS_BLOCK,
 };

@@ -3,24 +3,24 @@
 //! * One name, one content: an append whose outcome is unknown sends the same bytes to the same name until the store
 //!   says what stands there (I-6). A read-back that finds nothing settles nothing.
 //! * What stands there is ours if its bytes are ours: each process has a nonce of its own.
-//! * What arrived damaged has burnt its name: nothing can take its place. Its writer, who knows its nonce in there, goes on
-//!   behind it ([`crate::office`]); readers pass over a name on the word of a claim, and on that word always, whatever they
-//!   find there themselves.
+//! * What arrived damaged has burnt its name: nothing can take its place. Its writer, who knows its nonce in there, or was
+//!   told that it made what stands there, goes on behind it ([`crate::office`]); readers pass over a name on the word of a
+//!   claim, and on that word always, whatever they find there themselves.
 //! * Floor checks (I-7): [`Log::is_cut`] asks whether the name just used lies below the floor. Claimants ask it after a
 //!   successful create, losers before they answer "failed", readers after each run of entries. Appends of a controller
 //!   in office need none: claims are never deleted, so the next name of a stalled one is taken for ever.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use base::MetaSequence;
 use base::checksum::crc32c;
 use blob::{CreateOutcome, Purpose, Store, StoreError};
 use bytes::Bytes;
-use futures::future::join_all;
 
 use crate::error::LogError;
-use crate::format::{self, FormatError};
+use crate::follow::Follower;
+use crate::format;
 use crate::image::{Image, void_names};
 use crate::names;
 
@@ -54,25 +54,6 @@ const DAMAGED_READS: u32 = 3;
 /// Most names that one claim calls void.
 pub(crate) const VOID_NAMES_MAX: usize = 64;
 
-/// Why following the log stopped.
-enum Halt {
-    /// A claim calls these names void, and not all of them were passed over.
-    Void(Vec<MetaSequence>),
-    Log(LogError),
-}
-
-impl From<LogError> for Halt {
-    fn from(error: LogError) -> Self {
-        Self::Log(error)
-    }
-}
-
-impl From<StoreError> for Halt {
-    fn from(error: StoreError) -> Self {
-        Self::Log(error.into())
-    }
-}
-
 /// Entries since the newest snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tail {
@@ -87,20 +68,24 @@ pub(crate) struct Loaded {
     pub(crate) tail: Tail,
 }
 
+/// The word of a claim.
+#[derive(Debug)]
+pub(crate) struct Void {
+    /// Where the claim stands.
+    pub(crate) by: MetaSequence,
+    /// The names that it calls void.
+    pub(crate) names: Vec<MetaSequence>,
+}
+
 /// What stands behind an entry that cannot be read.
-enum Word {
-    /// A claim that calls it void, among these names.
-    Void(Vec<MetaSequence>),
+pub(crate) enum Word {
+    /// A claim that calls it void.
+    Void(Void),
     /// An entry that does not: its writer had read it.
     Entry,
     /// Nothing that can be read.
     Nothing,
 }
-
-/// Entries read at once by whoever follows a long log, ...
-const READ_AHEAD_MAX: u64 = 32;
-/// ... and fewer when they are large: bytes of as many as the largest so far.
-const READ_AHEAD_BYTES_MAX: u64 = 64 << 20;
 
 /// The log in one store.
 #[derive(Clone, Debug)]
@@ -114,17 +99,19 @@ impl Log {
         let key = names::entry(sequence);
         let mut wait = BACKOFF_MIN;
         let mut damaged_reads = 0;
+        let mut was_made = false;
         loop {
             match self.store.create(Purpose::Metadata, &key, bytes.clone()).await {
                 CreateOutcome::Created => return Appended::Won,
                 CreateOutcome::Exists => match self.store.get(Purpose::Metadata, &key, ..).await {
                     Ok(found) if found == *bytes => return Appended::Won,
                     Ok(found) => match format::decode_entry(&found, sequence) {
-                        Err(reason) if reason.is_damage() || format::has_nonce_of(&found, bytes) => {
+                        Err(reason) if was_made || reason.is_damage() || format::has_nonce_of(&found, bytes) => {
                             tracing::warn!(%sequence, %reason, "a metadata entry cannot be read back");
                             damaged_reads += 1;
                             if damaged_reads >= DAMAGED_READS {
-                                match self.judge(sequence, &found, bytes).await {
+                                let is_ours = was_made || format::has_nonce_of(&found, bytes);
+                                match self.judge(sequence, &found, is_ours).await {
                                     Ok(outcome) => return outcome,
                                     Err(error) => {
                                         tracing::warn!(%error, %sequence, "reading behind it failed; retrying");
@@ -141,18 +128,23 @@ impl Log {
                 CreateOutcome::Unknown(cause) => {
                     tracing::warn!(%cause, %sequence, "the outcome of a metadata write is unknown; sending it again");
                 }
+                // However little of it is left, nobody else's stands there.
+                CreateOutcome::Unproven(cause) => {
+                    tracing::warn!(%cause, %sequence, "a metadata entry may have arrived damaged; looking at it");
+                    was_made = true;
+                }
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACKOFF_MAX);
         }
     }
 
-    /// What became of `sent`, where `found` stands and cannot be read.
-    async fn judge(&self, sequence: MetaSequence, found: &Bytes, sent: &Bytes) -> Result<Appended, LogError> {
-        if format::has_nonce_of(found, sent) {
+    /// What became of an append, where `found` stands and cannot be read.
+    async fn judge(&self, sequence: MetaSequence, found: &Bytes, is_ours: bool) -> Result<Appended, LogError> {
+        if is_ours {
             return Ok(Appended::Burnt { crc: crc32c(found) });
         }
-        match self.void_by(sequence).await? {
+        match self.void_by(sequence, &BTreeMap::new()).await? {
             Word::Void(_) => Ok(self.lost(sequence).await),
             // Somebody read what stands there and went on behind it.
             Word::Entry => Ok(Appended::LostUnsure),
@@ -183,11 +175,15 @@ impl Log {
     }
 
     /// What the first readable entry behind `sequence` says of it. Those that cannot be read say nothing, whatever they are:
-    /// one that was burnt may look as if a newer release had written it.
-    async fn void_by(&self, sequence: MetaSequence) -> Result<Word, LogError> {
+    /// one that was burnt may look as if a newer release had written it. Nor do those that are `void`.
+    pub(crate) async fn void_by(
+        &self,
+        sequence: MetaSequence,
+        void: &BTreeMap<MetaSequence, MetaSequence>,
+    ) -> Result<Word, LogError> {
         let mut is_damage_alone = true;
-        for next in sequence.0 + 1..=sequence.0 + VOID_NAMES_MAX as u64 {
-            let next = MetaSequence(next);
+        let behind = sequence.0 + 1..=sequence.0 + VOID_NAMES_MAX as u64;
+        for next in behind.map(MetaSequence).filter(|next| !void.contains_key(next)) {
             let bytes = match self.store.get(Purpose::Metadata, &names::entry(next), ..).await {
                 Ok(bytes) => bytes,
                 Err(StoreError::NotFound { .. }) => {
@@ -197,8 +193,9 @@ impl Log {
             };
             match format::decode_entry(&bytes, next) {
                 Ok((_, records)) => {
-                    let void: Vec<_> = void_names(&records).collect();
-                    return Ok(if void.contains(&sequence) { Word::Void(void) } else { Word::Entry });
+                    let names: Vec<_> = void_names(&records).collect();
+                    let is_void = names.contains(&sequence);
+                    return Ok(if is_void { Word::Void(Void { by: next, names }) } else { Word::Entry });
                 }
                 Err(reason) => is_damage_alone &= reason.is_damage(),
             }
@@ -223,58 +220,6 @@ impl Log {
         }
     }
 
-    /// Reads the `count` names from `first` on, all at once, and replays them in order up to the first that is not there,
-    /// except those that are `void`. Returns the bytes of each.
-    async fn follow_some(
-        &self,
-        image: &mut Image,
-        first: MetaSequence,
-        count: u64,
-        void: &BTreeSet<MetaSequence>,
-    ) -> Result<Vec<u64>, Halt> {
-        let get = |sequence| async move { self.store.get(Purpose::Metadata, &names::entry(sequence), ..).await };
-        let entries = join_all((first.0..first.0 + count).map(|n| get(MetaSequence(n)))).await;
-        let mut read = Vec::new();
-        for (entry, sequence) in entries.into_iter().zip(first.0..) {
-            let sequence = MetaSequence(sequence);
-            let bytes = match entry {
-                Ok(bytes) => bytes,
-                Err(StoreError::NotFound { .. }) => break,
-                Err(error) => return Err(error.into()),
-            };
-            read.push(bytes.len() as u64);
-            if void.contains(&sequence) {
-                continue;
-            }
-            let mut entry = format::decode_entry(&bytes, sequence);
-            if entry.as_ref().is_err_and(FormatError::is_damage) {
-                // The reading may have been what is damaged.
-                entry = format::decode_entry(&get(sequence).await?, sequence);
-            }
-            let (header, records) = match entry {
-                Ok(entry) => entry,
-                Err(reason) => return Err(self.unusable(sequence, reason).await),
-            };
-            let says: Vec<_> = void_names(&records).collect();
-            if says.iter().any(|name| !void.contains(name)) {
-                return Err(Halt::Void(says));
-            }
-            image.replay_entry(&header, &records)?;
-        }
-        Ok(read)
-    }
-
-    /// What to make of an entry that cannot be used.
-    async fn unusable(&self, sequence: MetaSequence, reason: FormatError) -> Halt {
-        let key = names::entry(sequence);
-        match self.void_by(sequence).await {
-            Ok(Word::Void(names)) => Halt::Void(names),
-            Ok(Word::Nothing) if reason.is_damage() => Halt::Log(LogError::LastEntry { sequence, key, reason }),
-            Ok(Word::Entry | Word::Nothing) => Halt::Log(LogError::Format { key, reason }),
-            Err(error) => Halt::Log(error),
-        }
-    }
-
     #[cfg(test)]
     pub(crate) async fn follow(&self, image: Image) -> Result<Option<Loaded>, LogError> {
         self.follow_below(image, MetaSequence(u64::MAX)).await
@@ -284,45 +229,12 @@ impl Log {
     /// read may have been created anew after a deletion, so the reader starts again from a snapshot.
     async fn follow_below(&self, image: Image, end: MetaSequence) -> Result<Option<Loaded>, LogError> {
         let first = image.next_sequence;
-        let mut void = BTreeSet::new();
-        let outcome = loop {
-            match self.follow_past(image.clone(), end, &void).await {
-                Ok(loaded) => break Ok(loaded),
-                // Each time there is at least one name more.
-                Err(Halt::Void(names)) => void.extend(names),
-                Err(Halt::Log(error)) => break Err(error),
-            }
-        };
+        let outcome = Follower::new(self, image, end).run().await;
         // The reader's floor check comes first: below the floor, what seems corrupt may only be out of order.
         if self.is_cut(first).await? {
             return Ok(None);
         }
         outcome.map(Some)
-    }
-
-    /// Replays every entry that follows the image and lies below `end`, except those that are `void`.
-    async fn follow_past(
-        &self,
-        mut image: Image,
-        end: MetaSequence,
-        void: &BTreeSet<MetaSequence>,
-    ) -> Result<Loaded, Halt> {
-        let mut tail = Tail::default();
-        let mut place = image.next_sequence;
-        // Few at first, for most logs have a short tail; then more at once, for a long one would take a round trip each.
-        let (mut count, mut largest) = (1, 1);
-        loop {
-            let count_below = count.min(end.0.saturating_sub(place.0));
-            let read = self.follow_some(&mut image, place, count_below, void).await?;
-            tail.entries += read.len() as u64;
-            tail.bytes += read.iter().sum::<u64>();
-            place = MetaSequence(place.0 + read.len() as u64);
-            if (read.len() as u64) < count {
-                return Ok(Loaded { image, tail });
-            }
-            largest = read.into_iter().fold(largest, u64::max);
-            count = (count * 2).min(READ_AHEAD_MAX).min(READ_AHEAD_BYTES_MAX / largest).max(1);
-        }
     }
 
     /// The newest state that the bucket holds: newest readable snapshot, then the tail of the log.
@@ -335,17 +247,9 @@ impl Log {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let mut candidates: Vec<u64> = self
-                .store
-                .list_all(Purpose::Metadata, names::SNAPSHOTS)
-                .await?
-                .iter()
-                .filter_map(|object| names::number(&object.key, names::SNAPSHOTS))
-                .filter(|sequence| *sequence < end.0)
-                .collect();
-            candidates.sort_unstable_by(|a, b| b.cmp(a));
+            let candidates = self.snapshots().await?.into_iter().rev().filter(|sequence| *sequence < end);
             let mut start = Image::default();
-            for sequence in candidates.into_iter().map(MetaSequence) {
+            for sequence in candidates {
                 match self.load_snapshot(sequence).await {
                     Ok(image) => {
                         start = image;
@@ -367,6 +271,15 @@ impl Log {
                 return Err(LogError::SnapshotMissing { sequence });
             }
         }
+    }
+
+    /// The snapshots that are listed, in order, whole or not.
+    pub(crate) async fn snapshots(&self) -> Result<Vec<MetaSequence>, StoreError> {
+        let listed = self.store.list_all(Purpose::Metadata, names::SNAPSHOTS).await?;
+        let numbers = listed.iter().filter_map(|object| names::number(&object.key, names::SNAPSHOTS));
+        let mut snapshots: Vec<_> = numbers.map(MetaSequence).collect();
+        snapshots.sort_unstable();
+        Ok(snapshots)
     }
 
     pub(crate) async fn load_snapshot(&self, sequence: MetaSequence) -> Result<Image, LogError> {

@@ -15,12 +15,13 @@ use tokio::sync::{mpsc, watch};
 use wire::meta::{BrokerEndpoint, BrokerRecord, ClusterRecord, ControllerRecord, MetadataRecord};
 
 use crate::controller::{Controller, OPERATIONS_QUEUED_MAX, Shared};
-use crate::error::{LogError, LogLost, MetaError, StartError};
+use crate::error::{GiveUpError, LogError, LogLost, MetaError, StartError};
 use crate::format::EncodedRecords;
 use crate::handle::MetaHandle;
 use crate::housekeeping::{Housekeeper, SnapshotPolicy};
 use crate::image::{BrokerState, Image};
-use crate::log::{Loaded, Log, Tail};
+use crate::log::{BACKOFF_MAX, BACKOFF_MIN, Loaded, Log, Tail};
+use crate::names;
 use crate::office::{self, Batched, Loss};
 
 /// How often a start begins again because another process won the race for an entry.
@@ -130,17 +131,23 @@ impl Meta {
     /// the log is whole.
     ///
     /// # Errors
-    /// See [`StartError`].
+    /// See [`GiveUpError`].
     pub async fn give_up_last(
         store: Store,
         broker: BrokerId,
         entropy: &Entropy,
-    ) -> Result<Vec<MetaSequence>, StartError> {
+    ) -> Result<Vec<MetaSequence>, GiveUpError> {
         let log = Log { store };
         let Err(error) = log.load().await else { return Ok(Vec::new()) };
         let LogError::LastEntry { sequence, .. } = error else { return Err(error.into()) };
+        // Whoever could read it one day would begin behind what is void, and refuse the word that it is.
+        if let Some(snapshot) = log.snapshots().await.map_err(LogError::from)?.into_iter().find(|at| *at >= sequence) {
+            return Err(GiveUpError::Snapshot { key: names::snapshot(snapshot), sequence });
+        }
         let image = log.load_below(sequence).await?.image;
         let Some(found) = log.unreadable_from(sequence).await? else { return Err(error.into()) };
+        // A store that refuses writes would be asked for ever.
+        blob::probe(&log.store, true).await?;
         let void = found.iter().map(|(name, crc)| office::void_entry(*name, *crc)).collect();
         let claim = ControllerRecord {
             controller_epoch: image.controller_epoch.0 + 1,
@@ -151,7 +158,7 @@ impl Meta {
         };
         match office::claim(&log, &image, claim, void, 0).await {
             Ok(_) => Ok(found.into_iter().map(|(name, _)| name).collect()),
-            Err(loss) => Err(StartError::Lost(lost(loss, "claim")?.into())),
+            Err(loss) => Err(GiveUpError::Office(StartError::Lost(lost(loss, "claim")?.into()))),
         }
     }
 
@@ -203,6 +210,7 @@ pub(crate) async fn try_start(
         Ok(claimed) => claimed.image,
         Err(loss) => return lost(loss, "claim").map(Err),
     };
+    let mut wait = BACKOFF_MIN;
     loop {
         let (records, registration) = register(image, options)?;
         let encoded = EncodedRecords::of(&records).map_err(|e| MetaError::Unfit(e.to_string().into()))?;
@@ -215,6 +223,8 @@ pub(crate) async fn try_start(
             Ok(Batched::Void(claimed)) => *image = claimed.image,
             Err(loss) => return lost(loss, "registration").map(Err),
         }
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(BACKOFF_MAX);
     }
 }
 

@@ -10,9 +10,9 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use base::file::Files;
+use base::file::{FileIdentity, Files};
 use base::{BrokerId, Clock, Entropy, Incarnation};
-use blob::{OpenError, Store, StoreOptions};
+use blob::{OpenError, ProbeError, Store, StoreOptions};
 use meta::{BrokerError, LogError, Meta, MetaHandle, MetaOptions, SnapshotPolicy, WalOptions};
 use stream::catalogue::IncarnationPhase;
 use stream::wal::{Access, BlockLog, Claim, WalError};
@@ -121,6 +121,9 @@ pub enum AbandonError {
         /// What is there instead.
         source: Missing,
     },
+    /// The store does not take what would have to be written, or does not keep its promises. Nothing was given up.
+    #[error(transparent)]
+    StoreUnfit(#[from] ProbeError),
     /// The office could not be taken.
     #[error(transparent)]
     Office(#[from] Box<meta::StartError>),
@@ -197,6 +200,8 @@ pub async fn abandon(options: AbandonOptions) -> Result<FilesLeft, AbandonError>
     .await?;
     let own = held.of(id);
 
+    // A store that refuses writes would be asked for ever.
+    blob::probe(&store, true).await?;
     let (meta, registration) =
         Meta::start(store, meta_options(&options, &identity, &cluster_id)).await.map_err(Box::new)?;
     let given_up = give_up(&meta, id, own.as_ref(), options.fate).await;
@@ -256,7 +261,7 @@ struct Wanted {
 /// Logs that nobody of this host appends to: the locks of their places are held.
 #[derive(Default)]
 struct Held {
-    places: Vec<(Arc<str>, Arc<BlockLog>)>,
+    places: Vec<(FileIdentity, Arc<BlockLog>)>,
     logs: Vec<(Incarnation, Arc<BlockLog>)>,
 }
 
@@ -316,16 +321,18 @@ impl Wanted {
     }
 
     fn lock(&self, incarnation: Incarnation, place: &Arc<str>, held: &mut Held) -> Result<Arc<BlockLog>, Missing> {
-        if let Some((_, log)) = held.places.iter().find(|(at, _)| Path::new(&**at) == Path::new(&**place)) {
-            takeover::check_there(log, incarnation, &self.cluster_id)?;
-            return Ok(log.clone());
-        }
         // Looked at first: an owner makes what is not there.
         let seen = takeover::visit(&self.files, place, Access::Observer)?;
         takeover::check_there(&seen, incarnation, &self.cluster_id)?;
+        // Metadata may know one place by several names, and a second lock would find the first one taken.
+        let failed = |source| WalError::Io { what: format!("looking at {place}"), source };
+        let identity = self.files.identity(Path::new(&**place)).map_err(failed)?;
+        if let Some((_, log)) = held.places.iter().find(|(at, _)| *at == identity) {
+            return Ok(log.clone());
+        }
         let log = Arc::new(takeover::visit(&self.files, place, Access::Owner)?);
         takeover::check_there(&log, incarnation, &self.cluster_id)?;
-        held.places.push((place.clone(), log.clone()));
+        held.places.push((identity, log.clone()));
         Ok(log)
     }
 }

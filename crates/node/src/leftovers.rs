@@ -37,7 +37,7 @@ pub(crate) async fn refuse_unknown(own: &OwnLog, meta: &MetaHandle) -> Result<()
 /// Removes the files of logs that have ended, and of those that never began; then metadata need not remember them either.
 pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> Result<(), StartError> {
     let catalogue = meta.image().catalogue.clone();
-    let mut kept = Vec::new();
+    let (mut kept, mut removed) = (Vec::new(), Vec::new());
     for log in own.incarnations().await?.into_iter().filter(|log| log.incarnation != me) {
         let id = log.incarnation;
         let verdict = match catalogue.incarnation(id).map(|state| &state.phase) {
@@ -68,10 +68,15 @@ pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> R
                 continue;
             }
         }
+        removed.push(id);
         tracing::info!(incarnation = %id, "removed the files of a log that has ended");
     }
-    // What is forgotten while its files are there would be unknown to the next start.
+    // What is forgotten while its files are there would be unknown to the next start. Those of a log that was given up may be
+    // out of reach, and come back: it is known until a start has removed them.
     for (id, state) in catalogue.incarnations().filter(|(id, _)| !kept.contains(id)) {
+        if state.phase == IncarnationPhase::Abandoned && !removed.contains(&id) {
+            continue;
+        }
         let last_owner = catalogue.streams_of(id).next().is_some();
         if state.phase.is_final() && !last_owner && own.is_at(&state.wal.location) {
             meta.remove_incarnation(id).await?;

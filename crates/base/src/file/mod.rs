@@ -67,6 +67,11 @@ pub enum Locked {
     Taken(Option<String>),
 }
 
+/// What a path leads to, in two numbers of its source: the same for two paths that lead to one file, directory or device, and
+/// for no others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity(pub u64, pub u64);
+
 /// An exclusive lock, held until it is dropped or the process has died, its last write included.
 pub struct Lock(#[allow(dead_code, reason = "held for its drop")] Box<dyn Any + Send + Sync>);
 
@@ -121,6 +126,12 @@ pub trait FileSource: Send + Sync + fmt::Debug {
     /// # Errors
     /// `NotFound`, or whatever the device says.
     fn length(&self, path: &Path) -> io::Result<u64>;
+
+    /// What a path leads to, through whatever links.
+    ///
+    /// # Errors
+    /// `NotFound`, or whatever the device says.
+    fn identity(&self, path: &Path) -> io::Result<FileIdentity>;
 
     /// The names in a directory, sorted. Names that are not UTF-8 are none of ours and left out.
     ///

@@ -4,14 +4,14 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Access, BlockFile, FileSource, Lock, Locked, Transfer};
+use super::{Access, BlockFile, FileIdentity, FileSource, Lock, Locked, Transfer};
 use crate::aligned::{AlignedBuffer, PAGE};
 
 /// Bytes of one write of zeros.
@@ -128,6 +128,13 @@ impl FileSource for System {
     fn length(&self, path: &Path) -> io::Result<u64> {
         // The metadata of a device has no length.
         File::open(path)?.seek(io::SeekFrom::End(0))
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<FileIdentity> {
+        let found = fs::metadata(path)?;
+        // A device is the same by whichever of its nodes it is reached.
+        let is_device = found.file_type().is_block_device();
+        Ok(if is_device { FileIdentity(u64::MAX, found.rdev()) } else { FileIdentity(found.dev(), found.ino()) })
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {

@@ -48,6 +48,10 @@ fn names_are_made_linked_renamed_and_removed() {
     files.sync_directory(&deep).unwrap();
     assert_eq!(files.list(&deep).unwrap(), ["a", "b"]);
     assert_eq!(files.read(&deep.join("a"), 4).unwrap(), b"text");
+    let identity = |path: &str| files.identity(&directory.path().join(path)).unwrap();
+    std::os::unix::fs::symlink(&deep, directory.path().join("by-link")).unwrap();
+    assert_eq!((identity("by-link"), identity("by-link/a")), (identity("deep/er"), identity("deep/er/b")));
+    assert_ne!(identity("deep"), identity("deep/er"));
     assert_eq!(files.read(&deep.join("a"), 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
     files.remove(&deep.join("a")).unwrap();
     files.remove(&deep.join("a")).unwrap();

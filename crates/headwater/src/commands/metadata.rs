@@ -58,6 +58,8 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             settings.store
         );
     }
+    // What a store says that refuses, or does not answer, is in what is logged.
+    telemetry::logs::init(telemetry::logs::Format::for_stderr(), "warn")?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let (clock, entropy) = (Clock::system(), Entropy::system());

@@ -240,6 +240,8 @@ fn abandon(text: &str, place: &Place, yes: bool, fate: BrokerFate) -> anyhow::Re
              mean it, add --yes. A disk or directory that can be brought back is better brought back"
         );
     }
+    // What a store says that refuses, or does not answer, is in what is logged.
+    telemetry::logs::init(telemetry::logs::Format::for_stderr(), "warn")?;
     let path = path_of(&settings)?.to_owned();
     let options = AbandonOptions {
         incarnation: id,

@@ -3,6 +3,7 @@
 use wire::meta::{ControllerRecord, MetadataRecord, NoOpRecord, VoidEntryRecord};
 
 use super::*;
+use crate::log::{BACKOFF_MAX, BACKOFF_MIN};
 
 const DAMAGES: [Fault; 2] = [Fault::Damaged, Fault::Truncated];
 
@@ -202,7 +203,7 @@ async fn an_operator_gives_up_what_stands_last_and_cannot_be_read_and_nothing_el
     let key = names::entry(MetaSequence(place.0 - 1));
     bucket.plain.put(Purpose::Metadata, &key, Bytes::from_static(b"rotten")).await.unwrap();
     let error = give_up().await.unwrap_err();
-    assert!(matches!(error, StartError::Log(LogError::Format { .. })), "{error}");
+    assert!(matches!(error, GiveUpError::Log(LogError::Format { .. })), "{error}");
 }
 
 /// A byte of the format's number makes one look as if a newer release had written it.
@@ -223,4 +224,171 @@ async fn a_claim_is_found_behind_burnt_names_however_they_are_damaged() {
         plant(&bucket, header, &[claim, void(names[0]), void(names[1])]).await;
         assert_eq!(from_bucket(&bucket).await.next_sequence.0, names[1].0 + 2, "byte {at}");
     }
+}
+
+async fn give_up(bucket: &Bucket) -> Result<Vec<MetaSequence>, GiveUpError> {
+    Meta::give_up_last(bucket.store.clone(), BrokerId(1), &Entropy::system()).await
+}
+
+/// Damages an object, and gives back what it was.
+async fn rot(bucket: &Bucket, key: &str) -> Bytes {
+    let whole = bucket.plain.get(Purpose::Metadata, key, ..).await.unwrap();
+    let mut rotten = whole.to_vec();
+    *rotten.last_mut().unwrap() ^= 1;
+    bucket.plain.put(Purpose::Metadata, key, rotten).await.unwrap();
+    whole
+}
+
+/// The last entry is a claim that calls the one before it void, and is given up because it cannot be read.
+#[tokio::test(start_paused = true)]
+async fn metalog_a_claim_that_was_given_up_says_nothing_should_it_be_readable_again() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    let before = handle.image();
+    create(&handle, "t").await;
+    drop(handle);
+    let named = before.next_sequence;
+    let (header, office) = claim_after(&before, MetaSequence(named.0 + 1));
+    plant(&bucket, header, &[office, void(named)]).await;
+    assert!(from_bucket(&bucket).await.topic("t").is_none());
+    let whole = rot(&bucket, &names::entry(header.sequence)).await;
+    assert_eq!(give_up(&bucket).await.unwrap(), [header.sequence]);
+    let image = from_bucket(&bucket).await;
+    assert!(image.topic("t").is_some());
+    bucket.plain.put(Purpose::Metadata, &names::entry(header.sequence), whole).await.unwrap();
+    assert_eq!(from_bucket(&bucket).await, image);
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+    // What the void claim called void counts, so it is missed.
+    rot(&bucket, &names::entry(named)).await;
+    let error = Meta::inspect(bucket.plain.clone()).await.unwrap_err();
+    assert!(matches!(&error, LogError::Format { key, .. } if *key == names::entry(named)), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn metalog_an_entry_is_not_given_up_while_a_snapshot_may_hold_what_it_made() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    create(&handle, "t").await;
+    let last = MetaSequence(handle.image().next_sequence.0 - 1);
+    let log = Log { store: bucket.plain.clone() };
+    crate::housekeeping::round(&log, &handle.image(), &parking_lot::Mutex::new(None)).await.unwrap();
+    drop(handle);
+    let snapshot = names::snapshot(last);
+    let whole = rot(&bucket, &snapshot).await;
+    rot(&bucket, &names::entry(last)).await;
+    let error = give_up(&bucket).await.unwrap_err();
+    assert!(
+        matches!(&error, GiveUpError::Snapshot { key, sequence } if (key, *sequence) == (&snapshot, last)),
+        "{error}"
+    );
+    // Brought back it is all that is needed.
+    bucket.plain.put(Purpose::Metadata, &snapshot, whole).await.unwrap();
+    assert_eq!(give_up(&bucket).await.unwrap(), []);
+    assert!(from_bucket(&bucket).await.topic("t").is_some());
+    bucket.plain.delete(Purpose::Metadata, &[snapshot]).await.unwrap();
+    assert_eq!(give_up(&bucket).await.unwrap(), [last]);
+    assert!(from_bucket(&bucket).await.topic("t").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_last_entry_with_a_damaged_format_number_is_given_up_and_one_of_a_newer_release_is_not() {
+    for at in [4, 5] {
+        let bucket = bucket();
+        let (handle, _) = serve(&bucket.store, options(1)).await;
+        let last = handle.image().next_sequence;
+        drop(handle);
+        let key = names::entry(last);
+        let stands = |bytes: Vec<u8>| bucket.plain.put(Purpose::Metadata, key.as_str(), bytes);
+        let mut bytes = entry(last.0, 5).to_vec();
+        bytes[at] ^= 2;
+        let damaged = bytes.clone();
+        let checksum = base::checksum::crc32c_of([&bytes[..48], &bytes[52..]]);
+        bytes[48..52].copy_from_slice(&checksum.to_be_bytes());
+        stands(bytes).await.unwrap();
+        let error = give_up(&bucket).await.unwrap_err();
+        assert!(
+            matches!(&error, GiveUpError::Log(LogError::Format { key, .. }) if *key == names::entry(last)),
+            "{error}"
+        );
+        stands(damaged).await.unwrap();
+        assert_eq!(give_up(&bucket).await.unwrap(), [last]);
+        serve(&bucket.store, options(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_given_up_in_a_store_that_refuses_writes() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    create(&handle, "t").await;
+    let last = MetaSequence(handle.image().next_sequence.0 - 1);
+    drop(handle);
+    rot(&bucket, &names::entry(last)).await;
+    for _ in 0..100 {
+        bucket.faults.fail_next(Operation::Put, Fault::Unavailable);
+    }
+    let error = give_up(&bucket).await.unwrap_err();
+    assert!(matches!(&error, GiveUpError::Store(_)) && error.to_string().contains("planned fault"), "{error}");
+    let log = bucket.plain.list_all(Purpose::Metadata, "meta/log/").await.unwrap();
+    assert_eq!(log.last().unwrap().key, names::entry(last));
+}
+
+#[tokio::test(start_paused = true)]
+async fn reading_a_log_takes_as_many_requests_as_it_is_long_however_many_names_are_void() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    let mut image = Image::clone(&handle.image());
+    drop(handle);
+    for round in 0..120 {
+        let burnt = image.next_sequence;
+        if round % 3 == 0 {
+            bucket.plain.put(Purpose::Metadata, &names::entry(burnt), Bytes::from_static(b"garbage")).await.unwrap();
+        } else {
+            let (sequence, epoch, nonce) = (burnt, image.controller_epoch, image.controller_nonce);
+            let header = Header { kind: EntryKind::Batch, sequence, epoch, nonce };
+            plant(&bucket, header, &[NoOpRecord::default().into()]).await;
+        }
+        let (header, office) = claim_after(&image, MetaSequence(burnt.0 + 1));
+        let records = [office, void(burnt)];
+        plant(&bucket, header, &records).await;
+        image.replay_entry(&header, &records).unwrap();
+    }
+    let gets = || bucket.faults.journal().iter().filter(|request| request.operation == Operation::Get).count() as u64;
+    let before = gets();
+    let loaded = Log { store: bucket.store.clone() }.load().await.unwrap();
+    assert_eq!((&loaded.image, loaded.tail.entries), (&image, image.next_sequence.0));
+    let taken = gets() - before;
+    assert!(taken <= 5 * image.next_sequence.0, "{taken} requests for {} entries", image.next_sequence);
+}
+
+#[tokio::test(start_paused = true)]
+async fn metalog_a_writer_that_was_told_that_it_made_an_entry_vouches_for_whatever_is_left_of_it() {
+    let bucket = bucket();
+    let log = Log { store: bucket.store.clone() };
+    let bytes = entry(0, 5);
+    bucket.faults.fail_next(Operation::Create, Fault::Truncated);
+    let outcome = log.append(MetaSequence(0), &bytes).await;
+    assert_eq!(outcome, Appended::Burnt { crc: base::checksum::crc32c(&bytes[..26]) });
+    // What another finds there is not its own.
+    assert_eq!(log.append(MetaSequence(0), &entry(0, 6)).await, Appended::Unreadable);
+}
+
+/// The way lets claims and trials pass, and not that batch.
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_never_passes_whole_is_tried_again_ever_more_slowly() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    // The batch, three looks at it, the claim behind it.
+    damage(&bucket, Fault::Damaged, &(0..10).map(|n| n * 5).collect::<Vec<_>>());
+    let began = now();
+    create(&handle, "t").await;
+    let waits = (0..10).map(|n| (BACKOFF_MIN * (1 << n)).min(BACKOFF_MAX)).sum::<Duration>();
+    assert!(began.elapsed() > waits, "it took {:?}", began.elapsed());
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+}
+
+#[allow(clippy::disallowed_methods, reason = "the paused clock of the test runtime is meant")]
+fn now() -> tokio::time::Instant {
+    tokio::time::Instant::now()
 }

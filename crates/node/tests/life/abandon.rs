@@ -1,10 +1,11 @@
 //! A log is given up only when nobody appends to it any more, and only the one that was meant.
 
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use base::file::Files;
 use base::{BrokerId, Clock, Entropy, Incarnation};
-use node::{AbandonError, AbandonOptions, BrokerFate, FilesLeft, Order};
+use node::{AbandonError, AbandonOptions, BrokerFate, FilesLeft, LogPlace, NodeOptions, Order};
 use stream::wal::{Access, BlockLog, BlockLogOptions};
 
 use crate::gate::{Call, Gate};
@@ -126,4 +127,77 @@ async fn a_log_that_was_given_up_is_gone_from_where_it_was_and_its_partitions_go
     assert_eq!(client.latest().await, Some(0));
     assert!(client.produce().await);
     assert!(node.end(Order::Drain).await.is_clean());
+}
+
+/// A node whose log has lost what it acknowledged between other records, and died.
+async fn dead_with_damage(directory: &Path) -> Incarnation {
+    let node = Node::start(options(directory)).await.unwrap();
+    let mut client = node.client().await;
+    client.create_topic().await;
+    for _ in 0..10 {
+        assert!(client.produce().await);
+    }
+    let me = node.facts.me;
+    node.end(Order::Stop).await;
+    let files = std::fs::read_dir(directory.join("wal")).unwrap().map(|entry| entry.unwrap().path());
+    let mut damaged = 0;
+    for path in files.filter(|path| path.to_string_lossy().contains("segment-")) {
+        let segment = std::fs::File::options().read(true).write(true).open(&path).unwrap();
+        let mut bytes = vec![0; 1 << 20];
+        segment.read_exact_at(&mut bytes, 0).unwrap();
+        let records: Vec<_> = bytes.windows(5).enumerate().filter(|(_, b)| b == b"value").map(|(at, _)| at).collect();
+        if let [_, _, _, fourth, ..] = records[..] {
+            segment.write_all_at(b"VALUE", fourth as u64).unwrap();
+            damaged += 1;
+        }
+    }
+    assert_eq!(damaged, 1);
+    me
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logs_at_one_place_that_metadata_knows_by_two_names_do_not_lock_each_other_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = dead_with_damage(dir.path()).await;
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink("wal", &link).unwrap();
+    let moved = || NodeOptions { log: LogPlace::At(link.clone()), ..options(dir.path()) };
+    Node::start(moved()).await.unwrap().end(Order::Stop).await;
+    assert_eq!(node::abandon(given_up(dir.path(), id)).await.unwrap(), FilesLeft::Removed);
+    let node = Node::start(moved()).await.unwrap();
+    assert_eq!(node.client().await.latest().await, Some(3), "what stands before the damage is kept");
+    assert!(node.end(Order::Drain).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_cannot_be_written_is_told_before_anything_is_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, _) = dead(dir.path()).await;
+    let probes = dir.path().join("store/probe");
+    let _ = std::fs::remove_dir_all(&probes);
+    std::fs::write(&probes, "in the way").unwrap();
+    let why = node::abandon(given_up(dir.path(), id)).await.unwrap_err();
+    assert!(matches!(why, AbandonError::StoreUnfit(_)), "{why}");
+    std::fs::remove_file(&probes).unwrap();
+    kept(dir.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_given_up_is_removed_when_it_comes_back_however_late() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, _) = dead(dir.path()).await;
+    let (wal, away) = (dir.path().join("wal"), dir.path().join("away"));
+    std::fs::rename(&wal, &away).unwrap();
+    let asked = AbandonOptions { fate: BrokerFate::CertainlyDead, ..given_up(dir.path(), id) };
+    assert_eq!(node::abandon(asked).await.unwrap(), FilesLeft::OutOfReach);
+    for _ in 0..2 {
+        assert!(Node::start(options(dir.path())).await.unwrap().end(Order::Drain).await.is_clean());
+    }
+    std::fs::remove_dir_all(&wal).unwrap();
+    std::fs::rename(&away, &wal).unwrap();
+    let node = Node::start(options(dir.path())).await.unwrap();
+    assert_eq!(node.client().await.latest().await, Some(0));
+    assert!(node.end(Order::Drain).await.is_clean());
+    let left = BlockLog::open(BlockLogOptions::new(&wal, Access::Observer)).unwrap();
+    assert!(left.incarnations().unwrap().is_empty());
 }

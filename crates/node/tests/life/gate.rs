@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::file::{Access, BlockFile, FileSource, Files, Locked, Transfer};
+use base::file::{Access, BlockFile, FileIdentity, FileSource, Files, Locked, Transfer};
 use parking_lot::{Condvar, Mutex};
 
 use crate::support::LONG;
@@ -149,6 +149,10 @@ impl FileSource for Gated {
 
     fn length(&self, path: &Path) -> io::Result<u64> {
         self.system.length(path)
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<FileIdentity> {
+        self.system.identity(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {

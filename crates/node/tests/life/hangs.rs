@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use meta::LogLost;
 use node::{End, NodeOptions, Order, Status};
 use tokio::net::TcpStream;
 
 use crate::gate::{Call, Gate};
-use crate::support::{Begun, Hung, Node, ends, options};
+use crate::support::{Begun, Hung, LONG, Node, ends, options};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_node_that_has_ended_serves_nobody_while_its_log_hangs() {
@@ -91,4 +92,20 @@ async fn a_node_that_was_stopped_while_its_log_opened_leaves_no_thread_of_it() {
     assert!(matches!(end, End::Stopped { serving: false }), "{end:?}");
     let again = Node::start(options(dir.path())).await.unwrap();
     assert!(again.end(Order::Drain).await.is_clean());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_start_during_which_the_metadata_log_ends_ends_for_that_reason() {
+    let (dir, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    gate.hang(Call::Make, "incarnation-");
+    let begun = Begun::begin(NodeOptions { files: gate.files(), ..options(dir.path()) }, Status::default());
+    gate.reached().await;
+    // It has registered; its next entry will say that its log is open.
+    let entries = dir.path().join("store/meta/log");
+    let name = |sequence: u64| entries.join(format!("{sequence:020}"));
+    let next = (0..).find(|sequence| !name(*sequence).exists()).unwrap();
+    std::fs::write(name(next), "garbage").unwrap();
+    gate.open();
+    let end = tokio::time::timeout(LONG, begun.life).await.expect("the start goes on").unwrap();
+    assert!(matches!(end, End::MetadataLost(LogLost::Unreadable(place)) if place.0 == next), "{end:?}");
 }

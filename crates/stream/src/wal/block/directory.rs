@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use base::file::{Access, Files, Lock, Locked, Transfer};
 use base::{BrokerEpoch, BrokerId, Incarnation};
+use parking_lot::Mutex;
 
 use super::layout::{HEADER_PAGES, PAGE};
 use super::volume::{BlockFile, HeaderName, NewSegment, SegmentId, Volume};
@@ -31,6 +32,8 @@ pub struct DirectoryVolume {
     segment_bytes: u64,
     transfer: Transfer,
     access: Access,
+    /// The lowest number that no segment has been made under here: two that are made at once must not share a file.
+    next_segment: Mutex<u64>,
     _lock: Option<Lock>,
 }
 
@@ -60,8 +63,8 @@ impl DirectoryVolume {
             }
         }
         let segment_bytes = existing_segment_bytes(files, path).map_err(failed)?.unwrap_or(segment_bytes);
-        let (files, path) = (files.clone(), path.to_owned());
-        Ok(Self { files, path, segment_bytes, transfer, access: Access::Write, _lock: Some(lock) })
+        let (files, path, next_segment) = (files.clone(), path.to_owned(), Mutex::default());
+        Ok(Self { files, path, segment_bytes, transfer, access: Access::Write, next_segment, _lock: Some(lock) })
     }
 
     /// Opens the directory without owning it.
@@ -79,11 +82,20 @@ impl DirectoryVolume {
             .map_err(|source| WalError::io(format!("opening the WAL directory {}", path.display()), source))?
             .unwrap_or(segment_bytes);
         let access = if writable { Access::Write } else { Access::Read };
-        Ok(Self { files: files.clone(), path: path.to_owned(), segment_bytes, transfer, access, _lock: None })
+        let (files, path, next_segment) = (files.clone(), path.to_owned(), Mutex::default());
+        Ok(Self { files, path, segment_bytes, transfer, access, next_segment, _lock: None })
     }
 
     fn segment_path(&self, id: SegmentId) -> PathBuf {
         self.path.join(segment_name(id))
+    }
+
+    /// A number that no segment has, nor will have that is being made.
+    fn number_segment(&self) -> io::Result<SegmentId> {
+        let mut next = self.next_segment.lock();
+        let free = self.segments()?.last().map_or(0, |last| last.0 + 1).max(*next);
+        *next = free + 1;
+        Ok(SegmentId(free))
     }
 
     fn open(&self, path: &Path, length: u64) -> io::Result<Arc<dyn BlockFile>> {
@@ -185,7 +197,7 @@ impl Volume for DirectoryVolume {
     }
 
     fn create_segment(&self, zeroed: u64) -> io::Result<NewSegment> {
-        let id = SegmentId(self.segments()?.last().map_or(0, |last| last.0 + 1));
+        let id = self.number_segment()?;
         let path = self.segment_path(id);
         let fresh = path.with_extension("new");
         let made = self.files.create_zeroed(&fresh, self.segment_bytes, zeroed, self.transfer);
@@ -209,6 +221,22 @@ impl Volume for DirectoryVolume {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An incarnation that ends and its successor may want one at the same time.
+    #[test]
+    fn segments_that_are_made_at_once_are_not_the_same_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = DirectoryVolume::own(&Files::system(), dir.path(), 64 << 10, Transfer::Auto).unwrap();
+        let make = || (0..8).map(|_| volume.create_segment(0).unwrap().id).collect::<Vec<_>>();
+        let made: Vec<_> = std::thread::scope(|scope| {
+            let makers = [(); 4].map(|()| scope.spawn(make));
+            makers.into_iter().flat_map(|maker| maker.join().unwrap()).collect()
+        });
+        let mut there = made.clone();
+        there.sort_unstable();
+        there.dedup();
+        assert_eq!((made.len(), there), (32, volume.segments().unwrap()));
+    }
 
     #[test]
     fn an_owner_removes_only_what_was_being_made_there() {
