@@ -382,10 +382,10 @@ fn shards_of(logs: &Arc<MemoryLogs>, topics: &Arc<Topics>) -> Shards<Groups> {
 }
 
 fn commit(groups: &mut Groups, topic: &str, offset: i64, out: &mut Out<'_>) {
-    commit_one(groups, new_offset(topic, 0, offset), out);
+    commit_one(groups, &new_offset(topic, 0, offset), out);
 }
 
-fn commit_one(groups: &mut Groups, offset: NewOffset, out: &mut Out<'_>) {
+fn commit_one(groups: &mut Groups, offset: &NewOffset, out: &mut Out<'_>) {
     let (group, member) = (Str::from(GROUP), Str::default());
     let committer = Committer { version: 8, group: &group, generation: -1, member: &member, instance: None };
     let encoded = offset.encode(&group, out.now.wall, None, &GroupConfig::default());
@@ -411,12 +411,12 @@ async fn a_deletion_meets_the_commits_that_are_on_their_way() {
             NewOffset { topic_id, ..new_offset("topic", 0, 7) }
         };
         if let Some(topic_id) = before {
-            shard.write(|groups, out| commit_one(groups, new_offset(topic_id), out)).await.unwrap();
+            shard.write(|groups, out| commit_one(groups, &new_offset(topic_id), out)).await.unwrap();
         }
         disk.hold();
         let committing = async {
             if let Some(topic_id) = on_its_way {
-                shard.write(|groups, out| commit_one(groups, new_offset(topic_id), out)).await.unwrap();
+                shard.write(|groups, out| commit_one(groups, &new_offset(topic_id), out)).await.unwrap();
             }
         };
         let deleted = HashMap::from_iter([(Str::from("topic"), FIRST_ID)]);
