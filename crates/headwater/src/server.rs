@@ -76,7 +76,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         }
     };
     base::select! {
-        end = Box::pin(life) => outcome(end),
+        end = life => outcome(end),
         ended = pages_end => match ended {
             Ok(()) => bail!("the HTTP listener has ended, so that nobody can tell whether this broker is ready"),
             Err(error) => Err(error).context("the HTTP listener has ended, so that nobody can tell whether this broker is ready"),

@@ -14,6 +14,7 @@ use std::time::Duration;
 use base::task::{Group, Panicked};
 use blob::Store;
 use futures::FutureExt;
+use futures::future::BoxFuture;
 use meta::MetaHandle;
 use stream::Engine;
 use tokio::sync::watch;
@@ -72,12 +73,34 @@ impl Drop for Remains {
     }
 }
 
+/// Is called when clients are served.
+type WhenServing<'a> = Box<dyn FnOnce(&Facts) + Send + 'a>;
+
 /// Lives a node, and returns how its life ended. `serving` is called once, when clients are served.
-pub async fn run(
+pub fn run<'a>(
+    options: NodeOptions,
+    status: &'a Status,
+    orders: watch::Receiver<Order>,
+    serving: impl FnOnce(&Facts) + Send + 'a,
+) -> BoxFuture<'a, End> {
+    boxed(options, status, orders, Box::new(serving))
+}
+
+/// The life is compiled here, once, and not again by whoever awaits it.
+fn boxed<'a>(
+    options: NodeOptions,
+    status: &'a Status,
+    orders: watch::Receiver<Order>,
+    serving: WhenServing<'a>,
+) -> BoxFuture<'a, End> {
+    Box::pin(live_and_leave(options, status, orders, serving))
+}
+
+async fn live_and_leave(
     options: NodeOptions,
     status: &Status,
     orders: watch::Receiver<Order>,
-    serving: impl FnOnce(&Facts),
+    serving: WhenServing<'_>,
 ) -> End {
     let (group, remains, afterwards) = (Group::default(), Remains::default(), options.afterwards);
     let life = group.run(Box::pin(live(options, status, (&group, &remains), orders, serving)));
@@ -113,7 +136,7 @@ async fn live(
     status: &Status,
     (group, remains): (&Group, &Remains),
     mut orders: watch::Receiver<Order>,
-    serving: impl FnOnce(&Facts),
+    serving: WhenServing<'_>,
 ) -> End {
     let started = base::select! {
         started = Box::pin(start::start(options, status, remains)) => started,

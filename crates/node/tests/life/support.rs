@@ -57,7 +57,7 @@ impl Begun {
         let seen = status.clone();
         let life = base::task::spawn("node", async move {
             let serving = |facts: &Facts| drop(serving.send(facts.clone()));
-            Box::pin(node::run(options, &seen, given, serving)).await
+            node::run(options, &seen, given, serving).await
         });
         Self { status, orders, life, facts }
     }
