@@ -76,12 +76,12 @@ impl ReplyMemory {
         self.budget.used() + self.offsets.used()
     }
 
-    /// Lets a request in as soon as there is room for its reply, and for the `foreseen` bytes; one of a kind that is
+    /// Lets a request in as soon as there is room for its reply, foreseen to take so many bytes; one of a kind that is
     /// not known at once.
     pub(crate) async fn reserve(&self, api: Option<ApiKey>, foreseen: u64) -> Reserved {
         let charge = match api.map_or(Waits::Never, waits) {
             Waits::Never => self.budget.force_charge(0),
-            Waits::ForItsKind => self.budget.charge(api.map_or(0, |api| self.expected(api)).max(foreseen)).await,
+            Waits::ForItsKind => self.budget.charge(api.map_or(0, |api| self.expected(api, foreseen))).await,
             Waits::ForTheLeast => self.budget.charge(REPLY_RESERVED_BYTES_MIN).await,
             Waits::ForOffsets => self.offsets.charge(REPLY_RESERVED_BYTES_MIN).await,
         };
@@ -108,10 +108,10 @@ impl ReplyMemory {
         }
     }
 
-    fn expected(&self, api: ApiKey) -> u64 {
+    fn expected(&self, api: ApiKey, foreseen: u64) -> u64 {
         let largest = api::position(api).and_then(|position| self.largest.get(position));
         let largest = largest.map_or(0, |largest| largest.lock().counts(self.clock.monotonic()));
-        largest.min(self.budget.limit() / REPLY_EXPECTED_SHARE).max(REPLY_RESERVED_BYTES_MIN)
+        largest.max(foreseen).min(self.budget.limit() / REPLY_EXPECTED_SHARE).max(REPLY_RESERVED_BYTES_MIN)
     }
 }
 
@@ -195,13 +195,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nobody_begins_what_is_known_to_become_larger_than_the_room_that_is_left() {
+    async fn what_is_foreseen_has_its_room_and_never_keeps_out_all_others() {
         let memory = ReplyMemory::new(1024 * KIB, 64 * KIB, Clock::system());
-        let first = memory.reserve(Some(ApiKey::DescribeConfigs), 600 * KIB).await;
-        assert_eq!(memory.used(), 600 * KIB);
-        assert!(memory.reserve(Some(ApiKey::DescribeConfigs), 600 * KIB).now_or_never().is_none());
-        let _made = memory.charge(reply(200 * KIB), first);
-        assert!(memory.reserve(Some(ApiKey::DescribeConfigs), 600 * KIB).now_or_never().is_some(), "it took less");
+        let first = memory.reserve(Some(ApiKey::DescribeConfigs), 100 * KIB).await;
+        assert_eq!(memory.used(), 100 * KIB);
+        let _second = memory.reserve(Some(ApiKey::DescribeConfigs), 1 << 40).await;
+        assert_eq!(memory.used(), 228 * KIB);
+        let _made = memory.charge(reply(20 * KIB), first);
+        assert_eq!(memory.used(), 148 * KIB, "it took less");
     }
 
     #[tokio::test]

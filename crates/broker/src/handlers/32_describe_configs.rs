@@ -39,7 +39,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
     let mut seen = HashSet::default();
     let mut resources = request.resources;
     // Each is told once: a small request could otherwise ask for any amount.
-    resources.retain(|asked| seen.insert((asked.resource_type, canonical(asked))));
+    resources.retain(|asked| seen.insert((asked.resource_type, asked.resource_name.clone())));
     let mut results = Vec::with_capacity(resources.len());
     for asked in resources {
         call.peer.breathe(&core.clock).await;
@@ -58,12 +58,6 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
         });
     }
     DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }
-}
-
-/// The name of a resource, of several that mean the same: a broker is known by a number.
-fn canonical(asked: &DescribeConfigsResource) -> Str {
-    let number: Option<i32> = asked.resource_name.parse().ok().filter(|_| asked.resource_type == resource::BROKER);
-    number.map_or_else(|| asked.resource_name.clone(), |number| number.to_string().into())
 }
 
 /// What the answer to a request of so many bytes takes while it is made and written, with all that may be asked for. It
@@ -280,23 +274,6 @@ fn synonym(name: &'static str, value: Option<&str>, source: Source) -> DescribeC
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn resource(resource_type: i8, name: &str) -> DescribeConfigsResource {
-        DescribeConfigsResource { resource_type, resource_name: name.into(), ..DescribeConfigsResource::default() }
-    }
-
-    #[test]
-    fn a_broker_has_one_name() {
-        for (resource_type, name, canonical_name) in [
-            (resource::BROKER, "1", "1"),
-            (resource::BROKER, "+001", "1"),
-            (resource::BROKER, "", ""),
-            (resource::BROKER, "one", "one"),
-            (resource::TOPIC, "001", "001"),
-        ] {
-            assert_eq!(*canonical(&resource(resource_type, name)), *canonical_name, "{name}");
-        }
-    }
 
     /// With its default and the same from each broker key, as nearly all topics have it.
     #[test]
