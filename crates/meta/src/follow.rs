@@ -22,6 +22,11 @@ const READ_AHEAD_MAX: u64 = 32;
 /// ... and fewer when they are large: bytes of as many as the largest so far.
 const READ_AHEAD_BYTES_MAX: u64 = 64 << 20;
 
+/// Bytes of entries behind the oldest state that is kept to go back to: a state that is kept makes those after it copies
+/// of all that their entries touch, which is far more. Behind larger ones a reader begins again, as entries that are
+/// burnt are few.
+const KEPT_BYTES_MAX: u64 = 1 << 20;
+
 /// Why following the log stopped.
 enum Halt {
     /// A claim calls names void, and not all of them were passed over.
@@ -61,7 +66,7 @@ pub(crate) struct Follower<'a> {
     end: MetaSequence,
     start: Reached,
     reached: Reached,
-    /// How far it had come before each of the last names.
+    /// How far it had come before each of the last names, as far as [`KEPT_BYTES_MAX`] allows.
     before: VecDeque<Reached>,
     /// Names that are void, each with the claim that says so.
     void: BTreeMap<MetaSequence, MetaSequence>,
@@ -129,10 +134,12 @@ impl<'a> Follower<'a> {
         reached.loaded.tail.entries += 1;
         reached.loaded.tail.bytes += size;
         self.largest = self.largest.max(size);
-        if self.before.len() == VOID_NAMES_MAX {
+        let now = reached.loaded.tail.bytes;
+        self.before.push_back(std::mem::replace(&mut self.reached, reached));
+        let is_too_far = |oldest: &Reached| now - oldest.loaded.tail.bytes > KEPT_BYTES_MAX;
+        while self.before.len() > VOID_NAMES_MAX || self.before.front().is_some_and(is_too_far) {
             self.before.pop_front();
         }
-        self.before.push_back(std::mem::replace(&mut self.reached, reached));
         Ok(())
     }
 

@@ -159,7 +159,7 @@ impl Log {
         first: MetaSequence,
     ) -> Result<Option<Vec<(MetaSequence, u32)>>, LogError> {
         let mut found = Vec::new();
-        while found.len() < VOID_NAMES_MAX {
+        while found.len() <= VOID_NAMES_MAX {
             let name = MetaSequence(first.0 + found.len() as u64);
             let bytes = match self.store.get(Purpose::Metadata, &names::entry(name), ..).await {
                 Ok(bytes) => bytes,

@@ -75,6 +75,8 @@ pub(crate) async fn claim(
     mut burnt_bytes: usize,
 ) -> Result<Written, Loss> {
     let first = image.next_sequence;
+    // Room is left for an operator's claim, which calls these names void together with those that it burns itself.
+    let burnt_max = (void.len() + VOID_NAMES_MAX / 2).min(VOID_NAMES_MAX - 2);
     let mut wait = BACKOFF_MIN;
     loop {
         let place = MetaSequence(first.0 + void.len() as u64);
@@ -100,7 +102,7 @@ pub(crate) async fn claim(
             // What was burnt before may be whole, and stand by what follows it.
             Appended::Lost if void.is_empty() => return Err(Loss::Another(place)),
             Appended::Lost | Appended::LostUnsure => return Err(Loss::Unsure(place)),
-            Appended::Burnt { .. } if void.len() >= VOID_NAMES_MAX => return Err(Loss::Unreadable(place)),
+            Appended::Burnt { .. } if void.len() >= burnt_max => return Err(Loss::Unreadable(place)),
             Appended::Burnt { crc } => {
                 void.push(void_entry(place, crc));
                 burnt_bytes = burnt_bytes.max(bytes.len());
