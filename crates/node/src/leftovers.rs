@@ -13,8 +13,6 @@ use crate::start::StartError;
 enum Verdict {
     /// Metadata says that its life has ended.
     Ended,
-    /// Metadata says that an operator gave it up, whatever its header says.
-    GivenUp,
     /// Metadata counts on it.
     Needed,
     /// Metadata has never heard of it.
@@ -42,13 +40,11 @@ pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> R
         let id = log.incarnation;
         let verdict = match catalogue.incarnation(id).map(|state| &state.phase) {
             None => Verdict::Unknown,
-            Some(IncarnationPhase::Abandoned) => Verdict::GivenUp,
             Some(phase) if phase.is_final() => Verdict::Ended,
             Some(_) => Verdict::Needed,
         };
         match (verdict, &log.cluster_id) {
             (Verdict::Needed, _) => continue,
-            (Verdict::GivenUp, _) => own.remove_given_up(id).await?,
             // Looked at again: what it is asked for must not depend on who asked before.
             (Verdict::Unknown, _) if own.holds_records(id).await? => {
                 return Err(StartError::UnknownLog {
@@ -62,7 +58,7 @@ pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> R
             (Verdict::Ended | Verdict::Unknown, Err(why)) => {
                 tracing::warn!(
                     incarnation = %id, why,
-                    "a log that has ended cannot say of which cluster it is, so its files stay; `headwater wal remove {id}` removes them"
+                    "a log that has ended or was given up cannot say of which cluster it is, so its files stay; `headwater wal remove {id}` removes them"
                 );
                 kept.push(id);
                 continue;

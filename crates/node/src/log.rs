@@ -152,12 +152,6 @@ impl OwnLog {
         let own = self.clone();
         blocking(move || own.log.remove(id, Claim::Cluster(&own.cluster_id))).await
     }
-
-    /// Removes a log that an operator of this cluster gave up, even if its header is lost; never another cluster's.
-    pub(crate) async fn remove_given_up(&self, id: Incarnation) -> Result<(), WalError> {
-        let own = self.clone();
-        blocking(move || own.log.remove(id, Claim::GivenUp(&own.cluster_id))).await
-    }
 }
 
 /// The threads of the node's log, known from their first moment. Cheap to clone.
