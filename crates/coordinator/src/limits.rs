@@ -78,11 +78,14 @@ pub const GROUPS_WALK_OFFSETS_MAX: usize = 2_000;
 /// Groups of one request that are worked on at the same time.
 pub const REQUEST_GROUPS_CONCURRENCY: usize = 16;
 
+/// Bytes of the records that one commit may become, with the name of the group in each. Kafka takes no more than one batch.
+pub const COMMIT_BYTES_MAX: usize = 64 << 20;
+
 /// Offsets of one commit that are encoded before others may run.
 pub const OFFSETS_ENCODED_AT_ONCE: usize = 1_000;
 
 /// Looks at a shard, of one request for many groups, after which others may run.
-pub const LOOKS_AT_ONCE: usize = 256;
+pub const LOOKS_AT_ONCE: usize = 16;
 
 /// A member that joined for the first time and hears nothing for this long is forgotten, Kafka's
 /// `group.new.member.join.timeout.ms`.

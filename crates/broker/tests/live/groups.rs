@@ -164,6 +164,22 @@ async fn two_members(live: &Live, group: &str) -> [(Client, JoinGroupResponse); 
     members
 }
 
+/// The group's name stands in each record that a commit becomes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_small_commit_that_becomes_very_many_bytes_is_refused_and_commits_nothing() {
+    let live = started(FAST).await;
+    let mut client = Client::connect(&live).await;
+    create_topic(&mut client, "t").await;
+    let group = "g".repeat(32_000);
+    let mut request = commit(&group, None, 0, 7);
+    let partition = request.topics[0].partitions[0].clone();
+    request.topics[0].partitions = vec![partition; 3_000];
+    let refused = ErrorCode::InvalidCommitOffsetSize.code();
+    assert_eq!(committed(&mut client, 8, &request).await, refused);
+    assert_eq!(fetch_all(&mut client, &group).await, []);
+    assert_eq!(committed(&mut client, 8, &commit(&group, None, 0, 7)).await, 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_consumers_share_a_group_and_their_offsets_survive_a_crash() {
     let live = started(FAST).await;

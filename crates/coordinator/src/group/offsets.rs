@@ -91,6 +91,13 @@ pub struct EncodedOffset {
     record: Result<Record, ErrorCode>,
 }
 
+impl EncodedOffset {
+    /// Bytes of the record, if there is one.
+    pub fn bytes(&self) -> usize {
+        self.record.as_ref().map_or(0, Record::bytes)
+    }
+}
+
 impl Groups {
     /// Commits offsets, each with its own outcome. They were encoded for this group.
     ///

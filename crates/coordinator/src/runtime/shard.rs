@@ -22,7 +22,7 @@ use super::snapshot::{Piece, Snapshot};
 use super::{Log, LogId, Machine, Moment, Output, Record, writer};
 use crate::limits::{
     BATCH_BYTES_MAX, BATCH_OVERHEAD_BYTES, SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN, WHOLE_DECISION_BYTES_MAX,
-    WRITES_WAITING_BYTES_MAX,
+    WRITES_WAITING_BYTES_MAX, WRITES_WAITING_MAX,
 };
 
 /// "No deadline" in an atomic.
@@ -388,6 +388,11 @@ impl<M: Machine> Shard<M> {
 }
 
 impl<M: Machine> Active<M> {
+    /// Whether requests are refused because too much waits.
+    fn is_full(&self) -> bool {
+        self.writes.len() >= WRITES_WAITING_MAX || self.memory.is_used_up()
+    }
+
     /// Queues a decision of some records, in pieces that fit a batch each; the last one carries what follows from it.
     fn queue(&mut self, records: Vec<Record>, after: Vec<M::After>, done: Option<oneshot::Sender<()>>, max: usize) {
         if let Some(snapshot) = &mut self.snapshot {

@@ -23,7 +23,7 @@ use super::{ClientContext, GroupCoordinator, check_group_id, code};
 use crate::group::Groups;
 use crate::group::offsets::{Committer, NewOffset};
 use crate::group::stored::{CommittedOffset, Offsets};
-use crate::limits::OFFSETS_ENCODED_AT_ONCE;
+use crate::limits::{COMMIT_BYTES_MAX, OFFSETS_ENCODED_AT_ONCE};
 use crate::runtime::{Shard, ShardError};
 
 /// From this version on topics have ids instead of names.
@@ -94,6 +94,7 @@ impl GroupCoordinator {
             return Ok(Vec::new());
         }
         let shard = self.shard(&request.group_id).await?;
+        shard.check_room()?;
         let committer = Committer {
             version: client.version,
             group: &request.group_id,
@@ -103,12 +104,16 @@ impl GroupCoordinator {
         };
         let retention_ms = (request.retention_time_ms != -1).then_some(request.retention_time_ms);
         let (now, config) = (self.0.clock.now(), &self.0.config);
-        let mut encoded = Vec::with_capacity(offsets.len());
+        let (mut encoded, mut bytes) = (Vec::with_capacity(offsets.len()), 0);
         for some in offsets.chunks(OFFSETS_ENCODED_AT_ONCE) {
             if !encoded.is_empty() {
                 tokio::task::yield_now().await;
             }
-            encoded.extend(some.iter().map(|offset| offset.encode(&request.group_id, now, retention_ms, config)));
+            let some = some.iter().map(|offset| offset.encode(&request.group_id, now, retention_ms, config));
+            encoded.extend(some.inspect(|offset| bytes += offset.bytes()));
+            if bytes > COMMIT_BYTES_MAX {
+                return Err(ErrorCode::InvalidCommitOffsetSize);
+            }
         }
         shard.write(|groups, out| groups.commit(&committer, encoded, out)).await?
     }

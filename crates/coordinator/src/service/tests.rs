@@ -105,6 +105,7 @@ async fn a_member_that_beats_stays_while_nothing_can_be_written() {
     let mut waiting = Box::pin(shard.write(|_, out| out.records.extend(std::iter::repeat_n(record, full))));
     assert!(futures::poll!(waiting.as_mut()).is_pending());
     assert_eq!(shard.write(|_, _| ()).await, Err(ShardError::Overloaded));
+    assert_eq!(shard.check_room(), Err(ShardError::Overloaded));
     for _ in 0..8 {
         time.advance(SESSION / 4);
         assert_eq!(beat(&shard, &beat_of).await, Ok(()));

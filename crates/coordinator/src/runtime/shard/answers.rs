@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{oneshot, watch};
 
 use super::{Shard, ShardError, State, moment};
-use crate::limits::{LOOKS_AT_ONCE, WRITES_WAITING_MAX};
+use crate::limits::LOOKS_AT_ONCE;
 use crate::runtime::{Machine, Output};
 
 /// What a decision is for.
@@ -232,6 +232,19 @@ impl<M: Machine> Shard<M> {
         }
     }
 
+    /// Refuses what a write would be refused for now, before anybody works for it.
+    ///
+    /// # Errors
+    /// As [`Shard::write`].
+    pub fn check_room(&self) -> Result<(), ShardError> {
+        match &*self.lock() {
+            State::Active(active) if active.is_full() => Err(ShardError::Overloaded),
+            State::Active(_) => Ok(()),
+            State::Loading => Err(ShardError::Loading),
+            State::Closed => Err(ShardError::NotCoordinator),
+        }
+    }
+
     /// Decides under the lock.
     pub(super) fn decide<R>(
         self: &Arc<Self>,
@@ -244,8 +257,7 @@ impl<M: Machine> Shard<M> {
             State::Loading => return Err(ShardError::Loading),
             State::Closed => return Err(ShardError::NotCoordinator),
         };
-        let full = active.writes.len() >= WRITES_WAITING_MAX || active.memory.is_used_up();
-        if purpose.is_refused() && full {
+        if purpose.is_refused() && active.is_full() {
             return Err(ShardError::Overloaded);
         }
         let max = self.batch_bytes_max();
