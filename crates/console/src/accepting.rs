@@ -2,31 +2,95 @@
 //!
 //! The library's server has no limit of its own on how many connections there are, nor on how long they do nothing. So
 //! each has a place, of which there are [`CONNECTIONS_MAX`], and a deadline that moves only when an answer begins or
-//! has been taken: a client that sends its header byte by byte, or reads in the same way, gains nothing by it.
+//! has been taken: a client that sends its header byte by byte, or reads in the same way, gains nothing by it. Where all
+//! places are taken, whoever comes gets that of the connection that has asked for nothing for longest: idle ones keep no
+//! health probe waiting.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll, Waker, ready};
 
 use base::net::{Listener, Stream};
+use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use crate::limits::{ACCEPT_RETRY, CLIENT_WAIT_MAX, CONNECTIONS_MAX};
+use crate::limits::{ACCEPT_RETRY, CLIENT_WAIT_MAX, CONNECTIONS_MAX, CROWDED_WAIT};
 
-/// Accepts while there are places.
+/// Accepts while there are places, and one that waits for the next.
 pub(crate) struct Accepting {
     listener: Listener,
     places: Arc<Semaphore>,
+    connections: Vec<Weak<Asking>>,
 }
 
 impl Accepting {
     pub(crate) fn new(listener: Listener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)), connections: Vec::new() }
+    }
+
+    async fn place(&mut self) -> OwnedSemaphorePermit {
+        loop {
+            if let Ok(place) = self.places.clone().try_acquire_owned() {
+                return place;
+            }
+            self.end_the_longest_idle();
+            if let Ok(Ok(place)) = timeout(CROWDED_WAIT, self.places.clone().acquire_owned()).await {
+                return place;
+            }
+        }
+    }
+
+    fn end_the_longest_idle(&mut self) {
+        self.connections.retain(|asking| asking.strong_count() > 0);
+        let asking = self.connections.iter().filter_map(Weak::upgrade);
+        let longest = asking.filter_map(|asking| asking.idle_since().map(|since| (since, asking)));
+        if let Some((since, asking)) = longest.min_by_key(|(since, _)| *since)
+            && since.elapsed() >= CROWDED_WAIT
+        {
+            asking.end();
+        }
+    }
+}
+
+/// Whether a connection asks for something.
+struct Asking(Mutex<Idle>);
+
+struct Idle {
+    since: Option<Instant>,
+    is_ended: bool,
+    task: Option<Waker>,
+}
+
+impl Asking {
+    /// Since when it has asked for nothing, unless it was ended for that.
+    fn idle_since(&self) -> Option<Instant> {
+        let idle = self.0.lock();
+        idle.since.filter(|_| !idle.is_ended)
+    }
+
+    fn end(&self) {
+        let task = {
+            let mut idle = self.0.lock();
+            idle.is_ended = true;
+            idle.task.take()
+        };
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+
+    fn is_ended(&self, cx: &Context<'_>) -> bool {
+        let mut idle = self.0.lock();
+        match &mut idle.task {
+            Some(task) => task.clone_from(cx.waker()),
+            none => *none = Some(cx.waker().clone()),
+        }
+        idle.is_ended
     }
 }
 
@@ -35,16 +99,14 @@ impl axum::serve::Listener for Accepting {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let place = match self.places.clone().acquire_owned().await {
-            Ok(place) => place,
-            // Never closed.
-            Err(_) => std::future::pending().await,
-        };
         loop {
             match self.listener.accept().await {
                 Ok(stream) => {
                     let remote = stream.peer_addr();
-                    return (Connection::new(stream, place), remote);
+                    // Nobody has to go before somebody has come.
+                    let connection = Connection::new(stream, self.place().await);
+                    self.connections.push(Arc::downgrade(&connection.asking));
+                    return (connection, remote);
                 }
                 // One client went away again; the next one is not kept waiting.
                 Err(error)
@@ -72,6 +134,7 @@ pub(crate) struct Connection {
     stream: Stream,
     deadline: Pin<Box<Sleep>>,
     awaited: Awaited,
+    asking: Arc<Asking>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -86,7 +149,9 @@ enum Awaited {
 impl Connection {
     fn new(stream: Stream, place: OwnedSemaphorePermit) -> Self {
         let deadline = Box::pin(sleep(CLIENT_WAIT_MAX));
-        Self { stream, deadline, awaited: Awaited::Request, _place: place }
+        let since = Some(deadline.deadline() - CLIENT_WAIT_MAX);
+        let asking = Arc::new(Asking(Mutex::new(Idle { since, is_ended: false, task: None })));
+        Self { stream, deadline, awaited: Awaited::Request, asking, _place: place }
     }
 
     /// The client is waited for to do this, from now on if it was something else before. Wakes the task when it is too
@@ -95,11 +160,16 @@ impl Connection {
         if self.awaited != awaited {
             self.awaited = awaited;
             self.deadline.set(sleep(CLIENT_WAIT_MAX));
+            let now = self.deadline.deadline() - CLIENT_WAIT_MAX;
+            self.asking.0.lock().since = (awaited == Awaited::Request).then_some(now);
         }
         self.check_deadline(cx)
     }
 
     fn check_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        if self.asking.is_ended(cx) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
         match self.deadline.as_mut().poll(cx) {
             Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
             Poll::Pending => Ok(()),

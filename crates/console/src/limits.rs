@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-/// Connections at a time; who comes then waits to be accepted. The HTTP library reads no more than some 400 KiB of a
+/// Connections at a time; who comes then has the place of one that asks for nothing, if there is one, or waits to be
+/// accepted. The HTTP library reads no more than some 400 KiB of a
 /// request.
 pub const CONNECTIONS_MAX: usize = 64;
 
 /// How long a client may take for a request, the time before it included, and again for taking the answer. No usual
 /// interval of scraping: a client would use a connection again that is just being closed.
 pub const CLIENT_WAIT_MAX: Duration = Duration::from_secs(20);
+
+/// How long a connection may at least ask for nothing though somebody waits for its place.
+pub const CROWDED_WAIT: Duration = Duration::from_millis(100);
 
 /// Pages of metrics in memory; each may have several MB. Requests for further ones wait.
 pub const PAGES_MAX: usize = 4;

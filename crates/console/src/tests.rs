@@ -103,16 +103,17 @@ async fn a_header_that_comes_byte_by_byte_does_not_keep_a_connection() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_comes_when_all_places_are_taken_waits_until_the_idle_ones_are_closed() {
+async fn whoever_comes_when_all_places_are_taken_has_that_of_who_was_idle_for_longest() {
     let network = memory();
     let (address, _) = serving(&network, 1).await;
     let mut idle = Vec::new();
     for _ in 0..CONNECTIONS_MAX {
         idle.push(network.connect(address).await.unwrap());
     }
-    let mut next = ask(&network, address, "/livez").await;
-    assert!(timeout(HALF, next.read_u8()).await.is_err(), "there is no place");
-    assert!(rest(&mut next).await.starts_with("HTTP/1.1 200"));
+    let alive = timeout(HALF, get(&network, address, "/livez")).await;
+    assert!(alive.expect("idle ones make room").starts_with("HTTP/1.1 200"));
+    assert_eq!(rest(&mut idle[0]).await, "");
+    assert!(timeout(Duration::from_millis(1), idle[1].read_u8()).await.is_err(), "no more than one had to go");
     for idle in &mut idle {
         assert_eq!(rest(idle).await, "");
     }
