@@ -31,16 +31,25 @@ impl GroupCoordinator {
         client: &ClientContext,
         request: &DescribeGroupsRequest,
     ) -> DescribeGroupsResponse {
-        let mut groups = vec![DescribedGroup::default(); request.groups.len()];
-        match self.places(request.groups.iter()) {
-            Ok(shards) => {
-                let described = shards.iter().map(|(shard, places)| self.describe_in(client, *shard, request, places));
-                let described = join_all(described).await;
-                for (place, group) in shards.values().flatten().zip(described.into_iter().flatten()) {
-                    groups[*place] = group;
-                }
+        let ids = &request.groups;
+        let shards = match self.places(ids.iter()) {
+            Ok(shards) => shards,
+            Err(error) => {
+                let groups = ids.iter().map(|id| undescribed(id, error)).collect();
+                return DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() };
             }
-            Err(error) => groups = request.groups.iter().map(|id| undescribed(id, error)).collect(),
+        };
+        let described = shards.iter().map(|(shard, places)| self.describe_in(*shard, ids, places));
+        let described = join_all(described).await;
+        let mut groups = vec![DescribedGroup::default(); ids.len()];
+        for (places, mut described) in shards.values().zip(described) {
+            for (at, place) in places.iter().enumerate() {
+                let id = &ids[*place];
+                groups[*place] = match &mut described {
+                    Ok(found) => found[at].take().map_or_else(|| absent(client, id), |group| *group),
+                    Err(error) => undescribed(id, (*error).into()),
+                };
+            }
         }
         DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() }
     }
@@ -48,19 +57,12 @@ impl GroupCoordinator {
     /// The groups of a request that one shard has.
     async fn describe_in(
         &self,
-        client: &ClientContext,
         shard: i32,
-        request: &DescribeGroupsRequest,
+        ids: &[Str],
         places: &[usize],
-    ) -> Vec<DescribedGroup> {
-        let ids: Vec<&Str> = places.iter().map(|place| &request.groups[*place]).collect();
-        let described = async { described(&*self.0.shards.get(shard).await?, &ids).await };
-        match described.await {
-            Ok(groups) => {
-                ids.iter().zip(groups).map(|(id, group)| group.unwrap_or_else(|| absent(client, id))).collect()
-            }
-            Err(error) => ids.iter().map(|id| undescribed(id, error.into())).collect(),
-        }
+    ) -> Result<Vec<Option<Box<DescribedGroup>>>, ShardError> {
+        let ids: Vec<&Str> = places.iter().map(|place| &ids[*place]).collect();
+        described(&*self.0.shards.get(shard).await?, &ids).await
     }
 
     /// ListGroups: those that this broker coordinates.
@@ -113,9 +115,13 @@ impl GroupCoordinator {
     }
 }
 
-/// Groups of a shard; `None` for those that are not there. None is called that before its removal is durable.
-pub(super) async fn described(shard: &Shard<Groups>, ids: &[&Str]) -> Result<Vec<Option<DescribedGroup>>, ShardError> {
-    shard.read_decided(ids, |groups, id| groups.describe(id)).await
+/// Groups of a shard; `None` for those that are not there, of which a request may name very many: they take little. None
+/// is called that before its removal is durable.
+pub(super) async fn described(
+    shard: &Shard<Groups>,
+    ids: &[&Str],
+) -> Result<Vec<Option<Box<DescribedGroup>>>, ShardError> {
+    shard.read_decided(ids, |groups, id| groups.describe(id).map(|group| group.map(Box::new))).await
 }
 
 /// The groups of a shard.

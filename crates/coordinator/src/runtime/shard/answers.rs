@@ -76,6 +76,13 @@ pub struct Seen<R> {
     pub is_durable: bool,
 }
 
+impl<R> Seen<R> {
+    /// The same, told otherwise.
+    pub fn map<T>(self, tell: impl FnOnce(R) -> T) -> Seen<T> {
+        Seen { what: tell(self.what), is_durable: self.is_durable }
+    }
+}
+
 impl<M: Machine> Shard<M> {
     /// As [`Shard::read_each`], once.
     ///
