@@ -6,9 +6,9 @@
 //! was once very large does not make all that follow wait for as much. It waits for an [`EXPECTED_SHARE`]th of the memory
 //! at most, or it would have to wait until hardly anybody has a reply, and those behind it too. A reply that is larger takes
 //! more than there was room for, and nobody is let in until it is gone. Where a small request can have a very large
-//! reply and it is known beforehand how large at most (DescribeConfigs), there is to be room for that. Clients that do
-//! not take their replies are cut off when others wait for that (see `net::connection`), so that silent ones slow down
-//! the rest for some [`REPLY_STALL_MAX`] and not for ever.
+//! reply and it is known beforehand about how large (DescribeConfigs), it waits for that, within the same share. Clients
+//! that do not take their replies are cut off when others wait for that (see `net::connection`), so that silent ones slow
+//! down the rest for some [`REPLY_STALL_MAX`] and not for ever.
 //!
 //! A request that waits for the store while it is answered, or for metadata to change, waits for a little only: it would keep
 //! the rest from others for as long. OffsetFetch has memory of its own, since the heartbeats of a member wait behind it.

@@ -11,7 +11,7 @@ use crate::start::StartError;
 /// What may be done with an incarnation that is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
-    /// Metadata says that its life has ended.
+    /// Metadata says that its life has ended, or that an operator gave it up.
     Ended,
     /// Metadata counts on it.
     Needed,

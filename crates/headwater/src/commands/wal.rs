@@ -258,7 +258,8 @@ fn abandon(text: &str, place: &Place, yes: bool, fate: BrokerFate) -> anyhow::Re
     let left = runtime.block_on(node::abandon(options))?;
     say!("log {id} was given up; its partitions go on from what the store holds when the broker starts");
     if left == FilesLeft::OutOfReach {
-        say!("its files are out of reach; should they come back, a start of this broker at their place removes them");
+        say!("its files are out of reach; should they come back, a start of this broker at their place removes them,");
+        say!("unless they cannot say of which cluster they are: it names the command then");
     }
     Ok(())
 }
