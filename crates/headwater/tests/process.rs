@@ -7,7 +7,8 @@ use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
-use testkit::process::{free_port, wait_until};
+use testkit::Port;
+use testkit::process::wait_until;
 use testkit::{Headwater, HeadwaterOptions, Signal};
 use wire::header::RequestHeader;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic};
@@ -97,14 +98,15 @@ fn a_second_process_is_told_what_to_do_and_the_first_goes_on() {
     let mut broker = start(dir.path());
     done(&broker, &["topic", "create", "kept"], "");
     let (store, wal) = (broker.options().store.clone(), broker.options().wal.display().to_string());
-    let port = format!("127.0.0.1:{}", free_port().unwrap());
+    let port = Port::claim().unwrap();
+    let listen = format!("127.0.0.1:{port}");
     let elsewhere = dir.path().join("elsewhere");
     let log_dirs = format!("log.dirs={}", elsewhere.display());
     let third = format!("log.dirs={}", dir.path().join("third").display());
 
-    let same_files = refused(&["--store", &store, "--wal", &wal, "--listen", &port, "--override", &log_dirs]);
+    let same_files = refused(&["--store", &store, "--wal", &wal, "--listen", &listen, "--override", &log_dirs]);
     assert!(same_files.contains("in use by process"), "{same_files}");
-    let other_id = refused(&["--store", &store, "--listen", &port, "--override", &third, "--override", "node.id=77"]);
+    let other_id = refused(&["--store", &store, "--listen", &listen, "--override", &third, "--override", "node.id=77"]);
     assert!(other_id.contains("one broker per bucket"), "{other_id}");
     let busy = refused(&["--store", "memory://", "--listen", &broker.bootstrap(), "--override", &log_dirs]);
     assert!(busy.contains("choose another with --listen"), "{busy}");

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use base::{BrokerEpoch, BrokerId, Incarnation};
 use stream::wal::{Access, BlockLog, BlockLogOptions, DurableSink, Group, WalFailure};
-use testkit::process::free_port;
+use testkit::Port;
 use testkit::{Headwater, HeadwaterOptions, Process, Signal};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_headwater");
@@ -32,8 +32,9 @@ fn run(arguments: &[&str], environment: &[(&str, &str)]) -> (i32, String) {
 
 /// A broker that must not start; what it says.
 fn refused(arguments: &[&str], environment: &[(&str, &str)]) -> String {
-    let port = format!("127.0.0.1:{}", free_port().unwrap());
-    let (code, said) = run(&[&["--http", "off", "--listen", &port], arguments].concat(), environment);
+    let port = Port::claim().unwrap();
+    let listen = format!("127.0.0.1:{port}");
+    let (code, said) = run(&[&["--http", "off", "--listen", &listen], arguments].concat(), environment);
     assert_eq!(code, 1, "{said}");
     said
 }
@@ -66,7 +67,8 @@ fn a_bucket_that_cannot_be_reached_and_wrong_credentials_are_told_apart() {
     let dir = tempfile::tempdir().unwrap();
     let keys =
         [("AWS_ACCESS_KEY_ID", "wrong"), ("AWS_SECRET_ACCESS_KEY", "wrong"), ("AWS_EC2_METADATA_DISABLED", "true")];
-    let nobody = format!("s3://bucket/p?endpoint=http://127.0.0.1:{}", free_port().unwrap());
+    let port = Port::claim().unwrap();
+    let nobody = format!("s3://bucket/p?endpoint=http://127.0.0.1:{port}");
     let said = refused(&["--store", &nobody, "--override", &dirs(dir.path())], &keys);
     assert!(said.contains("cannot be reached") && said.contains("endpoint"), "{said}");
 
@@ -93,7 +95,8 @@ fn a_bucket_that_cannot_be_reached_and_wrong_credentials_are_told_apart() {
 fn variables_that_are_not_text_stop_a_start_only_if_they_are_ours() {
     let dir = tempfile::tempdir().unwrap();
     let said_with = |name: &str| {
-        let store = format!("s3://bucket/p?endpoint=http://127.0.0.1:{}", free_port().unwrap());
+        let port = Port::claim().unwrap();
+        let store = format!("s3://bucket/p?endpoint=http://127.0.0.1:{port}");
         let mut command = Command::new(BINARY);
         command.args(["--http", "off", "--listen", "127.0.0.1:0", "--store", &store, "--override", &dirs(dir.path())]);
         command.envs([
@@ -270,8 +273,9 @@ fn a_start_that_waits_for_its_store_can_be_stopped() {
     // Takes connections and never answers.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let store = format!("s3://bucket/p?endpoint=http://{}", silent.local_addr().unwrap());
+    let port = Port::claim().unwrap();
     let mut command = Command::new(BINARY);
-    command.args(["--http", "off", "--listen", &format!("127.0.0.1:{}", free_port().unwrap()), "--store", &store]);
+    command.args(["--http", "off", "--listen", &format!("127.0.0.1:{port}"), "--store", &store]);
     command.args(["--override", &dirs(dir.path())]);
     command.envs([("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b"), ("AWS_EC2_METADATA_DISABLED", "true")]);
     let mut process = Process::spawn("headwater", &mut command, &dir.path().join("log")).unwrap();

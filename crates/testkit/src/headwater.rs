@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::process::{Process, free_port};
+use crate::port::Port;
+use crate::process::Process;
 
 /// How a broker is started.
 #[derive(Clone, Debug)]
@@ -61,8 +62,8 @@ impl HeadwaterOptions {
 #[derive(Debug)]
 pub struct Headwater {
     options: HeadwaterOptions,
-    port: u16,
-    http: u16,
+    port: Port,
+    http: Port,
     log: PathBuf,
     process: Option<Process>,
 }
@@ -83,7 +84,7 @@ impl Headwater {
     /// # Errors
     /// When no port can be had.
     pub fn prepare(options: HeadwaterOptions, log: &Path) -> Result<Self> {
-        Ok(Self { options, port: free_port()?, http: free_port()?, log: log.to_owned(), process: None })
+        Ok(Self { options, port: Port::claim()?, http: Port::claim()?, log: log.to_owned(), process: None })
     }
 
     /// The address for clients.
@@ -139,7 +140,7 @@ impl Headwater {
     /// # Errors
     /// As [`Headwater::start`].
     pub fn await_ready(&mut self) -> Result<()> {
-        let (http, timeout) = (self.http, self.options.start_timeout);
+        let (http, timeout) = (self.http.number(), self.options.start_timeout);
         let ready = self.process()?.wait_ready(timeout, |_| Ok(get(http, "/readyz").is_ok()));
         if ready.is_err() {
             self.process = None;

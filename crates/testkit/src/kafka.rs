@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 
 use crate::install::Clients;
-use crate::process::{Process, free_port};
+use crate::port::Port;
+use crate::process::Process;
 
 /// How long a broker may take to start, recovery after a kill included.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
@@ -66,7 +67,8 @@ pub struct KafkaBroker {
     clients: Clients,
     version: KafkaVersion,
     directory: PathBuf,
-    port: u16,
+    port: Port,
+    _controller: Port,
     jvm: Jvm,
     process: Option<Process>,
 }
@@ -108,7 +110,7 @@ impl KafkaBroker {
         properties: &[(&str, &str)],
         jvm: Jvm,
     ) -> Result<Self> {
-        let (port, controller) = (free_port()?, free_port()?);
+        let (port, controller) = (Port::claim()?, Port::claim()?);
         crate::process::fresh_dir(directory)?;
         let mut text = format!(
             "process.roles=broker,controller\nnode.id=1\n\
@@ -143,7 +145,15 @@ impl KafkaBroker {
             .output()
             .context("starting Kafka's StorageTool")?;
         ensure!(formatted.status.success(), "StorageTool: {}", String::from_utf8_lossy(&formatted.stderr));
-        Ok(Self { clients: clients.clone(), version, directory: directory.to_owned(), port, jvm, process: None })
+        Ok(Self {
+            clients: clients.clone(),
+            version,
+            directory: directory.to_owned(),
+            port,
+            _controller: controller,
+            jvm,
+            process: None,
+        })
     }
 
     /// The address for clients.
@@ -188,7 +198,7 @@ impl KafkaBroker {
         command.env("JDK_JAVA_OPTIONS", self.version.logging(&self.clients));
         command.arg(self.directory.join("server.properties"));
         let mut process = Process::spawn("kafka", &mut command, &self.directory.join("kafka.log"))?;
-        let port = self.port;
+        let port = self.port.number();
         process.wait_ready(START_TIMEOUT, |_| Ok(answers(port)))?;
         self.process = Some(process);
         Ok(())

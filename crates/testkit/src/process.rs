@@ -2,7 +2,6 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -185,14 +184,6 @@ pub fn wait_until(timeout: Duration, mut holds: impl FnMut() -> Result<bool>) ->
         std::thread::sleep(POLL_INTERVAL);
     }
     Ok(())
-}
-
-/// A TCP port of the loopback interface that nobody listens on now.
-///
-/// # Errors
-/// When no port can be had.
-pub fn free_port() -> Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// Makes a directory anew, without what an earlier run left in it.
