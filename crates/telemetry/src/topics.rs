@@ -1,5 +1,7 @@
 //! Kafka's `BrokerTopicMetrics`: one series for each topic and one, without a topic label, for the whole broker.
 
+use std::sync::Arc;
+
 use base::collections::HashMap;
 use parking_lot::Mutex;
 use prometheus_client::encoding::{EncodeLabel, EncodeLabelSet, LabelSetEncoder};
@@ -24,7 +26,7 @@ impl EncodeLabelSet for Label {
 }
 
 /// The counters of one scope.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 struct Scope {
     messages_in: Counter,
     bytes_in: Counter,
@@ -40,8 +42,8 @@ struct Scope {
 /// What a topic counts; each call counts for the topic and for the broker.
 #[derive(Clone, Debug)]
 pub struct TopicMetrics {
-    broker: Scope,
-    topic: Option<Scope>,
+    broker: Arc<Scope>,
+    topic: Option<Arc<Scope>>,
 }
 
 impl TopicMetrics {
@@ -112,8 +114,8 @@ const MEMBERS: [Member; 9] = [
 /// The registered families; a family holds no counter of its own but those of the scopes.
 pub(crate) struct TopicFamilies {
     families: Vec<Family<Label, Counter>>,
-    broker: Scope,
-    topics: Mutex<HashMap<String, Scope>>,
+    broker: Arc<Scope>,
+    topics: Mutex<HashMap<String, Arc<Scope>>>,
 }
 
 impl TopicFamilies {
@@ -126,8 +128,8 @@ impl TopicFamilies {
                 family
             })
             .collect();
-        let mut new = Self { families, broker: Scope::default(), topics: Mutex::new(HashMap::default()) };
-        new.broker = new.scope(&Label(None));
+        let mut new = Self { families, broker: Arc::default(), topics: Mutex::new(HashMap::default()) };
+        new.broker = Arc::new(new.scope(&Label(None)));
         new
     }
 
@@ -157,7 +159,7 @@ impl TopicFamilies {
         if topics.len() >= TOPICS_LABELLED_MAX {
             return TopicMetrics { broker: self.broker.clone(), topic: None };
         }
-        let scope = self.scope(&Label(Some(topic.to_owned())));
+        let scope = Arc::new(self.scope(&Label(Some(topic.to_owned()))));
         topics.insert(topic.to_owned(), scope.clone());
         TopicMetrics { broker: self.broker.clone(), topic: Some(scope) }
     }

@@ -170,11 +170,12 @@ async fn load_producers<'a>(core: &Core, version: i16, request: &'a ProduceView)
     for topic in request.topics() {
         for partition in request.partitions_of(topic) {
             let records = request.records_of(partition).unwrap_or_default();
-            let has_producer = BatchHeader::parse(&records).is_ok_and(|header| header.has_producer());
+            if !BatchHeader::parse(&records).is_ok_and(|header| header.has_producer()) {
+                continue;
+            }
             let place = place(version, topic, partition.index);
             // What is not found is refused when its turn comes.
             if let Ok(found) = find(core, version, place)
-                && has_producer
                 && found.waits_for_load()
             {
                 loads.push(async move { found.ready().await.err().map(|error| (place, error.into())) });
@@ -260,7 +261,8 @@ async fn append_topic<'a>(
             },
             None => {
                 let records = request.records_of(partition).unwrap_or_default();
-                let unloaded = unloaded.remove(&place);
+                // As a rule nothing had to be loaded, and the key need not be hashed.
+                let unloaded = if unloaded.is_empty() { None } else { unloaded.remove(&place) };
                 append_partition(core, call.version, memory, place, unloaded, records).await
             }
         };

@@ -27,7 +27,10 @@ use crate::limits::{
 
 /// The request memory of a broker.
 #[derive(Clone, Debug)]
-pub(crate) struct RequestMemory {
+pub(crate) struct RequestMemory(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     budget: Budget,
     /// The turn of frames that wait for memory however small they are: they may wait for the store while they have it.
     overdraft: Arc<Semaphore>,
@@ -37,16 +40,17 @@ pub(crate) struct RequestMemory {
 
 impl RequestMemory {
     pub(crate) fn new(budget: Budget) -> Self {
-        Self { budget, overdraft: Arc::new(Semaphore::new(1)), other_overdraft: Arc::new(Semaphore::new(1)) }
+        let turn = || Arc::new(Semaphore::new(1));
+        Self(Arc::new(Inner { budget, overdraft: turn(), other_overdraft: turn() }))
     }
 
     /// For a frame of `size` bytes that has begun.
     pub(crate) fn begin(&self, size: usize, cost: Cost) -> Room {
         let least = REQUEST_CHARGE_BYTES_MIN as u64;
         let (frame, total) = ((size as u64).max(least), cost.bytes.max(least));
-        let plenty = (self.budget.limit() / 2).saturating_sub(self.budget.used()).min(frame);
-        let charge = if plenty == 0 { None } else { self.budget.try_charge(plenty) };
-        let charge = charge.unwrap_or_else(|| self.budget.force_charge(0));
+        let plenty = (self.0.budget.limit() / 2).saturating_sub(self.0.budget.used()).min(frame);
+        let charge = if plenty == 0 { None } else { self.0.budget.try_charge(plenty) };
+        let charge = charge.unwrap_or_else(|| self.0.budget.force_charge(0));
         Room {
             memory: self.clone(),
             frame,
@@ -145,7 +149,7 @@ impl Room {
                 self.grant(need);
                 return Poll::Ready(());
             }
-            let budget = &self.memory.budget;
+            let budget = &self.memory.0.budget;
             let memory_comes = self.memory_comes.get_or_insert_with(|| {
                 let budget = budget.clone();
                 Box::pin(async move { budget.charge(missing).await })
@@ -158,7 +162,7 @@ impl Room {
             if place == Place::Behind {
                 return Poll::Pending;
             }
-            let overdraft = if self.waits { &self.memory.overdraft } else { &self.memory.other_overdraft };
+            let overdraft = if self.waits { &self.memory.0.overdraft } else { &self.memory.0.other_overdraft };
             let turn_comes = self.turn_comes.get_or_insert_with(|| {
                 let overdraft = overdraft.clone();
                 Box::pin(async move {
@@ -200,7 +204,10 @@ impl Held {
         if room.charge.bytes() != bytes {
             room.charge.resize(bytes);
         }
-        let budget = &room.memory.budget;
+        if room.overdraft.is_none() {
+            return;
+        }
+        let budget = &room.memory.0.budget;
         // Small ones need no turn in the first place.
         let is_small = !room.waits && bytes <= REQUEST_LET_IN_BYTES_MAX;
         if is_small || budget.used() <= budget.limit() + budget.limit() / REQUEST_MEMORY_EXCESS_SHARE {
@@ -313,11 +320,11 @@ mod tests {
     #[test]
     fn only_the_first_of_a_connection_overdraws() {
         let memory = RequestMemory::new(Budget::new(64 * KIB));
-        let _full = memory.budget.force_charge(64 * KIB);
+        let _full = memory.0.budget.force_charge(64 * KIB);
         let mut room = plain(&memory, 64 * KIB);
         let cx = &mut Context::from_waker(std::task::Waker::noop());
         assert!(room.poll_receive(KIB, Place::Behind, cx).is_pending());
-        assert!(memory.overdraft.available_permits() == 1, "what it waits for may need it");
+        assert!(memory.0.overdraft.available_permits() == 1, "what it waits for may need it");
         assert!(room.poll_receive(KIB, Place::First, cx).is_ready() && room.overdraws());
     }
 
@@ -327,7 +334,7 @@ mod tests {
         let memory = RequestMemory::new(budget.clone());
         let _full = budget.force_charge(100 * KIB);
         let _overdrawn =
-            [&memory.overdraft, &memory.other_overdraft].map(|turn| turn.clone().try_acquire_owned().unwrap());
+            [&memory.0.overdraft, &memory.0.other_overdraft].map(|turn| turn.clone().try_acquire_owned().unwrap());
         let mut let_in = begin(&memory, KIB, 50 * KIB, false);
         assert!(receive(&mut let_in, KIB) && decode(&mut let_in));
         assert!(!receive(&mut begin(&memory, KIB, KIB, true), KIB));
@@ -356,7 +363,7 @@ mod tests {
         assert!(receive(&mut room, 32 * KIB) && decode(&mut room) && room.overdraws());
         let held = Held::new(room);
         held.settle(33 * KIB);
-        assert_eq!(memory.other_overdraft.available_permits(), 1);
+        assert_eq!(memory.0.other_overdraft.available_permits(), 1);
     }
 
     #[test]
@@ -368,17 +375,17 @@ mod tests {
         assert!(receive(&mut room, 32 * KIB) && decode(&mut room) && room.overdraws());
         let held = Held::new(room);
         held.settle(600 * KIB);
-        assert_eq!(memory.other_overdraft.available_permits(), 0, "memory is overdrawn still");
+        assert_eq!(memory.0.other_overdraft.available_permits(), 0, "memory is overdrawn still");
         held.let_go();
-        assert_eq!(memory.other_overdraft.available_permits(), 1);
+        assert_eq!(memory.0.other_overdraft.available_permits(), 1);
         assert_eq!(budget.used(), 100 * KIB + REQUEST_CHARGE_BYTES_MIN as u64);
     }
 
     #[test]
     fn neither_a_small_request_nor_one_that_is_not_decoded_yet_keeps_the_turn_to_overdraw() {
         let memory = RequestMemory::new(Budget::new(64 * KIB));
-        let _full = memory.budget.force_charge(100 * KIB);
-        let turns = || memory.other_overdraft.available_permits();
+        let _full = memory.0.budget.force_charge(100 * KIB);
+        let turns = || memory.0.other_overdraft.available_permits();
         let mut room = begin(&memory, 32 * KIB, 900 * KIB, false);
         assert!(receive(&mut room, 32 * KIB) && room.overdraws());
         let held = Held::new(room);
@@ -392,7 +399,7 @@ mod tests {
     #[test]
     fn a_produce_that_overdraws_keeps_no_other_request_from_its_turn() {
         let memory = RequestMemory::new(Budget::new(64 * KIB));
-        let _full = memory.budget.force_charge(100 * KIB);
+        let _full = memory.0.budget.force_charge(100 * KIB);
         let mut produce = plain(&memory, 64 * KIB);
         assert!(receive(&mut produce, 64 * KIB) && produce.overdraws());
         let mut join = begin(&memory, 32 * KIB, 900 * KIB, false);
