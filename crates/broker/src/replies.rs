@@ -6,7 +6,8 @@
 //! was once very large does not make all that follow wait for as much. It waits for an [`EXPECTED_SHARE`]th of the memory
 //! at most, or it would have to wait until hardly anybody has a reply, and those behind it too. A reply that is larger takes
 //! more than there was room for, and nobody is let in until it is gone. Where a small request can have a very large
-//! reply and it is known beforehand about how large (DescribeConfigs), it waits for that, within the same share. Clients
+//! reply and it is known beforehand about how large (DescribeConfigs), it waits for that, within the same share; those
+//! foreseen to take more than the share are made one at a time, since each overdraws when it is there. Clients
 //! that do not take their replies are cut off when others wait for that (see `net::connection`), so that silent ones slow
 //! down the rest for some [`REPLY_STALL_MAX`] and not for ever.
 //!
@@ -19,12 +20,14 @@
 //! [`EXPECTED_SHARE`]: crate::limits::REPLY_EXPECTED_SHARE
 //! [`REPLY_STALL_MAX`]: crate::limits::REPLY_STALL_MAX
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use base::Clock;
 use base::memory::{Budget, Charge};
 use bytes::Buf;
 use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::ApiKey;
 
 use crate::api::{self, SERVED};
@@ -35,6 +38,8 @@ use crate::net::service::Reply;
 #[derive(Debug)]
 pub(crate) struct ReplyMemory {
     budget: Budget,
+    /// The turn of replies that are foreseen to take more than they may wait for.
+    large: Arc<Semaphore>,
     /// For the offsets of groups.
     offsets: Budget,
     clock: Clock,
@@ -61,14 +66,18 @@ impl Largest {
 #[derive(Debug)]
 pub(crate) struct Reserved {
     api: Option<ApiKey>,
-    charge: Charge,
+    /// None of what never waits: it has its reply charged when it is there.
+    charge: Option<Charge>,
+    /// Until the reply is there, and charged for what it is.
+    _turn: Option<OwnedSemaphorePermit>,
 }
 
 impl ReplyMemory {
     /// `limit` and, for the offsets of groups, `offsets_limit`.
     pub(crate) fn new(limit: u64, offsets_limit: u64, clock: Clock) -> Self {
         let largest = SERVED.iter().map(|_| Mutex::default()).collect();
-        Self { budget: Budget::new(limit), offsets: Budget::new(offsets_limit), clock, largest }
+        let (budget, offsets, large) = (Budget::new(limit), Budget::new(offsets_limit), Arc::new(Semaphore::new(1)));
+        Self { budget, large, offsets, clock, largest }
     }
 
     /// Bytes held now.
@@ -79,18 +88,25 @@ impl ReplyMemory {
     /// Lets a request in as soon as there is room for its reply, foreseen to take so many bytes; one of a kind that is
     /// not known at once.
     pub(crate) async fn reserve(&self, api: Option<ApiKey>, foreseen: u64) -> Reserved {
+        let mut turn = None;
         let charge = match api.map_or(Waits::Never, waits) {
-            Waits::Never => self.budget.force_charge(0),
-            Waits::ForItsKind => self.budget.charge(api.map_or(0, |api| self.expected(api, foreseen))).await,
-            Waits::ForTheLeast => self.budget.charge(REPLY_RESERVED_BYTES_MIN).await,
-            Waits::ForOffsets => self.offsets.charge(REPLY_RESERVED_BYTES_MIN).await,
+            Waits::Never => None,
+            Waits::ForItsKind => {
+                if foreseen > self.budget.limit() / REPLY_EXPECTED_SHARE {
+                    // Never closed. Who waits here has no place among those who wait for memory yet.
+                    turn = self.large.clone().acquire_owned().await.ok();
+                }
+                Some(self.budget.charge(api.map_or(0, |api| self.expected(api, foreseen))).await)
+            }
+            Waits::ForTheLeast => Some(self.budget.charge(REPLY_RESERVED_BYTES_MIN).await),
+            Waits::ForOffsets => Some(self.offsets.charge(REPLY_RESERVED_BYTES_MIN).await),
         };
-        Reserved { api, charge }
+        Reserved { api, charge, _turn: turn }
     }
 
     /// Gives a reply what it takes, and back what it does not.
     pub(crate) fn charge(&self, reply: Reply, reserved: Reserved) -> Reply {
-        let Reserved { api, mut charge } = reserved;
+        let Reserved { api, charge, _turn } = reserved;
         match reply {
             Reply::Frame(frame, None) => {
                 let bytes = frame.remaining() as u64;
@@ -100,9 +116,12 @@ impl ReplyMemory {
                         *largest = Largest { bytes, at: now };
                     }
                 }
-                let charged = bytes >= REPLY_CHARGE_BYTES_MIN as u64;
-                charge.resize(if charged { bytes } else { 0 });
-                Reply::Frame(frame, charged.then_some(charge))
+                if bytes < REPLY_CHARGE_BYTES_MIN as u64 {
+                    return Reply::Frame(frame, None);
+                }
+                let mut charge = charge.unwrap_or_else(|| self.budget.force_charge(0));
+                charge.resize(bytes);
+                Reply::Frame(frame, Some(charge))
             }
             other => other,
         }
@@ -199,8 +218,15 @@ mod tests {
         let memory = ReplyMemory::new(1024 * KIB, 64 * KIB, Clock::system());
         let first = memory.reserve(Some(ApiKey::DescribeConfigs), 100 * KIB).await;
         assert_eq!(memory.used(), 100 * KIB);
-        let _second = memory.reserve(Some(ApiKey::DescribeConfigs), 1 << 40).await;
+        let second = memory.reserve(Some(ApiKey::DescribeConfigs), 1 << 40).await;
         assert_eq!(memory.used(), 228 * KIB);
+        assert!(memory.reserve(Some(ApiKey::DescribeConfigs), 1 << 40).now_or_never().is_none(), "two very large ones");
+        assert!(
+            memory.reserve(Some(ApiKey::Metadata), 0).now_or_never().is_some(),
+            "others go past who waits its turn"
+        );
+        drop(memory.charge(reply(900 * KIB), second));
+        assert!(memory.reserve(Some(ApiKey::DescribeConfigs), 1 << 40).now_or_never().is_some());
         let _made = memory.charge(reply(20 * KIB), first);
         assert_eq!(memory.used(), 148 * KIB, "it took less");
     }
