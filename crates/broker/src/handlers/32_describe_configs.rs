@@ -38,8 +38,11 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
     let asking = Asking { core, image: &image, synonyms, documentation, topics: OnceCell::new() };
     let mut seen = HashSet::default();
     let mut resources = request.resources;
-    // Each is told once: a small request could otherwise ask for any amount.
-    resources.retain(|asked| seen.insert((asked.resource_type, asked.resource_name.clone())));
+    // What is asked for again in the same words is told once: a small request could otherwise ask for any amount.
+    resources.retain(|asked| {
+        let keys = asked.configuration_keys.clone().filter(|keys| !keys.is_empty());
+        seen.insert((asked.resource_type, asked.resource_name.clone(), keys))
+    });
     let mut results = Vec::with_capacity(resources.len());
     for asked in resources {
         call.peer.breathe(&core.clock).await;
@@ -65,8 +68,18 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
 /// charged with the request.
 pub(crate) fn reply_bytes(core: &Core, frame_bytes: usize) -> u64 {
     let topics = core.image().topics.len().min(frame_bytes / DescribeConfigsResource::BYTES_MIN);
-    // This broker, and all together.
-    (topics * topic_bytes() + 2 * broker_bytes()) as u64
+    // All brokers together, and this one in all the ways in which its number can be written: two of each length.
+    let brokers = 2 + 2 * frame_bytes.isqrt();
+    // Resources may be named again with other keys.
+    let by_keys = frame_bytes * entry_share_max();
+    (topics * topic_bytes() + brokers * broker_bytes() + by_keys) as u64
+}
+
+/// How many times larger what is told of a key is than its name in a request.
+fn entry_share_max() -> usize {
+    let topic = TOPIC_KEYS.iter().map(|key| entry_bytes(key.name, key.doc, 1 + key.synonyms.len()) / key.name.len());
+    let broker = broker_keys().map(|def| entry_bytes(def.name, def.doc, 2) / def.name.len());
+    topic.chain(broker).max().unwrap_or(0)
 }
 
 /// What a value takes by itself.

@@ -410,6 +410,18 @@ async fn what_is_described_twice_is_told_once() {
     let response = client.call(4, &DescribeConfigsRequest { resources, ..Default::default() }).await;
     let names: Vec<&str> = response.results.iter().map(|result| &*result.resource_name).collect();
     assert_eq!(names, ["", "9"]);
+    let keys = [Some("log.retention.ms"), Some("log.segment.bytes"), None, Some("log.retention.ms")].map(|key| {
+        let configuration_keys = Some(key.into_iter().map(Into::into).collect());
+        DescribeConfigsResource {
+            resource_type: 4,
+            resource_name: "1".into(),
+            configuration_keys,
+            ..Default::default()
+        }
+    });
+    let response = client.call(4, &DescribeConfigsRequest { resources: keys.to_vec(), ..Default::default() }).await;
+    let told: Vec<usize> = response.results.iter().map(|result| result.configs.len()).collect();
+    assert!(matches!(*told, [1, 1, all] if all > 1), "each mention has its own keys: {told:?}");
     let groups = ["a", "b", "a"].map(Into::into).to_vec();
     let response = client.call(5, &DescribeGroupsRequest { groups, ..Default::default() }).await;
     assert_eq!(response.groups.iter().map(|group| &*group.group_id).collect::<Vec<_>>(), ["a", "b"]);
