@@ -11,8 +11,9 @@ use log::{Level, Log, Metadata, Record};
 use parking_lot::Mutex;
 use tracing::subscriber::set_global_default;
 use tracing_log::{AsLog, LogTracer};
-use tracing_subscriber::EnvFilter;
-use tracing_subscriber::filter::{LevelFilter, ParseError};
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry};
 
 /// Warnings of libraries that are remembered; past it they are forgotten, and each may be said once more.
 const SAID_MAX: usize = 1_000;
@@ -54,16 +55,19 @@ pub enum InitError {
 /// # Errors
 /// When `filter` does not parse, or when logging was set up before.
 pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
-    let env = EnvFilter::try_new(filter).map_err(|source| InitError::Filter { filter: filter.to_owned(), source })?;
+    let targets: Targets = filter.parse().map_err(|source| InitError::Filter { filter: filter.to_owned(), source })?;
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let level = env.max_level_hint().unwrap_or(LevelFilter::TRACE);
-    let lines = tracing_subscriber::fmt().with_env_filter(env).with_writer(std::io::stderr);
+    let level = Layer::<Registry>::max_level_hint(&targets).unwrap_or(LevelFilter::TRACE);
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     // A line that cannot be written is lost. To say so on standard error, as is the default, panics where that is what
     // is gone, in whoever had something to say.
     let lines = lines.log_internal_errors(false);
     match format {
-        Format::Text => set_global_default(lines.with_ansi(colour && std::io::stderr().is_terminal()).finish()),
-        Format::Json => set_global_default(lines.json().flatten_event(true).finish()),
+        Format::Text => {
+            let lines = lines.with_ansi(colour && std::io::stderr().is_terminal());
+            set_global_default(Registry::default().with(targets).with(lines))
+        }
+        Format::Json => set_global_default(Registry::default().with(targets).with(lines.json().flatten_event(true))),
     }
     .map_err(|_| InitError::Twice)?;
     log::set_boxed_logger(Box::new(Libraries::default())).map_err(|_| InitError::Twice)?;
