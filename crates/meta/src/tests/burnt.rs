@@ -169,7 +169,7 @@ async fn metalog_void_names_outlive_the_deletion_of_their_range() {
         handle.allocate_producer_ids(registration.incarnation).await.unwrap();
     }
     let log = Log { store: bucket.store.clone() };
-    let put = parking_lot::Mutex::new(None);
+    let put = parking_lot::Mutex::default();
     for _ in 0..2 {
         crate::housekeeping::round(&log, &handle.image(), &put).await.unwrap();
         handle.allocate_producer_ids(registration.incarnation).await.unwrap();
@@ -272,7 +272,7 @@ async fn metalog_an_entry_is_not_given_up_while_a_snapshot_may_hold_what_it_made
     create(&handle, "t").await;
     let last = MetaSequence(handle.image().next_sequence.0 - 1);
     let log = Log { store: bucket.plain.clone() };
-    crate::housekeeping::round(&log, &handle.image(), &parking_lot::Mutex::new(None)).await.unwrap();
+    crate::housekeeping::round(&log, &handle.image(), &parking_lot::Mutex::default()).await.unwrap();
     drop(handle);
     let snapshot = names::snapshot(last);
     let whole = rot(&bucket, &snapshot).await;
