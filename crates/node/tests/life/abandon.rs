@@ -240,3 +240,25 @@ async fn a_log_that_was_given_up_is_known_while_its_files_are_there() {
     assert_eq!(known(dir.path(), id).await, None, "the start has removed them");
     assert!(node.end(Order::Drain).await.is_clean());
 }
+
+/// A disk of another cluster may hold a log of the same number.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_given_up_is_not_removed_while_its_header_does_not_say_whose_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, _) = dead(dir.path()).await;
+    let (wal, away) = (dir.path().join("wal"), dir.path().join("away"));
+    std::fs::rename(&wal, &away).unwrap();
+    let asked = AbandonOptions { fate: BrokerFate::CertainlyDead, ..given_up(dir.path(), id) };
+    assert_eq!(node::abandon(asked).await.unwrap(), FilesLeft::OutOfReach);
+    std::fs::rename(&away, &wal).unwrap();
+    let header = std::fs::File::options().write(true).open(wal.join(format!("incarnation-{id}.wal"))).unwrap();
+    header.write_all_at(&[0; 4096], 0).unwrap();
+    for _ in 0..2 {
+        let node = Node::start(options(dir.path())).await.unwrap();
+        assert_eq!(node.client().await.latest().await, Some(0));
+        assert!(node.end(Order::Drain).await.is_clean());
+        let left = BlockLog::open(BlockLogOptions::new(&wal, Access::Observer)).unwrap();
+        assert!(left.holds_records(id).unwrap(), "it may be anybody's");
+        assert!(!known(dir.path(), id).await.unwrap().is_nowhere());
+    }
+}
