@@ -24,7 +24,7 @@ const USED_SHARE_MIN: usize = 4;
 const KEPT_PLACES: usize = 64;
 
 /// Partitions of a request that are gone through before others may run.
-const WANTS_AT_ONCE: usize = 1_000;
+pub(crate) const WANTS_AT_ONCE: usize = 1_000;
 
 /// What a session knows of a partition.
 #[derive(Debug)]

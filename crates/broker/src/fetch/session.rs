@@ -24,7 +24,7 @@ use base::{Entropy, Uuid};
 use parking_lot::Mutex;
 use wire::ErrorCode;
 
-use super::line::{Line, once_each};
+use super::line::{Line, WANTS_AT_ONCE, once_each};
 use crate::limits::SESSIONS_PARTITIONS_MAX;
 
 /// A session that was not used for so long gives way to any other, and one that lived for less when it was last used gives
@@ -148,6 +148,35 @@ impl Session {
 #[derive(Debug)]
 struct Served(Arc<Mutex<Session>>);
 
+impl Served {
+    fn begin(session: Arc<Mutex<Session>>, epoch: i32, uses_ids: bool) -> Result<Self, ErrorCode> {
+        let mut open = session.lock();
+        if open.epoch != epoch || open.is_served {
+            return Err(ErrorCode::InvalidFetchSessionEpoch);
+        }
+        if open.uses_ids != uses_ids {
+            return Err(ErrorCode::FetchSessionTopicIdError);
+        }
+        open.is_served = true;
+        drop(open);
+        Ok(Self(session))
+    }
+
+    /// Takes very many changes over, if need be: others may run now and then.
+    async fn change_each<T>(&self, changes: Vec<T>, change: impl Fn(&mut Line, T)) {
+        let mut changes = changes.into_iter();
+        while changes.len() > 0 {
+            {
+                let mut open = self.0.lock();
+                changes.by_ref().take(WANTS_AT_ONCE).for_each(|one| change(&mut open.line, one));
+            }
+            if changes.len() > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
         self.0.lock().is_served = false;
@@ -222,15 +251,10 @@ impl Sessions {
             let slot = cache.sessions.get(&session_id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
             slot.session.clone()
         };
-        let mut open = session.lock();
-        if open.epoch != epoch || open.is_served {
-            return Err(ErrorCode::InvalidFetchSessionEpoch);
-        }
-        if open.uses_ids != uses_ids {
-            return Err(ErrorCode::FetchSessionTopicIdError);
-        }
-        wants.into_iter().for_each(|want| open.line.put(want));
-        forgotten.iter().for_each(|(topic, partition)| open.line.remove(topic, *partition));
+        let session = Served::begin(session, epoch, uses_ids)?;
+        session.change_each(wants, Line::put).await;
+        session.change_each(forgotten, |line, (topic, partition)| line.remove(&topic, partition)).await;
+        let mut open = session.0.lock();
         let partitions = open.line.len();
         let fits = partitions <= SESSION_PARTITIONS_MAX && self.cache.lock().touch(session_id, partitions, now);
         if partitions == 0 || !fits {
@@ -241,10 +265,9 @@ impl Sessions {
             return Ok(Context(Kind::Sessionless(wants)));
         }
         open.epoch = epoch_after(epoch);
-        open.is_served = true;
         let wants = open.line.wants();
         drop(open);
-        Ok(Context(Kind::Incremental { session: Served(session), wants }))
+        Ok(Context(Kind::Incremental { session, wants }))
     }
 
     /// Ends a session. Large ones are let go of when others can go on.
@@ -482,6 +505,33 @@ mod tests {
     }
 
     #[test]
+    fn others_may_run_while_very_many_changes_of_a_session_are_taken_over_and_no_other_request_of_it() {
+        let sessions = sessions(10);
+        let id = open(&sessions, &[0], NOW);
+        let all: Vec<i32> = (0..3 * WANTS_AT_ONCE as i32).collect();
+        let mut polls = 0;
+        let context = {
+            let mut begin = std::pin::pin!(sessions.begin(request(id, 1, &all, &all[1..]), NOW));
+            loop {
+                polls += 1;
+                if let Some(context) = begin.as_mut().now_or_never() {
+                    break context.unwrap();
+                }
+                let other = begun(&sessions, request(id, 1, &[], &[]), NOW);
+                assert_eq!(other.unwrap_err(), ErrorCode::InvalidFetchSessionEpoch);
+            }
+        };
+        assert_eq!(polls, 1 + 2 + 2);
+        assert_eq!(asked(&context), [0]);
+        drop(context);
+        // A client that goes away meanwhile leaves its session as good as it was.
+        let mut begin = Box::pin(sessions.begin(request(id, 2, &all, &[]), NOW));
+        assert!(begin.as_mut().now_or_never().is_none());
+        drop(begin);
+        assert_eq!(asked(&begun(&sessions, request(id, 2, &all, &[]), NOW).unwrap()), all);
+    }
+
+    #[test]
     fn a_session_ends_when_told_to_or_when_it_is_emptied() {
         let sessions = sessions(10);
         let id = open(&sessions, &[0], NOW);
@@ -495,7 +545,7 @@ mod tests {
 
     /// Uses a session; it must be there.
     fn touch(sessions: &Sessions, id: i32, epoch: i32, now: Duration) {
-        begun(&sessions, request(id, epoch, &[], &[]), now).unwrap();
+        begun(sessions, request(id, epoch, &[], &[]), now).unwrap();
     }
 
     #[test]
