@@ -42,7 +42,7 @@ pub(crate) enum Awaited {
     Taking,
 }
 
-pub(crate) fn now() -> Instant {
+fn now() -> Instant {
     sleep(Duration::ZERO).deadline()
 }
 

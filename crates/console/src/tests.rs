@@ -175,7 +175,7 @@ async fn a_page_that_is_being_taken_keeps_its_place_whoever_waits() {
     let (address, made) = serving(&network, page_bytes).await;
     let mut slow = take_all_pages(&network, address, &made).await;
     let mut next = ask(&network, address, "/metrics").await;
-    // What lies between is taken first, and lets nothing more be written until it is.
+    // Each time more than goes into the pipe between them.
     for _ in 0..8 {
         for slow in &mut slow {
             let mut some = vec![0; PAGE_TAKEN_MIN + PAGE_TAKEN_MIN / 4];
