@@ -26,6 +26,7 @@ mod range;
 mod resolve;
 mod retry;
 mod store;
+mod turns;
 mod url;
 mod verify;
 

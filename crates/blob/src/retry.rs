@@ -3,7 +3,8 @@
 //!
 //! A slow way to the store is met otherwise than a store in trouble: each attempt has more time than the one before, and
 //! a write that ran out of it is tried again alone, for those that share the way may all be too slow together and none
-//! of them for itself. Going one at a time it costs no retry. While it waits for its next attempt the others go.
+//! of them for itself. Going one at a time, the oldest first, it costs no retry. While it waits for its next attempt the
+//! others go.
 
 use std::time::Duration;
 

@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use base::{Clock, Entropy};
 use bytes::Bytes;
-use tokio::sync::Mutex;
 
 use crate::backend::{
     Backend, CreateAttempt, DELETE_KEYS_MAX, LIST_PAGE_MAX, ListPage, MultipartPlan, ObjectMeta, ReadRange, check_key,
@@ -23,6 +22,7 @@ use crate::memory::MemoryBackend;
 use crate::payload::Payload;
 use crate::range::check_range;
 use crate::retry::{Health, Monitor, RetryPolicy};
+use crate::turns::Turns;
 use crate::url::{Place, StoreUrl};
 
 /// Most attempts at a read that comes back short.
@@ -69,7 +69,7 @@ struct Inner {
     counters: Arc<Counters>,
     monitor: Monitor,
     /// Held during each attempt at a write that did not end in its time before.
-    alone: Arc<Mutex<()>>,
+    alone: Turns,
 }
 
 /// One request, for counting and for messages.
@@ -103,7 +103,7 @@ impl Store {
     /// A store over a backend of the caller's, such as [`crate::faulty::FaultyBackend`].
     pub fn with_backend(backend: Arc<dyn Backend>, options: StoreOptions) -> Self {
         let monitor = Monitor::new(options.clock.clone(), options.retry.budget);
-        let (counters, alone) = (Arc::new(Counters::new()), Arc::default());
+        let (counters, alone) = (Arc::new(Counters::new()), Turns::default());
         Self(Arc::new(Inner { backend, options, counters, monitor, alone }))
     }
 
@@ -398,11 +398,15 @@ impl Store {
         let Request { purpose, operation, key, bytes } = request;
         let is_write = matches!(operation, Operation::Put | Operation::Multipart);
         let mut attempts = 0;
-        let mut goes_alone = false;
+        let ticket = is_write.then(|| self.0.alone.ticket());
+        let mut goes_alone = None;
         loop {
             attempts += 1;
             // Not while it backs off: the way would lie idle.
-            let alone = if goes_alone { Some(self.0.alone.lock().await) } else { None };
+            let alone = match goes_alone {
+                Some(ticket) => Some(self.0.alone.of(ticket).await),
+                None => None,
+            };
             let (result, timed_out) = match self.timed(operation.label(), key, bytes, attempts, attempt()).await {
                 Ok(Ok(answer)) => (check(answer, attempts).await, false),
                 Ok(Err(error)) => (Err(error), false),
@@ -434,7 +438,9 @@ impl Store {
             if !error.is_transient() || attempts >= attempts_max {
                 return Err(error);
             }
-            goes_alone |= timed_out && is_write;
+            if timed_out {
+                goes_alone = ticket;
+            }
             let may_retry = timed_out && is_write || self.0.monitor.take_retry();
             self.back_off(attempts).await;
             if !may_retry {

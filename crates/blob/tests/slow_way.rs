@@ -11,6 +11,7 @@ use blob::memory::MemoryBackend;
 use blob::{Backend, ListPage, ObjectMeta, Payload, Purpose, ReadRange, Store, StoreError, StoreOptions};
 use bytes::Bytes;
 use futures::future::{Either, join_all, select};
+use parking_lot::Mutex;
 
 const MIB: u64 = 1 << 20;
 /// What never arrives, and takes no share.
@@ -23,6 +24,8 @@ const TICK: Duration = Duration::from_millis(100);
 struct SlowWay {
     bytes_per_second: u64,
     under_way: AtomicU64,
+    /// The keys of all attempts, as they began.
+    began: Arc<Mutex<Vec<String>>>,
     store: MemoryBackend,
 }
 
@@ -53,7 +56,8 @@ impl Backend for SlowWay {
 
     fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<Evidence, StoreError>> {
         Box::pin(async move {
-            if key == STUCK {
+            self.began.lock().push(key.to_owned());
+            if key.starts_with(STUCK) {
                 std::future::pending::<()>().await;
             }
             let _on_the_way = OnTheWay::enter(&self.under_way);
@@ -100,10 +104,17 @@ fn now() -> tokio::time::Instant {
 
 /// The way, over which so many retries are allowed.
 fn way(bytes_per_second: u64, retries: u32) -> Store {
-    let way = SlowWay { bytes_per_second, under_way: AtomicU64::new(0), store: MemoryBackend::new() };
+    watched_way(bytes_per_second, retries).0
+}
+
+/// As [`way`], with the keys of all attempts.
+fn watched_way(bytes_per_second: u64, retries: u32) -> (Store, Arc<Mutex<Vec<String>>>) {
+    let began = Arc::default();
+    let (under_way, store) = (AtomicU64::new(0), MemoryBackend::new());
+    let way = SlowWay { bytes_per_second, under_way, began: Arc::clone(&began), store };
     let mut options = StoreOptions::default();
     options.retry.budget = retries;
-    Store::with_backend(Arc::new(way), options)
+    (Store::with_backend(Arc::new(way), options), began)
 }
 
 /// How long it takes to write `count` objects of `bytes` at once.
@@ -143,4 +154,19 @@ async fn a_write_that_waits_for_its_next_attempt_lets_others_go() {
         Either::Left((stuck, _)) => panic!("the one that never arrives held up the other: {stuck:?}"),
         Either::Right((slow, _)) => slow.unwrap(),
     }
+}
+
+/// Commits wait for the oldest upload, whichever of the others is there.
+#[tokio::test(start_paused = true)]
+async fn of_writes_that_go_one_after_the_other_the_oldest_goes_first_each_time() {
+    let (store, began) = watched_way(MIB, 200);
+    let keys = ["stuck/oldest", "stuck/second", "stuck/youngest"];
+    let body = Bytes::from(vec![7; MIB as usize]);
+    let written = join_all(keys.map(|key| store.put(Purpose::Upload, key, body.clone()))).await;
+    assert!(written.iter().all(Result::is_err));
+    let began = began.lock();
+    let last = began.iter().rposition(|key| key == keys[0]).unwrap();
+    let youngest = began[..last].iter().filter(|key| *key == keys[2]).count();
+    // All began at once; of those that timed out together any may be tried again first.
+    assert!(youngest <= 2, "the youngest was tried {youngest} times before the oldest was done: {began:?}");
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use base::{Incarnation, Uuid};
+use base::{Incarnation, StreamId, Uuid};
 use meta::{Image, MetaHandle, TopicImage};
 use partition::config::{BrokerSettings, TopicSettings};
 use partition::{Absent, Change, Directory, Partitions, Placement};
@@ -126,20 +126,92 @@ fn differences(before: &Image, after: &Image, me: Incarnation) -> Vec<Change> {
     if broker_changed {
         changes.push(Change::BrokerSettings);
     }
-    // Ownership moves with registrations. Whatever else moves it shows at the next look-up, which compares epochs.
-    if !before.brokers.ptr_eq(&after.brokers) {
-        for topic in before.topics.values() {
-            for stream in &topic.partitions {
-                let leader = after.leader(*stream);
-                if after.topics.contains_key(&topic.id) && leader != before.leader(*stream) {
-                    changes.push(Change::LeaderChanged {
-                        stream: *stream,
-                        epoch: leader.map(|leader| leader.epoch).unwrap_or_default(),
-                        led_here: leader.is_some_and(|leader| leader.owner == me),
-                    });
-                }
-            }
+    for stream in may_have_moved(before, after, me) {
+        let leader = after.leader(stream);
+        if leader != before.leader(stream) {
+            changes.push(Change::LeaderChanged {
+                stream,
+                epoch: leader.map(|leader| leader.epoch).unwrap_or_default(),
+                led_here: leader.is_some_and(|leader| leader.owner == me),
+            });
         }
     }
     changes
+}
+
+/// The streams of partitions that may be open here and may have another leader now. Ownership moves with registrations;
+/// whatever else moves it shows at the next look-up, which compares epochs.
+fn may_have_moved(before: &Image, after: &Image, me: Incarnation) -> Vec<StreamId> {
+    if before.brokers.ptr_eq(&after.brokers) {
+        return Vec::new();
+    }
+    let is_registered = |image: &Image| image.brokers.get(&me.broker).is_some_and(|broker| broker.incarnation() == me);
+    // What is open here is led here. That others come and go moves nothing of it, unless its stream says so.
+    let mut streams: Vec<_> = after.catalogue.streams_changed_since(&before.catalogue).collect();
+    if is_registered(before) != is_registered(after) {
+        streams.extend(before.catalogue.streams_of(me));
+    }
+    streams
+}
+
+#[cfg(test)]
+mod tests {
+    use base::{BrokerEpoch, BrokerId, StreamEpoch};
+    use stream::catalogue::OpenStream;
+    use wire::meta::{BrokerRecord, MetadataRecord};
+
+    use super::*;
+
+    const STREAMS: usize = 1_000;
+
+    fn registration(broker: i32, epoch: i64) -> Incarnation {
+        Incarnation { broker: BrokerId(broker), epoch: BrokerEpoch(epoch) }
+    }
+
+    fn with(image: &Image, records: impl IntoIterator<Item = MetadataRecord>) -> Image {
+        let mut image = image.clone();
+        records.into_iter().for_each(|record| image.apply(&record).unwrap());
+        image
+    }
+
+    fn registered(image: &Image, id: Incarnation) -> Image {
+        let record = BrokerRecord { broker_id: id.broker.0, broker_epoch: id.epoch.0, ..Default::default() };
+        with(image, [record.into()])
+    }
+
+    /// Two brokers, of which the first leads all streams.
+    fn led_by(me: Incarnation, other: Incarnation) -> (Image, Vec<StreamId>) {
+        let image = registered(&registered(&Image::default(), me), other);
+        let created = image.catalogue.create_streams(STREAMS, me);
+        (with(&image, created.records), created.response)
+    }
+
+    #[test]
+    fn a_registration_costs_a_look_at_the_streams_that_it_moves_and_at_no_others() {
+        let (me, other) = (registration(1, 1), registration(2, 2));
+        let (before, streams) = led_by(me, other);
+        let after = registered(&before, registration(2, 3));
+        assert_eq!(may_have_moved(&before, &after, me), [], "another broker's");
+        assert_eq!(differences(&before, &after, me), []);
+        let epoch = StreamEpoch(1);
+        let closed = after.catalogue.close_stream(streams[7], StreamEpoch(0)).records;
+        let closed = with(&after, closed);
+        let open = OpenStream { stream: streams[7], epoch, owner: registration(2, 3) };
+        let moved = with(&closed, closed.catalogue.open_streams(&[open]).records);
+        assert_eq!(may_have_moved(&before, &moved, me), [streams[7]]);
+        assert_eq!(
+            differences(&before, &moved, me),
+            [Change::LeaderChanged { stream: streams[7], epoch, led_here: false }]
+        );
+    }
+
+    #[test]
+    fn a_broker_that_was_replaced_leads_nothing_any_more() {
+        let (me, other) = (registration(1, 1), registration(2, 2));
+        let (before, streams) = led_by(me, other);
+        let after = registered(&before, registration(1, 3));
+        let gone =
+            |stream: &StreamId| Change::LeaderChanged { stream: *stream, epoch: StreamEpoch(0), led_here: false };
+        assert_eq!(differences(&before, &after, me), streams.iter().map(gone).collect::<Vec<_>>());
+    }
 }

@@ -4,21 +4,21 @@
 //! each has a place, of which there are [`CONNECTIONS_MAX`], and a deadline that moves only when an answer begins or
 //! has been taken: a client that sends its header byte by byte, or reads in the same way, gains nothing by it. Where all
 //! places are taken, whoever comes gets that of the connection that has asked for nothing for longest: idle ones keep no
-//! health probe waiting.
+//! health probe waiting. One whose request waits for others is not idle, and has no deadline meanwhile.
 
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll, Waker, ready};
+use std::task::{Context, Poll, ready};
 
 use base::net::{Listener, Stream};
-use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Sleep, sleep, timeout};
 
+use crate::asking::{Asking, Awaited, end_the_longest};
 use crate::limits::{ACCEPT_RETRY, CLIENT_WAIT_MAX, CONNECTIONS_MAX, CROWDED_WAIT};
 
 /// Accepts while there are places, and one that waits for the next.
@@ -48,49 +48,8 @@ impl Accepting {
     fn end_the_longest_idle(&mut self) {
         self.connections.retain(|asking| asking.strong_count() > 0);
         let asking = self.connections.iter().filter_map(Weak::upgrade);
-        let longest = asking.filter_map(|asking| asking.idle_since().map(|since| (since, asking)));
-        if let Some((since, asking)) = longest.min_by_key(|(since, _)| *since)
-            && since.elapsed() >= CROWDED_WAIT
-        {
-            asking.end();
-        }
-    }
-}
-
-/// Whether a connection asks for something.
-struct Asking(Mutex<Idle>);
-
-struct Idle {
-    since: Option<Instant>,
-    is_ended: bool,
-    task: Option<Waker>,
-}
-
-impl Asking {
-    /// Since when it has asked for nothing, unless it was ended for that.
-    fn idle_since(&self) -> Option<Instant> {
-        let idle = self.0.lock();
-        idle.since.filter(|_| !idle.is_ended)
-    }
-
-    fn end(&self) {
-        let task = {
-            let mut idle = self.0.lock();
-            idle.is_ended = true;
-            idle.task.take()
-        };
-        if let Some(task) = task {
-            task.wake();
-        }
-    }
-
-    fn is_ended(&self, cx: &Context<'_>) -> bool {
-        let mut idle = self.0.lock();
-        match &mut idle.task {
-            Some(task) => task.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        idle.is_ended
+        let idle = asking.filter_map(|asking| asking.idle_since().map(|since| (since, asking)));
+        end_the_longest(idle, CROWDED_WAIT);
     }
 }
 
@@ -133,35 +92,26 @@ impl axum::serve::Listener for Accepting {
 pub(crate) struct Connection {
     stream: Stream,
     deadline: Pin<Box<Sleep>>,
-    awaited: Awaited,
     asking: Arc<Asking>,
     _place: OwnedSemaphorePermit,
-}
-
-/// What a client is waited for to do.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Awaited {
-    Request,
-    /// To take the answer.
-    Taking,
 }
 
 impl Connection {
     fn new(stream: Stream, place: OwnedSemaphorePermit) -> Self {
         let deadline = Box::pin(sleep(CLIENT_WAIT_MAX));
-        let since = Some(deadline.deadline() - CLIENT_WAIT_MAX);
-        let asking = Arc::new(Asking(Mutex::new(Idle { since, is_ended: false, task: None })));
-        Self { stream, deadline, awaited: Awaited::Request, asking, _place: place }
+        Self { stream, deadline, asking: Asking::new(), _place: place }
+    }
+
+    pub(crate) fn asking(&self) -> &Arc<Asking> {
+        &self.asking
     }
 
     /// The client is waited for to do this, from now on if it was something else before. Wakes the task when it is too
     /// late.
     fn expect(&mut self, awaited: Awaited, cx: &mut Context<'_>) -> io::Result<()> {
-        if self.awaited != awaited {
-            self.awaited = awaited;
+        if self.asking.awaited() != awaited {
+            self.asking.expect(awaited);
             self.deadline.set(sleep(CLIENT_WAIT_MAX));
-            let now = self.deadline.deadline() - CLIENT_WAIT_MAX;
-            self.asking.0.lock().since = (awaited == Awaited::Request).then_some(now);
         }
         self.check_deadline(cx)
     }
@@ -169,6 +119,10 @@ impl Connection {
     fn check_deadline(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if self.asking.is_ended(cx) {
             return Err(io::ErrorKind::TimedOut.into());
+        }
+        // It may not be the client's fault that nothing comes of its request.
+        if self.asking.awaited() == Awaited::Nothing {
+            return Ok(());
         }
         match self.deadline.as_mut().poll(cx) {
             Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
@@ -195,7 +149,11 @@ impl AsyncWrite for Connection {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         self.expect(Awaited::Taking, cx)?;
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, slices));
+        if let Ok(bytes) = &written {
+            self.asking.took(*bytes);
+        }
+        Poll::Ready(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -205,8 +163,13 @@ impl AsyncWrite for Connection {
     /// The library flushes when it has written all that it has.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        // Not only then: while its request waits, the client is not waited for.
+        let awaited = match self.asking.awaited() {
+            Awaited::Taking => Awaited::Request,
+            same => same,
+        };
         // A read that waits already is not tried again until something wakes the task.
-        Poll::Ready(self.expect(Awaited::Request, cx))
+        Poll::Ready(self.expect(awaited, cx))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

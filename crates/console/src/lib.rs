@@ -11,7 +11,9 @@
 //! Never knows Kafka's protocol.
 
 mod accepting;
+mod asking;
 pub mod limits;
+mod pages;
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,15 +21,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use base::net::{ListenOptions, Listener, Network};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::accepting::Accepting;
-use crate::limits::PAGES_MAX;
+use crate::asking::Caller;
+use crate::pages::{Page, Pages};
 
 /// Whether the broker serves clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,7 +81,8 @@ impl Console {
             .route("/metrics", get(metrics))
             .route("/livez", get(|| async { "ok\n" }))
             .route("/readyz", get(ready))
-            .with_state(Shown { sources, pages: Arc::new(Semaphore::new(PAGES_MAX)) });
+            .with_state(Shown { sources, pages: Pages::new() })
+            .into_make_service_with_connect_info::<Caller>();
         base::task::spawn("http", async move {
             if let Err(error) = axum::serve(Accepting::new(self.listener), pages).await {
                 tracing::error!(%error, "the HTTP listener stopped; metrics and health are not served any more");
@@ -92,25 +95,12 @@ impl Console {
 #[derive(Clone)]
 struct Shown {
     sources: Sources,
-    /// Places of pages.
-    pages: Arc<Semaphore>,
+    pages: Pages,
 }
 
-/// A page of metrics, which has its place until all of it is written.
-struct Page {
-    text: String,
-    _place: OwnedSemaphorePermit,
-}
-
-impl AsRef<[u8]> for Page {
-    fn as_ref(&self) -> &[u8] {
-        self.text.as_bytes()
-    }
-}
-
-async fn metrics(State(shown): State<Shown>) -> Response {
+async fn metrics(State(shown): State<Shown>, ConnectInfo(caller): ConnectInfo<Caller>) -> Response {
     // Never closed.
-    let Ok(place) = shown.pages.acquire_owned().await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
+    let Some(place) = shown.pages.place(caller.0).await else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
     let page = Page { text: (shown.sources.metrics)(), _place: place };
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, content_type)], Bytes::from_owner(page)).into_response()

@@ -17,5 +17,11 @@ pub const CROWDED_WAIT: Duration = Duration::from_millis(100);
 /// Pages of metrics in memory; each may have several MB. Requests for further ones wait.
 pub const PAGES_MAX: usize = 4;
 
+/// How long a page may at least keep its place though somebody waits for it and its client takes next to nothing, ...
+pub const PAGE_CROWDED_WAIT: Duration = Duration::from_secs(1);
+
+/// ... which is less than so many bytes in that time.
+pub const PAGE_TAKEN_MIN: usize = 64 << 10;
+
 /// Wait after an accept that failed, which is most often for want of descriptors.
 pub const ACCEPT_RETRY: Duration = Duration::from_secs(1);

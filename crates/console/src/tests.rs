@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::limits::{CLIENT_WAIT_MAX, CONNECTIONS_MAX};
+use super::limits::{CLIENT_WAIT_MAX, CONNECTIONS_MAX, CROWDED_WAIT, PAGE_CROWDED_WAIT, PAGE_TAKEN_MIN, PAGES_MAX};
 use super::*;
 
 const HALF: Duration = Duration::from_secs(CLIENT_WAIT_MAX.as_secs() / 2);
@@ -135,25 +135,106 @@ async fn a_connection_is_used_again_as_long_as_it_is_used() {
     assert_eq!(rest(&mut kept).await, "");
 }
 
+/// Asks for as many pages as may be in memory, and takes none.
+async fn take_all_pages(network: &Network, address: SocketAddr, made: &AtomicUsize) -> Vec<Stream> {
+    let mut silent = Vec::new();
+    for _ in 0..PAGES_MAX {
+        silent.push(ask(network, address, "/metrics").await);
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(made.load(Ordering::Relaxed), PAGES_MAX);
+    silent
+}
+
+/// Longer than who waits for a page waits for one that is not being taken.
+const CROWDED: Duration = PAGE_CROWDED_WAIT.saturating_add(CROWDED_WAIT).saturating_add(CROWDED_WAIT);
+
 #[tokio::test(start_paused = true)]
-async fn pages_that_nobody_takes_hold_up_other_pages_only_and_not_for_ever() {
+async fn pages_that_nobody_takes_hold_up_other_pages_only_and_give_up_their_places_one_by_one() {
     let network = memory();
     let page_bytes = 1 << 20;
     let (address, made) = serving(&network, page_bytes).await;
-    let mut silent = Vec::new();
-    for _ in 0..PAGES_MAX {
+    let mut silent = take_all_pages(&network, address, &made).await;
+    for others in 1..=PAGES_MAX {
+        let mut next = ask(&network, address, "/metrics").await;
+        tokio::time::sleep(CROWDED_WAIT / 2).await;
+        assert_eq!(made.load(Ordering::Relaxed), PAGES_MAX + 2 * (others - 1), "as many pages as may be are in memory");
+        let alive = timeout(CROWDED_WAIT / 4, get(&network, address, "/livez")).await;
+        assert!(alive.expect("it waits for no page").starts_with("HTTP/1.1 200"));
+        let page = timeout(CROWDED, rest(&mut next)).await.expect("one that is not taken gives up its place");
+        assert!(page.len() > page_bytes);
+        assert!(rest(&mut silent[others - 1]).await.len() < page_bytes, "it was the one that was silent for longest");
         silent.push(ask(&network, address, "/metrics").await);
     }
-    tokio::time::sleep(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_being_taken_keeps_its_place_whoever_waits() {
+    let network = memory();
+    let page_bytes = 1 << 20;
+    let (address, made) = serving(&network, page_bytes).await;
+    let mut slow = take_all_pages(&network, address, &made).await;
     let mut next = ask(&network, address, "/metrics").await;
-    assert!(timeout(HALF, next.read_u8()).await.is_err(), "as many pages as may be are in memory");
-    assert_eq!(made.load(Ordering::Relaxed), PAGES_MAX);
-    let alive = timeout(HALF / 2, get(&network, address, "/livez")).await;
-    assert!(alive.expect("it waits for no page").starts_with("HTTP/1.1 200"));
-    assert!(rest(&mut next).await.len() > page_bytes);
-    for silent in &mut silent {
-        assert!(rest(silent).await.len() < page_bytes);
+    // Each time more than goes into the pipe between them.
+    for _ in 0..8 {
+        for slow in &mut slow {
+            let mut some = vec![0; PAGE_TAKEN_MIN + PAGE_TAKEN_MIN / 4];
+            slow.read_exact(&mut some).await.unwrap();
+        }
+        tokio::time::sleep(PAGE_CROWDED_WAIT / 2).await;
     }
+    assert_eq!(made.load(Ordering::Relaxed), PAGES_MAX);
+    for slow in &mut slow {
+        assert!(rest(slow).await.len() > page_bytes / 4);
+    }
+    assert!(rest(&mut next).await.len() > page_bytes);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_for_a_page_is_no_idle_connection() {
+    let network = memory();
+    let page_bytes = 1 << 20;
+    let (address, made) = serving(&network, page_bytes).await;
+    let mut silent = take_all_pages(&network, address, &made).await;
+    let mut next = ask(&network, address, "/metrics").await;
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let mut idle = Vec::new();
+    for _ in 0..CONNECTIONS_MAX - PAGES_MAX - 1 {
+        idle.push(network.connect(address).await.unwrap());
+    }
+    assert!(get(&network, address, "/livez").await.starts_with("HTTP/1.1 200"));
+    let gone = timeout(CROWDED_WAIT, rest(&mut idle[0])).await;
+    assert_eq!(gone.expect("it asked for nothing for longest"), "");
+    assert!(rest(&mut next).await.len() > page_bytes);
+    assert!(rest(&mut silent[0]).await.len() < page_bytes);
+}
+
+/// More wait for pages than are taken in the time that a client has for a request.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_waits_for_a_page_has_no_deadline() {
+    let network = memory();
+    let page_bytes = 1 << 20;
+    let (address, made) = serving(&network, page_bytes).await;
+    let count = PAGES_MAX * 3;
+    let mut all = Vec::new();
+    for _ in 0..count {
+        all.push(ask(&network, address, "/metrics").await);
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    // Each is taken just fast enough to be kept by its client's deadline alone.
+    for some in all.chunks_mut(PAGES_MAX) {
+        for n in 0..12 {
+            for taking in &mut *some {
+                let mut bytes = vec![0; PAGE_TAKEN_MIN + PAGE_TAKEN_MIN / 4];
+                taking.read_exact(&mut bytes).await.unwrap_or_else(|error| panic!("{error} at {n}"));
+            }
+            tokio::time::sleep(PAGE_CROWDED_WAIT * 9 / 10).await;
+        }
+        for taking in some {
+            assert!(rest(taking).await.ends_with('x'));
+        }
+    }
+    assert_eq!(made.load(Ordering::Relaxed), count);
 }
 
 #[tokio::test]

@@ -84,7 +84,7 @@ pub const COMMIT_BYTES_MAX: usize = 64 << 20;
 /// Offsets of one commit that are encoded before others may run.
 pub const OFFSETS_ENCODED_AT_ONCE: usize = 1_000;
 
-/// Looks at a shard, of one request for many groups, after which others may run.
+/// Looks of one request for many groups, at whatever shards, after which others may run.
 pub const LOOKS_AT_ONCE: usize = 16;
 
 /// A member that joined for the first time and hears nothing for this long is forgotten, Kafka's

@@ -52,6 +52,8 @@ use wire::{Reader, Writer};
 pub const HEADER_BYTES: usize = 52;
 /// Where the writer's nonce stands.
 const NONCE: Range<usize> = 24..40;
+/// Where the checksum stands.
+const CRC: usize = 48;
 /// So many bytes of a nonce in their places are no coincidence.
 const NONCE_BYTES_ENOUGH: usize = 8;
 /// Most bytes of an entry; one PUT.
@@ -83,6 +85,9 @@ pub enum FormatError {
         /// The number inside.
         found: u64,
     },
+    /// It is whole, and another than was sent to be there.
+    #[error("it is not what this process wrote there")]
+    Another,
     /// A record cannot be read, or not all of it.
     #[error("record {index}: {reason}")]
     Record {
@@ -98,7 +103,7 @@ impl FormatError {
     pub(crate) fn is_damage(&self) -> bool {
         match self {
             Self::Length | Self::Magic | Self::Checksum | Self::Misplaced { .. } => true,
-            Self::Unknown | Self::Record { .. } => false,
+            Self::Unknown | Self::Another | Self::Record { .. } => false,
         }
     }
 }
@@ -190,8 +195,8 @@ fn open_header(magic: [u8; 4], bytes: &Bytes, at: MetaSequence) -> Result<Header
     }
     // As if it bore our number: what another release wrote has its own in its checksum, and does not match. What matches
     // was written by ours, and its number is what is damaged.
-    let crc = crc32c_of([&bytes[..4], &FORMAT.to_be_bytes(), &bytes[6..48], &bytes[HEADER_BYTES..]]);
-    let is_ours = crc == u32::from_be_bytes(field(bytes, 48)?);
+    let crc = crc32c_of([&bytes[..4], &FORMAT.to_be_bytes(), &bytes[6..CRC], &bytes[HEADER_BYTES..]]);
+    let is_ours = crc == u32::from_be_bytes(field(bytes, CRC)?);
     match (u16::from_be_bytes(field(bytes, 4)?), is_ours) {
         (FORMAT, true) => {}
         (FORMAT, false) | (_, true) => return Err(FormatError::Checksum),
@@ -264,9 +269,27 @@ pub fn decode_snapshot(bytes: &Bytes, at: MetaSequence) -> Result<(Header, Vec<M
     open(SNAPSHOT_MAGIC, bytes, at)
 }
 
-/// Whether all bytes of the snapshot that stands at `at` are as they were written.
-pub(crate) fn check_snapshot(bytes: &Bytes, at: MetaSequence) -> Result<(), FormatError> {
-    open_header(SNAPSHOT_MAGIC, bytes, at).map(drop)
+/// What this process remembers of a snapshot that it sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SentSnapshot {
+    pub(crate) sequence: MetaSequence,
+    bytes: usize,
+    /// The checksum that it bears.
+    crc: [u8; 4],
+}
+
+impl SentSnapshot {
+    /// `bytes` are an encoded snapshot.
+    pub(crate) fn of(sequence: MetaSequence, bytes: &Bytes) -> Self {
+        Self { sequence, bytes: bytes.len(), crc: field(bytes, CRC).unwrap_or_default() }
+    }
+}
+
+/// Whether `bytes` are the snapshot that was sent. It may be large: the checksum that it bears is compared with its bytes,
+/// and with what was sent.
+pub(crate) fn check_snapshot(bytes: &Bytes, sent: SentSnapshot) -> Result<(), FormatError> {
+    open_header(SNAPSHOT_MAGIC, bytes, sent.sequence)?;
+    if SentSnapshot::of(sent.sequence, bytes) == sent { Ok(()) } else { Err(FormatError::Another) }
 }
 
 /// The bytes of the marker that releases `range`.

@@ -360,6 +360,15 @@ impl MetaHandle {
         Ok(self.submit(move |image, _| image.catalogue.abandon(id)).await??)
     }
 
+    /// The files of a WAL incarnation that was given up were found and removed: it is forgotten as soon as no stream names it
+    /// as its last owner.
+    ///
+    /// # Errors
+    /// When it was not given up.
+    pub async fn cleared(&self, id: Incarnation) -> Result<(), BrokerError> {
+        Ok(self.submit(move |image, _| image.catalogue.cleared(id)).await??)
+    }
+
     /// Forgets a WAL incarnation whose life has ended and whose files are gone.
     ///
     /// # Errors

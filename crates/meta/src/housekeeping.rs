@@ -4,7 +4,7 @@
 //! that they call void. The two newest whole snapshots stay, and the floor never passes the older one, so that one corrupt
 //! snapshot costs a longer replay and nothing else. That a name is listed says nothing of what it holds, and that it
 //! was put with success not enough, for the store may have been asked for its end alone: whole is what was read back
-//! with the checksum that this process gave it, or read and decoded. Markers are immutable and made in the order of the
+//! and is what this process sent, or what was read and decoded. Markers are immutable and made in the order of the
 //! ranges; a stalled deleter that wakes later makes nothing that is not there already.
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use blob::{CreateOutcome, Purpose, StoreError};
 use parking_lot::Mutex;
 
 use crate::error::LogError;
-use crate::format;
+use crate::format::{self, SentSnapshot};
 use crate::image::Image;
 use crate::log::{Log, Tail};
 use crate::names::{self, RANGE_ENTRIES};
@@ -35,6 +35,9 @@ impl Default for SnapshotPolicy {
     }
 }
 
+/// The snapshots that this process put with success and that may still be there.
+pub(crate) type Put = Vec<SentSnapshot>;
+
 pub(crate) struct Housekeeper {
     log: Log,
     policy: SnapshotPolicy,
@@ -42,8 +45,7 @@ pub(crate) struct Housekeeper {
     bytes: u64,
     /// One round at a time.
     busy: Arc<AtomicBool>,
-    /// The newest snapshot that this process put with success.
-    put: Arc<Mutex<Option<MetaSequence>>>,
+    put: Arc<Mutex<Put>>,
 }
 
 impl Housekeeper {
@@ -71,8 +73,8 @@ impl Housekeeper {
     }
 }
 
-/// Snapshot, floors, deletion. `put` is the newest snapshot that this process put with success.
-pub(crate) async fn round(log: &Log, image: &Arc<Image>, put: &Mutex<Option<MetaSequence>>) -> Result<(), LogError> {
+/// Snapshot, floors, deletion.
+pub(crate) async fn round(log: &Log, image: &Arc<Image>, put: &Mutex<Put>) -> Result<(), LogError> {
     let failed = |key: &str, reason| StoreError::Failed { operation: "encode", key: key.to_owned(), reason };
     // A large image takes seconds, for which no task that serves should wait.
     let encoding = image.clone();
@@ -82,33 +84,39 @@ pub(crate) async fn round(log: &Log, image: &Arc<Image>, put: &Mutex<Option<Meta
     let key = names::snapshot(sequence);
     let bytes = bytes.map_err(|error| failed(&key, error.to_string()))?;
     // Equal images make equal bytes, so it does not matter whose attempt landed.
+    let sent = SentSnapshot::of(sequence, &bytes);
     log.store.put(Purpose::Metadata, &key, bytes).await?;
-    let known = put.lock().replace(sequence);
     let snapshots = log.snapshots().await?;
+    let known = {
+        let mut put = put.lock();
+        put.retain(|known| known.sequence != sequence && snapshots.contains(&known.sequence));
+        put.push(sent);
+        put.clone()
+    };
     // Below the snapshot just made: newer ones would be a successor's, who keeps house himself.
     let below = snapshots.iter().rev().copied().filter(|s| *s < sequence);
-    let Some(older) = newest_whole(log, below, known).await? else { return Ok(()) };
+    let Some(older) = newest_whole(log, below, &known).await? else { return Ok(()) };
     release(log, image, older).await?;
     let old: Vec<String> = snapshots.iter().filter(|s| **s < older).map(|s| names::snapshot(*s)).collect();
     Ok(log.store.delete(Purpose::Metadata, &old).await?)
 }
 
-/// The first of `snapshots` that is read back whole. This process wrote the one that is `known`: its checksum is enough.
+/// The first of `snapshots` that is read back whole. Of those that this process sent it is known what they are: that is enough,
+/// and what else stands at the name of one, whole or not, does not count.
 async fn newest_whole(
     log: &Log,
     snapshots: impl Iterator<Item = MetaSequence>,
-    known: Option<MetaSequence>,
+    known: &Put,
 ) -> Result<Option<MetaSequence>, LogError> {
     for sequence in snapshots {
-        let read = if Some(sequence) == known {
-            log.check_snapshot(sequence).await
-        } else {
-            log.load_snapshot(sequence).await.map(drop)
+        let read = match known.iter().find(|sent| sent.sequence == sequence) {
+            Some(sent) => log.check_snapshot(*sent).await,
+            None => log.load_snapshot(sequence).await.map(drop),
         };
         match read {
             Ok(()) => return Ok(Some(sequence)),
             Err(error @ (LogError::Format { .. } | LogError::Replay { .. })) => {
-                tracing::error!(%error, "a metadata snapshot is corrupt; an older one stays until there is another");
+                tracing::error!(%error, "a metadata snapshot is corrupt, or is not what was written; an older one stays until there is another");
             }
             Err(LogError::Store(StoreError::NotFound { .. })) => {}
             Err(error) => return Err(error),

@@ -20,7 +20,7 @@ use bytes::Bytes;
 
 use crate::error::LogError;
 use crate::follow::Follower;
-use crate::format;
+use crate::format::{self, SentSnapshot};
 use crate::image::{Image, void_names};
 use crate::names;
 
@@ -286,13 +286,13 @@ impl Log {
         self.read_snapshot(sequence, move |bytes, key| Image::from_snapshot(bytes, sequence, key)).await
     }
 
-    /// Whether the snapshot is as this process wrote it, and can so be read.
-    pub(crate) async fn check_snapshot(&self, sequence: MetaSequence) -> Result<(), LogError> {
+    /// Whether what stands there is the snapshot that this process sent, and can so be read.
+    pub(crate) async fn check_snapshot(&self, sent: SentSnapshot) -> Result<(), LogError> {
         let check = move |bytes: &Bytes, key: &str| {
             let unusable = |reason| LogError::Format { key: key.to_owned(), reason };
-            format::check_snapshot(bytes, sequence).map_err(unusable)
+            format::check_snapshot(bytes, sent).map_err(unusable)
         };
-        self.read_snapshot(sequence, check).await
+        self.read_snapshot(sent.sequence, check).await
     }
 
     /// A large one takes seconds to look through, for which no task that serves should wait.

@@ -181,6 +181,9 @@ pub async fn abandon(options: AbandonOptions) -> Result<FilesLeft, AbandonError>
     if matches!(state.phase, IncarnationPhase::Recovered { .. }) {
         return Err(AbandonError::Recovered(id));
     }
+    if state.is_nowhere() {
+        return Ok(FilesLeft::Removed);
+    }
     // Of those that are open the office is taken, and with it their right to commit.
     let counted_on =
         image.catalogue.incarnations().filter(|(log, state)| *log == id || state.phase == IncarnationPhase::Open);
@@ -212,6 +215,10 @@ pub async fn abandon(options: AbandonOptions) -> Result<FilesLeft, AbandonError>
     let Some(own) = own else { return Ok(FilesLeft::OutOfReach) };
     let removed = blocking(move || own.remove(id, Claim::GivenUp(&cluster_id))).await;
     removed.map_err(|source| AbandonError::NotRemoved { incarnation: id, source })?;
+    // Only what was removed by who found it cannot come back. Should metadata not hear of it, it knows a log that is nowhere.
+    if let Err(error) = meta.cleared(id).await {
+        tracing::warn!(incarnation = %id, %error, "metadata goes on knowing a log that was given up and removed");
+    }
     Ok(FilesLeft::Removed)
 }
 

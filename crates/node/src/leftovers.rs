@@ -68,14 +68,17 @@ pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> R
         tracing::info!(incarnation = %id, "removed the files of a log that has ended");
     }
     // What is forgotten while its files are there would be unknown to the next start. Those of a log that was given up may be
-    // out of reach, and come back: it is known until a start has removed them.
+    // out of reach, and come back: it is known until somebody has found and removed them.
     for (id, state) in catalogue.incarnations().filter(|(id, _)| !kept.contains(id)) {
-        if state.phase == IncarnationPhase::Abandoned && !removed.contains(&id) {
-            continue;
-        }
-        let last_owner = catalogue.streams_of(id).next().is_some();
-        if state.phase.is_final() && !last_owner && own.is_at(&state.wal.location) {
-            meta.remove_incarnation(id).await?;
+        let is_ours = own.is_at(&state.wal.location);
+        match &state.phase {
+            IncarnationPhase::Abandoned if state.is_nowhere() || is_ours && removed.contains(&id) => {
+                meta.cleared(id).await?;
+            }
+            IncarnationPhase::Recovered { .. } if is_ours && catalogue.streams_of(id).next().is_none() => {
+                meta.remove_incarnation(id).await?;
+            }
+            _ => {}
         }
     }
     Ok(())

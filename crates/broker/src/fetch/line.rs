@@ -23,6 +23,9 @@ const USED_SHARE_MIN: usize = 4;
 /// ... unless it is less than so many places.
 const KEPT_PLACES: usize = 64;
 
+/// Partitions of a request that are gone through before others may run.
+pub(crate) const WANTS_AT_ONCE: usize = 1_000;
+
 /// What a session knows of a partition.
 #[derive(Debug)]
 pub(crate) struct Cached {
@@ -59,8 +62,9 @@ fn hash(hashing: &SeededState, topic: &TopicRef, partition: i32) -> u64 {
     hashing.hash_one((topic, partition))
 }
 
-/// Leaves each partition once: where it is named first, and as it is wanted last.
-pub(crate) fn once_each(wants: &mut Vec<Want>) {
+/// Leaves each partition once: where it is named first, and as it is wanted last. There may be very many, so others may run
+/// now and then.
+pub(crate) async fn once_each(wants: &mut Vec<Want>) {
     if wants.len() < 2 {
         return;
     }
@@ -69,6 +73,9 @@ pub(crate) fn once_each(wants: &mut Vec<Want>) {
     let mut places: HashTable<u32> = HashTable::with_capacity(wants.len());
     let mut kept = 0;
     for at in 0..wants.len() {
+        if (at + 1).is_multiple_of(WANTS_AT_ONCE) {
+            tokio::task::yield_now().await;
+        }
         let want = &wants[at];
         let is_same = |place: &u32| {
             let other = &wants[*place as usize];
@@ -243,6 +250,13 @@ mod tests {
         Want { topic, partition, fetch_offset, current_leader_epoch: -1, max_bytes: 1 }
     }
 
+    /// How often it is polled.
+    fn all_at_once(wants: &mut Vec<Want>) -> usize {
+        let mut work = std::pin::pin!(once_each(wants));
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        1 + std::iter::from_fn(|| work.as_mut().poll(&mut cx).is_pending().then_some(())).count()
+    }
+
     #[derive(Clone, Copy, Debug)]
     enum Step {
         Put(i32, i64),
@@ -295,9 +309,17 @@ mod tests {
             let mut wants: Vec<Want> = named.into_iter().map(|(partition, offset)| want(partition, offset)).collect();
             let mut line = Line::with_capacity(0);
             wants.iter().for_each(|want| line.put(want.clone()));
-            once_each(&mut wants);
+            all_at_once(&mut wants);
             prop_assert_eq!(line.wants(), wants);
         }
+    }
+
+    #[test]
+    fn others_may_run_while_very_many_partitions_of_a_request_are_gone_through() {
+        let mut wants: Vec<Want> = (0..10 * WANTS_AT_ONCE as i32).map(|partition| want(partition, 0)).collect();
+        let count = wants.len();
+        assert_eq!(all_at_once(&mut wants), 1 + 10, "polls");
+        assert_eq!(wants.len(), count);
     }
 
     #[test]

@@ -24,7 +24,7 @@ use base::{Entropy, Uuid};
 use parking_lot::Mutex;
 use wire::ErrorCode;
 
-use super::line::{Line, once_each};
+use super::line::{Line, WANTS_AT_ONCE, once_each};
 use crate::limits::SESSIONS_PARTITIONS_MAX;
 
 /// A session that was not used for so long gives way to any other, and one that lived for less when it was last used gives
@@ -148,6 +148,35 @@ impl Session {
 #[derive(Debug)]
 struct Served(Arc<Mutex<Session>>);
 
+impl Served {
+    fn begin(session: Arc<Mutex<Session>>, epoch: i32, uses_ids: bool) -> Result<Self, ErrorCode> {
+        let mut open = session.lock();
+        if open.epoch != epoch || open.is_served {
+            return Err(ErrorCode::InvalidFetchSessionEpoch);
+        }
+        if open.uses_ids != uses_ids {
+            return Err(ErrorCode::FetchSessionTopicIdError);
+        }
+        open.is_served = true;
+        drop(open);
+        Ok(Self(session))
+    }
+
+    /// Takes very many changes over, if need be: others may run now and then.
+    async fn change_each<T>(&self, changes: Vec<T>, change: impl Fn(&mut Line, T)) {
+        let mut changes = changes.into_iter();
+        while changes.len() > 0 {
+            {
+                let mut open = self.0.lock();
+                changes.by_ref().take(WANTS_AT_ONCE).for_each(|one| change(&mut open.line, one));
+            }
+            if changes.len() > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
+
 impl Drop for Served {
     fn drop(&mut self) {
         self.0.lock().is_served = false;
@@ -207,10 +236,10 @@ impl Sessions {
     /// # Errors
     /// The error code of the whole response: the session is unknown, its epoch another one, the request before is not
     /// answered yet, or this one names topics the other way.
-    pub(crate) fn begin(&self, request: Begin, now: Duration) -> Result<Context, ErrorCode> {
+    pub(crate) async fn begin(&self, request: Begin, now: Duration) -> Result<Context, ErrorCode> {
         let Begin { session_id, epoch, uses_ids, mut wants, forgotten } = request;
         if epoch == NONE || epoch == FINAL_EPOCH {
-            once_each(&mut wants);
+            once_each(&mut wants).await;
             if session_id != NONE {
                 self.end(session_id);
             }
@@ -222,15 +251,10 @@ impl Sessions {
             let slot = cache.sessions.get(&session_id).ok_or(ErrorCode::FetchSessionIdNotFound)?;
             slot.session.clone()
         };
-        let mut open = session.lock();
-        if open.epoch != epoch || open.is_served {
-            return Err(ErrorCode::InvalidFetchSessionEpoch);
-        }
-        if open.uses_ids != uses_ids {
-            return Err(ErrorCode::FetchSessionTopicIdError);
-        }
-        wants.into_iter().for_each(|want| open.line.put(want));
-        forgotten.iter().for_each(|(topic, partition)| open.line.remove(topic, *partition));
+        let session = Served::begin(session, epoch, uses_ids)?;
+        session.change_each(wants, Line::put).await;
+        session.change_each(forgotten, |line, (topic, partition)| line.remove(&topic, partition)).await;
+        let mut open = session.0.lock();
         let partitions = open.line.len();
         let fits = partitions <= SESSION_PARTITIONS_MAX && self.cache.lock().touch(session_id, partitions, now);
         if partitions == 0 || !fits {
@@ -241,10 +265,9 @@ impl Sessions {
             return Ok(Context(Kind::Sessionless(wants)));
         }
         open.epoch = epoch_after(epoch);
-        open.is_served = true;
         let wants = open.line.wants();
         drop(open);
-        Ok(Context(Kind::Incremental { session: Served(session), wants }))
+        Ok(Context(Kind::Incremental { session, wants }))
     }
 
     /// Ends a session. Large ones are let go of when others can go on.
@@ -332,6 +355,8 @@ impl Context {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     #[derive(Clone, Debug, PartialEq)]
@@ -390,6 +415,16 @@ mod tests {
         (id, answers.into_iter().zip(news).filter_map(|(answer, is_news)| is_news.then_some(answer)).collect())
     }
 
+    /// Begins a request, with nobody else to run.
+    fn begun(sessions: &Sessions, request: Begin, now: Duration) -> Result<Context, ErrorCode> {
+        let mut begin = std::pin::pin!(sessions.begin(request, now));
+        loop {
+            if let Some(context) = begin.as_mut().now_or_never() {
+                return context;
+            }
+        }
+    }
+
     fn sessions(slots: usize) -> Sessions {
         Sessions::new(slots, Entropy::system())
     }
@@ -399,7 +434,7 @@ mod tests {
 
     /// Opens a session over `partitions`.
     fn open(sessions: &Sessions, partitions: &[i32], now: Duration) -> i32 {
-        let context = sessions.begin(request(0, 0, partitions, &[]), now).unwrap();
+        let context = begun(sessions, request(0, 0, partitions, &[]), now).unwrap();
         let answers = quiet(&context);
         finish(context, sessions, answers, now).0
     }
@@ -409,14 +444,14 @@ mod tests {
         let sessions = sessions(10);
         let id = open(&sessions, &[0, 1, 2, 3], NOW);
         assert_ne!(id, 0);
-        let context = sessions.begin(request(id, 1, &[], &[]), NOW).unwrap();
+        let context = begun(&sessions, request(id, 1, &[], &[]), NOW).unwrap();
         let mut answers = quiet(&context);
         answers[1].records = true;
         answers[2].error = true;
         answers[3].high_watermark = 6;
         let (_, sent) = finish(context, &sessions, answers, NOW);
         assert_eq!(sent.iter().map(|said| said.partition).collect::<Vec<_>>(), [1, 2, 3]);
-        let context = sessions.begin(request(id, 2, &[], &[]), NOW).unwrap();
+        let context = begun(&sessions, request(id, 2, &[], &[]), NOW).unwrap();
         assert_eq!(asked(&context), [0, 2, 3, 1], "who gave records goes to the back");
         let mut answers = quiet(&context);
         answers[2].high_watermark = 6;
@@ -430,7 +465,7 @@ mod tests {
         let id = open(&sessions, &[0, 1], NOW);
         let mut begin = request(id, 1, &[1, 7], &[0]);
         begin.wants[0].fetch_offset = 42;
-        let context = sessions.begin(begin, NOW).unwrap();
+        let context = begun(&sessions, begin, NOW).unwrap();
         assert_eq!(asked(&context), [1, 7]);
         assert_eq!(context.wants()[0].fetch_offset, 42);
     }
@@ -439,25 +474,25 @@ mod tests {
     fn a_wrong_id_epoch_or_naming_is_refused_and_changes_nothing() {
         let sessions = sessions(10);
         let id = open(&sessions, &[0], NOW);
-        let refused = |begin: Begin| sessions.begin(begin, NOW).unwrap_err();
+        let refused = |begin: Begin| begun(&sessions, begin, NOW).unwrap_err();
         assert_eq!(refused(request(id ^ 1, 1, &[], &[])), ErrorCode::FetchSessionIdNotFound);
         assert_eq!(refused(request(id, 2, &[], &[])), ErrorCode::InvalidFetchSessionEpoch);
         let mut by_id = request(id, 1, &[], &[]);
         by_id.uses_ids = true;
         assert_eq!(refused(by_id), ErrorCode::FetchSessionTopicIdError);
-        assert!(sessions.begin(request(id, 1, &[], &[]), NOW).is_ok());
+        assert!(begun(&sessions, request(id, 1, &[], &[]), NOW).is_ok());
     }
 
     #[test]
     fn a_session_serves_one_request_at_a_time() {
         let sessions = sessions(10);
         let id = open(&sessions, &[0], NOW);
-        let first = sessions.begin(request(id, 1, &[], &[]), NOW).unwrap();
-        let second = sessions.begin(request(id, 2, &[], &[]), NOW).unwrap_err();
+        let first = begun(&sessions, request(id, 1, &[], &[]), NOW).unwrap();
+        let second = begun(&sessions, request(id, 2, &[], &[]), NOW).unwrap_err();
         assert_eq!(second, ErrorCode::InvalidFetchSessionEpoch);
         // Whether it was answered or its client has gone.
         drop(first);
-        assert!(sessions.begin(request(id, 2, &[], &[]), NOW).is_ok());
+        assert!(begun(&sessions, request(id, 2, &[], &[]), NOW).is_ok());
     }
 
     #[test]
@@ -465,25 +500,52 @@ mod tests {
         let sessions = sessions(10);
         let id = open(&sessions, &[], NOW);
         assert_ne!(id, 0);
-        let context = sessions.begin(request(id, 1, &[3], &[]), NOW).unwrap();
+        let context = begun(&sessions, request(id, 1, &[3], &[]), NOW).unwrap();
         assert_eq!(asked(&context), [3]);
+    }
+
+    #[test]
+    fn others_may_run_while_very_many_changes_of_a_session_are_taken_over_and_no_other_request_of_it() {
+        let sessions = sessions(10);
+        let id = open(&sessions, &[0], NOW);
+        let all: Vec<i32> = (0..3 * WANTS_AT_ONCE as i32).collect();
+        let mut polls = 0;
+        let context = {
+            let mut begin = std::pin::pin!(sessions.begin(request(id, 1, &all, &all[1..]), NOW));
+            loop {
+                polls += 1;
+                if let Some(context) = begin.as_mut().now_or_never() {
+                    break context.unwrap();
+                }
+                let other = begun(&sessions, request(id, 1, &[], &[]), NOW);
+                assert_eq!(other.unwrap_err(), ErrorCode::InvalidFetchSessionEpoch);
+            }
+        };
+        assert_eq!(polls, 1 + 2 + 2);
+        assert_eq!(asked(&context), [0]);
+        drop(context);
+        // A client that goes away meanwhile leaves its session as good as it was.
+        let mut begin = Box::pin(sessions.begin(request(id, 2, &all, &[]), NOW));
+        assert!(begin.as_mut().now_or_never().is_none());
+        drop(begin);
+        assert_eq!(asked(&begun(&sessions, request(id, 2, &all, &[]), NOW).unwrap()), all);
     }
 
     #[test]
     fn a_session_ends_when_told_to_or_when_it_is_emptied() {
         let sessions = sessions(10);
         let id = open(&sessions, &[0], NOW);
-        sessions.begin(request(id, FINAL_EPOCH, &[0], &[]), NOW).unwrap();
+        begun(&sessions, request(id, FINAL_EPOCH, &[0], &[]), NOW).unwrap();
         assert_eq!(sessions.len(), 0);
         let id = open(&sessions, &[0], NOW);
-        let context = sessions.begin(request(id, 1, &[], &[0]), NOW).unwrap();
+        let context = begun(&sessions, request(id, 1, &[], &[0]), NOW).unwrap();
         assert_eq!(finish(context, &sessions, Vec::new(), NOW).0, 0);
         assert_eq!(sessions.len(), 0);
     }
 
     /// Uses a session; it must be there.
     fn touch(sessions: &Sessions, id: i32, epoch: i32, now: Duration) {
-        sessions.begin(request(id, epoch, &[], &[]), now).unwrap();
+        begun(sessions, request(id, epoch, &[], &[]), now).unwrap();
     }
 
     #[test]
@@ -516,7 +578,7 @@ mod tests {
         touch(&sessions, other, 2, later);
         assert_ne!(open(&sessions, &many, later), 0);
         touch(&sessions, small, 2, later);
-        let gone = sessions.begin(request(other, 3, &[], &[]), later).unwrap_err();
+        let gone = begun(&sessions, request(other, 3, &[], &[]), later).unwrap_err();
         assert_eq!(gone, ErrorCode::FetchSessionIdNotFound, "the larger one was older");
     }
 
@@ -525,7 +587,7 @@ mod tests {
         let sessions = sessions(1);
         let id = open(&sessions, &[0], NOW);
         let later = NOW + STALE_AFTER + MOMENT;
-        assert!(sessions.begin(request(id, 7, &[], &[]), later).is_err());
+        assert!(begun(&sessions, request(id, 7, &[], &[]), later).is_err());
         assert_ne!(open(&sessions, &[0], later), 0);
     }
 
@@ -552,7 +614,7 @@ mod tests {
         let third = open(&sessions, &[0], NOW);
         assert_ne!(third, 0, "the last partition that there is room for");
         assert_eq!(open(&sessions, &[0], NOW), 0, "one too many is served without a session");
-        let grown = sessions.begin(request(third, 1, &[1], &[]), NOW).unwrap();
+        let grown = begun(&sessions, request(third, 1, &[1], &[]), NOW).unwrap();
         assert_eq!(asked(&grown), [0, 1]);
         assert_eq!(sessions.len(), 2, "nor may one grow");
     }

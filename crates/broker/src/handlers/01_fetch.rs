@@ -110,7 +110,7 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         let Some(limits) = Limits::of(&core, &call, &request) else {
             return refuse(&call, request);
         };
-        match core.sessions.begin(begin(request, call.version), started) {
+        match core.sessions.begin(begin(request, call.version), started).await {
             Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX)),
             Err(error) => return write(&call, code(error), 0, &[], None),
         }

@@ -46,7 +46,7 @@ use crate::GroupConfig;
 use crate::runtime::{Machine, Output, Record, ReplayError};
 use classic::ClassicGroup;
 use memory::GroupsMemory;
-use records::GroupRecord;
+use records::{GroupRecord, owned};
 use stored::Stored;
 use timers::{Timer, Timers};
 
@@ -113,6 +113,9 @@ struct Queued {
     by_group: HashMap<Str, QueuedOf>,
     /// How many records of the present decision are counted already.
     counted: usize,
+    /// Records that were read to be counted.
+    #[cfg(test)]
+    read: usize,
 }
 
 /// Those of one group; never none.
@@ -134,8 +137,24 @@ impl QueuedOf {
 impl Queued {
     /// Counts what the present decision has yielded so far.
     fn count(&mut self, decided: &[Record]) {
-        for (group, kind) in decided.iter().skip(self.counted).filter_map(group_of) {
-            *self.by_group.entry(group).or_default().of(kind) += 1;
+        for record in decided.iter().skip(self.counted) {
+            #[cfg(test)]
+            {
+                self.read += 1;
+            }
+            if let Some((group, kind)) = group_of(record) {
+                *self.by_group.entry(group).or_default().of(kind) += 1;
+            }
+        }
+        self.counted = decided.len();
+    }
+
+    /// Counts the last records of what the present decision has yielded so far, which are offsets of one group: there may be
+    /// very many, and all that each says is known.
+    fn count_offsets(&mut self, group: &Str, offsets: usize, decided: &[Record]) {
+        self.count(&decided[..decided.len().saturating_sub(offsets)]);
+        if offsets > 0 {
+            self.by_group.entry(owned(group)).or_default().offsets += offsets as u32;
         }
         self.counted = decided.len();
     }

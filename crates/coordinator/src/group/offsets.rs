@@ -120,6 +120,7 @@ impl Groups {
             self.live.insert(id.clone(), ClassicGroup::new(id, &self.memory));
         }
         let topic_exists = self.topic_exists.clone();
+        let before = out.records.len();
         let outcome = match self.step(id, out) {
             Some((group, mut step)) => check_commit(group, committer).map(|()| {
                 if matches!(group.state, GroupState::Stable | GroupState::PreparingRebalance) {
@@ -149,6 +150,7 @@ impl Groups {
             }),
             None => Err(ErrorCode::UnknownServerError),
         };
+        self.queued.count_offsets(committer.group, out.records.len() - before, &out.records);
         self.forget_if_nothing(id, out);
         outcome
     }

@@ -72,7 +72,7 @@ use wire::EncodeError;
 
 pub use log::{Log, LogError, LogId, OpenLog, PartitionLog};
 pub use record::Record;
-pub use shard::{Seen, Shard, ShardError};
+pub use shard::{Looks, Seen, Shard, ShardError};
 pub use shards::Shards;
 
 /// One moment on both clocks.

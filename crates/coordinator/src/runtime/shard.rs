@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, oneshot, watch};
 
 use self::answers::Purpose;
-pub use self::answers::Seen;
+pub use self::answers::{Looks, Seen};
 use super::load::Loaded;
 use super::snapshot::{Piece, Snapshot};
 use super::{Log, LogId, Machine, Moment, Output, Record, writer};

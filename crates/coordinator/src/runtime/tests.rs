@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use wire::EncodeError;
 
 use super::memory::{Disk, MemoryLogs};
-use super::{Machine, OpenLog, Output, Record, ReplayError, Seen, Shard, ShardError, Shards};
+use super::{Looks, Machine, OpenLog, Output, Record, ReplayError, Seen, Shard, ShardError, Shards};
 
 /// Counters by name. The replicated state is what the log says of each; the soft state runs ahead of it.
 struct Counters {

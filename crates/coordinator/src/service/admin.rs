@@ -15,7 +15,7 @@ use super::{ClientContext, GroupCoordinator};
 use crate::group::Groups;
 use crate::group::admin::DEAD;
 use crate::limits::REQUEST_GROUPS_CONCURRENCY;
-use crate::runtime::{Shard, ShardError};
+use crate::runtime::{Looks, Shard, ShardError};
 
 /// The version from which a group that is not there is an error.
 const GROUP_ID_NOT_FOUND_FROM: i16 = 6;
@@ -39,7 +39,8 @@ impl GroupCoordinator {
                 return DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() };
             }
         };
-        let described = shards.iter().map(|(shard, places)| self.describe_in(*shard, ids, places));
+        let looks = &Looks::small();
+        let described = shards.iter().map(|(shard, places)| self.describe_in(*shard, ids, places, looks));
         let described = join_all(described).await;
         let mut groups = vec![DescribedGroup::default(); ids.len()];
         for (places, mut described) in shards.values().zip(described) {
@@ -60,9 +61,10 @@ impl GroupCoordinator {
         shard: i32,
         ids: &[Str],
         places: &[usize],
+        looks: &Looks,
     ) -> Result<Vec<Option<Box<DescribedGroup>>>, ShardError> {
         let ids: Vec<&Str> = places.iter().map(|place| &ids[*place]).collect();
-        described(&*self.0.shards.get(shard).await?, &ids).await
+        described(&*self.0.shards.get(shard).await?, &ids, looks).await
     }
 
     /// ListGroups: those that this broker coordinates.
@@ -76,14 +78,20 @@ impl GroupCoordinator {
     async fn try_list(&self, request: &ListGroupsRequest) -> Result<Vec<ListedGroup>, ErrorCode> {
         self.check_serving().map_err(|_| LIST_AGAIN)?;
         let shards = 0..self.0.spread.count(&self.0.meta).unwrap_or(0);
-        let listed = join_all(shards.map(|index| self.list_shard(index, request))).await;
+        let looks = &Looks::large();
+        let listed = join_all(shards.map(|index| self.list_shard(index, request, looks))).await;
         let listed: Vec<Vec<ListedGroup>> = listed.into_iter().collect::<Result<_, _>>()?;
         // A list of all groups takes the word of a broker for what it does not coordinate, too.
         self.0.partitions.check_unfenced().await.map_err(|_| LIST_AGAIN)?;
         Ok(listed.concat())
     }
 
-    async fn list_shard(&self, index: i32, request: &ListGroupsRequest) -> Result<Vec<ListedGroup>, ErrorCode> {
+    async fn list_shard(
+        &self,
+        index: i32,
+        request: &ListGroupsRequest,
+        looks: &Looks,
+    ) -> Result<Vec<ListedGroup>, ErrorCode> {
         let list_again =
             |error: ShardError| if error == ShardError::NotCoordinator { LIST_AGAIN } else { error.into() };
         let shard = match self.0.shards.get(index).await {
@@ -91,7 +99,7 @@ impl GroupCoordinator {
             Err(ShardError::NotCoordinator) => return Ok(Vec::new()),
             outcome => outcome.map_err(list_again)?,
         };
-        listed(&shard, request).await.map_err(list_again)
+        listed(&shard, request, looks).await.map_err(list_again)
     }
 
     /// DeleteGroups.
@@ -120,15 +128,19 @@ impl GroupCoordinator {
 pub(super) async fn described(
     shard: &Shard<Groups>,
     ids: &[&Str],
+    looks: &Looks,
 ) -> Result<Vec<Option<Box<DescribedGroup>>>, ShardError> {
-    shard.read_decided(ids, |groups, id| groups.describe(id).map(|group| group.map(Box::new))).await
+    shard.read_decided(ids, looks, |groups, id| groups.describe(id).map(|group| group.map(Box::new))).await
 }
 
 /// The groups of a shard.
-pub(super) async fn listed(shard: &Shard<Groups>, request: &ListGroupsRequest) -> Result<Vec<ListedGroup>, ShardError> {
-    let listed =
-        shard.read_decided(&[()], |groups, ()| groups.list(&request.states_filter, &request.types_filter)).await?;
-    Ok(listed.concat())
+pub(super) async fn listed(
+    shard: &Shard<Groups>,
+    request: &ListGroupsRequest,
+    looks: &Looks,
+) -> Result<Vec<ListedGroup>, ShardError> {
+    let list = |groups: &Groups, (): &()| groups.list(&request.states_filter, &request.types_filter);
+    Ok(shard.read_decided(&[()], looks, list).await?.concat())
 }
 
 fn undescribed(id: &Str, error: ErrorCode) -> DescribedGroup {

@@ -24,7 +24,7 @@ use crate::group::Groups;
 use crate::group::offsets::{Committer, NewOffset};
 use crate::group::stored::{CommittedOffset, Offsets};
 use crate::limits::{COMMIT_BYTES_MAX, OFFSETS_ENCODED_AT_ONCE};
-use crate::runtime::{Shard, ShardError};
+use crate::runtime::{Looks, Shard, ShardError};
 
 /// From this version on topics have ids instead of names.
 const TOPIC_IDS_FROM: i16 = 10;
@@ -159,9 +159,10 @@ impl GroupCoordinator {
             Ok(shards) => shards,
             Err(error) => return groups.iter().map(|group| answer(group, Err(error))).collect(),
         };
+        let looks = &Looks::small();
         let found = shards.iter().map(|(shard, places)| async move {
             let asked: Vec<_> = places.iter().map(|place| &groups[*place]).collect();
-            let found = self.fetch_in(client, *shard, &asked, require_stable).await;
+            let found = self.fetch_in(client, *shard, &asked, require_stable, looks).await;
             let found = found.map(|found| found.into_iter().map(Ok).collect());
             found.unwrap_or_else(|error| vec![Err(error.into()); asked.len()])
         });
@@ -180,10 +181,11 @@ impl GroupCoordinator {
         shard: i32,
         asked: &[&OffsetFetchRequestGroup],
         require_stable: bool,
+        looks: &Looks,
     ) -> Result<Vec<Vec<OffsetFetchResponseTopics>>, ShardError> {
         let shard = self.0.shards.get(shard).await?;
         let image = self.0.meta.image();
-        fetched(&shard, &image, client.version >= TOPIC_IDS_FROM, asked, require_stable).await
+        fetched(&shard, &image, client.version >= TOPIC_IDS_FROM, asked, require_stable, looks).await
     }
 
     /// OffsetDelete.
@@ -235,6 +237,7 @@ pub(super) async fn fetched(
     by_id: bool,
     groups: &[&OffsetFetchRequestGroup],
     require_stable: bool,
+    looks: &Looks,
 ) -> Result<Vec<Vec<OffsetFetchResponseTopics>>, ShardError> {
     let none = Offsets::new();
     let look = |groups: &Groups, group: &&OffsetFetchRequestGroup| {
@@ -245,9 +248,9 @@ pub(super) async fn fetched(
         }
     };
     if require_stable {
-        shard.read_stable(groups, |groups, group| groups.is_queued(&group.group_id), look).await
+        shard.read_stable(groups, looks, |groups, group| groups.is_queued(&group.group_id), look).await
     } else {
-        shard.read_each(groups, look).await
+        shard.read_each(groups, looks, look).await
     }
 }
 

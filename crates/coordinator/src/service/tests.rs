@@ -10,9 +10,9 @@ use wire::messages::offset_fetch_response::OffsetFetchResponseTopics;
 
 use super::*;
 use crate::group::offsets::{Committer, NewOffset};
-use crate::limits::{BATCH_BYTES_MAX, WRITES_WAITING_BYTES_MAX};
+use crate::limits::{BATCH_BYTES_MAX, LOOKS_AT_ONCE, WRITES_WAITING_BYTES_MAX};
 use crate::runtime::memory::{Disk, MemoryLogs};
-use crate::runtime::{OpenLog, Record};
+use crate::runtime::{Looks, OpenLog, Record};
 
 #[test]
 fn a_join_is_checked_before_its_group_is_looked_for() {
@@ -163,14 +163,14 @@ async fn while_a_log_does_not_move_groups_are_described_listed_and_read_that_not
         tokio::task::yield_now().await;
     }
     let ids = ["quiet", "busy", "none"].map(Str::from);
-    let described = admin::described(&shard, &ids.each_ref()).await.unwrap();
+    let described = admin::described(&shard, &ids.each_ref(), &Looks::small()).await.unwrap();
     assert_eq!(described.iter().map(Option::is_some).collect::<Vec<_>>(), [true, true, false]);
-    assert_eq!(admin::listed(&shard, &ListGroupsRequest::default()).await.unwrap().len(), 2);
+    assert_eq!(admin::listed(&shard, &ListGroupsRequest::default(), &Looks::large()).await.unwrap().len(), 2);
     let image = meta::Image::default();
     let of = |id: &Str| OffsetFetchRequestGroup { group_id: id.clone(), topics: None, ..Default::default() };
     let asked = ids.each_ref().map(of);
     let fetch = async |asked: &[&OffsetFetchRequestGroup], require_stable| {
-        let found = offsets::fetched(&shard, &image, false, asked, require_stable).await.unwrap();
+        let found = offsets::fetched(&shard, &image, false, asked, require_stable, &Looks::small()).await.unwrap();
         let offset = |topics: Vec<OffsetFetchResponseTopics>| topics.first().map(|t| t.partitions[0].committed_offset);
         found.into_iter().map(offset).collect::<Vec<_>>()
     };
@@ -183,4 +183,37 @@ async fn while_a_log_does_not_move_groups_are_described_listed_and_read_that_not
     disk.release();
     assert_eq!(stable.await, [Some(1), Some(2), None]);
     busy.await.unwrap().unwrap();
+}
+
+/// A request may be for groups of all shards, which are asked side by side in one task.
+#[tokio::test]
+async fn one_poll_of_a_request_for_many_groups_looks_at_few_of_them_however_many_shards_they_are_in() {
+    const SHARDS: i32 = 50;
+    let (config, logs) = (Arc::new(GroupConfig::default()), Arc::new(MemoryLogs::default()));
+    (0..SHARDS).for_each(|index| drop(logs.disk(index)));
+    let shards = Shards::new(logs as Arc<dyn OpenLog>, Clock::system(), move |_| {
+        Groups::new(config.clone(), Entropy::system(), Arc::new(|_: &str, _| true), GroupsMemory::default())
+    });
+    let shards: Vec<_> = join_all((0..SHARDS).map(|index| shards.get(index))).await;
+    let shards: Vec<_> = shards.into_iter().map(Result::unwrap).collect();
+    let asked = [(); LOOKS_AT_ONCE];
+    for (looks, at_once) in [(Looks::small(), LOOKS_AT_ONCE), (Looks::large(), 1)] {
+        let looked = std::cell::Cell::new(0);
+        let look = |_: &Groups, (): &()| looked.set(looked.get() + 1);
+        let reads = shards.iter().map(|shard| shard.read_each(&asked, &looks, look));
+        let mut all = std::pin::pin!(join_all(reads));
+        let mut polls = 0;
+        let read = loop {
+            let before = looked.get();
+            let read = futures::poll!(all.as_mut());
+            polls += 1;
+            assert!(looked.get() - before <= at_once, "{} looks in poll {polls}", looked.get() - before);
+            match read {
+                std::task::Poll::Ready(read) => break read,
+                std::task::Poll::Pending => tokio::task::yield_now().await,
+            }
+        };
+        assert!(read.iter().all(Result::is_ok));
+        assert_eq!(looked.get(), SHARDS as usize * LOOKS_AT_ONCE);
+    }
 }

@@ -3,7 +3,7 @@
 use wire::meta::{ControllerRecord, MetadataRecord, NoOpRecord, VoidEntryRecord};
 
 use super::*;
-use crate::log::{BACKOFF_MAX, BACKOFF_MIN};
+use crate::log::{BACKOFF_MAX, BACKOFF_MIN, VOID_NAMES_MAX};
 
 const DAMAGES: [Fault; 2] = [Fault::Damaged, Fault::Truncated];
 
@@ -169,7 +169,7 @@ async fn metalog_void_names_outlive_the_deletion_of_their_range() {
         handle.allocate_producer_ids(registration.incarnation).await.unwrap();
     }
     let log = Log { store: bucket.store.clone() };
-    let put = parking_lot::Mutex::new(None);
+    let put = parking_lot::Mutex::default();
     for _ in 0..2 {
         crate::housekeeping::round(&log, &handle.image(), &put).await.unwrap();
         handle.allocate_producer_ids(registration.incarnation).await.unwrap();
@@ -272,7 +272,7 @@ async fn metalog_an_entry_is_not_given_up_while_a_snapshot_may_hold_what_it_made
     create(&handle, "t").await;
     let last = MetaSequence(handle.image().next_sequence.0 - 1);
     let log = Log { store: bucket.plain.clone() };
-    crate::housekeeping::round(&log, &handle.image(), &parking_lot::Mutex::new(None)).await.unwrap();
+    crate::housekeeping::round(&log, &handle.image(), &parking_lot::Mutex::default()).await.unwrap();
     drop(handle);
     let snapshot = names::snapshot(last);
     let whole = rot(&bucket, &snapshot).await;
@@ -391,4 +391,33 @@ async fn a_batch_that_never_passes_whole_is_tried_again_ever_more_slowly() {
 #[allow(clippy::disallowed_methods, reason = "the paused clock of the test runtime is meant")]
 fn now() -> tokio::time::Instant {
     tokio::time::Instant::now()
+}
+
+/// Its way lets trials pass, and no claim.
+#[tokio::test(start_paused = true)]
+async fn a_writer_that_burns_names_stops_where_an_operator_can_still_go_on_behind_them() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    create(&handle, "t").await;
+    let first = handle.image().next_sequence;
+    let creates = || bucket.faults.journal().iter().filter(|request| request.operation == Operation::Create).count();
+    let before = creates();
+    blob::probe(&bucket.store, true).await.unwrap();
+    let by_probe = creates() - before;
+    // Each time the write, and three looks at it.
+    let limit = VOID_NAMES_MAX / 2 + 2;
+    damage(&bucket, Fault::Damaged, &(0..limit).map(|n| n * 4).collect::<Vec<_>>());
+    let answer = handle.create_topics(vec![topic("u", 1)], false).await;
+    let Err(MetaError::Unreadable(LogLost::Unreadable(last))) = answer else { panic!("{answer:?}") };
+    let burnt = (last.0 + 1 - first.0) as usize;
+    assert_eq!(burnt, limit);
+    drop(handle);
+    // The operator's claim burns as many as there is room for.
+    let by_operator = VOID_NAMES_MAX - 2 - burnt;
+    damage(&bucket, Fault::Damaged, &(0..by_operator).map(|n| by_probe + n * 4).collect::<Vec<_>>());
+    assert_eq!(give_up(&bucket).await.unwrap().len(), burnt);
+    let image = from_bucket(&bucket).await;
+    assert_eq!(image.next_sequence.0, first.0 + (burnt + by_operator) as u64 + 1);
+    assert!(image.topic("t").is_some());
+    serve(&bucket.store, options(1)).await;
 }

@@ -3,6 +3,7 @@
 use parking_lot::Mutex;
 
 use super::*;
+use crate::format::SentSnapshot;
 
 /// Writes `count` entries, one operation each.
 async fn fill(handle: &MetaHandle, me: Incarnation, count: u64) {
@@ -18,7 +19,7 @@ async fn entries_in(bucket: &Bucket) -> Vec<u64> {
 
 /// A round of a process that has put no snapshot before.
 async fn round(log: &Log, image: &Arc<Image>) -> Result<(), LogError> {
-    crate::housekeeping::round(log, image, &Mutex::new(None)).await
+    crate::housekeeping::round(log, image, &Mutex::default()).await
 }
 
 /// A log of more than three ranges with a restart inside, gone through by housekeeping twice.
@@ -87,7 +88,7 @@ async fn a_snapshot_that_was_never_seen_whole_lets_nothing_go() {
     let bucket = bucket();
     let (handle, registration) = serve(&bucket.store, options(1)).await;
     let log = Log { store: bucket.store.clone() };
-    let put = Mutex::new(None);
+    let put = Mutex::default();
     let mut snapshots = Vec::new();
     for damaged in [false, true, false] {
         fill(&handle, registration.incarnation, 1100).await;
@@ -152,7 +153,7 @@ async fn a_snapshot_that_was_put_with_success_lets_nothing_go_unless_it_is_read_
     let (handle, registration) = serve(&bucket.store, options(1)).await;
     fill(&handle, registration.incarnation, 1100).await;
     let log = Log { store: bucket.store.clone() };
-    let put = Mutex::new(None);
+    let put = Mutex::default();
     crate::housekeeping::round(&log, &handle.image(), &put).await.unwrap();
     let key = names::snapshot(MetaSequence(handle.image().next_sequence.0 - 1));
     let mut bytes = bucket.plain.get(Purpose::Metadata, &key, ..).await.unwrap().to_vec();
@@ -168,6 +169,41 @@ async fn a_snapshot_that_was_put_with_success_lets_nothing_go_unless_it_is_read_
     another().await;
     assert!(entries_in(&bucket).await.len() < 100, "the next one was read back whole");
     assert_eq!(bucket.plain.list_all(Purpose::Metadata, names::SNAPSHOTS).await.unwrap().len(), 2);
+    assert_eq!(*handle.image(), from_bucket(&bucket).await);
+}
+
+/// An older image, or one of another history, that stands where this process put its own is whole by its own checksum.
+#[tokio::test]
+async fn another_snapshot_at_the_name_of_the_one_that_was_sent_lets_nothing_go() {
+    let bucket = bucket();
+    let (handle, registration) = serve(&bucket.store, options(1)).await;
+    fill(&handle, registration.incarnation, 1100).await;
+    let log = Log { store: bucket.store.clone() };
+    let put = Mutex::default();
+    crate::housekeeping::round(&log, &handle.image(), &put).await.unwrap();
+    let (sequence, sent) = handle.image().to_snapshot().unwrap();
+    let mut another = (*handle.image()).clone();
+    another.next_producer_id -= 1;
+    let another = another.to_snapshot().unwrap().1.unwrap();
+    assert_eq!(another.len(), sent.unwrap().len());
+    let key = names::snapshot(sequence);
+    bucket.plain.put(Purpose::Metadata, &key, another).await.unwrap();
+    assert!(log.load_snapshot(sequence).await.is_ok(), "it is whole");
+    fill(&handle, registration.incarnation, 1).await;
+    crate::housekeeping::round(&log, &handle.image(), &put).await.unwrap();
+    let next = handle.image().next_sequence.0;
+    assert!(entries_in(&bucket).await.into_iter().eq(0..next), "nothing is gone");
+    assert!(!log.is_cut(MetaSequence(0)).await.unwrap(), "the floor stays");
+    // Nor does it count when the one after it is lost.
+    let lost = names::snapshot(MetaSequence(next - 1));
+    bucket.plain.delete(Purpose::Metadata, &[lost]).await.unwrap();
+    fill(&handle, registration.incarnation, 1).await;
+    crate::housekeeping::round(&log, &handle.image(), &put).await.unwrap();
+    assert!(!log.is_cut(MetaSequence(0)).await.unwrap(), "the floor stays");
+    // The one before the next is what was sent.
+    fill(&handle, registration.incarnation, 1).await;
+    crate::housekeeping::round(&log, &handle.image(), &put).await.unwrap();
+    assert!(log.is_cut(MetaSequence(0)).await.unwrap());
     assert_eq!(*handle.image(), from_bucket(&bucket).await);
 }
 
@@ -189,9 +225,9 @@ fn a_snapshot_is_neither_encoded_nor_looked_through_by_a_task() {
         once.await.unwrap();
         assert_eq!(snapshots().await.unwrap().len(), 1);
         let (release, busy) = keep_busy();
-        let sequence = MetaSequence(image.next_sequence.0 - 1);
+        let (sequence, sent) = image.to_snapshot().unwrap();
         let mut load = std::pin::pin!(log.load_snapshot(sequence));
-        let mut check = std::pin::pin!(log.check_snapshot(sequence));
+        let mut check = std::pin::pin!(log.check_snapshot(SentSnapshot::of(sequence, &sent.unwrap())));
         assert!(futures::poll!(&mut load).is_pending() && futures::poll!(&mut check).is_pending());
         drop(release);
         assert!(busy.await.unwrap());

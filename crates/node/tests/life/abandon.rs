@@ -5,7 +5,10 @@ use std::path::Path;
 
 use base::file::Files;
 use base::{BrokerId, Clock, Entropy, Incarnation};
+use blob::{Store, StoreOptions};
+use meta::Meta;
 use node::{AbandonError, AbandonOptions, BrokerFate, FilesLeft, LogPlace, NodeOptions, Order};
+use stream::catalogue::{IncarnationPhase, IncarnationState};
 use stream::wal::{Access, BlockLog, BlockLogOptions};
 
 use crate::gate::{Call, Gate};
@@ -200,4 +203,62 @@ async fn a_log_that_was_given_up_is_removed_when_it_comes_back_however_late() {
     assert!(node.end(Order::Drain).await.is_clean());
     let left = BlockLog::open(BlockLogOptions::new(&wal, Access::Observer)).unwrap();
     assert!(left.incarnations().unwrap().is_empty());
+}
+
+/// What metadata knows of a log.
+async fn known(directory: &Path, id: Incarnation) -> Option<IncarnationState> {
+    let url = format!("file://{}", directory.join("store").display());
+    let image = Meta::inspect(Store::open(&url, StoreOptions::default()).await.unwrap()).await.unwrap();
+    image.catalogue.incarnation(id).cloned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_the_command_gave_up_and_removed_is_known_no_longer_than_streams_name_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, _) = dead(dir.path()).await;
+    assert_eq!(node::abandon(given_up(dir.path(), id)).await.unwrap(), FilesLeft::Removed);
+    assert!(known(dir.path(), id).await.unwrap().is_nowhere(), "its stream waits for an owner");
+    assert_eq!(node::abandon(given_up(dir.path(), id)).await.unwrap(), FilesLeft::Removed, "as often as it is asked");
+    let node = Node::start(options(dir.path())).await.unwrap();
+    assert_eq!(known(dir.path(), id).await, None);
+    assert_eq!(node.client().await.latest().await, Some(0));
+    assert!(node.end(Order::Drain).await.is_clean());
+}
+
+/// As where the command dies before it has removed them.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_given_up_is_known_while_its_files_are_there() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, _) = dead(dir.path()).await;
+    let gate = Gate::default();
+    gate.fail(Call::Remove, "incarnation-");
+    let why = node::abandon(AbandonOptions { files: gate.files(), ..given_up(dir.path(), id) }).await.unwrap_err();
+    assert!(matches!(why, AbandonError::NotRemoved { .. }), "{why}");
+    let state = known(dir.path(), id).await.unwrap();
+    assert!(state.phase == IncarnationPhase::Abandoned && !state.is_nowhere(), "{state:?}");
+    let node = Node::start(options(dir.path())).await.unwrap();
+    assert_eq!(known(dir.path(), id).await, None, "the start has removed them");
+    assert!(node.end(Order::Drain).await.is_clean());
+}
+
+/// A disk of another cluster may hold a log of the same number.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_given_up_is_not_removed_while_its_header_does_not_say_whose_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, _) = dead(dir.path()).await;
+    let (wal, away) = (dir.path().join("wal"), dir.path().join("away"));
+    std::fs::rename(&wal, &away).unwrap();
+    let asked = AbandonOptions { fate: BrokerFate::CertainlyDead, ..given_up(dir.path(), id) };
+    assert_eq!(node::abandon(asked).await.unwrap(), FilesLeft::OutOfReach);
+    std::fs::rename(&away, &wal).unwrap();
+    let header = std::fs::File::options().write(true).open(wal.join(format!("incarnation-{id}.wal"))).unwrap();
+    header.write_all_at(&[0; 4096], 0).unwrap();
+    for _ in 0..2 {
+        let node = Node::start(options(dir.path())).await.unwrap();
+        assert_eq!(node.client().await.latest().await, Some(0));
+        assert!(node.end(Order::Drain).await.is_clean());
+        let left = BlockLog::open(BlockLogOptions::new(&wal, Access::Observer)).unwrap();
+        assert!(left.holds_records(id).unwrap(), "it may be anybody's");
+        assert!(!known(dir.path(), id).await.unwrap().is_nowhere());
+    }
 }

@@ -274,6 +274,26 @@ impl Catalogue {
         })
     }
 
+    /// The files of an incarnation that was given up were found and removed, so that none of them can come back: it is
+    /// forgotten, or, while streams name it as their last owner, known to be nowhere.
+    pub fn cleared(&self, id: Incarnation) -> Step {
+        let Some(state) = self.incarnation(id) else {
+            return Decision::unchanged(Ok(()));
+        };
+        if state.phase != IncarnationPhase::Abandoned {
+            return Decision::unchanged(Err(Self::wrong(id, state, "cleared")));
+        }
+        if self.streams_of(id).next().is_none() {
+            return self.remove_incarnation(id);
+        }
+        if state.is_nowhere() {
+            return Decision::unchanged(Ok(()));
+        }
+        let nowhere = WalPlace { location: "".into(), ..state.wal.clone() };
+        let nowhere = IncarnationState { wal: nowhere, ..state.clone() };
+        Decision { records: vec![record_of(id, &nowhere, &nowhere.phase).into()], response: Ok(()) }
+    }
+
     /// Forgets an incarnation whose life has ended and whose files are gone.
     pub fn remove_incarnation(&self, id: Incarnation) -> Step {
         let Some(state) = self.incarnation(id) else {

@@ -41,6 +41,7 @@ mod tests;
 use std::sync::Arc;
 
 use base::{BrokerId, Incarnation, ObjectId, StreamId};
+use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use wire::meta::MetadataRecord;
 
@@ -104,6 +105,15 @@ impl Catalogue {
     /// Every stream, by id.
     pub fn streams(&self) -> impl Iterator<Item = (StreamId, &StreamState)> {
         self.streams.iter().map(|(id, state)| (*id, state.as_ref()))
+    }
+
+    /// The streams that are in both and differ from what they were `before`. Costs what has changed, where one was made from
+    /// the other.
+    pub fn streams_changed_since<'c>(&'c self, before: &'c Self) -> impl Iterator<Item = StreamId> + 'c {
+        before.streams.diff(&self.streams).filter_map(|change| match change {
+            DiffItem::Update { new: (id, _), .. } => Some(*id),
+            DiffItem::Add(..) | DiffItem::Remove(..) => None,
+        })
     }
 
     /// How many streams there are.

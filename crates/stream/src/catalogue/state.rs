@@ -186,7 +186,7 @@ pub struct PendingDeletion {
 pub struct WalPlace {
     /// 0 block log, 1 object log.
     pub kind: i8,
-    /// Directory, device or bucket, as the kind reads it.
+    /// Directory, device or bucket, as the kind reads it; empty where it was given up and is gone.
     pub location: Arc<str>,
 }
 
@@ -248,6 +248,13 @@ pub struct IncarnationState {
     pub phase: IncarnationPhase,
     /// Everything below is in committed objects; replay begins here.
     pub committed: WalPosition,
+}
+
+impl IncarnationState {
+    /// Whether it was given up and its files were removed: then it stands at no place. Only streams need it any more.
+    pub fn is_nowhere(&self) -> bool {
+        self.phase == IncarnationPhase::Abandoned && self.wal.location.is_empty()
+    }
 }
 
 /// What the catalogue knows of a broker as a sender of commits.

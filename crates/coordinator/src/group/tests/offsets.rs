@@ -208,3 +208,22 @@ fn members_of_other_protocol_types_must_be_gone_first() {
     assert_eq!(delete(&mut fixture, &[("topic", 0)]), Ok(vec![Ok(())]));
     assert!(fixture.committed("topic").is_none());
 }
+
+/// They are counted while nobody else may look at the shard.
+#[test]
+fn the_offsets_of_a_commit_are_counted_without_reading_its_records() {
+    let mut fixture = Fixture::new();
+    fixture.hold();
+    let offsets: Vec<_> = (0..1_000).map(|partition| new_offset("topic", partition, 1)).collect();
+    assert_eq!(fixture.commit_all(&Who::default(), None, &offsets), Ok(vec![Ok(()); 1_000]));
+    assert_eq!(fixture.groups.queued.read, 0);
+    assert!(fixture.groups.is_queued(GROUP));
+    // None of those of a topic that is gone is.
+    fixture.topics.delete("gone");
+    let gone = [new_offset("gone", 0, 1)];
+    let refused = Err(ErrorCode::UnknownTopicOrPartition);
+    assert_eq!(fixture.commit_all(&Who::default(), None, &gone), Ok(vec![refused]));
+    fixture.release();
+    assert!(!fixture.groups.is_queued(GROUP));
+    assert_eq!(fixture.groups.stored().record_count(), 1_000);
+}

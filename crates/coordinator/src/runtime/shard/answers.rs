@@ -9,6 +9,28 @@ use super::{Shard, ShardError, State, moment};
 use crate::limits::LOOKS_AT_ONCE;
 use crate::runtime::{Machine, Output};
 
+/// The looks of one request at any number of shards, which may go on side by side in one task: that lets others run after
+/// so many of them together.
+#[derive(Debug)]
+pub struct Looks {
+    at_once: usize,
+    /// How many there were since others could run. Held by one shard at a time, also while it lets others run: the next one
+    /// would go on in the same poll.
+    since: tokio::sync::Mutex<usize>,
+}
+
+impl Looks {
+    /// At one thing each, as a group.
+    pub fn small() -> Self {
+        Self { at_once: LOOKS_AT_ONCE, since: tokio::sync::Mutex::default() }
+    }
+
+    /// At all of a shard each.
+    pub fn large() -> Self {
+        Self { at_once: 1, ..Self::small() }
+    }
+}
+
 /// What a decision is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -179,21 +201,27 @@ impl<M: Machine> Shard<M> {
     pub async fn read_stable<T, R>(
         &self,
         asked: &[T],
+        looks: &Looks,
         is_being_written: impl Fn(&M, &T) -> bool,
         look: impl Fn(&M, &T) -> R,
     ) -> Result<Vec<R>, ShardError> {
-        if self.look_at_each(asked, is_being_written).await?.contains(&true) {
+        if self.look_at_each(asked, looks, is_being_written).await?.contains(&true) {
             self.decided()?.over().await?;
         }
-        self.read_each(asked, look).await
+        self.read_each(asked, looks, look).await
     }
 
     /// Looks at what the log says, once for each of `asked`: at replicated state alone, soft state may be ahead of it.
     ///
     /// # Errors
     /// [`ShardError`] unless the shard is loaded, and this broker its coordinator.
-    pub async fn read_each<T, R>(&self, asked: &[T], look: impl Fn(&M, &T) -> R) -> Result<Vec<R>, ShardError> {
-        let seen = self.look_at_each(asked, look).await?;
+    pub async fn read_each<T, R>(
+        &self,
+        asked: &[T],
+        looks: &Looks,
+        look: impl Fn(&M, &T) -> R,
+    ) -> Result<Vec<R>, ShardError> {
+        let seen = self.look_at_each(asked, looks, look).await?;
         self.check_unfenced().await?;
         Ok(seen)
     }
@@ -206,9 +234,10 @@ impl<M: Machine> Shard<M> {
     pub async fn read_decided<T, R>(
         &self,
         asked: &[T],
+        looks: &Looks,
         look: impl Fn(&M, &T) -> Seen<R>,
     ) -> Result<Vec<R>, ShardError> {
-        let seen = self.look_at_each(asked, look).await?;
+        let seen = self.look_at_each(asked, looks, look).await?;
         if seen.iter().any(|seen| !seen.is_durable) {
             self.decided()?.over().await?;
         }
@@ -217,15 +246,21 @@ impl<M: Machine> Shard<M> {
     }
 
     /// Lets others run now and then; the lock is held for one of `asked` at a time.
-    async fn look_at_each<T, R>(&self, asked: &[T], look: impl Fn(&M, &T) -> R) -> Result<Vec<R>, ShardError> {
+    async fn look_at_each<T, R>(
+        &self,
+        asked: &[T],
+        looks: &Looks,
+        look: impl Fn(&M, &T) -> R,
+    ) -> Result<Vec<R>, ShardError> {
         let mut seen = Vec::with_capacity(asked.len());
-        for asked in asked.chunks(LOOKS_AT_ONCE) {
-            if !seen.is_empty() {
+        let mut since = looks.since.lock().await;
+        for one in asked {
+            if *since >= looks.at_once {
                 tokio::task::yield_now().await;
+                *since = 0;
             }
-            for one in asked {
-                seen.push(self.look(|machine| look(machine, one))?);
-            }
+            seen.push(self.look(|machine| look(machine, one))?);
+            *since += 1;
         }
         Ok(seen)
     }

@@ -43,8 +43,9 @@ async fn a_request_that_decides_nothing_is_answered_when_what_was_decided_before
         settle().await;
         let looker = shard.clone();
         let look = async move {
-            let seen =
-                looker.read_decided(&["a"], |counters, name| undurable(counters.decided.get(*name).copied())).await;
+            let seen = looker
+                .read_decided(&["a"], &Looks::small(), |counters, name| undurable(counters.decided.get(*name).copied()))
+                .await;
             seen.map(|seen| seen[0])
         };
         let mut told = [asking(&shard, "a"), Request::begin(look)];
@@ -87,14 +88,19 @@ async fn who_only_looks_waits_for_what_it_sees_and_once_for_all_that_it_asks() {
         let (decided, stored) = (counters.decided.get(*name).copied(), counters.get(name));
         Seen { what: decided, is_durable: decided == stored }
     };
-    assert_eq!(shard.read_decided(&["kept", "none"], of).await, Ok(vec![Some(1), None]));
+    assert_eq!(shard.read_decided(&["kept", "none"], &Looks::small(), of).await, Ok(vec![Some(1), None]));
     let is_written = |counters: &Counters, name: &&str| counters.decided.get(*name).copied() != counters.get(name);
     let stable = |counters: &Counters, name: &&str| counters.get(name);
-    assert_eq!(shard.read_stable(&["kept", "none"], is_written, stable).await, Ok(vec![Some(1), None]));
+    assert_eq!(
+        shard.read_stable(&["kept", "none"], &Looks::small(), is_written, stable).await,
+        Ok(vec![Some(1), None])
+    );
     let (looker, reader) = (shard.clone(), shard.clone());
     let mut told = [
-        Request::begin(async move { looker.read_decided(&["kept", "a", "none"], of).await }),
-        Request::begin(async move { reader.read_stable(&["kept", "a", "none"], is_written, stable).await }),
+        Request::begin(async move { looker.read_decided(&["kept", "a", "none"], &Looks::small(), of).await }),
+        Request::begin(
+            async move { reader.read_stable(&["kept", "a", "none"], &Looks::small(), is_written, stable).await },
+        ),
     ];
     for told in &mut told {
         assert!(!told.is_answered().await, "of one of them something is not durable");
@@ -117,7 +123,8 @@ async fn who_waits_for_others_takes_no_place_of_a_write() {
     let first = adding(&shard, "a");
     settle().await;
     for _ in 0..WRITES_WAITING_MAX {
-        let look = shard.read_decided(&["a"], |counters, name| undurable(counters.decided[*name]));
+        let looks = Looks::small();
+        let look = shard.read_decided(&["a"], &looks, |counters, name| undurable(counters.decided[*name]));
         assert!(waits(look).await);
     }
     let second = adding(&shard, "a");
@@ -165,9 +172,13 @@ async fn a_coordinator_that_was_replaced_tells_nothing_that_no_record_of_its_own
     assert_eq!(asking(&shard, "a").answer().await, refused);
     assert_eq!(shard.read(|counters| counters.get("a")).await, refused);
     let refused_all = Err(ShardError::NotCoordinator);
-    assert_eq!(shard.read_stable(&["a"], |_, _| true, |counters, name| counters.get(name)).await, refused_all);
+    assert_eq!(
+        shard.read_stable(&["a"], &Looks::small(), |_, _| true, |counters, name| counters.get(name)).await,
+        refused_all
+    );
     for is_durable in [false, true] {
-        let look = shard.read_decided(&["a"], |counters, name| Seen { what: counters.get(name), is_durable });
+        let looks = Looks::small();
+        let look = shard.read_decided(&["a"], &looks, |counters, name| Seen { what: counters.get(name), is_durable });
         assert_eq!(look.await, refused_all);
     }
     assert_eq!(shard.sign_of_life(|counters, _| counters.get("a")).await, refused);
@@ -205,7 +216,7 @@ async fn a_panic_in_the_machine_discards_it_and_the_log_tells_what_holds() {
 
 /// What a counter is by what is durable, once all that is decided is.
 pub(super) async fn stable(shard: &Shard<Counters>, name: &str) -> Result<Option<u64>, ShardError> {
-    Ok(shard.read_stable(&[name], |_, _| true, |counters, name| counters.get(name)).await?[0])
+    Ok(shard.read_stable(&[name], &Looks::small(), |_, _| true, |counters, name| counters.get(name)).await?[0])
 }
 
 #[tokio::test]

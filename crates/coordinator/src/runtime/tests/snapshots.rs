@@ -343,7 +343,8 @@ async fn nobody_waits_for_a_snapshot() {
     let shard = broker.shard().await;
     begin_snapshot(&broker, || ()).await;
     assert_eq!(markers(&broker.disk).len(), 1, "it begins, and is not durable");
-    let told = shard.read_decided(&["a"], |counters, name| undurable(counters.decided.get(*name).copied()));
+    let looks = Looks::small();
+    let told = shard.read_decided(&["a"], &looks, |counters, name| undurable(counters.decided.get(*name).copied()));
     assert_eq!(futures::FutureExt::now_or_never(told), Some(Ok(vec![Some(1)])));
 }
 
@@ -368,7 +369,10 @@ async fn a_snapshot_that_the_log_does_not_take_is_given_up_and_the_shard_goes_on
         let behind = adding(&shard, "behind");
         let told = shard.clone();
         let told = Request::begin(async move {
-            told.read_decided(&["behind"], |counters, name| undurable(counters.decided.get(*name).copied())).await
+            told.read_decided(&["behind"], &Looks::small(), |counters, name| {
+                undurable(counters.decided.get(*name).copied())
+            })
+            .await
         });
         settle().await;
         if !begins_late {

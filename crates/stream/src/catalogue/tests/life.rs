@@ -49,6 +49,32 @@ fn a_damaged_log_keeps_its_streams_offline_until_it_is_abandoned() {
     assert_eq!(catalogue.adopt_orphans(next, 10).response, vec![stream]);
 }
 
+#[test]
+fn a_log_that_was_given_up_and_removed_is_forgotten_once_no_stream_names_it() {
+    let mut catalogue = serving(ME);
+    let stream = streams(&mut catalogue, 1, ME)[0];
+    let next = broker(1, 2);
+    register(&mut catalogue, next);
+    let fence = catalogue.fence_incarnation(ME);
+    take(&mut catalogue, fence).unwrap();
+    assert!(catalogue.cleared(ME).response.is_err(), "its files hold what nobody has given up");
+    let abandon = catalogue.abandon(ME);
+    take(&mut catalogue, abandon).unwrap();
+    let cleared = catalogue.cleared(ME);
+    take(&mut catalogue, cleared).unwrap();
+    assert!(catalogue.incarnation(ME).unwrap().is_nowhere());
+    assert!(catalogue.cleared(ME).records.is_empty(), "a repeat changes nothing");
+    assert!(catalogue.abandon(ME).records.is_empty());
+    check(&catalogue);
+    let adopted = catalogue.adopt_orphans(next, 10);
+    assert_eq!(take(&mut catalogue, adopted), vec![stream], "its streams go on all the same");
+    let cleared = catalogue.cleared(ME);
+    take(&mut catalogue, cleared).unwrap();
+    assert!(catalogue.incarnation(ME).is_none());
+    assert!(catalogue.cleared(ME).response.is_ok());
+    check(&catalogue);
+}
+
 /// Brokers 1 and 2 serve, and each owns a stream; then both have died, and 1 is back under a new registration.
 fn two_dead() -> (Catalogue, [StreamId; 2], Incarnation) {
     let (other, back) = (broker(2, 1), broker(1, 2));
