@@ -95,7 +95,7 @@ fn validate(core: &Core, image: &Image, of: &Resource, now: &Settings, then: &Se
         }
         match settings::definition(key) {
             Some(def) if def.update == Update::Dynamic => {
-                def.parse_running(value).map_err(|error| invalid(error.to_string()))?;
+                def.parse_new(value).map_err(|error| invalid(error.to_string()))?;
             }
             Some(_) => {
                 return Err(invalid(format!(

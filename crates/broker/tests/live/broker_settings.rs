@@ -468,6 +468,25 @@ async fn items_of_a_list_are_appended_and_subtracted_with_the_blanks_that_they_w
     assert!(sources(&mut client, BROKER, OWN, "log.cleanup.policy").await.contains(&("delete,compact".into(), OF_ALL)));
 }
 
+/// Kafka 4.4.0 drops doubles in its file and refuses them while it runs (42). In a topic's own list it drops them, too.
+#[tokio::test]
+async fn a_brokers_list_may_name_a_word_twice_in_its_file_and_not_while_it_runs() {
+    let live = start(&[("log.cleanup.policy", "compact, compact")]).await;
+    let mut client = Client::connect(&live).await;
+    let key = "log.cleanup.policy";
+    assert_eq!(sources(&mut client, BROKER, OWN, key).await[0], ("compact".to_owned(), OF_FILE));
+    create(&mut client, "t", &[("cleanup.policy", "delete,delete")]).await;
+    assert_eq!(sources(&mut client, TOPIC, "t", "cleanup.policy").await[0], ("delete".to_owned(), OF_TOPIC));
+    let refused = ErrorCode::InvalidRequest.code();
+    for name in [ALL, OWN] {
+        assert_eq!(change(&mut client, name, &[(SET, key, Some("delete,delete"))]).await, refused);
+        assert_eq!(replace(&mut client, 2, name, &[(key, "delete, delete")]).await, refused);
+        assert_eq!(change(&mut client, name, &[(SET, key, Some(" compact , delete "))]).await, 0);
+        assert_eq!(change(&mut client, name, &[(APPEND, key, Some("compact"))]).await, refused);
+        assert_eq!(change(&mut client, name, &[(APPEND, key, Some(" compact "))]).await, 0, "the same text");
+    }
+}
+
 /// With `*` Kafka 4.4.0 makes no topic any more (error 38). For all brokers together it refuses the key (42), whatever the
 /// value, and for one a directory that is not the broker's (42).
 #[tokio::test]
