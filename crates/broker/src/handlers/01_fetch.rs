@@ -19,9 +19,9 @@
 //! sent: where a log's ends moved, it is read again before the answer. Records that come from the store are
 //! sent at once, as Kafka sends those of older segments. An offset inside a batch gives the whole batch.
 //!
-//! A partition that is named more than once is answered once, where it is named first and as it is wanted last. An
-//! isolation level that is none, or a partition's negative limit where there is something to read, is an unknown error:
-//! so Kafka fails on them.
+//! A partition that is named more than once is answered once, where it is named first and as it is wanted last. Those that
+//! there are not come last. An isolation level that is none, or a partition's negative limit where there is something to
+//! read, is an unknown error: so Kafka fails on them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,11 +55,20 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
+    /// Where it stands in the answer: first what there is, then topics with an id that nobody knows, then partitions that
+    /// are not there. So Kafka sorts them.
+    fn rank(&self) -> u8 {
+        match self.partition {
+            Err(error) if error == code(ErrorCode::UnknownTopicId) => 1,
+            Err(error) if error == code(ErrorCode::UnknownTopicOrPartition) => 2,
+            _ => 0,
+        }
+    }
+
     /// There is no such partition. Kafka tells it with the answer and does not hurry because of it, or a consumer that
     /// has a deleted topic among others would ask without a pause.
     fn is_unknown(&self) -> bool {
-        let unknown = [ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicId].map(code);
-        self.partition.as_ref().is_err_and(|error| unknown.contains(error))
+        self.rank() > 0
     }
 }
 
@@ -124,16 +133,19 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         let partition = core.partition(&want.topic, want.partition).map_err(|error| error.code());
         targets.push(Target { want, partition });
     }
+    targets.sort_by_key(Target::rank);
     let (pass, _waited) = read_enough(&core, &call, &targets, &limits, started + max_wait).await;
     let Pass { mut answers, charge, .. } = pass;
     if call.version < READS_ALL_FROM {
         suit(&core, &call, &targets, &mut answers).await;
     }
-    let (session_id, news) = context.finish(&core.sessions, &answers, core.clock.monotonic());
+    let sent: Vec<Sent<'_>> = targets.iter().map(|target| target.want).zip(&answers).collect();
+    let (session_id, news) = context.finish(&core.sessions, &sent, core.clock.monotonic());
     count(&core, &targets, &answers, &news);
     drop(targets);
-    let sent = context.wants().iter().zip(&answers).zip(news).filter_map(|(sent, is_news)| is_news.then_some(sent));
-    write(&call, NONE, session_id, &sent.collect::<Vec<_>>(), Some(charge))
+    let sent: Vec<Sent<'_>> =
+        sent.into_iter().zip(news).filter_map(|(sent, is_news)| is_news.then_some(sent)).collect();
+    write(&call, NONE, session_id, &sent, Some(charge))
 }
 
 /// The reply is charged for all of its bytes: those of its records too, which may be converted and have another size.

@@ -1,0 +1,162 @@
+//! What a fetch is answered besides its records: in which order, with which session, and what is refused. Kafka 3.9.2 and
+//! 4.4.0 were asked the same, and answered alike.
+
+use base::Uuid;
+use wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
+use wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
+use wire::messages::*;
+use wire::{ErrorCode, Message};
+
+use crate::support::{Client, Live, batch, start};
+
+/// The last version that names topics by their names.
+const BY_NAME: i16 = 12;
+
+const NO_SUCH: i16 = ErrorCode::UnknownTopicOrPartition.code();
+
+async fn create(client: &mut Client, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Uuid {
+    let configs = settings.iter().map(|&(key, value)| CreatableTopicConfig {
+        name: key.into(),
+        value: Some(value.into()),
+        ..Default::default()
+    });
+    let topic = CreatableTopic {
+        name: name.into(),
+        num_partitions: partitions,
+        replication_factor: 1,
+        configs: configs.collect(),
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    client.call(7, &request).await.topics[0].topic_id
+}
+
+async fn produce(client: &mut Client, topic: &str, index: i32) {
+    let data = PartitionProduceData { index, records: Some(batch(&["v"])), ..Default::default() };
+    let topic = TopicProduceData { name: topic.into(), partition_data: vec![data], ..Default::default() };
+    let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
+    assert_eq!(client.call(9, &request).await.responses[0].partition_responses[0].error_code, 0);
+}
+
+/// `t` with two partitions and a record in each, `u` with one and none.
+async fn live() -> (Live, Client, [Uuid; 2]) {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let ids = [create(&mut client, "t", 2, &[]).await, create(&mut client, "u", 1, &[]).await];
+    produce(&mut client, "t", 0).await;
+    produce(&mut client, "t", 1).await;
+    (live, client, ids)
+}
+
+/// Partitions from an offset.
+fn from(offset: i64, partitions: &[i32]) -> Vec<FetchPartition> {
+    let of = |&partition: &i32| FetchPartition {
+        partition,
+        fetch_offset: offset,
+        partition_max_bytes: 1 << 20,
+        ..Default::default()
+    };
+    partitions.iter().map(of).collect()
+}
+
+/// Partitions of topics by name, from their start.
+fn named(topics: &[(&str, &[i32])]) -> Vec<FetchTopic> {
+    let topic = |&(name, partitions): &(&str, &[i32])| FetchTopic {
+        topic: name.into(),
+        partitions: from(0, partitions),
+        ..Default::default()
+    };
+    topics.iter().map(topic).collect()
+}
+
+fn identified(topics: &[(Uuid, &[i32])]) -> Vec<FetchTopic> {
+    let topic = |&(topic_id, partitions): &(Uuid, &[i32])| FetchTopic {
+        topic_id,
+        partitions: from(0, partitions),
+        ..Default::default()
+    };
+    topics.iter().map(topic).collect()
+}
+
+/// Of a session.
+fn fetch(session_id: i32, session_epoch: i32, topics: Vec<FetchTopic>) -> FetchRequest {
+    FetchRequest { session_id, session_epoch, max_bytes: 1 << 20, topics, ..Default::default() }
+}
+
+fn sessionless(topics: Vec<FetchTopic>) -> FetchRequest {
+    fetch(0, -1, topics)
+}
+
+/// Each partition that is told of, as it is: its topic, index and error, and whether it has records.
+fn told(response: &FetchResponse) -> Vec<(&str, i32, i16, bool)> {
+    let topics = response.responses.iter();
+    topics
+        .flat_map(|topic| {
+            topic.partitions.iter().map(|part| {
+                let has_records = part.records.as_ref().is_some_and(|records| !records.is_empty());
+                (&*topic.topic, part.partition_index, part.error_code, has_records)
+            })
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn partitions_that_there_are_not_come_last() {
+    let (_live, mut client, [t, u]) = live().await;
+    let topics = named(&[("nope", &[0]), ("t", &[9, 0]), ("u", &[0]), ("t", &[1])]);
+    let expected = [
+        ("t", 0, 0, true),
+        ("u", 0, 0, false),
+        ("t", 1, 0, true),
+        ("nope", 0, NO_SUCH, false),
+        ("t", 9, NO_SUCH, false),
+    ];
+    for version in 0..=BY_NAME {
+        let response = client.call(version, &sessionless(topics.clone())).await;
+        assert_eq!(told(&response), expected, "Fetch v{version}");
+        assert_eq!(response.responses.len(), expected.len(), "Fetch v{version}: a topic may be there more than once");
+    }
+    let unknown = Uuid::from_u128(9);
+    let topics = identified(&[(t, &[9, 0]), (unknown, &[0]), (u, &[0])]);
+    for version in BY_NAME + 1..=*FetchRequest::VERSIONS.end() {
+        let response = client.call(version, &sessionless(topics.clone())).await;
+        let order: Vec<_> = response.responses.iter().map(|topic| topic.topic_id).collect();
+        assert_eq!(order, [t, u, unknown, t], "Fetch v{version}");
+        let errors: Vec<_> = told(&response).into_iter().map(|(_, _, error, _)| error).collect();
+        assert_eq!(errors, [0, 0, ErrorCode::UnknownTopicId.code(), NO_SUCH], "Fetch v{version}");
+    }
+}
+
+#[tokio::test]
+async fn a_session_serves_its_partitions_as_it_was_answered_first_and_what_gives_records_last() {
+    let (_live, mut client, _) = live().await;
+    let topics = named(&[("nope", &[0]), ("t", &[0]), ("u", &[0]), ("t", &[1])]);
+    let first = client.call(11, &fetch(0, 0, topics)).await;
+    assert_eq!(told(&first).len(), 4);
+    for epoch in 1..4 {
+        let next = client.call(11, &fetch(first.session_id, epoch, Vec::new())).await;
+        assert_eq!(told(&next), [("t", 0, 0, true), ("t", 1, 0, true), ("nope", 0, NO_SUCH, false)], "{epoch}");
+    }
+    // With room for one: it goes to the back.
+    let narrow = |epoch| FetchRequest { max_bytes: 1, ..fetch(first.session_id, epoch, Vec::new()) };
+    for (epoch, partition) in [(4, 0), (5, 1), (6, 0)] {
+        let next = client.call(11, &narrow(epoch)).await;
+        assert_eq!(told(&next)[0], ("t", partition, 0, true), "{epoch}");
+    }
+}
+
+#[tokio::test]
+async fn what_gives_records_to_the_request_that_makes_a_session_stays_where_it_is() {
+    let (_live, mut client, _) = live().await;
+    let first = client.call(11, &fetch(0, 0, named(&[("t", &[0]), ("u", &[0])]))).await;
+    assert_eq!(told(&first), [("t", 0, 0, true), ("u", 0, 0, false)]);
+    produce(&mut client, "u", 0).await;
+    // With room for one.
+    for (epoch, expected) in [(1, "t"), (2, "u"), (3, "t")] {
+        let request = FetchRequest { max_bytes: 1, ..fetch(first.session_id, epoch, Vec::new()) };
+        let response = client.call(11, &request).await;
+        let with_records: Vec<_> = told(&response).into_iter().filter(|told| told.3).map(|told| told.0).collect();
+        assert_eq!(with_records, [expected], "{epoch}");
+    }
+}
