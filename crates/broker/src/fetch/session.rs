@@ -227,15 +227,18 @@ impl Sessions {
         if open.uses_ids != uses_ids {
             return Err(ErrorCode::FetchSessionTopicIdError);
         }
+        // What is forgotten in the same breath is answered all the same if nothing else is left.
+        let asked = if forgotten.is_empty() { Vec::new() } else { wants.clone() };
         wants.into_iter().for_each(|want| open.line.put(want));
         forgotten.iter().for_each(|(topic, partition)| open.line.remove(topic, *partition));
         let partitions = open.line.len();
         let fits = partitions <= SESSION_PARTITIONS_MAX && self.cache.lock().touch(session_id, partitions, now);
         if partitions == 0 || !fits {
             // An emptied session ends, as in Kafka; one that outgrew its limit is served once more, without a session.
-            let wants = open.line.wants();
+            let mut wants = if partitions == 0 { asked } else { open.line.wants() };
             drop(open);
             self.end(session_id);
+            once_each(&mut wants);
             return Ok(Context(Kind::Sessionless(wants)));
         }
         open.epoch = epoch_after(epoch);
@@ -498,6 +501,18 @@ mod tests {
         let context = sessions.begin(request(id, 1, &[], &[0]), NOW).unwrap();
         assert_eq!(finish(context, &sessions, Vec::new(), NOW).0, 0);
         assert_eq!(sessions.len(), 0);
+    }
+
+    /// Seen on Kafka 3.9.2 and 4.4.0.
+    #[test]
+    fn what_is_asked_for_with_what_empties_a_session_is_answered_without_it() {
+        let sessions = sessions(10);
+        let id = open(&sessions, &[0], NOW);
+        let context = sessions.begin(request(id, 1, &[2, 1, 2], &[1, 0, 2]), NOW).unwrap();
+        assert_eq!(asked(&context), [2, 1]);
+        let answers = quiet(&context);
+        let (id, sent) = finish(context, &sessions, answers, NOW);
+        assert_eq!((id, sent.len(), sessions.len()), (0, 2, 0));
     }
 
     /// Seen on Kafka 3.9.2 and 4.4.0.

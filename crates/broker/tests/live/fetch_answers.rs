@@ -3,7 +3,7 @@
 
 use base::Uuid;
 use wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
-use wire::messages::fetch_request::{FetchPartition, FetchTopic};
+use wire::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::*;
 use wire::{ErrorCode, Message};
@@ -159,4 +159,22 @@ async fn what_gives_records_to_the_request_that_makes_a_session_stays_where_it_i
         let with_records: Vec<_> = told(&response).into_iter().filter(|told| told.3).map(|told| told.0).collect();
         assert_eq!(with_records, [expected], "{epoch}");
     }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_with_what_empties_the_session_is_answered_without_it() {
+    let (_live, mut client, _) = live().await;
+    let session_id = client.call(11, &fetch(0, 0, named(&[("u", &[0])]))).await.session_id;
+    let forget = |topic: &str, partitions: &[i32]| ForgottenTopic {
+        topic: topic.into(),
+        partitions: partitions.to_vec(),
+        ..Default::default()
+    };
+    let forgotten_topics_data = vec![forget("u", &[0]), forget("t", &[1])];
+    let request = FetchRequest { forgotten_topics_data, ..fetch(session_id, 1, named(&[("t", &[1])])) };
+    let response = client.call(11, &request).await;
+    assert_eq!((response.error_code, response.session_id), (0, 0));
+    assert_eq!(told(&response), [("t", 1, 0, true)]);
+    let gone = client.call(11, &fetch(session_id, 2, Vec::new())).await;
+    assert_eq!(gone.error_code, ErrorCode::FetchSessionIdNotFound.code());
 }
