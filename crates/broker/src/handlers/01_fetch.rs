@@ -20,8 +20,11 @@
 //! sent at once, as Kafka sends those of older segments. An offset inside a batch gives the whole batch.
 //!
 //! A partition that is named more than once is answered once, where it is named first and as it is wanted last. Those that
-//! there are not come last. An isolation level that is none, or a partition's negative limit where there is something to
-//! read, is an unknown error: so Kafka fails on them.
+//! there are not come last.
+//!
+//! What Kafka fails on is an unknown error. An isolation level that is none is refused with the whole request, each mention
+//! of a partition, where there is a partition to read: after the session was looked at and took the request's changes over,
+//! and not if nobody knows what is asked for. A partition's negative limit is, where there is something to read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -109,24 +112,27 @@ impl Pass {
 /// Answers a fetch.
 pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> Reply {
     let started = core.clock.monotonic();
-    let (context, limits, max_wait) = {
+    let (context, limits, max_wait, refused) = {
         let request: FetchRequest = match call.decode(&mut reader) {
             Ok(request) => request,
             Err(refusal) => return refusal.into(),
         };
         drop(reader);
         let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-        let Some(limits) = Limits::of(&core, &call, &request) else {
-            return refuse(&call, request);
-        };
-        match core.sessions.begin(begin(request, call.version), started) {
-            Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX)),
+        let isolation = Isolation::from_wire(request.isolation_level);
+        // What there is not is told whatever the level.
+        let limits = Limits::of(&core, &call, &request, isolation.unwrap_or(Isolation::ReadUncommitted));
+        let begin = begin(request, call.version);
+        let refused = isolation.is_none().then(|| Refused::of(&begin));
+        match core.sessions.begin(begin, started) {
+            Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX), refused),
             Err(error) => return write(&call, code(error), 0, &[], None),
         }
     };
     let wants = context.wants();
     // A small request may stand for a large session.
-    call.hold(FETCH_PARTITION_BYTES * wants.len());
+    let named = refused.as_ref().map_or(0, |refused| refused.wants.len());
+    call.hold(FETCH_PARTITION_BYTES * (wants.len() + named));
     let mut targets = Vec::with_capacity(wants.len());
     for want in wants {
         call.peer.breathe(&core.clock).await;
@@ -134,6 +140,11 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         targets.push(Target { want, partition });
     }
     targets.sort_by_key(Target::rank);
+    if let Some(refused) = refused
+        && targets.iter().any(|target| !target.is_unknown())
+    {
+        return refused.told(&call);
+    }
     let (pass, _waited) = read_enough(&core, &call, &targets, &limits, started + max_wait).await;
     let Pass { mut answers, charge, .. } = pass;
     if call.version < READS_ALL_FROM {
@@ -158,14 +169,25 @@ fn write(call: &Call, error: i16, session_id: i32, answers: &[Sent<'_>], charge:
     reply
 }
 
-/// Refuses a request as a whole, whatever it asks for: as Kafka does when it fails on one. Where topics have names,
-/// what is asked for is named, too.
-fn refuse(call: &Call, request: FetchRequest) -> Reply {
-    let wants = if call.version < 13 { begin(request, call.version).wants } else { Vec::new() };
-    call.hold(FETCH_PARTITION_BYTES * wants.len());
-    let error = code(ErrorCode::UnknownServerError);
-    let answer = PartitionAnswer { lists_aborted: true, ..PartitionAnswer::error(error) };
-    write(call, error, 0, &wants.iter().map(|want| (want, &answer)).collect::<Vec<_>>(), None)
+/// What is told of a request that is refused as a whole, whatever it asks for: what it names, where topics have names, and
+/// the session that it says it is of.
+struct Refused {
+    session_id: i32,
+    wants: Vec<Want>,
+}
+
+impl Refused {
+    fn of(request: &Begin) -> Self {
+        let wants = if request.uses_ids { Vec::new() } else { request.wants.clone() };
+        Self { session_id: request.session_id, wants }
+    }
+
+    fn told(self, call: &Call) -> Reply {
+        let error = code(ErrorCode::UnknownServerError);
+        let answer = PartitionAnswer { lists_aborted: true, ..PartitionAnswer::error(error) };
+        let sent: Vec<Sent<'_>> = self.wants.iter().map(|want| (want, &answer)).collect();
+        write(call, error, self.session_id, &sent, None)
+    }
 }
 
 /// How much is read, and of what.
@@ -177,15 +199,14 @@ struct Limits {
 }
 
 impl Limits {
-    /// Those of a request, unless its isolation level is none.
-    fn of(core: &Core, call: &Call, request: &FetchRequest) -> Option<Self> {
+    fn of(core: &Core, call: &Call, request: &FetchRequest, isolation: Isolation) -> Self {
         let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(core.fetch_bytes_max);
-        Some(Self {
+        Self {
             version: call.version,
             max_bytes,
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
-            isolation: Isolation::from_wire(request.isolation_level)?,
-        })
+            isolation,
+        }
     }
 }
 

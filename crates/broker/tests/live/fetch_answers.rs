@@ -13,6 +13,7 @@ use crate::support::{Client, Live, batch, start};
 /// The last version that names topics by their names.
 const BY_NAME: i16 = 12;
 
+const UNKNOWN: i16 = ErrorCode::UnknownServerError.code();
 const NO_SUCH: i16 = ErrorCode::UnknownTopicOrPartition.code();
 
 async fn create(client: &mut Client, name: &str, partitions: i32, settings: &[(&str, &str)]) -> Uuid {
@@ -177,4 +178,85 @@ async fn what_is_asked_for_with_what_empties_the_session_is_answered_without_it(
     assert_eq!(told(&response), [("t", 1, 0, true)]);
     let gone = client.call(11, &fetch(session_id, 2, Vec::new())).await;
     assert_eq!(gone.error_code, ErrorCode::FetchSessionIdNotFound.code());
+}
+
+/// Versions that name topics name them in the answer, as often as they were.
+#[tokio::test]
+async fn an_isolation_level_that_is_none_refuses_every_mention_where_there_is_a_partition_to_read() {
+    let (_live, mut client, [t, _]) = live().await;
+    for isolation_level in [2, -1, i8::MAX] {
+        for version in 4..=*FetchRequest::VERSIONS.end() {
+            let topics = match version {
+                ..=BY_NAME => named(&[("nope", &[0]), ("t", &[0, 9, 0])]),
+                _ => identified(&[(Uuid::from_u128(9), &[0]), (t, &[0, 9, 0])]),
+            };
+            let epoch = if version < 7 { -1 } else { 0 };
+            let request = FetchRequest { isolation_level, max_wait_ms: 60_000, ..fetch(0, epoch, topics) };
+            let response = client.call(version, &request).await;
+            assert_eq!(response.error_code, if version < 7 { 0 } else { UNKNOWN }, "Fetch v{version}");
+            assert_eq!(response.session_id, 0);
+            let mentions = [
+                ("nope", 0, UNKNOWN, false),
+                ("t", 0, UNKNOWN, false),
+                ("t", 9, UNKNOWN, false),
+                ("t", 0, UNKNOWN, false),
+            ];
+            let expected = if version <= BY_NAME { &mentions[..] } else { &[] };
+            assert_eq!(told(&response), expected, "Fetch v{version}");
+            for part in response.responses.iter().flat_map(|topic| &topic.partitions) {
+                let offsets = (part.high_watermark, part.last_stable_offset, part.log_start_offset);
+                assert_eq!(offsets, (-1, -1, -1), "Fetch v{version}");
+                assert_eq!(part.aborted_transactions.as_deref(), Some([].as_slice()));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_isolation_level_that_is_none_does_not_matter_to_what_there_is_not() {
+    let (_live, mut client, _) = live().await;
+    let wrong = |request: FetchRequest| FetchRequest { isolation_level: 7, ..request };
+    for version in 4..=BY_NAME {
+        let response = client.call(version, &wrong(sessionless(named(&[("nope", &[0]), ("t", &[9])])))).await;
+        assert_eq!(response.error_code, 0, "Fetch v{version}");
+        assert_eq!(told(&response), [("nope", 0, NO_SUCH, false), ("t", 9, NO_SUCH, false)], "Fetch v{version}");
+        assert!(client.call(version, &wrong(sessionless(Vec::new()))).await.responses.is_empty());
+    }
+    let topics = identified(&[(Uuid::from_u128(9), &[0])]);
+    let response = client.call(13, &wrong(fetch(0, 0, topics))).await;
+    assert_eq!(told(&response)[0].2, ErrorCode::UnknownTopicId.code());
+    assert_ne!(response.session_id, 0, "a session is made");
+}
+
+#[tokio::test]
+async fn a_session_goes_on_after_a_request_with_an_isolation_level_that_is_none() {
+    let (_live, mut client, _) = live().await;
+    let wrong = |request: FetchRequest| FetchRequest { isolation_level: 7, ..request };
+    let session_id = client.call(11, &wrong(fetch(0, 0, named(&[("nope", &[0])])))).await.session_id;
+    assert_ne!(session_id, 0);
+    // Its errors come first.
+    for (id, epoch, expected) in
+        [(session_id, 3, ErrorCode::InvalidFetchSessionEpoch), (session_id ^ 1, 1, ErrorCode::FetchSessionIdNotFound)]
+    {
+        let response = client.call(11, &wrong(fetch(id, epoch, named(&[("t", &[0])])))).await;
+        assert_eq!((response.error_code, response.session_id), (expected.code(), 0));
+    }
+    let response = client.call(11, &wrong(fetch(session_id, 1, Vec::new()))).await;
+    assert_eq!((response.error_code, response.session_id), (0, session_id));
+    assert_eq!(told(&response), [("nope", 0, NO_SUCH, false)]);
+    // What is refused names the session and what the request named. The session took it over, and the epoch counts.
+    let response = client.call(11, &wrong(fetch(session_id, 2, named(&[("t", &[0])])))).await;
+    assert_eq!((response.error_code, response.session_id), (UNKNOWN, session_id));
+    assert_eq!(told(&response), [("t", 0, UNKNOWN, false)]);
+    let response = client.call(11, &fetch(session_id, 2, Vec::new())).await;
+    assert_eq!(response.error_code, ErrorCode::InvalidFetchSessionEpoch.code());
+    let response = client.call(11, &fetch(session_id, 3, Vec::new())).await;
+    assert_eq!(told(&response), [("t", 0, 0, true), ("nope", 0, NO_SUCH, false)]);
+    let response = client.call(11, &wrong(fetch(session_id, 4, Vec::new()))).await;
+    assert_eq!((response.error_code, response.session_id, told(&response).len()), (UNKNOWN, session_id, 0));
+    // A request that would make another session ends this one.
+    let response = client.call(11, &wrong(fetch(session_id, 0, named(&[("t", &[0])])))).await;
+    assert_eq!((response.error_code, response.session_id), (UNKNOWN, session_id));
+    let response = client.call(11, &fetch(session_id, 5, Vec::new())).await;
+    assert_eq!(response.error_code, ErrorCode::FetchSessionIdNotFound.code());
 }
