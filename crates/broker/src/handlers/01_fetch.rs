@@ -24,7 +24,8 @@
 //!
 //! What Kafka fails on is an unknown error. An isolation level that is none is refused with the whole request, each mention
 //! of a partition, where there is a partition to read: after the session was looked at and took the request's changes over,
-//! and not if nobody knows what is asked for. A partition's negative limit is, where there is something to read.
+//! and not if nobody knows what is asked for. A partition's negative limit is, where there is something to read, and the
+//! request's for the first partition; the others get what a limit of 0 gives them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -194,6 +195,8 @@ impl Refused {
 struct Limits {
     version: i16,
     max_bytes: usize,
+    /// The request's limit is a negative number.
+    is_below_zero: bool,
     min_bytes: usize,
     isolation: Isolation,
 }
@@ -204,6 +207,7 @@ impl Limits {
         Self {
             version: call.version,
             max_bytes,
+            is_below_zero: request.max_bytes < 0,
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
             isolation,
         }
@@ -376,6 +380,8 @@ struct Reading<'a> {
     scarce: bool,
     /// What is left was too little for a batch: further reads from the store would bring nothing that can be used.
     spent: bool,
+    /// The next partition is read with the request's limit, which is a negative number.
+    below_zero: bool,
 }
 
 impl<'a> Reading<'a> {
@@ -383,13 +389,26 @@ impl<'a> Reading<'a> {
         let charge = core.reply_memory.force_charge(0);
         let pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, available: 0, urgent: false, charge };
         let (cold, cold_charge) = (Vec::new(), None);
-        Self { core, targets, limits, pass, cold, spoken_for: 0, cold_charge, scarce: false, spent: false }
+        Self {
+            core,
+            targets,
+            limits,
+            pass,
+            cold,
+            spoken_for: 0,
+            cold_charge,
+            scarce: false,
+            spent: false,
+            below_zero: limits.is_below_zero,
+        }
     }
 
     /// Reads the next partition or, if that needs the store, remembers to.
     async fn target(&mut self, at: usize) {
         let targets = self.targets;
         let Target { want, partition } = &targets[at];
+        // Those that there are not stand last.
+        let below_zero = std::mem::take(&mut self.below_zero);
         let partition = match partition {
             Ok(partition) => partition,
             Err(error) => {
@@ -403,7 +422,7 @@ impl<'a> Reading<'a> {
             }
         };
         let mut request = self.request(want);
-        if want.max_bytes < 0 {
+        if below_zero || want.max_bytes < 0 {
             let answer = less_than_nothing(want, partition, request).await;
             self.pass.urgent |= answer.error_code != NONE;
             self.pass.answers.push(answer);

@@ -260,3 +260,29 @@ async fn a_session_goes_on_after_a_request_with_an_isolation_level_that_is_none(
     let response = client.call(11, &fetch(session_id, 5, Vec::new())).await;
     assert_eq!(response.error_code, ErrorCode::FetchSessionIdNotFound.code());
 }
+
+/// Kafka fails on it where it reads the first partition, and goes on with nothing.
+#[tokio::test]
+async fn a_negative_limit_of_the_request_is_an_error_of_the_first_partition_if_that_has_something_to_read() {
+    const OUT_OF_RANGE: i16 = ErrorCode::OffsetOutOfRange.code();
+    let (_live, mut client, _) = live().await;
+    for version in 3..=BY_NAME {
+        for max_bytes in [-1, i32::MIN] {
+            for (offset, first) in
+                [(0, ("t", 0, UNKNOWN, false)), (1, ("t", 0, 0, false)), (9, ("t", 0, OUT_OF_RANGE, false))]
+            {
+                let mut topics = named(&[("nope", &[0]), ("t", &[0, 1]), ("u", &[0])]);
+                topics[1].partitions[0].fetch_offset = offset;
+                // It waits for nothing more.
+                let request = FetchRequest { max_bytes, min_bytes: 1, max_wait_ms: 60_000, ..sessionless(topics) };
+                let response = client.call(version, &request).await;
+                let expected = [first, ("t", 1, 0, true), ("u", 0, 0, false), ("nope", 0, NO_SUCH, false)];
+                assert_eq!(told(&response), expected, "Fetch v{version} {max_bytes} at {offset}");
+            }
+        }
+        let request = FetchRequest { max_bytes: -1, ..sessionless(named(&[("u", &[0]), ("t", &[0, 1])])) };
+        let response = client.call(version, &request).await;
+        let expected = [("u", 0, 0, false), ("t", 0, 0, true), ("t", 1, 0, false)];
+        assert_eq!(told(&response), expected, "Fetch v{version}: the first has nothing to read");
+    }
+}
