@@ -286,3 +286,23 @@ async fn a_negative_limit_of_the_request_is_an_error_of_the_first_partition_if_t
         assert_eq!(told(&response), expected, "Fetch v{version}: the first has nothing to read");
     }
 }
+
+/// As from Kafka 3.9.2; 4.4.0 does not speak these versions.
+#[tokio::test]
+async fn a_topic_kept_in_zstd_is_refused_to_old_clients_at_any_offset() {
+    let (_live, mut client, _) = live().await;
+    create(&mut client, "z", 1, &[("compression.type", "zstd")]).await;
+    produce(&mut client, "z", 0).await;
+    let unsupported = ErrorCode::UnsupportedCompressionType.code();
+    for version in 0..4 {
+        for offset in [-1, 0, 1, 99] {
+            let topic = FetchTopic { topic: "z".into(), partitions: from(offset, &[0, 7]), ..Default::default() };
+            let response = client.call(version, &sessionless(vec![topic])).await;
+            let expected = [("z", 0, unsupported, false), ("z", 7, NO_SUCH, false)];
+            assert_eq!(told(&response), expected, "Fetch v{version} at {offset}");
+        }
+    }
+    let topic = FetchTopic { topic: "z".into(), partitions: from(99, &[0]), ..Default::default() };
+    let response = client.call(4, &sessionless(vec![topic])).await;
+    assert_eq!(told(&response)[0].2, ErrorCode::OffsetOutOfRange.code());
+}
