@@ -95,7 +95,7 @@ fn validate(core: &Core, image: &Image, of: &Resource, now: &Settings, then: &Se
         }
         match settings::definition(key) {
             Some(def) if def.update == Update::Dynamic => {
-                def.parse_running(value).map_err(|error| invalid(error.to_string()))?;
+                def.parse_new(value).map_err(|error| invalid(error.to_string()))?;
             }
             Some(_) => {
                 return Err(invalid(format!(
@@ -151,7 +151,7 @@ pub(crate) async fn alter_each<A>(
     named: &[A],
     validate_only: bool,
     resource: impl Fn(&A) -> Resource,
-    plan: impl Fn(&Image, &Resource, &A, &Settings) -> Result<Settings, ApiError>,
+    plan: impl Fn(&Resource, &A, &Settings) -> Result<Settings, ApiError>,
 ) -> Vec<Result<(), ApiError>> {
     let repeated = Repeated::of(named.iter().map(&resource));
     let time = ForAWhile::begin(&core.clock);
@@ -161,7 +161,7 @@ pub(crate) async fn alter_each<A>(
             let (of, repeated, time, plan) = (resource(asked), &repeated, &time, &plan);
             async move {
                 repeated.check(&of)?;
-                alter(core, &of, validate_only, time, |image, now| plan(image, &of, asked, now)).await
+                alter(core, &of, validate_only, time, |now| plan(&of, asked, now)).await
             }
         });
         outcomes.extend(join_all(each).await);
@@ -176,13 +176,13 @@ async fn alter(
     of: &Resource,
     validate_only: bool,
     time: &ForAWhile,
-    plan: impl Fn(&Image, &Settings) -> Result<Settings, ApiError>,
+    plan: impl Fn(&Settings) -> Result<Settings, ApiError>,
 ) -> Result<(), ApiError> {
     loop {
         let image = core.image();
         check_resource(core, of)?;
         let now = present(&image, of);
-        let then = plan(&image, &now)?;
+        let then = plan(&now)?;
         validate(core, &image, of, &now, &then)?;
         if of.kind == resource::TOPIC && image.topic(&of.name).is_none() {
             return Err(unknown_topic(&of.name));

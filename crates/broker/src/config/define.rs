@@ -3,7 +3,8 @@
 
 use std::fmt;
 
-use partition::config::{parsed_double, shown_double, trimmed};
+use base::collections::HashSet;
+use partition::config::{list_elements, parsed_double, shown_double, trimmed};
 
 /// The type of a value, as Kafka's `ConfigDef.Type`; also the type byte of DescribeConfigs v3+.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +57,8 @@ pub enum Check {
     Fraction,
     /// One of these words.
     OneOf(&'static [&'static str]),
-    /// A list, which may be empty, of these words.
+    /// A list, which may be empty, of these words. What names one twice is read as if it did so once, and not taken when it
+    /// is set while the broker runs.
     ListOf(&'static [&'static str]),
     /// A number of threads, 1 or more. While the broker runs it changes to no less than half and no more than double.
     Threads,
@@ -144,6 +146,20 @@ impl ConfigDef {
         }
     }
 
+    /// [`Self::parse_running`] for a value that is about to be set. Kafka 4.4.0 drops what a list of its file names again,
+    /// and refuses such a list when it is set; 3.9.2 takes it, and so may an older release have kept it.
+    ///
+    /// # Errors
+    /// As [`Self::parse_running`], and when a list names a word twice.
+    pub(crate) fn parse_new(&self, value: &str) -> Result<String, Invalid> {
+        let parsed = self.parse_running(value)?;
+        if matches!(self.check, Check::ListOf(_)) && words_of(trimmed(value)).len() > words_of(&parsed).len() {
+            let reason = "values must not be duplicated".to_owned();
+            return Err(Invalid { key: self.name.to_owned(), value: value.to_owned(), reason });
+        }
+        Ok(parsed)
+    }
+
     fn try_parse(&self, value: &str) -> Result<String, String> {
         let number = match self.kind {
             Kind::Boolean => {
@@ -184,12 +200,10 @@ impl ConfigDef {
                 Err(format!("String must be one of: {}", words.join(", ")))
             }
             (Check::ListOf(words), _) => {
-                let items: Vec<&str> = match value {
-                    "" => Vec::new(),
-                    list => list.split(',').map(trimmed).collect(),
-                };
+                let items = words_of(value);
                 if items.iter().all(|item| words.contains(item)) {
-                    Ok(items.join(","))
+                    let mut seen = HashSet::default();
+                    Ok(items.into_iter().filter(|item| seen.insert(*item)).collect::<Vec<_>>().join(","))
                 } else {
                     Err(format!("Each item must be one of: {}", words.join(", ")))
                 }
@@ -238,6 +252,11 @@ impl Check {
     }
 }
 
+/// The words of a trimmed list.
+fn words_of(list: &str) -> Vec<&str> {
+    if list.is_empty() { Vec::new() } else { list_elements(list).collect() }
+}
+
 fn not_a(what: &str) -> String {
     format!("Not a {what}")
 }
@@ -266,6 +285,8 @@ mod tests {
             (key(Kind::Double, Check::Fraction), "NaN", "NaN"),
             (key(Kind::List, Check::ListOf(&["compact", "delete"])), "compact, delete", "compact,delete"),
             (key(Kind::List, Check::ListOf(&["compact", "delete"])), "", ""),
+            (key(Kind::List, Check::ListOf(&["compact", "delete"])), "delete, delete", "delete"),
+            (key(Kind::List, Check::ListOf(&["compact", "delete"])), "\x01delete\t,\x0bcompact", "delete,compact"),
             (key(Kind::Int, Check::AtLeastOneRunning), "0", "0"),
             (key(Kind::Long, Check::NotZero), "-2", "-2"),
             (key(Kind::String, Check::OneOf(&["a", "b"])), "b", "b"),
@@ -284,6 +305,7 @@ mod tests {
             (key(Kind::Int, Check::GzipLevel), "-2"),
             (key(Kind::Double, Check::Fraction), "1.5"),
             (key(Kind::List, Check::ListOf(&["compact"])), "compact,"),
+            (key(Kind::List, Check::ListOf(&["compact"])), "compact,\x01compact"),
             (key(Kind::Int, Check::AtLeastOneRunning), "-1"),
             (key(Kind::Long, Check::NotZero), "0"),
             (key(Kind::List, Check::ListOf(&["compact"])), "delete"),
@@ -291,6 +313,18 @@ mod tests {
         ];
         for (key, value) in wrong {
             assert!(key.parse(value).is_err(), "{value} for {key:?}");
+        }
+    }
+    /// Each was asked of Kafka 4.4.0, in its file and through AlterConfigs.
+    #[test]
+    fn a_list_that_names_a_word_twice_is_read_and_not_set() {
+        let policy = key(Kind::List, Check::ListOf(&["compact", "delete"]));
+        for twice in ["delete,delete", "delete, delete", " compact , delete ,compact"] {
+            assert!(policy.parse_running(twice).is_ok(), "{twice}");
+            assert!(policy.parse_new(twice).is_err(), "{twice}");
+        }
+        for once in ["", "delete", " compact , delete "] {
+            assert_eq!(policy.parse_new(once), policy.parse(once), "{once}");
         }
     }
 }

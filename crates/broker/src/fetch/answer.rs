@@ -93,19 +93,16 @@ impl PartitionAnswer {
     /// Versions 0–2 cut what does not fit into the partition's limit, in the middle of a message if need be: their clients
     /// expect it, and it tells them that there is more. Says whether records were converted.
     pub(crate) fn suit(&mut self, version: i16, want: &Want, compression: Option<Compression>) -> bool {
+        if version < CONVERTED_BEFORE && compression == Some(Compression::Zstd) {
+            // Whatever else would be said, be there a record or not, and whatever the codec of those that are there.
+            self.fail(ErrorCode::UnsupportedCompressionType);
+            return false;
+        }
         if version < READS_ALL_FROM && self.error_code == code(ErrorCode::KafkaStorageError) {
             // Clients that do not know the storage error would take it for a bug and stop; this one makes them retry.
             self.error_code = code(ErrorCode::NotLeaderOrFollower);
         }
-        if version >= CONVERTED_BEFORE || self.has_error() {
-            return false;
-        }
-        if compression == Some(Compression::Zstd) {
-            // Before there is a record, and whatever the codec of those that are there: Kafka 3.9 says it at once.
-            self.fail(ErrorCode::UnsupportedCompressionType);
-            return false;
-        }
-        if self.records_bytes == 0 {
+        if !self.is_converted(version) {
             return false;
         }
         let magic = if version <= 1 { 0 } else { 1 };
@@ -235,18 +232,29 @@ mod tests {
 
     /// So Kafka 3.9.2 answers: the producer of such a topic may send what it likes, and it is stored as zstd.
     #[test]
-    fn a_topic_kept_in_zstd_is_refused_to_old_clients_before_there_is_a_record() {
+    fn a_topic_kept_in_zstd_is_refused_to_old_clients_whatever_else_could_be_said() {
+        let out_of_range = PartitionAnswer::error(code(ErrorCode::OffsetOutOfRange));
+        let failed = PartitionAnswer::error(code(ErrorCode::KafkaStorageError));
         for version in 0..=4 {
-            for batches in [vec![], vec![batch(Compression::None, 0)]] {
-                let mut answer = answer(&batches, 50);
-                answer.suit(version, &want(1 << 20), Some(Compression::Zstd));
+            for said in
+                [answer(&[], 50), answer(&[batch(Compression::None, 0)], 50), out_of_range.clone(), failed.clone()]
+            {
+                let mut told = said.clone();
+                told.suit(version, &want(1 << 20), Some(Compression::Zstd));
+                let mut else_told = said;
+                else_told.suit(version, &want(1 << 20), None);
                 let refused = code(ErrorCode::UnsupportedCompressionType);
-                assert_eq!(answer.error_code, if version < 4 { refused } else { 0 }, "version {version}");
+                let expected = if version < 4 { refused } else { else_told.error_code };
+                assert_eq!(told.error_code, expected, "version {version}");
             }
         }
-        let mut unknown = PartitionAnswer::error(code(ErrorCode::NotLeaderOrFollower));
-        unknown.suit(3, &want(1), Some(Compression::Zstd));
-        assert_eq!(unknown.error_code, code(ErrorCode::NotLeaderOrFollower));
+        let mut unknown = PartitionAnswer::error(code(ErrorCode::UnknownTopicOrPartition));
+        unknown.suit(3, &want(1), None);
+        assert_eq!(
+            unknown.error_code,
+            code(ErrorCode::UnknownTopicOrPartition),
+            "of what there is not nobody knows it"
+        );
     }
 
     #[test]

@@ -120,12 +120,13 @@ struct Session {
     epoch: i32,
     /// Whether a request of it is being served.
     is_served: bool,
-    /// In the order in which they are served: one that gave records goes to the back.
+    /// In the order in which they are served: first as the request that made the session was answered, then one that gives
+    /// records to a later request goes to the back.
     line: Line,
 }
 
 impl Session {
-    /// Notes what is about to be sent for a partition; says whether it is worth sending.
+    /// Notes what is about to be sent for a partition; says whether it is news.
     fn note(&mut self, want: &Want, answer: &impl Answer) -> bool {
         let Some(cached) = self.line.get_mut(&want.topic, want.partition) else {
             return true;
@@ -137,9 +138,6 @@ impl Session {
         // After an error the client knows nothing for sure: tell it everything next time.
         cached.high_watermark = if answer.has_error() { -1 } else { answer.high_watermark() };
         cached.log_start = answer.log_start();
-        if answer.has_records() {
-            self.line.put_last(&want.topic, want.partition);
-        }
         news
     }
 }
@@ -252,6 +250,8 @@ impl Sessions {
             slot.session.clone()
         };
         let session = Served::begin(session, epoch, uses_ids)?;
+        // What is forgotten in the same breath is answered all the same if nothing else is left.
+        let asked = if forgotten.is_empty() { Vec::new() } else { wants.clone() };
         session.change_each(wants, Line::put).await;
         session.change_each(forgotten, |line, (topic, partition)| line.remove(&topic, partition)).await;
         let mut open = session.0.lock();
@@ -259,9 +259,10 @@ impl Sessions {
         let fits = partitions <= SESSION_PARTITIONS_MAX && self.cache.lock().touch(session_id, partitions, now);
         if partitions == 0 || !fits {
             // An emptied session ends, as in Kafka; one that outgrew its limit is served once more, without a session.
-            let wants = open.line.wants();
+            let mut wants = if partitions == 0 { asked } else { open.line.wants() };
             drop(open);
             self.end(session_id);
+            once_each(&mut wants).await;
             return Ok(Context(Kind::Sessionless(wants)));
         }
         open.epoch = epoch_after(epoch);
@@ -278,13 +279,18 @@ impl Sessions {
 
     /// Makes a session, evicting a stale one, or a smaller one that is not young, if all slots are taken. It is made, and
     /// the one that it evicts let go of, while others can go on.
-    fn create(&self, uses_ids: bool, wants: &[Want], now: Duration) -> Option<Arc<Mutex<Session>>> {
+    fn create<'a>(
+        &self,
+        uses_ids: bool,
+        wants: impl ExactSizeIterator<Item = &'a Want>,
+        now: Duration,
+    ) -> Option<Arc<Mutex<Session>>> {
         if wants.len() > SESSION_PARTITIONS_MAX {
             return None;
         }
         self.place(&self.cache.lock(), wants.len(), now)?;
         let mut line = Line::with_capacity(wants.len());
-        wants.iter().for_each(|want| line.put(want.clone()));
+        wants.for_each(|want| line.put(want.clone()));
         let partitions = line.len();
         let mut cache = self.cache.lock();
         let victim = self.place(&cache, partitions, now)?;
@@ -332,24 +338,39 @@ impl Context {
         }
     }
 
-    /// Says of each of `answers`, given in the order of [`Self::wants`], whether it is news for the client, and the session
-    /// id to answer with.
-    pub(crate) fn finish<A: Answer>(&self, sessions: &Sessions, answers: &[A], now: Duration) -> (i32, Vec<bool>) {
-        let session = match &self.0 {
-            Kind::Sessionless(_) => None,
-            Kind::Full { uses_ids, wants } => sessions.create(*uses_ids, wants, now),
-            Kind::Incremental { session, .. } => Some(session.0.clone()),
-        };
-        let Some(session) = session else {
-            return (NONE, vec![true; answers.len()]);
-        };
-        let mut session = session.lock();
-        let news = self.wants().iter().zip(answers).map(|(want, answer)| session.note(want, answer));
-        let mut news: Vec<bool> = news.collect();
-        if matches!(self.0, Kind::Full { .. }) {
-            news.fill(true);
+    /// Says of each answer, given in the order in which they are sent, whether it is news for the client, and the session
+    /// id to answer with. A session that is made now serves its partitions in that order.
+    pub(crate) fn finish<A: Answer>(
+        &self,
+        sessions: &Sessions,
+        answers: &[(&Want, &A)],
+        now: Duration,
+    ) -> (i32, Vec<bool>) {
+        let all_news = vec![true; answers.len()];
+        match &self.0 {
+            Kind::Sessionless(_) => (NONE, all_news),
+            Kind::Full { uses_ids, .. } => {
+                let wants = answers.iter().map(|(want, _)| *want);
+                let Some(session) = sessions.create(*uses_ids, wants, now) else { return (NONE, all_news) };
+                let mut session = session.lock();
+                for (want, answer) in answers {
+                    session.note(want, *answer);
+                }
+                (session.id, all_news)
+            }
+            Kind::Incremental { session, .. } => {
+                let mut session = session.0.lock();
+                let news = answers.iter().map(|(want, answer)| {
+                    let is_news = session.note(want, *answer);
+                    if answer.has_records() {
+                        session.line.put_last(&want.topic, want.partition);
+                    }
+                    is_news
+                });
+                let news = news.collect();
+                (session.id, news)
+            }
         }
-        (session.id, news)
     }
 }
 
@@ -409,7 +430,8 @@ mod tests {
 
     /// Ends a request: the session's id, and what is sent.
     fn finish(context: Context, sessions: &Sessions, answers: Vec<Said>, now: Duration) -> (i32, Vec<Said>) {
-        let (id, news) = context.finish(sessions, &answers, now);
+        let pairs: Vec<_> = context.wants().iter().zip(&answers).collect();
+        let (id, news) = context.finish(sessions, &pairs, now);
         // The session serves the next one from here on.
         drop(context);
         (id, answers.into_iter().zip(news).filter_map(|(answer, is_news)| is_news.then_some(answer)).collect())
@@ -541,6 +563,40 @@ mod tests {
         let context = begun(&sessions, request(id, 1, &[], &[0]), NOW).unwrap();
         assert_eq!(finish(context, &sessions, Vec::new(), NOW).0, 0);
         assert_eq!(sessions.len(), 0);
+    }
+
+    /// Seen on Kafka 3.9.2 and 4.4.0.
+    #[test]
+    fn what_is_asked_for_with_what_empties_a_session_is_answered_without_it() {
+        let sessions = sessions(10);
+        let id = open(&sessions, &[0], NOW);
+        let context = begun(&sessions, request(id, 1, &[2, 1, 2], &[1, 0, 2]), NOW).unwrap();
+        assert_eq!(asked(&context), [2, 1]);
+        let answers = quiet(&context);
+        let (id, sent) = finish(context, &sessions, answers, NOW);
+        assert_eq!((id, sent.len(), sessions.len()), (0, 2, 0));
+    }
+
+    /// Seen on Kafka 3.9.2 and 4.4.0.
+    #[test]
+    fn a_session_begins_in_the_order_of_its_first_answer() {
+        let sessions = sessions(10);
+        let context = begun(&sessions, request(0, 0, &[0, 1, 2], &[]), NOW).unwrap();
+        let answers = asked(&context).into_iter().map(|partition| Said {
+            partition,
+            records: partition == 0,
+            error: partition == 1,
+            high_watermark: 5,
+        });
+        let mut answers: Vec<_> = answers.collect();
+        let in_order: Vec<_> = [0, 2, 1].into_iter().map(|at| (&context.wants()[at], &answers[at])).collect();
+        let (id, news) = context.finish(&sessions, &in_order, NOW);
+        assert_eq!(news, [true; 3]);
+        let context = begun(&sessions, request(id, 1, &[], &[]), NOW).unwrap();
+        assert_eq!(asked(&context), [0, 2, 1], "what gave records stays, what came last is last");
+        answers.swap(1, 2);
+        let (_, sent) = finish(context, &sessions, answers, NOW);
+        assert_eq!(sent.iter().map(|said| said.partition).collect::<Vec<_>>(), [0, 1]);
     }
 
     /// Uses a session; it must be there.

@@ -19,9 +19,13 @@
 //! sent: where a log's ends moved, it is read again before the answer. Records that come from the store are
 //! sent at once, as Kafka sends those of older segments. An offset inside a batch gives the whole batch.
 //!
-//! A partition that is named more than once is answered once, where it is named first and as it is wanted last. An
-//! isolation level that is none, or a partition's negative limit where there is something to read, is an unknown error:
-//! so Kafka fails on them.
+//! A partition that is named more than once is answered once, where it is named first and as it is wanted last. Those that
+//! there are not come last.
+//!
+//! What Kafka fails on is an unknown error. An isolation level that is none is refused with the whole request, each mention
+//! of a partition, where there is a partition to read: after the session was looked at and took the request's changes over,
+//! and not if nobody knows what is asked for. A partition's negative limit is, where there is something to read, and the
+//! request's for the first partition; the others get what a limit of 0 gives them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,11 +59,20 @@ struct Target<'a> {
 }
 
 impl Target<'_> {
+    /// Where it stands in the answer: first what there is, then topics with an id that nobody knows, then partitions that
+    /// are not there. So Kafka sorts them.
+    fn rank(&self) -> u8 {
+        match self.partition {
+            Err(error) if error == code(ErrorCode::UnknownTopicId) => 1,
+            Err(error) if error == code(ErrorCode::UnknownTopicOrPartition) => 2,
+            _ => 0,
+        }
+    }
+
     /// There is no such partition. Kafka tells it with the answer and does not hurry because of it, or a consumer that
     /// has a deleted topic among others would ask without a pause.
     fn is_unknown(&self) -> bool {
-        let unknown = [ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicId].map(code);
-        self.partition.as_ref().is_err_and(|error| unknown.contains(error))
+        self.rank() > 0
     }
 }
 
@@ -100,40 +113,51 @@ impl Pass {
 /// Answers a fetch.
 pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> Reply {
     let started = core.clock.monotonic();
-    let (context, limits, max_wait) = {
+    let (context, limits, max_wait, refused) = {
         let request: FetchRequest = match call.decode(&mut reader) {
             Ok(request) => request,
             Err(refusal) => return refusal.into(),
         };
         drop(reader);
         let max_wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
-        let Some(limits) = Limits::of(&core, &call, &request) else {
-            return refuse(&call, request);
-        };
-        match core.sessions.begin(begin(request, call.version), started).await {
-            Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX)),
+        let isolation = Isolation::from_wire(request.isolation_level);
+        // What there is not is told whatever the level.
+        let limits = Limits::of(&core, &call, &request, isolation.unwrap_or(Isolation::ReadUncommitted));
+        let begin = begin(request, call.version);
+        let refused = isolation.is_none().then(|| Refused::of(&begin));
+        match core.sessions.begin(begin, started).await {
+            Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX), refused),
             Err(error) => return write(&call, code(error), 0, &[], None),
         }
     };
     let wants = context.wants();
     // A small request may stand for a large session.
-    call.hold(FETCH_PARTITION_BYTES * wants.len());
+    let named = refused.as_ref().map_or(0, |refused| refused.wants.len());
+    call.hold(FETCH_PARTITION_BYTES * (wants.len() + named));
     let mut targets = Vec::with_capacity(wants.len());
     for want in wants {
         call.peer.breathe(&core.clock).await;
         let partition = core.partition(&want.topic, want.partition).map_err(|error| error.code());
         targets.push(Target { want, partition });
     }
+    targets.sort_by_key(Target::rank);
+    if let Some(refused) = refused
+        && targets.iter().any(|target| !target.is_unknown())
+    {
+        return refused.told(&call);
+    }
     let (pass, _waited) = read_enough(&core, &call, &targets, &limits, started + max_wait).await;
     let Pass { mut answers, charge, .. } = pass;
     if call.version < READS_ALL_FROM {
         suit(&core, &call, &targets, &mut answers).await;
     }
-    let (session_id, news) = context.finish(&core.sessions, &answers, core.clock.monotonic());
+    let sent: Vec<Sent<'_>> = targets.iter().map(|target| target.want).zip(&answers).collect();
+    let (session_id, news) = context.finish(&core.sessions, &sent, core.clock.monotonic());
     count(&core, &targets, &answers, &news);
     drop(targets);
-    let sent = context.wants().iter().zip(&answers).zip(news).filter_map(|(sent, is_news)| is_news.then_some(sent));
-    write(&call, NONE, session_id, &sent.collect::<Vec<_>>(), Some(charge))
+    let sent: Vec<Sent<'_>> =
+        sent.into_iter().zip(news).filter_map(|(sent, is_news)| is_news.then_some(sent)).collect();
+    write(&call, NONE, session_id, &sent, Some(charge))
 }
 
 /// The reply is charged for all of its bytes: those of its records too, which may be converted and have another size.
@@ -146,34 +170,47 @@ fn write(call: &Call, error: i16, session_id: i32, answers: &[Sent<'_>], charge:
     reply
 }
 
-/// Refuses a request as a whole, whatever it asks for: as Kafka does when it fails on one. Where topics have names,
-/// what is asked for is named, too.
-fn refuse(call: &Call, request: FetchRequest) -> Reply {
-    let wants = if call.version < 13 { begin(request, call.version).wants } else { Vec::new() };
-    call.hold(FETCH_PARTITION_BYTES * wants.len());
-    let error = code(ErrorCode::UnknownServerError);
-    let answer = PartitionAnswer { lists_aborted: true, ..PartitionAnswer::error(error) };
-    write(call, error, 0, &wants.iter().map(|want| (want, &answer)).collect::<Vec<_>>(), None)
+/// What is told of a request that is refused as a whole, whatever it asks for: what it names, where topics have names, and
+/// the session that it says it is of.
+struct Refused {
+    session_id: i32,
+    wants: Vec<Want>,
+}
+
+impl Refused {
+    fn of(request: &Begin) -> Self {
+        let wants = if request.uses_ids { Vec::new() } else { request.wants.clone() };
+        Self { session_id: request.session_id, wants }
+    }
+
+    fn told(self, call: &Call) -> Reply {
+        let error = code(ErrorCode::UnknownServerError);
+        let answer = PartitionAnswer { lists_aborted: true, ..PartitionAnswer::error(error) };
+        let sent: Vec<Sent<'_>> = self.wants.iter().map(|want| (want, &answer)).collect();
+        write(call, error, self.session_id, &sent, None)
+    }
 }
 
 /// How much is read, and of what.
 struct Limits {
     version: i16,
     max_bytes: usize,
+    /// The request's limit is a negative number.
+    is_below_zero: bool,
     min_bytes: usize,
     isolation: Isolation,
 }
 
 impl Limits {
-    /// Those of a request, unless its isolation level is none.
-    fn of(core: &Core, call: &Call, request: &FetchRequest) -> Option<Self> {
+    fn of(core: &Core, call: &Call, request: &FetchRequest, isolation: Isolation) -> Self {
         let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(core.fetch_bytes_max);
-        Some(Self {
+        Self {
             version: call.version,
             max_bytes,
+            is_below_zero: request.max_bytes < 0,
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
-            isolation: Isolation::from_wire(request.isolation_level)?,
-        })
+            isolation,
+        }
     }
 }
 
@@ -343,6 +380,8 @@ struct Reading<'a> {
     scarce: bool,
     /// What is left was too little for a batch: further reads from the store would bring nothing that can be used.
     spent: bool,
+    /// The next partition is read with the request's limit, which is a negative number.
+    below_zero: bool,
 }
 
 impl<'a> Reading<'a> {
@@ -350,13 +389,26 @@ impl<'a> Reading<'a> {
         let charge = core.reply_memory.force_charge(0);
         let pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, available: 0, urgent: false, charge };
         let (cold, cold_charge) = (Vec::new(), None);
-        Self { core, targets, limits, pass, cold, spoken_for: 0, cold_charge, scarce: false, spent: false }
+        Self {
+            core,
+            targets,
+            limits,
+            pass,
+            cold,
+            spoken_for: 0,
+            cold_charge,
+            scarce: false,
+            spent: false,
+            below_zero: limits.is_below_zero,
+        }
     }
 
     /// Reads the next partition or, if that needs the store, remembers to.
     async fn target(&mut self, at: usize) {
         let targets = self.targets;
         let Target { want, partition } = &targets[at];
+        // Those that there are not stand last.
+        let below_zero = std::mem::take(&mut self.below_zero);
         let partition = match partition {
             Ok(partition) => partition,
             Err(error) => {
@@ -370,7 +422,7 @@ impl<'a> Reading<'a> {
             }
         };
         let mut request = self.request(want);
-        if want.max_bytes < 0 {
+        if below_zero || want.max_bytes < 0 {
             let answer = less_than_nothing(want, partition, request).await;
             self.pass.urgent |= answer.error_code != NONE;
             self.pass.answers.push(answer);

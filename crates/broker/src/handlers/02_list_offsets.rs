@@ -13,7 +13,7 @@ use std::sync::Arc;
 use base::collections::HashSet;
 use partition::{FoundOffset, Isolation, OffsetSpec, Partition, ReadError};
 use wire::ErrorCode;
-use wire::messages::list_offsets_request::ListOffsetsPartition;
+use wire::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use wire::messages::list_offsets_response::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use wire::messages::{ListOffsetsRequest, ListOffsetsResponse};
 
@@ -27,7 +27,7 @@ use crate::mentions::keep_last;
 type Found = Result<ListOffsetsPartitionResponse, i16>;
 
 pub(crate) async fn handle(core: &Core, call: &Call, mut request: ListOffsetsRequest) -> ListOffsetsResponse {
-    let isolation = Isolation::from_wire(request.isolation_level);
+    let Some(isolation) = Isolation::from_wire(request.isolation_level) else { return refused(request) };
     // Version 0 answers a partition as often as it is named; later ones refuse it then, each once, as in Kafka 4.4.0
     // (3.9.2 refuses each mention).
     let twice = match call.version {
@@ -71,6 +71,23 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: ListOffsetsReq
     ListOffsetsResponse { topics, ..ListOffsetsResponse::default() }
 }
 
+/// What is told when nobody knows what may be seen: each mention of a partition is refused. So Kafka says it: it takes the
+/// level for a number that it knows, and fails.
+fn refused(request: ListOffsetsRequest) -> ListOffsetsResponse {
+    let of_partition = |asked: ListOffsetsPartition| ListOffsetsPartitionResponse {
+        partition_index: asked.partition_index,
+        error_code: ErrorCode::UnknownServerError.code(),
+        ..ListOffsetsPartitionResponse::default()
+    };
+    let of_topic = |topic: ListOffsetsTopic| ListOffsetsTopicResponse {
+        name: topic.name,
+        partitions: topic.partitions.into_iter().map(of_partition).collect(),
+        ..ListOffsetsTopicResponse::default()
+    };
+    let topics = request.topics.into_iter().map(of_topic).collect();
+    ListOffsetsResponse { topics, ..ListOffsetsResponse::default() }
+}
+
 /// The oldest version that knows a special timestamp.
 fn known_from(spec: OffsetSpec) -> i16 {
     match spec {
@@ -95,17 +112,15 @@ fn admit(
     Ok((spec, partition))
 }
 
-/// Looks one partition up, unless it is named `twice` or nobody knows what may be seen of it.
+/// Looks one partition up, unless it is named `twice`.
 async fn find(
     core: &Core,
     version: i16,
     topic: &str,
     asked: &ListOffsetsPartition,
-    isolation: Option<Isolation>,
+    isolation: Isolation,
     twice: bool,
 ) -> Found {
-    // So Kafka says it: it takes the level for a number that it knows, and fails.
-    let isolation = isolation.ok_or(ErrorCode::UnknownServerError.code())?;
     if twice {
         return Err(ErrorCode::InvalidRequest.code());
     }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use base::collections::HashSet;
 use meta::{Image, MetaError, NewTopic, PARTITIONS_PER_TOPIC_MAX, TopicError};
-use partition::config::{TOPIC_KEYS, effective, trimmed, validate_topic_settings};
+use partition::config::{TOPIC_KEYS, effective, validate_topic_settings};
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
@@ -127,7 +127,7 @@ fn plan(core: &Core, image: &Image, topic: &CreatableTopic) -> Result<NewTopic, 
             let why = format!("Null value not supported for topic configs: {}", config.name);
             return Err(ApiError::new(ErrorCode::InvalidConfig, why));
         };
-        settings.insert(config.name.to_string(), trimmed(value).to_owned());
+        settings.insert(config.name.to_string(), value.to_string());
     }
     validate_topic_settings(&settings, &core.broker_settings())
         .map_err(|error| ApiError::new(ErrorCode::InvalidConfig, error.to_string()))?;

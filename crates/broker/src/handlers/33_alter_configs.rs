@@ -1,8 +1,7 @@
 //! AlterConfigs (key 33), versions 0–2: the request replaces everything that is set for a resource; what it does not
 //! name falls back to its default. Deprecated in favour of IncrementalAlterConfigs, and still sent by older tools.
 
-use meta::{ConfigResource, Image};
-use partition::config::trimmed;
+use meta::ConfigResource;
 use wire::ErrorCode;
 use wire::messages::alter_configs_request::AlterConfigsResource;
 use wire::messages::alter_configs_response::AlterConfigsResourceResponse;
@@ -17,7 +16,7 @@ pub(crate) async fn handle(core: &Core, request: AlterConfigsRequest) -> AlterCo
         kind: asked.resource_type,
         name: asked.resource_name.to_string(),
     };
-    let plan = |_: &Image, _: &ConfigResource, asked: &AlterConfigsResource, _: &Settings| replaced(asked);
+    let plan = |_: &ConfigResource, asked: &AlterConfigsResource, _: &Settings| replaced(asked);
     let outcomes = alter_each(core, &request.resources, request.validate_only, resource, plan).await;
     let mut responses = Vec::with_capacity(request.resources.len());
     for (asked, outcome) in request.resources.into_iter().zip(outcomes) {
@@ -43,7 +42,7 @@ fn replaced(asked: &AlterConfigsResource) -> Result<Settings, ApiError> {
             let why = format!("Null value not supported for : {}", config.name);
             return Err(ApiError::new(ErrorCode::InvalidRequest, why));
         };
-        if then.insert(config.name.to_string(), trimmed(value).to_owned()).is_some() {
+        if then.insert(config.name.to_string(), value.to_string()).is_some() {
             let why = format!("Duplicate config key: {}", config.name);
             return Err(ApiError::new(ErrorCode::InvalidRequest, why));
         }

@@ -1,16 +1,20 @@
 //! IncrementalAlterConfigs (key 44), versions 0–1 (KIP-339): single settings are set, deleted, and lists appended to or
-//! subtracted from, starting from the value in force.
+//! subtracted from.
+//!
+//! A list starts from what is set for the resource itself, else from the key's own default: what the cluster or the broker
+//! says does not count. It is edited as text, and only then understood: `compact` is not subtracted from `delete, compact`,
+//! where ` compact` is (Kafka's `ConfigurationControlManager`). So what is set is kept as it was sent.
 
-use base::collections::HashSet;
-use meta::{ConfigResource, Image};
-use partition::config::{ConfigType, topic_key, trimmed};
+use base::collections::{HashMap, HashSet};
+use meta::ConfigResource;
+use partition::config::{ConfigType, topic_key};
 use wire::ErrorCode;
 use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
 
 use crate::config::alter::{Settings, alter_each};
-use crate::config::effective::{self, resource};
+use crate::config::effective::resource;
 use crate::config::{Kind, settings};
 use crate::core::Core;
 use crate::errors::ApiError;
@@ -28,10 +32,7 @@ pub(crate) async fn handle(core: &Core, request: IncrementalAlterConfigsRequest)
         kind: asked.resource_type,
         name: asked.resource_name.to_string(),
     };
-    let plan = |image: &Image, of: &ConfigResource, asked: &AlterConfigsResource, now: &Settings| {
-        edited_by(core, image, of, asked, now)
-    };
-    let outcomes = alter_each(core, &request.resources, request.validate_only, resource, plan).await;
+    let outcomes = alter_each(core, &request.resources, request.validate_only, resource, edited_by).await;
     let mut responses = Vec::with_capacity(request.resources.len());
     for (asked, outcome) in request.resources.into_iter().zip(outcomes) {
         let (error_code, error_message) = match outcome {
@@ -49,13 +50,7 @@ pub(crate) async fn handle(core: &Core, request: IncrementalAlterConfigsRequest)
     IncrementalAlterConfigsResponse { responses, ..IncrementalAlterConfigsResponse::default() }
 }
 
-fn edited_by(
-    core: &Core,
-    image: &Image,
-    of: &ConfigResource,
-    asked: &AlterConfigsResource,
-    now: &Settings,
-) -> Result<Settings, ApiError> {
+fn edited_by(of: &ConfigResource, asked: &AlterConfigsResource, now: &Settings) -> Result<Settings, ApiError> {
     let mut seen = HashSet::default();
     if let Some(twice) = asked.configs.iter().find(|config| !seen.insert(&config.name)) {
         let why = format!("Error due to duplicate config keys: {}", twice.name);
@@ -63,24 +58,18 @@ fn edited_by(
     }
     let mut then = now.clone();
     for config in &asked.configs {
-        apply(core, image, of, config, &mut then)?;
+        apply(of, config, &mut then)?;
     }
     Ok(then)
 }
 
-fn apply(
-    core: &Core,
-    image: &Image,
-    of: &ConfigResource,
-    config: &AlterableConfig,
-    settings: &mut Settings,
-) -> Result<(), ApiError> {
+fn apply(of: &ConfigResource, config: &AlterableConfig, settings: &mut Settings) -> Result<(), ApiError> {
     let name = config.name.to_string();
     if config.config_operation == operation::DELETE {
         settings.remove(&name);
         return Ok(());
     }
-    let Some(value) = config.value.as_deref().map(trimmed) else {
+    let Some(value) = config.value.as_deref() else {
         let why = format!("Null value not supported for : {name}");
         return Err(ApiError::new(ErrorCode::InvalidRequest, why));
     };
@@ -89,13 +78,13 @@ fn apply(
             settings.insert(name, value.to_owned());
         }
         change @ (operation::APPEND | operation::SUBTRACT) => {
-            if !is_list(of, &name) {
-                let what = if change == operation::APPEND { "append" } else { "subtract" };
+            let Some(default) = list_default(of, &name) else {
+                let what = if change == operation::APPEND { "APPEND" } else { "SUBTRACT" };
                 let why = format!("Can't {what} to key {name} because its type is not LIST.");
                 return Err(ApiError::new(ErrorCode::InvalidConfig, why));
-            }
-            let present = settings.get(&name).cloned().or_else(|| in_force(core, image, of, &name)).unwrap_or_default();
-            settings.insert(name, edited(&present, value, change));
+            };
+            let list = edited(settings.get(&name).map_or(default, String::as_str), value, change);
+            settings.insert(name, list);
         }
         other => {
             return Err(ApiError::new(ErrorCode::InvalidRequest, format!("Unknown operation type {other}")));
@@ -104,36 +93,41 @@ fn apply(
     Ok(())
 }
 
-fn is_list(of: &ConfigResource, key: &str) -> bool {
+/// The default of a key whose value is a list.
+fn list_default(of: &ConfigResource, key: &str) -> Option<&'static str> {
     if of.kind == resource::TOPIC {
-        topic_key(key).is_some_and(|key| key.kind == ConfigType::List)
+        topic_key(key).filter(|key| key.kind == ConfigType::List).map(|key| key.default)
     } else {
-        settings::definition(key).is_some_and(|def| def.kind == Kind::List)
+        let def = settings::definition(key).filter(|def| def.kind == Kind::List)?;
+        Some(def.default.unwrap_or_default())
     }
 }
 
-/// The value that a list starts from when nothing is set for the resource itself.
-fn in_force(core: &Core, image: &Image, of: &ConfigResource, key: &str) -> Option<String> {
-    if of.kind == resource::TOPIC {
-        let key = topic_key(key)?;
-        let broker = core.broker_settings();
-        Some(partition::config::effective(key, &Settings::new(), &broker).value.into_owned())
-    } else {
-        effective::value(key, &core.config, image)
-    }
+/// The items of a list as Java's `String.split` gives them: empty ones at its end are none, unless there is nothing else
+/// and no comma.
+fn split(list: &str) -> impl Iterator<Item = &str> {
+    let kept = list.trim_end_matches(',');
+    let is_only_commas = kept.is_empty() && !list.is_empty();
+    kept.split(',').filter(move |_| !is_only_commas)
 }
 
 fn edited(present: &str, items: &str, change: i8) -> String {
-    let split = |list: &str| -> Vec<String> { list.split(',').map(|item| trimmed(item).to_owned()).collect() };
-    let (mut list, items) = (split(present), split(items));
-    list.retain(|item| !item.is_empty());
-    // An empty one is appended like any other, and then refused.
+    let mut list: Vec<&str> = split(present).filter(|item| !item.is_empty()).collect();
+    // An empty one is appended like any other, and then refused where the key does not allow for it.
     if change == operation::APPEND {
-        let mut present: HashSet<String> = list.iter().cloned().collect();
-        list.extend(items.into_iter().filter(|item| present.insert(item.clone())));
+        let mut present: HashSet<&str> = list.iter().copied().collect();
+        list.extend(split(items).filter(|item| present.insert(item)));
     } else {
-        let gone: HashSet<String> = items.into_iter().collect();
-        list.retain(|item| !gone.contains(item));
+        // Each takes one away, the first that there is.
+        let mut gone = HashMap::<&str, usize>::default();
+        split(items).for_each(|item| *gone.entry(item).or_default() += 1);
+        list.retain(|item| match gone.get_mut(item) {
+            Some(times) if *times > 0 => {
+                *times -= 1;
+                false
+            }
+            _ => true,
+        });
     }
     list.join(",")
 }
@@ -142,13 +136,40 @@ fn edited(present: &str, items: &str, change: i8) -> String {
 mod tests {
     use super::*;
 
+    /// Each was asked of Kafka 4.4.0, and of 3.9.2.
     #[test]
-    fn lists_are_appended_to_without_doubles_and_subtracted_from() {
-        assert_eq!(edited("delete", "compact, delete", operation::APPEND), "delete,compact");
-        assert_eq!(edited("", "compact", operation::APPEND), "compact");
-        assert_eq!(edited("delete", "", operation::APPEND), "delete,");
-        assert_eq!(edited("delete", "", operation::SUBTRACT), "delete");
-        assert_eq!(edited("delete,compact", "delete", operation::SUBTRACT), "compact");
-        assert_eq!(edited("delete", "compact", operation::SUBTRACT), "delete");
+    fn lists_are_edited_as_the_texts_that_they_are() {
+        for (present, change, items, then) in [
+            ("delete", operation::APPEND, "compact", "delete,compact"),
+            ("delete", operation::APPEND, " compact", "delete, compact"),
+            ("delete, compact", operation::APPEND, "compact", "delete, compact,compact"),
+            ("delete", operation::APPEND, "compact,,", "delete,compact"),
+            ("delete", operation::APPEND, ",compact", "delete,,compact"),
+            ("delete", operation::APPEND, "", "delete,"),
+            ("delete", operation::APPEND, ",", "delete"),
+            ("", operation::APPEND, "compact", "compact"),
+            ("0:1,,2:1", operation::APPEND, "", "0:1,2:1,"),
+            ("0:1", operation::APPEND, "1:1,1:1", "0:1,1:1"),
+            ("delete", operation::SUBTRACT, "", "delete"),
+            ("delete,compact", operation::SUBTRACT, "delete", "compact"),
+            ("delete, compact", operation::SUBTRACT, "compact", "delete, compact"),
+            ("delete, compact", operation::SUBTRACT, " compact", "delete"),
+            ("delete", operation::SUBTRACT, "compact", "delete"),
+            ("delete", operation::SUBTRACT, "delete", ""),
+            ("delete,delete", operation::SUBTRACT, "delete", "delete"),
+            ("0:1,0:1,0:1", operation::SUBTRACT, "0:1,0:1", "0:1"),
+        ] {
+            assert_eq!(edited(present, items, change), then, "{present:?} {change} {items:?}");
+        }
+    }
+
+    #[test]
+    fn items_are_split_as_by_java() {
+        let all = |list| split(list).collect::<Vec<_>>();
+        assert_eq!(all(""), [""]);
+        assert!(all(",").is_empty() && all(",,").is_empty());
+        assert_eq!(all("a,,"), ["a"]);
+        assert_eq!(all(",a"), ["", "a"]);
+        assert_eq!(all("a,,b,"), ["a", "", "b"]);
     }
 }

@@ -26,15 +26,16 @@ const BY_DEFAULT: i8 = 5;
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 const APPEND: i8 = 2;
+const SUBTRACT: i8 = 3;
 
 /// One change to one key.
 type Change<'a> = (i8, &'a str, Option<&'a str>);
 
 async fn change(client: &mut Client, name: &str, changes: &[Change<'_>]) -> i16 {
-    ask(client, name, changes, false).await
+    ask(client, BROKER, name, changes, false).await
 }
 
-async fn ask(client: &mut Client, name: &str, changes: &[Change<'_>], validate_only: bool) -> i16 {
+async fn ask(client: &mut Client, kind: i8, name: &str, changes: &[Change<'_>], validate_only: bool) -> i16 {
     let configs = changes.iter().map(|&(config_operation, key, value)| incremental::AlterableConfig {
         name: key.into(),
         config_operation,
@@ -42,7 +43,7 @@ async fn ask(client: &mut Client, name: &str, changes: &[Change<'_>], validate_o
         ..Default::default()
     });
     let resource = incremental::AlterConfigsResource {
-        resource_type: BROKER,
+        resource_type: kind,
         resource_name: name.into(),
         configs: configs.collect(),
         ..Default::default()
@@ -238,7 +239,7 @@ async fn what_cannot_be_set_is_refused_and_changes_nothing() {
             assert_eq!(change(&mut client, name, &[good, bad]).await, code, "{why}");
         }
         assert_eq!(replace(&mut client, 2, name, &[("log.retention.ms", "5"), ("node.id", "7")]).await, refused);
-        assert_eq!(ask(&mut client, name, &[good], true).await, 0, "valid");
+        assert_eq!(ask(&mut client, BROKER, name, &[good], true).await, 0, "valid");
     }
     assert_eq!(change(&mut client, "7", &[good]).await, refused, "another broker");
     assert_eq!(change(&mut client, "one", &[good]).await, refused, "no broker");
@@ -391,6 +392,98 @@ async fn keys_without_effect_take_what_kafka_takes() {
     for &(name, operation, key, value, expected) in cases {
         let value = (operation != DELETE).then_some(value);
         assert_eq!(change(&mut client, name, &[(operation, key, value)]).await, expected, "{name} {key}={value:?}");
+    }
+}
+
+/// Kafka 3.9.2 and 4.4.0 answer each like this. What their file or the cluster says of cleanup.policy does not count.
+#[tokio::test]
+async fn a_list_is_appended_to_and_subtracted_from_as_it_is_set_for_the_resource_itself_or_else_from_its_default() {
+    let live = start(&[("log.cleanup.policy", "compact")]).await;
+    let mut client = Client::connect(&live).await;
+    for (at, changes) in [
+        &[(APPEND, "delete", "delete")][..],
+        &[(APPEND, "compact", "delete,compact")],
+        &[(SUBTRACT, "delete", ""), (APPEND, "compact", "compact")],
+        &[(SUBTRACT, "compact", "delete")],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("t{at}");
+        create(&mut client, &name, &[]).await;
+        for &(operation, item, then) in changes {
+            let change = (operation, "cleanup.policy", Some(item));
+            assert_eq!(ask(&mut client, TOPIC, &name, &[change], false).await, 0, "{name}");
+            let told = sources(&mut client, TOPIC, &name, "cleanup.policy").await;
+            assert_eq!(told[0], (then.to_owned(), OF_TOPIC), "{name} {item}");
+        }
+    }
+    let key = "log.cleanup.policy";
+    assert_eq!(change(&mut client, ALL, &[(APPEND, key, Some("compact"))]).await, 0);
+    assert_eq!(sources(&mut client, BROKER, OWN, key).await[0], ("delete,compact".to_owned(), OF_ALL));
+    assert_eq!(change(&mut client, OWN, &[(SUBTRACT, key, Some("delete"))]).await, 0);
+    assert_eq!(sources(&mut client, BROKER, OWN, key).await[0], (String::new(), OF_BROKER));
+}
+
+/// Kafka 3.9.2 and 4.4.0 answer each like this.
+#[tokio::test]
+async fn items_of_a_list_are_appended_and_subtracted_with_the_blanks_that_they_were_set_with() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    create(&mut client, "t", &[("cleanup.policy", " delete,compact")]).await;
+    for (kind, name, key) in
+        [(TOPIC, "t", "cleanup.policy"), (BROKER, ALL, "log.cleanup.policy"), (BROKER, OWN, "log.cleanup.policy")]
+    {
+        let described = if kind == TOPIC { "t" } else { OWN };
+        for (operation, item, then) in [
+            (SET, " delete,compact", "delete,compact"),
+            (SUBTRACT, "delete", "delete,compact"),
+            (SUBTRACT, " delete", "compact"),
+            (SET, "delete, compact", "delete,compact"),
+            (SUBTRACT, "compact", "delete,compact"),
+            (SUBTRACT, " compact", "delete"),
+            (APPEND, "compact,,", "delete,compact"),
+            (APPEND, ",", "delete,compact"),
+            (SUBTRACT, "", "delete,compact"),
+        ] {
+            assert_eq!(ask(&mut client, kind, name, &[(operation, key, Some(item))], false).await, 0);
+            let told = sources(&mut client, kind, described, key).await;
+            assert_eq!(told[0].0, then, "{name:?} {operation} {item:?}");
+        }
+        let refused = if kind == TOPIC { ErrorCode::InvalidConfig } else { ErrorCode::InvalidRequest }.code();
+        for item in ["", ",x", " x"] {
+            assert_eq!(ask(&mut client, kind, name, &[(APPEND, key, Some(item))], false).await, refused, "{item:?}");
+        }
+    }
+    // As it is created and as the old call sets it.
+    for subtracted in ["delete", "compact"] {
+        create(&mut client, subtracted, &[("cleanup.policy", " delete, compact")]).await;
+        let subtract = (SUBTRACT, "cleanup.policy", Some(subtracted));
+        assert_eq!(ask(&mut client, TOPIC, subtracted, &[subtract], false).await, 0);
+        let told = sources(&mut client, TOPIC, subtracted, "cleanup.policy").await;
+        assert_eq!(told[0].0, "delete,compact");
+    }
+    assert_eq!(replace(&mut client, 2, ALL, &[("log.cleanup.policy", "delete, compact")]).await, 0);
+    assert_eq!(change(&mut client, ALL, &[(SUBTRACT, "log.cleanup.policy", Some("compact"))]).await, 0);
+    assert!(sources(&mut client, BROKER, OWN, "log.cleanup.policy").await.contains(&("delete,compact".into(), OF_ALL)));
+}
+
+/// Kafka 4.4.0 drops doubles in its file and refuses them while it runs (42). In a topic's own list it drops them, too.
+#[tokio::test]
+async fn a_brokers_list_may_name_a_word_twice_in_its_file_and_not_while_it_runs() {
+    let live = start(&[("log.cleanup.policy", "compact, compact")]).await;
+    let mut client = Client::connect(&live).await;
+    let key = "log.cleanup.policy";
+    assert_eq!(sources(&mut client, BROKER, OWN, key).await[0], ("compact".to_owned(), OF_FILE));
+    create(&mut client, "t", &[("cleanup.policy", "delete,delete")]).await;
+    assert_eq!(sources(&mut client, TOPIC, "t", "cleanup.policy").await[0], ("delete".to_owned(), OF_TOPIC));
+    let refused = ErrorCode::InvalidRequest.code();
+    for name in [ALL, OWN] {
+        assert_eq!(change(&mut client, name, &[(SET, key, Some("delete,delete"))]).await, refused);
+        assert_eq!(replace(&mut client, 2, name, &[(key, "delete, delete")]).await, refused);
+        assert_eq!(change(&mut client, name, &[(SET, key, Some(" compact , delete "))]).await, 0);
+        assert_eq!(change(&mut client, name, &[(APPEND, key, Some("compact"))]).await, refused);
+        assert_eq!(change(&mut client, name, &[(APPEND, key, Some(" compact "))]).await, 0, "the same text");
     }
 }
 

@@ -6,6 +6,7 @@ mod admin;
 mod broker_settings;
 mod cold;
 mod data;
+mod fetch_answers;
 mod fetch_waits;
 mod groups;
 mod outage;

@@ -178,7 +178,7 @@ impl TopicKey {
     fn elements<'a>(&self, list: &'a str) -> Vec<&'a str> {
         let mut seen = HashSet::default();
         let counts = |element: &&'a str| self.valid == Constraint::ThrottledReplicas || seen.insert(*element);
-        list.split(',').map(trimmed).filter(counts).collect()
+        list_elements(list).filter(counts).collect()
     }
 
     fn problem(&self, value: &str) -> Option<String> {
@@ -235,6 +235,7 @@ impl TopicKey {
         let elements = self.elements(list);
         if self.valid == Constraint::ThrottledReplicas {
             let is_replica = |element: &&str| element.is_empty() || is_partition_and_broker(element);
+            let elements: Vec<&str> = elements.into_iter().map(trimmed).collect();
             let valid = elements.concat() == "*" || elements.iter().all(is_replica);
             return (!valid).then(|| {
                 "must be the literal '*' or a list of replicas in the following format: \
@@ -252,6 +253,13 @@ impl TopicKey {
 /// A value without what Java's `String.trim` takes off: blanks and control characters, and no other kind of space.
 pub fn trimmed(value: &str) -> &str {
     value.trim_matches(|character| character <= ' ')
+}
+
+/// The elements of a trimmed list. Around its commas Kafka takes off less than at its ends: blanks and what Java's `\s`
+/// means besides, and no other control characters.
+pub fn list_elements(list: &str) -> impl Iterator<Item = &str> {
+    const SPACES: [char; 6] = [' ', '\t', '\n', '\x0b', '\x0c', '\r'];
+    list.split(',').map(|element| element.trim_matches(SPACES))
 }
 
 /// A trimmed text as Java's `Double.parseDouble` reads it, but for numbers in hexadecimal: a type may be said behind

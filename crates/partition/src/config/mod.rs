@@ -10,7 +10,7 @@ mod keys;
 mod topic;
 
 pub use definition::{
-    ConfigType, Constraint, InvalidConfig, Synonym, TopicKey, Unit, parsed_double, shown_double, trimmed,
+    ConfigType, Constraint, InvalidConfig, Synonym, TopicKey, Unit, list_elements, parsed_double, shown_double, trimmed,
 };
 pub use keys::{TOPIC_KEYS, topic_key};
 pub use topic::{
