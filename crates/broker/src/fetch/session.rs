@@ -254,21 +254,24 @@ impl Sessions {
         let asked = if forgotten.is_empty() { Vec::new() } else { wants.clone() };
         session.change_each(wants, Line::put).await;
         session.change_each(forgotten, |line, (topic, partition)| line.remove(&topic, partition)).await;
-        let mut open = session.0.lock();
-        let partitions = open.line.len();
-        let fits = partitions <= SESSION_PARTITIONS_MAX && self.cache.lock().touch(session_id, partitions, now);
-        if partitions == 0 || !fits {
-            // An emptied session ends, as in Kafka; one that outgrew its limit is served once more, without a session.
-            let mut wants = if partitions == 0 { asked } else { open.line.wants() };
-            drop(open);
-            self.end(session_id);
-            once_each(&mut wants).await;
-            return Ok(Context(Kind::Sessionless(wants)));
+        let (wants, goes_on) = {
+            let mut open = session.0.lock();
+            let partitions = open.line.len();
+            let fits = partitions <= SESSION_PARTITIONS_MAX && self.cache.lock().touch(session_id, partitions, now);
+            let goes_on = partitions > 0 && fits;
+            if goes_on {
+                open.epoch = epoch_after(epoch);
+            }
+            (open.line.wants(), goes_on)
+        };
+        if goes_on {
+            return Ok(Context(Kind::Incremental { session, wants }));
         }
-        open.epoch = epoch_after(epoch);
-        let wants = open.line.wants();
-        drop(open);
-        Ok(Context(Kind::Incremental { session, wants }))
+        // An emptied session ends, as in Kafka; one that outgrew its limit is served once more, without a session.
+        self.end(session_id);
+        let mut wants = if wants.is_empty() { asked } else { wants };
+        once_each(&mut wants).await;
+        Ok(Context(Kind::Sessionless(wants)))
     }
 
     /// Ends a session. Large ones are let go of when others can go on.
