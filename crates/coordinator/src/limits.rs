@@ -78,11 +78,18 @@ pub const GROUPS_WALK_OFFSETS_MAX: usize = 2_000;
 /// Groups of one request that are worked on at the same time.
 pub const REQUEST_GROUPS_CONCURRENCY: usize = 16;
 
-/// Bytes of the records that one commit may become, with the name of the group in each. Kafka takes no more than one batch.
-pub const COMMIT_BYTES_MAX: usize = 64 << 20;
+/// What the offsets of one commit may take once they are encoded, with the name of the group in each. Kafka takes no more
+/// than one batch.
+pub const COMMIT_BYTES_MAX: u64 = 64 << 20;
 
-/// Offsets of one commit that are encoded before others may run.
-pub const OFFSETS_ENCODED_AT_ONCE: usize = 1_000;
+/// The same for the commits of all connections that are being encoded, until they are decided and wait to be written.
+pub const ALL_COMMITS_BYTES_MAX: u64 = 2 * COMMIT_BYTES_MAX;
+
+/// What an offset takes besides its texts once it is encoded: the rest of its record, and its places in memory.
+pub const OFFSET_BYTES_MIN: usize = 256;
+
+/// What offsets of one commit take that are encoded before others may run.
+pub const COMMIT_BYTES_AT_ONCE: usize = 256 * 1024;
 
 /// Looks at a shard, of one request for many groups, after which others may run.
 pub const LOOKS_AT_ONCE: usize = 16;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::collections::HashMap;
+use base::memory::Budget;
 use base::{Clock, Entropy, Uuid};
 use futures::future::join_all;
 use imbl::ordmap::DiffItem;
@@ -33,6 +34,7 @@ use crate::GroupConfig;
 use crate::group::classic::refused_join;
 use crate::group::memory::GroupsMemory;
 use crate::group::{Client, Groups};
+use crate::limits::ALL_COMMITS_BYTES_MAX;
 use crate::runtime::{Shard, ShardError, Shards};
 use crate::topic::{CONSUMER_OFFSETS, Spread, TopicLogs, partition_for};
 
@@ -64,6 +66,8 @@ struct Inner {
     clock: Clock,
     shards: Shards<Groups>,
     spread: Spread,
+    /// What commits take while they are encoded.
+    commits: Budget,
     stopped: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -96,7 +100,8 @@ impl GroupCoordinator {
         });
         let spread = Spread::new(CONSUMER_OFFSETS, &meta);
         let (stopped, tasks) = (AtomicBool::new(false), Mutex::default());
-        let inner = Inner { meta, partitions, config, clock, shards, spread, stopped, tasks };
+        let commits = Budget::new(ALL_COMMITS_BYTES_MAX);
+        let inner = Inner { meta, partitions, config, clock, shards, spread, commits, stopped, tasks };
         let this = Self(Arc::new(inner));
         let timer = base::task::spawn_vital("group-timer", run_timer(this.0.shards.clone()));
         let follower =

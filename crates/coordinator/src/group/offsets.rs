@@ -11,6 +11,7 @@ use super::records::{self, GroupRecord, owned};
 use super::stored::{CommittedOffset, Offsets};
 use super::{Groups, Out, group_of};
 use crate::GroupConfig;
+use crate::limits::OFFSET_BYTES_MIN;
 use crate::runtime::Record;
 
 /// The version from which a commit into a group that does not exist is told so.
@@ -51,6 +52,11 @@ pub struct NewOffset {
 }
 
 impl NewOffset {
+    /// What it takes at most once it is encoded for a commit into `group`.
+    pub fn bytes(&self, group: &Str) -> usize {
+        OFFSET_BYTES_MIN + group.len() + self.topic.len() + self.metadata.as_ref().map_or(0, |text| text.len())
+    }
+
     /// Its record, for a commit into `group` at `now`; `retention_ms` is the request's own, if it has one. A commit may
     /// be of very many, for which no group should wait: this is done before any is looked at.
     pub fn encode(
@@ -89,13 +95,6 @@ pub struct EncodedOffset {
     topic_id: Uuid,
     /// The record, or why there is none.
     record: Result<Record, ErrorCode>,
-}
-
-impl EncodedOffset {
-    /// Bytes of the record, if there is one.
-    pub fn bytes(&self) -> usize {
-        self.record.as_ref().map_or(0, Record::bytes)
-    }
 }
 
 impl Groups {
