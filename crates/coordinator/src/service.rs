@@ -78,7 +78,8 @@ type GroupShard = Arc<Shard<Groups>>;
 impl From<ShardError> for ErrorCode {
     fn from(error: ShardError) -> Self {
         match error {
-            ShardError::NotCoordinator => Self::NotCoordinator,
+            // As in Kafka's CoordinatorRuntime, where only what is loading says so: clients look for the coordinator again.
+            ShardError::NotCoordinator | ShardError::NotLoaded => Self::NotCoordinator,
             ShardError::Loading | ShardError::Overloaded => Self::CoordinatorLoadInProgress,
         }
     }

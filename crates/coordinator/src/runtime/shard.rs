@@ -34,6 +34,9 @@ pub enum ShardError {
     /// The log is being replayed.
     #[error("the coordinator is loading")]
     Loading,
+    /// The log could not be replayed; it is tried again in a while.
+    #[error("the coordinator could not be loaded")]
+    NotLoaded,
     /// This broker does not coordinate it, or not any more.
     #[error("this broker is not the coordinator")]
     NotCoordinator,

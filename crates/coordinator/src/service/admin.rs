@@ -84,8 +84,10 @@ impl GroupCoordinator {
     }
 
     async fn list_shard(&self, index: i32, request: &ListGroupsRequest) -> Result<Vec<ListedGroup>, ErrorCode> {
-        let list_again =
-            |error: ShardError| if error == ShardError::NotCoordinator { LIST_AGAIN } else { error.into() };
+        let list_again = |error: ShardError| match error {
+            ShardError::NotCoordinator | ShardError::NotLoaded => LIST_AGAIN,
+            ShardError::Loading | ShardError::Overloaded => error.into(),
+        };
         let shard = match self.0.shards.get(index).await {
             // Another broker lists them.
             Err(ShardError::NotCoordinator) => return Ok(Vec::new()),

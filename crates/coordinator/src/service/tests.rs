@@ -29,10 +29,11 @@ fn a_join_is_checked_before_its_group_is_looked_for() {
     assert_eq!(join("", min), Err(ErrorCode::InvalidGroupId));
 }
 
-/// Kafka's clients look for the coordinator again after the first, and only wait after the others.
+/// Kafka's clients look for the coordinator again after the first of these errors, and only wait after the other.
 #[test]
 fn clients_are_told_what_to_do_about_a_shard_that_cannot_serve() {
     assert_eq!(ErrorCode::from(ShardError::NotCoordinator), ErrorCode::NotCoordinator);
+    assert_eq!(ErrorCode::from(ShardError::NotLoaded), ErrorCode::NotCoordinator);
     assert_eq!(ErrorCode::from(ShardError::Loading), ErrorCode::CoordinatorLoadInProgress);
     assert_eq!(ErrorCode::from(ShardError::Overloaded), ErrorCode::CoordinatorLoadInProgress);
 }
@@ -54,6 +55,27 @@ async fn a_member_of_a_group_that_is_loading_is_told_to_stay_unless_the_coordina
     assert_eq!(beat(&shard, &request).await, Ok(()));
     disk.fence();
     assert_eq!(beat(&shard, &request).await, Err(ErrorCode::NotCoordinator));
+}
+
+/// aiokafka and sarama give up when a heartbeat is told that the coordinator is loading, which Kafka's never are.
+#[tokio::test]
+async fn a_member_of_a_group_that_could_not_be_loaded_is_told_to_look_for_its_coordinator() {
+    let logs = Arc::new(MemoryLogs::default());
+    let disk = logs.disk(0);
+    disk.write(&[Record { key: Bytes::from_static(b"k"), value: None }]);
+    disk.refuse_reads(true);
+    let config = Arc::new(GroupConfig::default());
+    let shards = Shards::new(logs as Arc<dyn OpenLog>, Clock::system(), move |_| {
+        Groups::new(config.clone(), Entropy::system(), Arc::new(|_: &str, _| true), GroupsMemory::default())
+    });
+    for _ in 0..2 {
+        let request = HeartbeatRequest { group_id: "g".into(), member_id: "m".into(), ..Default::default() };
+        let told = match shards.get(0).await {
+            Ok(shard) => beat(&shard, &request).await,
+            Err(error) => Err(error.into()),
+        };
+        assert_eq!(told, Err(ErrorCode::NotCoordinator));
+    }
 }
 
 /// While writes back up the queue is full; sessions go on to end, so they must go on to be renewed too.
