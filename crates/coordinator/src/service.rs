@@ -222,7 +222,10 @@ impl GroupCoordinator {
         request: impl std::ops::Deref<Target = SyncGroupRequest>,
     ) -> SyncGroupResponse {
         let outcome = self.try_sync(client, request).await;
-        outcome.unwrap_or_else(|error| SyncGroupResponse { error_code: error.code(), ..SyncGroupResponse::default() })
+        outcome.unwrap_or_else(|error| SyncGroupResponse {
+            error_code: sync_error(error).code(),
+            ..SyncGroupResponse::default()
+        })
     }
 
     async fn try_sync(
@@ -271,20 +274,14 @@ impl GroupCoordinator {
     async fn try_leave(&self, request: &LeaveGroupRequest) -> Result<Vec<MemberResponse>, ErrorCode> {
         check_group_id(&request.group_id)?;
         let shard = self.shard(&request.group_id).await?;
-        match shard.write(|groups, out| groups.leave(request, out)).await? {
-            Err(ErrorCode::UnknownMemberId) => {
-                // There is no such group: nobody in it is known.
-                let unknown = |member: &MemberIdentity| MemberResponse {
-                    member_id: member.member_id.clone(),
-                    group_instance_id: member.group_instance_id.clone(),
-                    error_code: ErrorCode::UnknownMemberId.code(),
-                    ..MemberResponse::default()
-                };
-                Ok(request.members.iter().map(unknown).collect())
-            }
-            outcome => outcome,
-        }
+        leave(&shard, request).await
     }
+}
+
+/// What a sync is told: clients take for fatal that the coordinator is loading, or has too much to write. Then the rebalance
+/// begins anew for them, as in Kafka 3.9: they join again, and a join may be told that.
+fn sync_error(error: ErrorCode) -> ErrorCode {
+    if error == ErrorCode::CoordinatorLoadInProgress { ErrorCode::RebalanceInProgress } else { error }
 }
 
 /// Renews a member's session.
@@ -293,6 +290,23 @@ async fn beat(shard: &GroupShard, request: &HeartbeatRequest) -> Result<(), Erro
         // Members must not leave because their group is being loaded; their sessions begin when it is.
         Err(ShardError::Loading) => Ok(shard.check_unfenced().await?),
         outcome => outcome?,
+    }
+}
+
+/// Takes members out. Those who come in their place could otherwise only wait until their sessions end.
+async fn leave(shard: &GroupShard, request: &LeaveGroupRequest) -> Result<Vec<MemberResponse>, ErrorCode> {
+    match shard.write_end(|groups, out| groups.leave(request, out)).await? {
+        Err(ErrorCode::UnknownMemberId) => {
+            // There is no such group: nobody in it is known.
+            let unknown = |member: &MemberIdentity| MemberResponse {
+                member_id: member.member_id.clone(),
+                group_instance_id: member.group_instance_id.clone(),
+                error_code: ErrorCode::UnknownMemberId.code(),
+                ..MemberResponse::default()
+            };
+            Ok(request.members.iter().map(unknown).collect())
+        }
+        outcome => outcome,
     }
 }
 

@@ -38,6 +38,15 @@ fn clients_are_told_what_to_do_about_a_shard_that_cannot_serve() {
     assert_eq!(ErrorCode::from(ShardError::Overloaded), ErrorCode::CoordinatorLoadInProgress);
 }
 
+/// Java's clients and aiokafka end on the first; both join again on the second.
+#[test]
+fn a_sync_is_never_told_that_the_coordinator_is_loading() {
+    assert_eq!(sync_error(ErrorCode::CoordinatorLoadInProgress), ErrorCode::RebalanceInProgress);
+    for other in [ErrorCode::NotCoordinator, ErrorCode::UnknownMemberId, ErrorCode::InvalidGroupId] {
+        assert_eq!(sync_error(other), other);
+    }
+}
+
 /// A coordinator whose log another has taken over may be loading for ever.
 #[tokio::test]
 async fn a_member_of_a_group_that_is_loading_is_told_to_stay_unless_the_coordinator_was_replaced() {
@@ -81,6 +90,21 @@ async fn a_member_of_a_group_that_could_not_be_loaded_is_told_to_look_for_its_co
 /// While writes back up the queue is full; sessions go on to end, so they must go on to be renewed too.
 #[tokio::test]
 async fn a_member_that_beats_stays_while_nothing_can_be_written() {
+    while_nothing_can_be_written(Leaves::WhenItsSessionEnds).await;
+}
+
+#[tokio::test]
+async fn a_member_may_leave_while_nothing_can_be_written() {
+    while_nothing_can_be_written(Leaves::ByItself).await;
+}
+
+enum Leaves {
+    ByItself,
+    WhenItsSessionEnds,
+}
+
+/// A member joins, beats while the queue is full, and leaves.
+async fn while_nothing_can_be_written(leaves: Leaves) {
     const SESSION: Duration = Duration::from_secs(10);
     let time = ManualTime::starting_at(1_000_000);
     let logs = Arc::new(MemoryLogs::default());
@@ -122,7 +146,8 @@ async fn a_member_that_beats_stays_while_nothing_can_be_written() {
         ..Default::default()
     };
     disk.hold();
-    let record = Record { key: Bytes::from_static(b"k"), value: Some(vec![0; BATCH_BYTES_MAX / 2].into()) };
+    // Of a kind that is carried.
+    let record = Record { key: Bytes::from_static(b"\0\x63"), value: Some(vec![0; BATCH_BYTES_MAX / 2].into()) };
     let full = 1 + WRITES_WAITING_BYTES_MAX as usize / record.bytes();
     let mut waiting = Box::pin(shard.write(|_, out| out.records.extend(std::iter::repeat_n(record, full))));
     assert!(futures::poll!(waiting.as_mut()).is_pending());
@@ -133,12 +158,21 @@ async fn a_member_that_beats_stays_while_nothing_can_be_written() {
         assert_eq!(beat(&shard, &beat_of).await, Ok(()));
         shards.tick().await;
     }
-    let members = shard.read(|groups| groups.describe("g").what.map(|group| group.members.len())).await;
-    assert_eq!(members, Ok(Some(1)), "a member that beats is there");
-    time.advance(2 * SESSION);
-    shards.tick().await;
-    let members = shard.read(|groups| groups.describe("g").what.map(|group| group.members.len())).await;
-    assert_ne!(members, Ok(Some(1)), "one that does not is gone");
+    let members = async || shard.read(|groups| groups.describe("g").what.map(|group| group.members.len())).await;
+    assert_eq!(members().await, Ok(Some(1)), "a member that beats is there");
+    if let Leaves::ByItself = leaves {
+        let member = MemberIdentity { member_id: joined.member_id.clone(), ..Default::default() };
+        let request = LeaveGroupRequest { group_id: "g".into(), members: vec![member], ..Default::default() };
+        let mut left = Box::pin(leave(&shard, &request));
+        assert!(futures::poll!(left.as_mut()).is_pending(), "that the group is empty is not durable");
+        disk.release();
+        assert_eq!(left.await.unwrap()[0].error_code, 0);
+        assert_eq!(members().await, Ok(Some(0)));
+    } else {
+        time.advance(2 * SESSION);
+        shards.tick().await;
+        assert_ne!(members().await, Ok(Some(1)), "one that does not is gone");
+    }
 }
 
 /// A shard on a disk in memory.

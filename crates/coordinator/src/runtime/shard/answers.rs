@@ -16,6 +16,8 @@ pub(super) enum Purpose {
     Request,
     /// A request that takes part in what several bring about. The machine answers it when that has come about.
     Part,
+    /// A request that ends what others would have to wait for.
+    End,
     /// A request that only says that somebody is still there. Time passes whatever waits to be written, and so must this.
     SignOfLife,
     /// What is due.
@@ -31,7 +33,7 @@ impl Purpose {
     /// Whether it waits for what was decided before even if it decides nothing. An answer that says of a group that it is
     /// gone acknowledges its removal, whoever asked for that.
     fn waits_for_others(self) -> bool {
-        self == Self::Request
+        matches!(self, Self::Request | Self::End)
     }
 }
 
@@ -114,6 +116,18 @@ impl<M: Machine> Shard<M> {
         decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
     ) -> Result<R, ShardError> {
         self.decide_durably(decide, Purpose::Request).await
+    }
+
+    /// As [`Shard::write`], for a request after which less is left than before, and whose one record, if it needs any, is a
+    /// small one: it is made however much waits to be written.
+    ///
+    /// # Errors
+    /// As [`Shard::write`], but never [`ShardError::Overloaded`].
+    pub async fn write_end<R>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
+    ) -> Result<R, ShardError> {
+        self.decide_durably(decide, Purpose::End).await
     }
 
     /// As [`Shard::write`], for a request that takes part in what several bring about: the machine answers it when that has
