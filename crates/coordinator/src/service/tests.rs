@@ -189,21 +189,53 @@ async fn shard() -> (Arc<Disk>, GroupShard) {
 
 /// A commit of one offset that is under way.
 fn commit(shard: &GroupShard, group: &str, offset: i64) -> tokio::task::JoinHandle<Result<(), ErrorCode>> {
+    commit_of(shard, group, Uuid::from_u128(1), offset, None)
+}
+
+/// The same of a topic of the same name, with a retention of its own or none.
+fn commit_of(
+    shard: &GroupShard,
+    group: &str,
+    topic_id: Uuid,
+    offset: i64,
+    retention_ms: Option<i64>,
+) -> tokio::task::JoinHandle<Result<(), ErrorCode>> {
     let (shard, group, member) = (shard.clone(), Str::from(group), Str::default());
     base::task::spawn("commit", async move {
         let committer = Committer { version: 9, group: &group, generation: -1, member: &member, instance: None };
         let offset = NewOffset {
             topic: "t".into(),
-            topic_id: Uuid::from_u128(1),
+            topic_id,
             partition: 0,
             offset,
             leader_epoch: -1,
             metadata: None,
             commit_timestamp: None,
         };
-        let encoded = offset.encode(&group, TimestampMs(0), None, &GroupConfig::default());
+        let encoded = offset.encode(&group, TimestampMs(0), retention_ms, &GroupConfig::default());
         shard.write(|groups, out| groups.commit(&committer, vec![encoded], out)).await??.remove(0)
     })
+}
+
+/// The removal of what an earlier topic had lags behind, and may find a commit into the next one of the name in the queue.
+#[tokio::test]
+async fn an_offset_with_a_retention_of_its_own_that_is_being_committed_outlives_the_earlier_topic_of_the_name() {
+    let (disk, shard) = shard().await;
+    let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    commit_of(&shard, "g", first, 1, Some(60_000)).await.unwrap().unwrap();
+    disk.hold();
+    let committed = commit_of(&shard, "g", second, 2, Some(60_000));
+    while disk.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let deleted = HashMap::from_iter([(Str::from("t"), first)]);
+    let mut removal = Box::pin(topics_deleted_in(&shard, &deleted));
+    assert!(futures::poll!(removal.as_mut()).is_pending());
+    disk.release();
+    removal.await;
+    committed.await.unwrap().unwrap();
+    let found = shard.read(|groups| groups.committed("g").map(|offsets| offsets["t"][&0].clone())).await.unwrap();
+    assert_eq!(found.map(|found| (found.offset, found.topic_id)), Some((2, second)));
 }
 
 /// Those who look for what is wrong are not to hang with it, nor members of groups that are at rest.
