@@ -119,8 +119,9 @@ impl Groups {
             self.live.insert(id.clone(), ClassicGroup::new(id, &self.memory));
         }
         let topic_exists = self.topic_exists.clone();
+        let before = out.records.len();
         let outcome = match self.step(id, out) {
-            Some((group, mut step)) => check_commit(group, committer).map(|()| {
+            Some((group, mut step)) => check_commit(group, committer).and_then(|()| {
                 if matches!(group.state, GroupState::Stable | GroupState::PreparingRebalance) {
                     step.renew_session(group, committer.member);
                 }
@@ -144,7 +145,13 @@ impl Groups {
                     step.out.records.push(record);
                     Ok(())
                 };
-                offsets.into_iter().map(commit).collect()
+                let outcomes: Vec<_> = offsets.into_iter().map(commit).collect();
+                if outcomes.contains(&Err(ErrorCode::InvalidCommitOffsetSize)) {
+                    // As in Kafka, where all of them are one batch, which the log does not take.
+                    step.out.records.truncate(before);
+                    return Err(ErrorCode::InvalidCommitOffsetSize);
+                }
+                Ok(outcomes)
             }),
             None => Err(ErrorCode::UnknownServerError),
         };

@@ -146,10 +146,16 @@ fn a_commit_that_comes_after_its_topics_end_is_refused() {
 }
 
 #[test]
-fn an_offset_that_no_record_can_hold_is_refused() {
+fn a_commit_with_an_offset_that_no_record_can_hold_commits_nothing() {
     let mut fixture = Fixture::new();
-    fixture.record_bytes_max = 10;
-    assert_eq!(fixture.commit_simple("topic", 1), Err(ErrorCode::InvalidCommitOffsetSize));
+    fixture.record_bytes_max = 200;
+    let long = NewOffset { metadata: Some("x".repeat(200).into()), ..new_offset("long", 0, 1) };
+    let offsets = [new_offset("before", 0, 1), long, new_offset("behind", 0, 1)];
+    let refused = Err(ErrorCode::InvalidCommitOffsetSize);
+    assert_eq!(fixture.commit_all(&Who::default(), None, &offsets), refused);
+    assert_eq!(fixture.log, []);
+    assert!(fixture.groups.group(GROUP).is_none());
+    assert_eq!(fixture.commit_simple("before", 1), Ok(()));
 }
 
 /// A commit is charged for before it is encoded.
