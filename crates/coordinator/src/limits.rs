@@ -91,6 +91,9 @@ pub const OFFSET_BYTES_MIN: usize = 256;
 /// What offsets of one commit take that are encoded before others may run.
 pub const COMMIT_BYTES_AT_ONCE: usize = 256 * 1024;
 
+/// Groups that a request names, of possibly millions, that are gone through before others may run.
+pub const NAMES_AT_ONCE: usize = 1_000;
+
 /// Looks at a shard, of one request for many groups, after which others may run.
 pub const LOOKS_AT_ONCE: usize = 16;
 

@@ -34,7 +34,7 @@ use crate::GroupConfig;
 use crate::group::classic::refused_join;
 use crate::group::memory::GroupsMemory;
 use crate::group::{Client, Groups};
-use crate::limits::ALL_COMMITS_BYTES_MAX;
+use crate::limits::{ALL_COMMITS_BYTES_MAX, NAMES_AT_ONCE};
 use crate::runtime::{Shard, ShardError, Shards};
 use crate::topic::{CONSUMER_OFFSETS, Spread, TopicLogs, partition_for};
 
@@ -70,6 +70,44 @@ struct Inner {
     commits: Budget,
     stopped: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Those of a request's groups that one shard has, and where they stand in the request.
+struct OfShard<'g, G> {
+    places: Vec<usize>,
+    groups: Vec<&'g G>,
+}
+
+impl<G> Default for OfShard<'_, G> {
+    fn default() -> Self {
+        Self { places: Vec::new(), groups: Vec::new() }
+    }
+}
+
+/// Lets others run now and then while one request goes through very many names.
+#[derive(Default)]
+struct Pace(usize);
+
+impl Pace {
+    /// Another name is to be looked at.
+    async fn step(&mut self) {
+        if self.0 == NAMES_AT_ONCE {
+            tokio::task::yield_now().await;
+            self.0 = 0;
+        }
+        self.0 += 1;
+    }
+
+    /// What is made of each.
+    async fn each<T, R>(of: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>, make: impl Fn(T) -> R) -> Vec<R> {
+        let of = of.into_iter();
+        let (mut made, mut pace) = (Vec::with_capacity(of.len()), Self::default());
+        for one in of {
+            pace.step().await;
+            made.push(make(one));
+        }
+        made
+    }
 }
 
 /// A group's requests: to the shard that has the group.
@@ -146,20 +184,23 @@ impl GroupCoordinator {
         Ok(self.0.shards.open(index)?)
     }
 
-    /// The shards that have these groups, each with the places of those among them: each is asked once for all of its
-    /// own.
-    fn places<'g>(&self, groups: impl Iterator<Item = &'g Str>) -> Result<BTreeMap<i32, Vec<usize>>, ErrorCode> {
+    /// The shards that have these groups, each with those among them: each is asked once for all of its own.
+    async fn by_shard<'g, G>(
+        &self,
+        groups: &'g [G],
+        id: impl Fn(&G) -> &Str,
+    ) -> Result<BTreeMap<i32, OfShard<'g, G>>, ErrorCode> {
         self.check_serving()?;
-        let mut places: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-        for (place, group) in groups.enumerate() {
-            places.entry(self.partition_for(group)?).or_default().push(place);
+        // Looked up once: they may be millions.
+        let partitions = self.0.spread.count(&self.0.meta).ok_or(ErrorCode::NotCoordinator)?;
+        let (mut shards, mut pace) = (BTreeMap::new(), Pace::default());
+        for (place, group) in groups.iter().enumerate() {
+            pace.step().await;
+            let of_shard: &mut OfShard<'_, _> = shards.entry(partition_for(id(group), partitions)).or_default();
+            of_shard.places.push(place);
+            of_shard.groups.push(group);
         }
-        Ok(places)
-    }
-
-    /// The shards that have these groups.
-    fn shards_of<'g>(&self, groups: impl Iterator<Item = &'g Str>) -> BTreeSet<i32> {
-        groups.filter_map(|group| self.partition_for(group).ok()).collect()
+        Ok(shards)
     }
 
     /// Waits a moment for those of the shards that are loading, once for all.

@@ -19,7 +19,7 @@ use wire::messages::{
 };
 use wire::{ErrorCode, Str};
 
-use super::{ClientContext, GroupCoordinator, check_group_id, code};
+use super::{ClientContext, GroupCoordinator, Pace, check_group_id, code};
 use crate::group::offsets::{Committer, NewOffset};
 use crate::group::stored::{CommittedOffset, Offsets};
 use crate::group::{Groups, Out};
@@ -145,20 +145,23 @@ impl GroupCoordinator {
             topics: found.unwrap_or_default(),
             ..OffsetFetchResponseGroup::default()
         };
-        let shards = match self.places(groups.iter().map(|group| &group.group_id)) {
+        let shards = match self.by_shard(groups, |group| &group.group_id).await {
             Ok(shards) => shards,
-            Err(error) => return groups.iter().map(|group| answer(group, Err(error))).collect(),
+            Err(error) => return Pace::each(groups, |group| answer(group, Err(error))).await,
         };
-        let found = shards.iter().map(|(shard, places)| async move {
-            let asked: Vec<_> = places.iter().map(|place| &groups[*place]).collect();
-            let found = self.fetch_in(client, *shard, &asked, require_stable).await;
-            let found = found.map(|found| found.into_iter().map(Ok).collect());
-            found.unwrap_or_else(|error| vec![Err(error.into()); asked.len()])
-        });
-        let found: Vec<Vec<Result<_, ErrorCode>>> = join_all(found).await;
-        let mut answers = vec![OffsetFetchResponseGroup::default(); groups.len()];
-        for (place, found) in shards.values().flatten().zip(found.into_iter().flatten()) {
-            answers[*place] = answer(&groups[*place], found);
+        let found = shards.iter().map(|(shard, asked)| self.fetch_in(client, *shard, &asked.groups, require_stable));
+        let found = join_all(found).await;
+        let mut answers = Pace::each(groups, |_| OffsetFetchResponseGroup::default()).await;
+        let mut pace = Pace::default();
+        for (asked, mut found) in shards.values().zip(found) {
+            for (at, place) in asked.places.iter().enumerate() {
+                pace.step().await;
+                let found = match &mut found {
+                    Ok(found) => Ok(std::mem::take(&mut found[at])),
+                    Err(error) => Err((*error).into()),
+                };
+                answers[*place] = answer(&groups[*place], found);
+            }
         }
         answers
     }

@@ -38,6 +38,18 @@ fn clients_are_told_what_to_do_about_a_shard_that_cannot_serve() {
     assert_eq!(ErrorCode::from(ShardError::Overloaded), ErrorCode::CoordinatorLoadInProgress);
 }
 
+#[tokio::test]
+async fn very_many_names_are_gone_through_a_thousand_in_a_poll() {
+    let looked = std::cell::Cell::new(0);
+    let look = |_| looked.set(looked.get() + 1);
+    let mut all = std::pin::pin!(Pace::each(0..3 * NAMES_AT_ONCE + 1, look));
+    for polled in 1..=3 {
+        assert!(futures::poll!(all.as_mut()).is_pending());
+        assert_eq!(looked.get(), polled * NAMES_AT_ONCE);
+    }
+    assert_eq!(all.await.len(), 3 * NAMES_AT_ONCE + 1);
+}
+
 /// Java's clients and aiokafka end on the first; both join again on the second.
 #[test]
 fn a_sync_is_never_told_that_the_coordinator_is_loading() {
