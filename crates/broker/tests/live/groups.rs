@@ -181,6 +181,29 @@ async fn a_small_commit_that_becomes_very_many_bytes_is_refused_and_commits_noth
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_a_request_for_offsets_names_twice_is_answered_twice() {
+    let live = started(FAST).await;
+    let mut client = Client::connect(&live).await;
+    create_topic(&mut client, "t").await;
+    for partition in 0..2 {
+        assert_eq!(committed(&mut client, 8, &commit("g", None, partition, 7 + i64::from(partition))).await, 0);
+    }
+    let group = |partition| OffsetFetchRequestGroup {
+        group_id: "g".into(),
+        topics: Some(vec![OffsetFetchRequestTopics {
+            name: "t".into(),
+            partition_indexes: vec![partition],
+            ..Default::default()
+        }]),
+        ..Default::default()
+    };
+    let request = OffsetFetchRequest { groups: vec![group(0), group(1)], ..Default::default() };
+    let answer = client.call(8, &request).await;
+    let offsets = answer.groups.iter().map(|group| group.topics[0].partitions[0].committed_offset);
+    assert_eq!(offsets.collect::<Vec<_>>(), [7, 8]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_consumers_share_a_group_and_their_offsets_survive_a_crash() {
     let live = started(FAST).await;
     let mut admin = Client::connect(&live).await;
