@@ -76,7 +76,7 @@ impl GroupCoordinator {
         let listed: Vec<Vec<ListedGroup>> = listed.into_iter().collect::<Result<_, _>>()?;
         // A list of all groups takes the word of a broker for what it does not coordinate, too.
         self.0.partitions.check_unfenced().await.map_err(|_| LIST_AGAIN)?;
-        Ok(listed.concat())
+        Ok(listed.into_iter().flatten().collect())
     }
 
     async fn list_shard(&self, index: i32, request: &ListGroupsRequest) -> Result<Vec<ListedGroup>, ErrorCode> {
@@ -128,7 +128,7 @@ pub(super) async fn described(
 pub(super) async fn listed(shard: &Shard<Groups>, request: &ListGroupsRequest) -> Result<Vec<ListedGroup>, ShardError> {
     let listed =
         shard.read_decided(&[()], |groups, ()| groups.list(&request.states_filter, &request.types_filter)).await?;
-    Ok(listed.concat())
+    Ok(listed.into_iter().flatten().collect())
 }
 
 fn undescribed(id: &Str, error: ErrorCode) -> DescribedGroup {
