@@ -37,6 +37,13 @@ pub const GROUPS_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// What the ids may take in memory that were given out to clients which have not joined with them yet.
 pub const PENDING_MEMBERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// What the groups may take in memory that are there only because somebody asked to join them. One more, without members,
+/// is forgotten at once then.
+pub const NEW_GROUPS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// What each of them is charged at least: itself, its record, and its places in maps.
+pub const GROUP_BYTES_MIN: usize = 2 * 1024;
+
 /// What a member, or an id that was given out, is charged at least: its places in maps and timers.
 pub const MEMBER_BYTES_MIN: usize = 1024;
 

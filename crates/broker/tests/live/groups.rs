@@ -180,6 +180,27 @@ async fn a_small_commit_that_becomes_very_many_bytes_is_refused_and_commits_noth
     assert_eq!(committed(&mut client, 8, &commit(&group, None, 0, 7)).await, 0);
 }
 
+/// As in Kafka, where it is there as soon as somebody asks to join it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_nobody_has_been_in_yet_is_described_and_deleted() {
+    let live = started(FAST).await;
+    let mut client = Client::connect(&live).await;
+    create_topic(&mut client, "t").await;
+    let refused = client.call(9, &JoinGroupRequest { protocols: Vec::new(), ..join("g", "") }).await;
+    assert_eq!(refused.error_code, ErrorCode::InconsistentGroupProtocol.code());
+    let describe = DescribeGroupsRequest { groups: vec!["g".into()], ..Default::default() };
+    let described = client.call(6, &describe).await.groups.remove(0);
+    assert_eq!((described.error_code, &*described.group_state), (0, "Empty"));
+    let mut stale = commit("g", None, 0, 7);
+    stale.generation_id_or_member_epoch = 5;
+    stale.member_id = "m".into();
+    assert_eq!(committed(&mut client, 9, &stale).await, ErrorCode::UnknownMemberId.code());
+    let delete = DeleteGroupsRequest { groups_names: vec!["g".into()], ..Default::default() };
+    for error in [0, ErrorCode::GroupIdNotFound.code()] {
+        assert_eq!(client.call(2, &delete).await.results[0].error_code, error);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_group_that_a_request_for_offsets_names_twice_is_answered_twice() {
     let live = started(FAST).await;

@@ -187,6 +187,30 @@ async fn while_nothing_can_be_written(leaves: Leaves) {
     }
 }
 
+/// The first join of a group writes that the group is there.
+#[tokio::test]
+async fn a_join_does_not_wait_for_the_record_of_its_group() {
+    let (disk, shard) = shard().await;
+    disk.hold();
+    let request = JoinGroupRequest {
+        group_id: "g".into(),
+        session_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol { name: "range".into(), ..Default::default() }],
+        ..Default::default()
+    };
+    let client = Client { version: 4, ..Client::default() };
+    let mut joined = Box::pin(shard.take_part(|groups, out| groups.join(&client, &request, out)));
+    let std::task::Poll::Ready(answer) = futures::poll!(joined.as_mut()) else { panic!("it waits") };
+    assert_eq!(answer.unwrap().error_code, ErrorCode::MemberIdRequired.code());
+    let id = Str::from("g");
+    let ids = [&id];
+    let mut described = Box::pin(admin::described(&shard, &ids));
+    assert!(futures::poll!(described.as_mut()).is_pending(), "a crash could take it back");
+    disk.release();
+    assert!(described.await.unwrap()[0].is_some());
+}
+
 /// A shard on a disk in memory.
 async fn shard() -> (Arc<Disk>, GroupShard) {
     let logs = Arc::new(MemoryLogs::default());

@@ -131,8 +131,8 @@ impl<M: Machine> Shard<M> {
     }
 
     /// As [`Shard::write`], for a request that takes part in what several bring about: the machine answers it when that has
-    /// come about. It does not wait for what others wrote, as in Kafka: it is told of soft state, and a session that ends
-    /// while a log does not move would take its member out.
+    /// come about. It waits neither for what others wrote nor for records of its own, as in Kafka: it is told of soft state,
+    /// and a session that ends while a log does not move would take its member out.
     ///
     /// # Errors
     /// As [`Shard::write`].
@@ -140,8 +140,7 @@ impl<M: Machine> Shard<M> {
         self: &Arc<Self>,
         decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> oneshot::Receiver<R>,
     ) -> Result<R, ShardError> {
-        let Decided { result, wait } = self.decide(decide, Purpose::Part)?;
-        wait.over().await?;
+        let Decided { result, .. } = self.decide(decide, Purpose::Part)?;
         let answer = result.await.map_err(|_| ShardError::NotCoordinator)?;
         self.check_unfenced().await?;
         Ok(answer)
