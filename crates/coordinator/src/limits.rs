@@ -37,6 +37,13 @@ pub const GROUPS_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// What the ids may take in memory that were given out to clients which have not joined with them yet.
 pub const PENDING_MEMBERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// What the groups may take in memory that are there only because somebody asked to join them. One more, without members,
+/// is forgotten at once then.
+pub const NEW_GROUPS_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// What each of them is charged at least: itself, its record, and its places in maps.
+pub const GROUP_BYTES_MIN: usize = 2 * 1024;
+
 /// What a member, or an id that was given out, is charged at least: its places in maps and timers.
 pub const MEMBER_BYTES_MIN: usize = 1024;
 
@@ -68,6 +75,10 @@ pub const SNAPSHOT_RECORDS_FACTOR: u64 = 2;
 /// Keys of a shard's state that are looked at for one piece of a snapshot: the shard's lock is held meanwhile.
 pub const SNAPSHOT_PIECE_KEYS_MAX: usize = 500;
 
+/// Bytes of the keys of what is queued behind a snapshot that are counted under the shard's lock at a time: as many as are
+/// appended at a time, so that it keeps up.
+pub const SNAPSHOT_KEY_BYTES_AT_ONCE: usize = WHOLE_DECISION_BYTES_MAX;
+
 /// Pieces of a snapshot that wait to be written, of [`BATCH_BYTES_MAX`] each: the next is made when there are fewer.
 pub const SNAPSHOT_PIECES_WAITING_MAX: usize = 2;
 
@@ -78,11 +89,21 @@ pub const GROUPS_WALK_OFFSETS_MAX: usize = 2_000;
 /// Groups of one request that are worked on at the same time.
 pub const REQUEST_GROUPS_CONCURRENCY: usize = 16;
 
-/// Bytes of the records that one commit may become, with the name of the group in each. Kafka takes no more than one batch.
-pub const COMMIT_BYTES_MAX: usize = 64 << 20;
+/// What the offsets of one commit may take once they are encoded, with the name of the group in each. Kafka takes no more
+/// than one batch.
+pub const COMMIT_BYTES_MAX: u64 = 64 << 20;
 
-/// Offsets of one commit that are encoded before others may run.
-pub const OFFSETS_ENCODED_AT_ONCE: usize = 1_000;
+/// The same for the commits of all connections that are being encoded, until they are decided and wait to be written.
+pub const ALL_COMMITS_BYTES_MAX: u64 = 2 * COMMIT_BYTES_MAX;
+
+/// What an offset takes besides its texts once it is encoded: the rest of its record, and its places in memory.
+pub const OFFSET_BYTES_MIN: usize = 256;
+
+/// What offsets of one commit take that are encoded before others may run.
+pub const COMMIT_BYTES_AT_ONCE: usize = 256 * 1024;
+
+/// Groups that a request names, of possibly millions, that are gone through before others may run.
+pub const NAMES_AT_ONCE: usize = 1_000;
 
 /// Looks of one request for many groups, at whatever shards, after which others may run.
 pub const LOOKS_AT_ONCE: usize = 16;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base::collections::HashMap;
+use base::memory::Budget;
 use base::{Clock, Entropy, Uuid};
 use futures::future::join_all;
 use imbl::ordmap::DiffItem;
@@ -33,6 +34,7 @@ use crate::GroupConfig;
 use crate::group::classic::refused_join;
 use crate::group::memory::GroupsMemory;
 use crate::group::{Client, Groups};
+use crate::limits::{ALL_COMMITS_BYTES_MAX, NAMES_AT_ONCE};
 use crate::runtime::{Shard, ShardError, Shards};
 use crate::topic::{CONSUMER_OFFSETS, Spread, TopicLogs, partition_for};
 
@@ -64,8 +66,48 @@ struct Inner {
     clock: Clock,
     shards: Shards<Groups>,
     spread: Spread,
+    /// What commits take while they are encoded.
+    commits: Budget,
     stopped: AtomicBool,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// Those of a request's groups that one shard has, and where they stand in the request.
+struct OfShard<'g, G> {
+    places: Vec<usize>,
+    groups: Vec<&'g G>,
+}
+
+impl<G> Default for OfShard<'_, G> {
+    fn default() -> Self {
+        Self { places: Vec::new(), groups: Vec::new() }
+    }
+}
+
+/// Lets others run now and then while one request goes through very many names.
+#[derive(Default)]
+struct Pace(usize);
+
+impl Pace {
+    /// Another name is to be looked at.
+    async fn step(&mut self) {
+        if self.0 == NAMES_AT_ONCE {
+            tokio::task::yield_now().await;
+            self.0 = 0;
+        }
+        self.0 += 1;
+    }
+
+    /// What is made of each.
+    async fn each<T, R>(of: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>, make: impl Fn(T) -> R) -> Vec<R> {
+        let of = of.into_iter();
+        let (mut made, mut pace) = (Vec::with_capacity(of.len()), Self::default());
+        for one in of {
+            pace.step().await;
+            made.push(make(one));
+        }
+        made
+    }
 }
 
 /// A group's requests: to the shard that has the group.
@@ -74,7 +116,8 @@ type GroupShard = Arc<Shard<Groups>>;
 impl From<ShardError> for ErrorCode {
     fn from(error: ShardError) -> Self {
         match error {
-            ShardError::NotCoordinator => Self::NotCoordinator,
+            // As in Kafka's CoordinatorRuntime, where only what is loading says so: clients look for the coordinator again.
+            ShardError::NotCoordinator | ShardError::NotLoaded => Self::NotCoordinator,
             ShardError::Loading | ShardError::Overloaded => Self::CoordinatorLoadInProgress,
         }
     }
@@ -96,7 +139,8 @@ impl GroupCoordinator {
         });
         let spread = Spread::new(CONSUMER_OFFSETS, &meta);
         let (stopped, tasks) = (AtomicBool::new(false), Mutex::default());
-        let inner = Inner { meta, partitions, config, clock, shards, spread, stopped, tasks };
+        let commits = Budget::new(ALL_COMMITS_BYTES_MAX);
+        let inner = Inner { meta, partitions, config, clock, shards, spread, commits, stopped, tasks };
         let this = Self(Arc::new(inner));
         let timer = base::task::spawn_vital("group-timer", run_timer(this.0.shards.clone()));
         let follower =
@@ -140,20 +184,23 @@ impl GroupCoordinator {
         Ok(self.0.shards.open(index)?)
     }
 
-    /// The shards that have these groups, each with the places of those among them: each is asked once for all of its
-    /// own.
-    fn places<'g>(&self, groups: impl Iterator<Item = &'g Str>) -> Result<BTreeMap<i32, Vec<usize>>, ErrorCode> {
+    /// The shards that have these groups, each with those among them: each is asked once for all of its own.
+    async fn by_shard<'g, G>(
+        &self,
+        groups: &'g [G],
+        id: impl Fn(&G) -> &Str,
+    ) -> Result<BTreeMap<i32, OfShard<'g, G>>, ErrorCode> {
         self.check_serving()?;
-        let mut places: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
-        for (place, group) in groups.enumerate() {
-            places.entry(self.partition_for(group)?).or_default().push(place);
+        // Looked up once: they may be millions.
+        let partitions = self.0.spread.count(&self.0.meta).ok_or(ErrorCode::NotCoordinator)?;
+        let (mut shards, mut pace) = (BTreeMap::new(), Pace::default());
+        for (place, group) in groups.iter().enumerate() {
+            pace.step().await;
+            let of_shard: &mut OfShard<'_, _> = shards.entry(partition_for(id(group), partitions)).or_default();
+            of_shard.places.push(place);
+            of_shard.groups.push(group);
         }
-        Ok(places)
-    }
-
-    /// The shards that have these groups.
-    fn shards_of<'g>(&self, groups: impl Iterator<Item = &'g Str>) -> BTreeSet<i32> {
-        groups.filter_map(|group| self.partition_for(group).ok()).collect()
+        Ok(shards)
     }
 
     /// Waits a moment for those of the shards that are loading, once for all.
@@ -216,7 +263,10 @@ impl GroupCoordinator {
         request: impl std::ops::Deref<Target = SyncGroupRequest>,
     ) -> SyncGroupResponse {
         let outcome = self.try_sync(client, request).await;
-        outcome.unwrap_or_else(|error| SyncGroupResponse { error_code: error.code(), ..SyncGroupResponse::default() })
+        outcome.unwrap_or_else(|error| SyncGroupResponse {
+            error_code: sync_error(error).code(),
+            ..SyncGroupResponse::default()
+        })
     }
 
     async fn try_sync(
@@ -265,20 +315,14 @@ impl GroupCoordinator {
     async fn try_leave(&self, request: &LeaveGroupRequest) -> Result<Vec<MemberResponse>, ErrorCode> {
         check_group_id(&request.group_id)?;
         let shard = self.shard(&request.group_id).await?;
-        match shard.write(|groups, out| groups.leave(request, out)).await? {
-            Err(ErrorCode::UnknownMemberId) => {
-                // There is no such group: nobody in it is known.
-                let unknown = |member: &MemberIdentity| MemberResponse {
-                    member_id: member.member_id.clone(),
-                    group_instance_id: member.group_instance_id.clone(),
-                    error_code: ErrorCode::UnknownMemberId.code(),
-                    ..MemberResponse::default()
-                };
-                Ok(request.members.iter().map(unknown).collect())
-            }
-            outcome => outcome,
-        }
+        leave(&shard, request).await
     }
+}
+
+/// What a sync is told: clients take for fatal that the coordinator is loading, or has too much to write. Then the rebalance
+/// begins anew for them, as in Kafka 3.9: they join again, and a join may be told that.
+fn sync_error(error: ErrorCode) -> ErrorCode {
+    if error == ErrorCode::CoordinatorLoadInProgress { ErrorCode::RebalanceInProgress } else { error }
 }
 
 /// Renews a member's session.
@@ -287,6 +331,23 @@ async fn beat(shard: &GroupShard, request: &HeartbeatRequest) -> Result<(), Erro
         // Members must not leave because their group is being loaded; their sessions begin when it is.
         Err(ShardError::Loading) => Ok(shard.check_unfenced().await?),
         outcome => outcome?,
+    }
+}
+
+/// Takes members out. Those who come in their place could otherwise only wait until their sessions end.
+async fn leave(shard: &GroupShard, request: &LeaveGroupRequest) -> Result<Vec<MemberResponse>, ErrorCode> {
+    match shard.write_end(|groups, out| groups.leave(request, out)).await? {
+        Err(ErrorCode::UnknownMemberId) => {
+            // There is no such group: nobody in it is known.
+            let unknown = |member: &MemberIdentity| MemberResponse {
+                member_id: member.member_id.clone(),
+                group_instance_id: member.group_instance_id.clone(),
+                error_code: ErrorCode::UnknownMemberId.code(),
+                ..MemberResponse::default()
+            };
+            Ok(request.members.iter().map(unknown).collect())
+        }
+        outcome => outcome,
     }
 }
 

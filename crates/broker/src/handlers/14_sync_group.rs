@@ -1,5 +1,6 @@
 //! SyncGroup (key 14), versions 0–5. v3 adds static members (KIP-345), v5 protocol type and name, which must be the
-//! group's. The answer waits for the leader's assignment to be durable.
+//! group's. The answer waits for the leader's assignment to be durable. While the group is being loaded, or has too much to
+//! write, it is REBALANCE_IN_PROGRESS, as in Kafka 3.9: clients take COORDINATOR_LOAD_IN_PROGRESS for fatal here.
 
 use wire::messages::{SyncGroupRequest, SyncGroupResponse};
 

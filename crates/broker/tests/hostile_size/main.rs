@@ -274,27 +274,98 @@ fn forget_peak() {
     let _ = std::fs::write("/proc/self/clear_refs", "5");
 }
 
+/// Creates the topic "t"; the client that did.
+async fn create_topic(live: &Live) -> Client {
+    let topic = create_topics_request::CreatableTopic {
+        name: "t".into(),
+        num_partitions: 1,
+        replication_factor: 1,
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    let mut client = Client::connect(live).await;
+    assert_eq!(client.call(7, &request).await.topics[0].error_code, 0);
+    client
+}
+
 /// Which frame the process is for.
 const FRAME: &str = "HEADWATER_HOSTILE_FRAME";
 
-/// Each frame has a process to itself: what the allocator keeps of one would be counted for the next.
+/// Runs a test of this file in a process of its own: what the allocator keeps of one would be counted for the next. What it
+/// said, and whether it failed.
+fn in_a_process(test: &str, frame: &str) -> (String, bool) {
+    let process = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", test, "--nocapture"])
+        .env(FRAME, frame)
+        .output()
+        .unwrap();
+    let said = [process.stdout, process.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    (said.concat(), !process.status.success())
+}
+
 #[test]
 fn the_largest_frames_of_the_smallest_elements_take_eight_times_their_bytes_at_most() {
     let mut failed = Vec::new();
     for (at, hostile) in all().iter().enumerate() {
-        let arguments = ["--exact", "the_process_of_one_frame", "--nocapture"];
-        let process = std::process::Command::new(std::env::current_exe().unwrap())
-            .args(arguments)
-            .env(FRAME, at.to_string())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&process.stdout).into_owned();
+        let (said, has_failed) = in_a_process("the_process_of_one_frame", &at.to_string());
         println!("{}", said.lines().find(|line| line.starts_with(hostile.what)).unwrap_or_default());
-        if !process.status.success() {
-            failed.push(format!("{}: {said}{}", hostile.what, String::from_utf8_lossy(&process.stderr)));
+        if has_failed {
+            failed.push(format!("{}: {said}", hostile.what));
         }
     }
     assert!(failed.is_empty(), "{failed:#?}");
+}
+
+/// The name of the group stands in each record that a commit becomes: 60 KB of a request become 33 MB.
+#[test]
+fn commits_of_many_connections_that_become_very_many_bytes_are_made_a_few_at_a_time() {
+    let (said, has_failed) = in_a_process("the_process_of_commits", COMMITS);
+    assert!(!has_failed, "{said}");
+}
+
+/// What [`FRAME`] says in the process of commits.
+const COMMITS: &str = "commits";
+/// Each of these becomes 33 MB.
+const COMMITS_AT_ONCE: usize = 40;
+/// What is encoded at the same time, what waits to be written, and its way into the log.
+const COMMITS_MEMORY_BYTES_MAX: usize = 512 << 20;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_process_of_commits() {
+    // The other test starts it.
+    if std::env::var(FRAME).is_ok_and(|what| what == COMMITS) {
+        let live = start(&[("offsets.topic.num.partitions", "1")]).await;
+        let mut client = create_topic(&live).await;
+        let request = FindCoordinatorRequest { key: "g".into(), ..Default::default() };
+        assert_eq!(client.call(3, &request).await.error_code, 0);
+        let partition = offset_commit_request::OffsetCommitRequestPartition::default();
+        let partitions = vec![partition; 1_000];
+        let topics = vec![offset_commit_request::OffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions,
+            ..Default::default()
+        }];
+        let request = OffsetCommitRequest {
+            group_id: "g".repeat(32_000).into(),
+            generation_id_or_member_epoch: -1,
+            topics,
+            ..Default::default()
+        };
+        let before = memory_bytes("VmRSS");
+        forget_peak();
+        let mut clients = Vec::new();
+        for _ in 0..COMMITS_AT_ONCE {
+            let mut client = Client::connect(&live).await;
+            let correlation = client.send(8, &request).await;
+            clients.push((client, correlation));
+        }
+        for (client, correlation) in &mut clients {
+            client.reply::<OffsetCommitRequest>(8, *correlation).await;
+        }
+        let grown = memory_bytes("VmHWM").saturating_sub(before);
+        assert!(grown <= COMMITS_MEMORY_BYTES_MAX, "{} MiB", grown >> 20);
+        println!("commits: {} MiB", grown >> 20);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -303,14 +374,7 @@ async fn the_process_of_one_frame() {
     let Some(at) = std::env::var_os(FRAME) else { return };
     let hostile = all().swap_remove(at.to_str().unwrap().parse().unwrap());
     let live = start(&[("auto.create.topics.enable", "false")]).await;
-    let topic = create_topics_request::CreatableTopic {
-        name: "t".into(),
-        num_partitions: 1,
-        replication_factor: 1,
-        ..Default::default()
-    };
-    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
-    assert_eq!(Client::connect(&live).await.call(7, &request).await.topics[0].error_code, 0);
+    create_topic(&live).await;
     let before = memory_bytes("VmRSS");
     forget_peak();
     let answered = send(&live, &hostile).await;

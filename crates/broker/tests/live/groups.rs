@@ -180,6 +180,50 @@ async fn a_small_commit_that_becomes_very_many_bytes_is_refused_and_commits_noth
     assert_eq!(committed(&mut client, 8, &commit(&group, None, 0, 7)).await, 0);
 }
 
+/// As in Kafka, where it is there as soon as somebody asks to join it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_nobody_has_been_in_yet_is_described_and_deleted() {
+    let live = started(FAST).await;
+    let mut client = Client::connect(&live).await;
+    create_topic(&mut client, "t").await;
+    let refused = client.call(9, &JoinGroupRequest { protocols: Vec::new(), ..join("g", "") }).await;
+    assert_eq!(refused.error_code, ErrorCode::InconsistentGroupProtocol.code());
+    let describe = DescribeGroupsRequest { groups: vec!["g".into()], ..Default::default() };
+    let described = client.call(6, &describe).await.groups.remove(0);
+    assert_eq!((described.error_code, &*described.group_state), (0, "Empty"));
+    let mut stale = commit("g", None, 0, 7);
+    stale.generation_id_or_member_epoch = 5;
+    stale.member_id = "m".into();
+    assert_eq!(committed(&mut client, 9, &stale).await, ErrorCode::UnknownMemberId.code());
+    let delete = DeleteGroupsRequest { groups_names: vec!["g".into()], ..Default::default() };
+    for error in [0, ErrorCode::GroupIdNotFound.code()] {
+        assert_eq!(client.call(2, &delete).await.results[0].error_code, error);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_a_request_for_offsets_names_twice_is_answered_twice() {
+    let live = started(FAST).await;
+    let mut client = Client::connect(&live).await;
+    create_topic(&mut client, "t").await;
+    for partition in 0..2 {
+        assert_eq!(committed(&mut client, 8, &commit("g", None, partition, 7 + i64::from(partition))).await, 0);
+    }
+    let group = |partition| OffsetFetchRequestGroup {
+        group_id: "g".into(),
+        topics: Some(vec![OffsetFetchRequestTopics {
+            name: "t".into(),
+            partition_indexes: vec![partition],
+            ..Default::default()
+        }]),
+        ..Default::default()
+    };
+    let request = OffsetFetchRequest { groups: vec![group(0), group(1)], ..Default::default() };
+    let answer = client.call(8, &request).await;
+    let offsets = answer.groups.iter().map(|group| group.topics[0].partitions[0].committed_offset);
+    assert_eq!(offsets.collect::<Vec<_>>(), [7, 8]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_consumers_share_a_group_and_their_offsets_survive_a_crash() {
     let live = started(FAST).await;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::collections::HashMap;
+use base::memory::Charge;
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use wire::messages::join_group_response::JoinGroupResponseMember;
@@ -139,6 +140,8 @@ pub struct InitialDelay {
 pub struct ClassicGroup {
     pub id: Str,
     pub memory: GroupMemory,
+    /// What it holds itself until it has its first generation, if a join made it.
+    pub is_new: Option<Charge>,
     pub state: GroupState,
     /// When it came into this state, time of day; `None` when no record tells.
     pub state_timestamp: Option<i64>,
@@ -167,6 +170,7 @@ impl ClassicGroup {
         Self {
             id,
             memory: memory.of_group(),
+            is_new: None,
             state: GroupState::Empty,
             state_timestamp: None,
             generation: 0,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use wire::messages::{JoinGroupRequest, JoinGroupResponse};
+use wire::records::GroupMetadataValue;
 use wire::{ErrorCode, Str};
 
 use super::classic::{ClassicGroup, GroupState, JoinWaiter, Member, Protocols, Timeouts, answer, refused_join};
@@ -58,8 +59,7 @@ impl Groups {
                 joining.refuse(&request.member_id, ErrorCode::UnknownMemberId);
                 return answered;
             }
-            let id = owned(&request.group_id);
-            self.live.insert(id.clone(), ClassicGroup::new(id, &self.memory));
+            self.begin_group(&request.group_id, out);
         }
         let given = is_new.then(|| self.new_member_id(client, request));
         if let Some((group, mut step)) = self.step(id, out) {
@@ -74,6 +74,25 @@ impl Groups {
         }
         self.forget_if_nothing(id, out);
         answered
+    }
+
+    /// Makes a group, which is there from now on whatever becomes of the join, until the next check finds it empty: whoever
+    /// was told of it describes and deletes it. The join does not wait for its record, as in Kafka's
+    /// `classicGroupJoinToClassicGroup`. There may be no room for it, as names are free; then it goes with the last who is in
+    /// it, or about to be.
+    fn begin_group(&mut self, id: &Str, out: &mut Out<'_>) {
+        let id = owned(id);
+        let mut group = ClassicGroup::new(id.clone(), &self.memory);
+        group.is_new = self.memory.new_group(&id);
+        if group.is_new.is_some() {
+            let value =
+                GroupMetadataValue { current_state_timestamp: out.now.wall.0, ..group.to_value(|_| Bytes::new()) };
+            match records::group(&id, Some(&value)) {
+                Ok(record) if record.bytes() <= out.record_bytes_max => out.records.push(record),
+                _ => group.is_new = None,
+            }
+        }
+        self.live.insert(id, group);
     }
 
     fn new_member_id(&self, client: &Client, request: &JoinGroupRequest) -> Str {

@@ -4,13 +4,17 @@
 //! A group that is full answers as one that has too many members; when all together are, a joining client is told to ask
 //! again, as while a coordinator loads. Who is in already stays in: an assignment, and what a load finds, is charged
 //! whether there is room or not; both are bounded by the records that they stand in.
+//!
+//! A group without members or offsets lasts until the next check of all groups, and a join with any name makes one. So many
+//! of them are charged, too; beyond that a group is there only as long as somebody is in it, or about to be.
 
 use base::memory::{Budget, Charge};
 use bytes::Bytes;
 use wire::{ErrorCode, Str};
 
 use crate::limits::{
-    GROUP_BYTES_MAX, GROUPS_BYTES_MAX, MEMBER_BYTES_MIN, PENDING_MEMBERS_BYTES_MAX, PROTOCOL_BYTES_MIN,
+    GROUP_BYTES_MAX, GROUP_BYTES_MIN, GROUPS_BYTES_MAX, MEMBER_BYTES_MIN, NEW_GROUPS_BYTES_MAX,
+    PENDING_MEMBERS_BYTES_MAX, PROTOCOL_BYTES_MIN,
 };
 
 /// The memory of all groups of a broker. Cheap to clone.
@@ -20,6 +24,8 @@ pub struct GroupsMemory {
     members: Budget,
     /// Apart: whoever asks for ids without end keeps nobody out who has one.
     pending: Budget,
+    /// Groups that nobody has been in yet.
+    new_groups: Budget,
 }
 
 impl Default for GroupsMemory {
@@ -31,7 +37,18 @@ impl Default for GroupsMemory {
 impl GroupsMemory {
     /// So much for one group, for all of them, and for the members of all that have not joined yet.
     pub fn new(group_bytes_max: u64, bytes_max: u64, pending_bytes_max: u64) -> Self {
-        Self { group_bytes_max, members: Budget::new(bytes_max), pending: Budget::new(pending_bytes_max) }
+        Self {
+            group_bytes_max,
+            members: Budget::new(bytes_max),
+            pending: Budget::new(pending_bytes_max),
+            new_groups: Budget::new(NEW_GROUPS_BYTES_MAX),
+        }
+    }
+
+    /// Room for a group that nobody has been in yet, if there is any.
+    pub fn new_group(&self, id: &str) -> Option<Charge> {
+        // The name is in maps, in the record, and in what is queued.
+        self.new_groups.try_charge((GROUP_BYTES_MIN + 4 * id.len()) as u64)
     }
 
     /// The memory of a group that has no members yet.
@@ -41,7 +58,7 @@ impl GroupsMemory {
 
     #[cfg(test)]
     pub fn used(&self) -> u64 {
-        self.members.used() + self.pending.used()
+        self.members.used() + self.pending.used() + self.new_groups.used()
     }
 }
 

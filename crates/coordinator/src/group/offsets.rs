@@ -11,6 +11,7 @@ use super::records::{self, GroupRecord, owned};
 use super::stored::{CommittedOffset, Offsets};
 use super::{Groups, Out, group_of};
 use crate::GroupConfig;
+use crate::limits::OFFSET_BYTES_MIN;
 use crate::runtime::Record;
 
 /// The version from which a commit into a group that does not exist is told so.
@@ -51,6 +52,11 @@ pub struct NewOffset {
 }
 
 impl NewOffset {
+    /// What it takes at most once it is encoded for a commit into `group`.
+    pub fn bytes(&self, group: &Str) -> usize {
+        OFFSET_BYTES_MIN + group.len() + self.topic.len() + self.metadata.as_ref().map_or(0, |text| text.len())
+    }
+
     /// Its record, for a commit into `group` at `now`; `retention_ms` is the request's own, if it has one. A commit may
     /// be of very many, for which no group should wait: this is done before any is looked at.
     pub fn encode(
@@ -91,13 +97,6 @@ pub struct EncodedOffset {
     record: Result<Record, ErrorCode>,
 }
 
-impl EncodedOffset {
-    /// Bytes of the record, if there is one.
-    pub fn bytes(&self) -> usize {
-        self.record.as_ref().map_or(0, Record::bytes)
-    }
-}
-
 impl Groups {
     /// Commits offsets, each with its own outcome. They were encoded for this group.
     ///
@@ -122,7 +121,7 @@ impl Groups {
         let topic_exists = self.topic_exists.clone();
         let before = out.records.len();
         let outcome = match self.step(id, out) {
-            Some((group, mut step)) => check_commit(group, committer).map(|()| {
+            Some((group, mut step)) => check_commit(group, committer).and_then(|()| {
                 if matches!(group.state, GroupState::Stable | GroupState::PreparingRebalance) {
                     step.renew_session(group, committer.member);
                 }
@@ -146,7 +145,13 @@ impl Groups {
                     step.out.records.push(record);
                     Ok(())
                 };
-                offsets.into_iter().map(commit).collect()
+                let outcomes: Vec<_> = offsets.into_iter().map(commit).collect();
+                if outcomes.contains(&Err(ErrorCode::InvalidCommitOffsetSize)) {
+                    // As in Kafka, where all of them are one batch, which the log does not take.
+                    step.out.records.truncate(before);
+                    return Err(ErrorCode::InvalidCommitOffsetSize);
+                }
+                Ok(outcomes)
             }),
             None => Err(ErrorCode::UnknownServerError),
         };

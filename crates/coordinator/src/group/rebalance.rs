@@ -117,6 +117,7 @@ impl Step<'_, '_> {
             return;
         }
         group.enter(GroupState::CompletingRebalance, self.out.now.wall.0);
+        group.is_new = None;
         let (generation, members) = (group.generation, group.members.len());
         info!(group = %group.id, generation, members, "group has a new generation");
         for id in group.members.keys().cloned().collect::<Vec<_>>() {

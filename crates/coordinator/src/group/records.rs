@@ -2,11 +2,17 @@
 //!
 //! | Record | Key | Value version written |
 //! |---|---|---|
-//! | a committed offset | `OffsetCommitKey` (type 1; type 0 is read too) | 4, or 1 with an expiry time of its own |
+//! | a committed offset | `OffsetCommitKey` (type 1; type 0 is read too) | 4 |
 //! | a group's generation | `GroupMetadataKey` (type 2) | 3 |
 //!
-//! These are the versions that Kafka 4.4 writes. Version 1 has no place for the topic's id, so that an offset that expires by
-//! itself is told apart from one of an earlier topic only by its name, as in Kafka.
+//! These are the versions that Kafka 4.4 writes, but for an offset with an expiry time of its own, for which it writes
+//! version 1. That has no place for the topic's id: the offset would go with an earlier topic of the name that is being
+//! deleted, though it was acknowledged, or be taken over by a later one. So its value is of version 4, too, with a tagged
+//! field of ours (Kafka passes over it, and lets the offset expire as all others):
+//!
+//! | Tag | Content |
+//! |---|---|
+//! | 18519 (0x4857, "HW") | when the offset expires: 8 bytes, milliseconds since 1970, big-endian |
 //!
 //! A group's generation with tagged fields that this release does not know is written in version 4, which has them (KIP-915).
 //!
@@ -18,7 +24,7 @@ use wire::records::{
     GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue, RecordKey, decode_key, decode_versioned,
     encode_key, encode_versioned, record_type,
 };
-use wire::{DecodeError, EncodeError, Str};
+use wire::{DecodeError, EncodeError, RawTaggedField, Str};
 
 use super::stored::CommittedOffset;
 use crate::runtime::{Record, ReplayError};
@@ -30,8 +36,8 @@ const GROUP_METADATA: i16 = GroupMetadataKey::RECORD_TYPE;
 
 /// Value version with a leader epoch and the topic's id.
 const OFFSET_VALUE_VERSION: i16 = 4;
-/// The only value version with an expiry time of its own; it has neither leader epoch nor topic id.
-const EXPIRING_OFFSET_VALUE_VERSION: i16 = 1;
+/// The tagged field of an offset's value that says when it expires. Far above what Kafka will ever use.
+const EXPIRES_TAG: u32 = 18_519;
 const GROUP_VALUE_VERSION: i16 = 3;
 /// The value version with tagged fields.
 const TAGGED_GROUP_VALUE_VERSION: i16 = 4;
@@ -120,12 +126,22 @@ pub fn offset(
     value: Option<&CommittedOffset>,
 ) -> Result<Record, EncodeError> {
     let key = OffsetCommitKey { group: group.clone(), topic: topic.clone(), partition };
-    let value = value.map(|offset| {
-        let expires = offset.expire_timestamp.is_some();
-        let version = if expires { EXPIRING_OFFSET_VALUE_VERSION } else { OFFSET_VALUE_VERSION };
-        encode_versioned(&offset.to_value(), version)
-    });
+    let value = value.map(|offset| encode_versioned(&offset.to_value(), OFFSET_VALUE_VERSION));
     Ok(Record { key: encode_key(&key)?, value: value.transpose()? })
+}
+
+/// Adds when an offset expires to the tagged fields of its value, which stay in order.
+pub(super) fn put_expiry(fields: &mut Vec<RawTaggedField>, expires: i64) {
+    let at = fields.partition_point(|field| field.tag < EXPIRES_TAG);
+    fields.insert(at, RawTaggedField { tag: EXPIRES_TAG, data: Bytes::copy_from_slice(&expires.to_be_bytes()) });
+}
+
+/// Takes it out again, if it is there.
+pub(super) fn take_expiry(fields: &mut Vec<RawTaggedField>) -> Option<i64> {
+    let at = fields.iter().position(|field| field.tag == EXPIRES_TAG)?;
+    let expires = i64::from_be_bytes(fields[at].data[..].try_into().ok()?);
+    fields.remove(at);
+    Some(expires)
 }
 
 /// The record of a group's generation, or of its end.
@@ -154,9 +170,18 @@ mod tests {
         (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect()
     }
 
+    /// What we write otherwise, in the same form.
+    const HEADWATER: &str = include_str!("../../tests/golden/headwater.txt");
+    /// The name of an offset with an expiry time of its own.
+    const EXPIRING: &str = "expiring-offset";
+
     /// A record that Kafka wrote, by its name in the file.
     fn kafka(name: &str) -> Record {
-        let mut fields = KAFKA.lines().map(|line| line.split(' ')).find(|fields| fields.clone().next() == Some(name));
+        golden(KAFKA, name)
+    }
+
+    fn golden(file: &str, name: &str) -> Record {
+        let mut fields = file.lines().map(|line| line.split(' ')).find(|fields| fields.clone().next() == Some(name));
         let mut field = || fields.as_mut().and_then(Iterator::next).expect("the file has the record");
         let (_, key, value) = (field(), field(), field());
         Record { key: from_hex(key), value: (value != "-").then(|| from_hex(value)) }
@@ -206,13 +231,18 @@ mod tests {
         let cases = [
             ("offset", of(Some(value))),
             ("offset-without-id", of(Some(without_id))),
-            ("expiring-offset", of(Some(expiring))),
+            (EXPIRING, of(Some(expiring))),
             ("offset-tombstone", of(None)),
             ("group", GroupRecord::Group { group: "g".into(), value: Some(metadata) }),
             ("group-tombstone", GroupRecord::Group { group: "g".into(), value: None }),
         ];
         assert_eq!(cases.len(), KAFKA.lines().count());
         for (name, says) in cases {
+            assert_eq!(decode(&kafka(name)).unwrap(), says, "{name}");
+            // It is written as our own golden record says.
+            if name == EXPIRING {
+                continue;
+            }
             let written = match &says {
                 GroupRecord::Offset { group, topic, partition, value } => {
                     offset(group, topic, *partition, value.as_ref())
@@ -221,23 +251,30 @@ mod tests {
                 GroupRecord::Other => unreachable!("no case has a stranger"),
             };
             assert_eq!(written.unwrap(), kafka(name), "{name}");
-            assert_eq!(decode(&kafka(name)).unwrap(), says, "{name}");
         }
     }
 
+    /// Kafka's has no place for it: see the module.
     #[test]
-    fn an_offset_that_expires_by_itself_loses_its_topics_id() {
+    fn an_offset_that_expires_by_itself_keeps_its_topics_id() {
+        let of_newer = |tag| RawTaggedField { tag, data: Bytes::from_static(b"newer") };
         let value = CommittedOffset {
             offset: 1,
-            leader_epoch: -1,
+            leader_epoch: 7,
             metadata: "".into(),
             commit_timestamp: 2,
             expire_timestamp: Some(3),
             topic_id: Uuid::from_u128(4),
             unknown_tagged_fields: Vec::new(),
         };
-        let record = offset(&"g".into(), &"t".into(), 3, Some(&value)).unwrap();
-        assert_eq!(record, kafka("expiring-offset"));
+        let written = |value: &CommittedOffset| offset(&"g".into(), &"t".into(), 3, Some(value)).unwrap();
+        assert_eq!(written(&value), golden(HEADWATER, EXPIRING));
+        let carrying =
+            CommittedOffset { unknown_tagged_fields: vec![of_newer(9), of_newer(u32::MAX)], ..value.clone() };
+        for value in [value, carrying] {
+            let read = decode(&written(&value)).unwrap();
+            assert!(matches!(read, GroupRecord::Offset { value: Some(read), .. } if read == value), "{value:?}");
+        }
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub struct CommittedOffset {
     pub commit_timestamp: i64,
     /// When it expires, if its request said so (OffsetCommit v2–v4).
     pub expire_timestamp: Option<i64>,
-    /// The topic; nil where the record does not tell: in value versions before 4.
+    /// The topic; nil where the record does not tell: in value versions before 4, which earlier releases wrote for an
+    /// offset that expires by itself.
     pub topic_id: Uuid,
     /// What a newer release says of it besides.
     pub unknown_tagged_fields: Vec<RawTaggedField>,
@@ -43,14 +44,17 @@ impl CommittedOffset {
     }
 
     pub(super) fn from_value(value: &OffsetCommitValue) -> Self {
+        let mut unknown_tagged_fields = value.unknown_tagged_fields.clone();
+        let expires = records::take_expiry(&mut unknown_tagged_fields);
         Self {
             offset: value.offset,
             leader_epoch: value.leader_epoch,
             metadata: value.metadata.clone(),
             commit_timestamp: value.commit_timestamp,
-            expire_timestamp: (value.expire_timestamp != -1).then_some(value.expire_timestamp),
+            // In version 1, which Kafka and earlier releases wrote, it is a field.
+            expire_timestamp: expires.or((value.expire_timestamp != -1).then_some(value.expire_timestamp)),
             topic_id: value.topic_id,
-            unknown_tagged_fields: value.unknown_tagged_fields.clone(),
+            unknown_tagged_fields,
         }
     }
 
@@ -63,14 +67,19 @@ impl CommittedOffset {
     }
 
     pub(super) fn to_value(&self) -> OffsetCommitValue {
+        let mut unknown_tagged_fields = self.unknown_tagged_fields.clone();
+        if let Some(expires) = self.expire_timestamp {
+            records::put_expiry(&mut unknown_tagged_fields, expires);
+        }
         OffsetCommitValue {
             offset: self.offset,
             leader_epoch: self.leader_epoch,
             metadata: self.metadata.clone(),
             commit_timestamp: self.commit_timestamp,
-            expire_timestamp: self.expire_timestamp.unwrap_or(-1),
+            // A field of version 1 only.
+            expire_timestamp: -1,
             topic_id: self.topic_id,
-            unknown_tagged_fields: self.unknown_tagged_fields.clone(),
+            unknown_tagged_fields,
         }
     }
 }

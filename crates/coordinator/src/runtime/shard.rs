@@ -34,6 +34,9 @@ pub enum ShardError {
     /// The log is being replayed.
     #[error("the coordinator is loading")]
     Loading,
+    /// The log could not be replayed; it is tried again in a while.
+    #[error("the coordinator could not be loaded")]
+    NotLoaded,
     /// This broker does not coordinate it, or not any more.
     #[error("this broker is not the coordinator")]
     NotCoordinator,
@@ -97,6 +100,8 @@ struct Active<M: Machine> {
 #[derive(Debug)]
 pub(super) struct Write<A> {
     records: Vec<Record>,
+    /// How many of them are replayed.
+    replayed: usize,
     bytes: usize,
     kind: Kind,
     after: Vec<A>,
@@ -147,18 +152,34 @@ impl<A> Write<A> {
     fn new(kind: Kind, records: Vec<Record>, memory: &WriteMemory) -> Self {
         let bytes = records.iter().map(Record::bytes).sum();
         let charge = memory.charge(kind, bytes);
-        Self { records, bytes, kind, after: Vec::new(), done: None, passed: None, _charge: charge }
+        Self { records, replayed: 0, bytes, kind, after: Vec::new(), done: None, passed: None, _charge: charge }
     }
 
+    /// Those that are not replayed.
     pub fn records(&self) -> &[Record] {
-        &self.records
+        self.records.get(self.replayed..).unwrap_or_default()
     }
 }
+
+/// A write that is replayed whole, and the snapshot that it ends.
+type Replayed<M> = (Write<<M as Machine>::After>, Option<OffsetRange>);
 
 /// A batch for the writer to append.
 pub(super) struct Batch {
     pub bytes: Result<Bytes, records::RecordsError>,
     pub writes: usize,
+}
+
+/// A durable batch that is being replayed.
+struct Applying {
+    /// Where its first write stands that is not replayed whole.
+    at: Offset,
+    /// How many such writes are left.
+    writes: usize,
+    /// What follows from those that are.
+    outcome: Applied,
+    done: Vec<oneshot::Sender<()>>,
+    passed: Vec<watch::Sender<bool>>,
 }
 
 /// What the shard wants done after a batch was replayed.
@@ -341,26 +362,59 @@ impl<M: Machine> Shard<M> {
         given_up
     }
 
-    /// A batch is durable: replays it.
-    pub(super) fn applied(self: &Arc<Self>, writes: usize, base: Offset) -> Applied {
-        let (mut done, mut passed) = (Vec::new(), Vec::new());
-        let mut outcome = Applied::Fine;
-        let mut state = self.lock();
-        let State::Active(active) = &mut *state else { return Applied::Fine };
-        let active = &mut **active;
-        if base != active.replayed {
-            let why = format!("somebody else wrote into the log: {base} follows {}", active.replayed);
-            return Applied::Broken(why);
-        }
-        let max = self.batch_bytes_max();
-        for _ in 0..writes {
-            let Some(write) = active.writes.pop_front() else { break };
-            active.sent -= 1;
-            match active.apply(&write) {
-                Ok(Some(snapshot)) => outcome = Applied::Trim(snapshot),
-                Ok(None) => {}
-                Err(error) => return Applied::Broken(error.to_string()),
+    /// A batch is durable: replays it. It may be as large as a whole decision; others may use the shard after as much of it
+    /// as is in most batches.
+    pub(super) async fn applied(self: &Arc<Self>, writes: usize, base: Offset) -> Applied {
+        let mut batch = Applying { at: base, writes, outcome: Applied::Fine, done: Vec::new(), passed: Vec::new() };
+        loop {
+            self.apply_some(&mut batch);
+            if batch.writes == 0 {
+                break;
             }
+            tokio::task::yield_now().await;
+        }
+        // A requester that went away does not undo what stands.
+        for done in batch.done {
+            let _ = done.send(());
+        }
+        for passed in batch.passed {
+            passed.send_replace(true);
+        }
+        batch.outcome
+    }
+
+    /// Goes on with a batch.
+    fn apply_some(self: &Arc<Self>, batch: &mut Applying) {
+        let mut state = self.lock();
+        let State::Active(active) = &mut *state else {
+            batch.writes = 0;
+            return;
+        };
+        let broken = |batch: &mut Applying, why: String| {
+            batch.outcome = Applied::Broken(why);
+            batch.writes = 0;
+        };
+        let active = &mut **active;
+        if batch.at != active.replayed {
+            return broken(
+                batch,
+                format!("somebody else wrote into the log: {} follows {}", batch.at, active.replayed),
+            );
+        }
+        batch.writes = batch.writes.min(active.sent);
+        let (max, mut room) = (self.batch_bytes_max(), BATCH_BYTES_MAX);
+        while batch.writes > 0 {
+            let write = match active.apply(&mut room) {
+                Ok(Some((write, snapshot))) => {
+                    if let Some(snapshot) = snapshot {
+                        batch.outcome = Applied::Trim(snapshot);
+                    }
+                    write
+                }
+                Ok(None) => break,
+                Err(error) => return broken(batch, error.to_string()),
+            };
+            (batch.at, batch.writes) = (active.replayed, batch.writes - 1);
             if !write.after.is_empty() {
                 let mut out = Output::new(moment(&self.clock), max, Some(&active.writes));
                 write.after.into_iter().for_each(|after| active.machine.durable(after, &mut out));
@@ -370,20 +424,11 @@ impl<M: Machine> Shard<M> {
                     active.queue(records, after, None, max);
                 }
             }
-            done.extend(write.done);
-            passed.extend(write.passed);
+            batch.done.extend(write.done);
+            batch.passed.extend(write.passed);
         }
         active.maybe_snapshot();
         self.after_change(active);
-        drop(state);
-        // A requester that went away does not undo what stands.
-        for done in done {
-            let _ = done.send(());
-        }
-        for passed in passed {
-            passed.send_replace(true);
-        }
-        outcome
     }
 }
 
@@ -421,18 +466,28 @@ impl<M: Machine> Active<M> {
         Some(last.passed.get_or_insert_with(|| watch::Sender::new(false)).subscribe())
     }
 
-    /// Replays a write. Returns the snapshot that it ends, if it ends one.
-    fn apply(&mut self, write: &Write<M::After>) -> Result<Option<OffsetRange>, super::ReplayError> {
+    /// Replays the oldest write and takes it out, with the snapshot that it ends, if it ends one; `None` if there is no
+    /// room for all of it.
+    fn apply(&mut self, room: &mut usize) -> Result<Option<Replayed<M>>, super::ReplayError> {
         let base = self.replayed;
+        let Some(write) = self.writes.front_mut() else { return Ok(None) };
         // What a snapshot says is replayed already.
-        let decided = if write.kind == Kind::Decision { write.records.as_slice() } else { &[] };
-        for record in decided {
+        while write.kind == Kind::Decision
+            && let Some(record) = write.records.get(write.replayed)
+        {
+            if *room == 0 {
+                return Ok(None);
+            }
+            *room = room.saturating_sub(record.bytes());
             self.machine.replay(record)?;
             self.machine.unqueued(record);
             if let Some(snapshot) = &mut self.snapshot {
                 snapshot.replayed(record);
             }
+            write.replayed += 1;
         }
+        let Some(write) = self.writes.pop_front() else { return Ok(None) };
+        self.sent -= 1;
         self.replayed = base + write.records.len() as u64;
         match (write.kind, &mut self.snapshot) {
             (Kind::Decision, _) => self.since_snapshot += write.records.len() as u64,
@@ -440,12 +495,12 @@ impl<M: Machine> Active<M> {
             (Kind::SnapshotPiece, Some(snapshot)) => snapshot.piece_replayed(),
             (Kind::SnapshotEnd, snapshot) => {
                 let begin = snapshot.take().and_then(|snapshot| snapshot.start());
-                return Ok(begin.map(|begin| OffsetRange::new(begin, self.replayed)));
+                return Ok(Some((write, begin.map(|begin| OffsetRange::new(begin, self.replayed)))));
             }
             // Given up meanwhile.
             (Kind::SnapshotBegin | Kind::SnapshotPiece, None) => {}
         }
-        Ok(None)
+        Ok(Some((write, None)))
     }
 
     /// Begins a snapshot if one is worth it.

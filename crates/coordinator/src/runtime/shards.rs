@@ -110,7 +110,7 @@ impl<M: Machine> Shards<M> {
         }
         let now = self.0.clock.monotonic();
         if self.0.failed.lock().get(&index).is_some_and(|retry_at| *retry_at > now) {
-            return Err(ShardError::Loading);
+            return Err(ShardError::NotLoaded);
         }
         let log = self.0.logs.open(index).map_err(|_| ShardError::NotCoordinator)?;
         let memory = WriteMemory::new(&self.0.writes);

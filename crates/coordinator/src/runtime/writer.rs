@@ -41,7 +41,7 @@ pub(super) async fn run<M: Machine>(shard: Arc<Shard<M>>) {
         }
         base::select! {
             Some(outcome) = in_flight.next() => match outcome {
-                Ok(Sent { writes, base }) => match shard.applied(writes, base) {
+                Ok(Sent { writes, base }) => match shard.applied(writes, base).await {
                     Applied::Fine => {}
                     Applied::Trim(snapshot) => trim(shard.clone(), snapshot),
                     Applied::Broken(why) => return discard(&shard, &why),

@@ -11,7 +11,7 @@ use wire::messages::{
 };
 use wire::{ErrorCode, Str};
 
-use super::{ClientContext, GroupCoordinator};
+use super::{ClientContext, GroupCoordinator, Pace};
 use crate::group::Groups;
 use crate::group::admin::DEAD;
 use crate::limits::REQUEST_GROUPS_CONCURRENCY;
@@ -32,19 +32,21 @@ impl GroupCoordinator {
         request: &DescribeGroupsRequest,
     ) -> DescribeGroupsResponse {
         let ids = &request.groups;
-        let shards = match self.places(ids.iter()) {
+        let shards = match self.by_shard(ids, |id| id).await {
             Ok(shards) => shards,
             Err(error) => {
-                let groups = ids.iter().map(|id| undescribed(id, error)).collect();
+                let groups = Pace::each(ids, |id| undescribed(id, error)).await;
                 return DescribeGroupsResponse { groups, ..DescribeGroupsResponse::default() };
             }
         };
         let looks = &Looks::small();
-        let described = shards.iter().map(|(shard, places)| self.describe_in(*shard, ids, places, looks));
+        let described = shards.iter().map(|(shard, asked)| self.describe_in(*shard, &asked.groups, looks));
         let described = join_all(described).await;
-        let mut groups = vec![DescribedGroup::default(); ids.len()];
-        for (places, mut described) in shards.values().zip(described) {
-            for (at, place) in places.iter().enumerate() {
+        let mut groups = Pace::each(ids, |_| DescribedGroup::default()).await;
+        let mut pace = Pace::default();
+        for (asked, mut described) in shards.values().zip(described) {
+            for (at, place) in asked.places.iter().enumerate() {
+                pace.step().await;
                 let id = &ids[*place];
                 groups[*place] = match &mut described {
                     Ok(found) => found[at].take().map_or_else(|| absent(client, id), |group| *group),
@@ -59,12 +61,10 @@ impl GroupCoordinator {
     async fn describe_in(
         &self,
         shard: i32,
-        ids: &[Str],
-        places: &[usize],
+        ids: &[&Str],
         looks: &Looks,
     ) -> Result<Vec<Option<Box<DescribedGroup>>>, ShardError> {
-        let ids: Vec<&Str> = places.iter().map(|place| &ids[*place]).collect();
-        described(&*self.0.shards.get(shard).await?, &ids, looks).await
+        described(&*self.0.shards.get(shard).await?, ids, looks).await
     }
 
     /// ListGroups: those that this broker coordinates.
@@ -83,7 +83,7 @@ impl GroupCoordinator {
         let listed: Vec<Vec<ListedGroup>> = listed.into_iter().collect::<Result<_, _>>()?;
         // A list of all groups takes the word of a broker for what it does not coordinate, too.
         self.0.partitions.check_unfenced().await.map_err(|_| LIST_AGAIN)?;
-        Ok(listed.concat())
+        Ok(listed.into_iter().flatten().collect())
     }
 
     async fn list_shard(
@@ -92,8 +92,10 @@ impl GroupCoordinator {
         request: &ListGroupsRequest,
         looks: &Looks,
     ) -> Result<Vec<ListedGroup>, ErrorCode> {
-        let list_again =
-            |error: ShardError| if error == ShardError::NotCoordinator { LIST_AGAIN } else { error.into() };
+        let list_again = |error: ShardError| match error {
+            ShardError::NotCoordinator | ShardError::NotLoaded => LIST_AGAIN,
+            ShardError::Loading | ShardError::Overloaded => error.into(),
+        };
         let shard = match self.0.shards.get(index).await {
             // Another broker lists them.
             Err(ShardError::NotCoordinator) => return Ok(Vec::new()),
@@ -104,7 +106,9 @@ impl GroupCoordinator {
 
     /// DeleteGroups.
     pub async fn delete_groups(&self, request: &DeleteGroupsRequest) -> DeleteGroupsResponse {
-        self.settled(self.shards_of(request.groups_names.iter())).await;
+        let shards = self.by_shard(&request.groups_names, |id| id).await;
+        // Where there is none, each is told so.
+        self.settled(shards.map(|shards| shards.into_keys().collect()).unwrap_or_default()).await;
         let deletions: Vec<_> = request.groups_names.iter().map(|id| self.delete_group(id)).collect();
         let outcomes: Vec<_> = stream::iter(deletions).buffered(REQUEST_GROUPS_CONCURRENCY).collect().await;
         let result = |(id, outcome): (&Str, Result<(), ErrorCode>)| DeletableGroupResult {
@@ -113,7 +117,7 @@ impl GroupCoordinator {
             error_message: outcome.err().map(|error| Str::from_static(error.message())),
             ..DeletableGroupResult::default()
         };
-        let results = request.groups_names.iter().zip(outcomes).map(result).collect();
+        let results = Pace::each(request.groups_names.iter().zip(outcomes), result).await;
         DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() }
     }
 
@@ -140,7 +144,7 @@ pub(super) async fn listed(
     looks: &Looks,
 ) -> Result<Vec<ListedGroup>, ShardError> {
     let list = |groups: &Groups, (): &()| groups.list(&request.states_filter, &request.types_filter);
-    Ok(shard.read_decided(&[()], looks, list).await?.concat())
+    Ok(shard.read_decided(&[()], looks, list).await?.into_iter().flatten().collect())
 }
 
 fn undescribed(id: &Str, error: ErrorCode) -> DescribedGroup {

@@ -19,11 +19,11 @@ use wire::messages::{
 };
 use wire::{ErrorCode, Str};
 
-use super::{ClientContext, GroupCoordinator, check_group_id, code};
-use crate::group::Groups;
+use super::{ClientContext, GroupCoordinator, Pace, check_group_id, code};
 use crate::group::offsets::{Committer, NewOffset};
 use crate::group::stored::{CommittedOffset, Offsets};
-use crate::limits::{COMMIT_BYTES_MAX, OFFSETS_ENCODED_AT_ONCE};
+use crate::group::{Groups, Out};
+use crate::limits::{COMMIT_BYTES_AT_ONCE, COMMIT_BYTES_MAX};
 use crate::runtime::{Looks, Shard, ShardError};
 
 /// From this version on topics have ids instead of names.
@@ -42,22 +42,7 @@ impl GroupCoordinator {
         let by_id = client.version >= TOPIC_IDS_FROM;
         let known: Vec<Result<&TopicImage, ErrorCode>> =
             request.topics.iter().map(|topic| known_topic(&image, topic, by_id)).collect();
-        let mut offsets = Vec::new();
-        for (topic, known) in request.topics.iter().zip(&known) {
-            let Ok(known) = known else { continue };
-            let name = Str::from(&*known.name);
-            let there = topic.partitions.iter().filter(|partition| has_partition(known, partition.partition_index));
-            offsets.extend(there.map(|partition| NewOffset {
-                topic: name.clone(),
-                topic_id: known.id,
-                partition: partition.partition_index,
-                offset: partition.committed_offset,
-                leader_epoch: partition.committed_leader_epoch,
-                metadata: partition.committed_metadata.clone(),
-                commit_timestamp: (partition.commit_timestamp != -1).then_some(partition.commit_timestamp),
-            }));
-        }
-        let mut outcomes = self.try_commit(client, request, &offsets).await.map(Vec::into_iter);
+        let mut outcomes = self.try_commit(client, request, &known).await.map(Vec::into_iter);
         let topics = request.topics.iter().zip(&known).map(|(topic, known)| {
             let partitions = topic.partitions.iter().map(|partition| {
                 let outcome = match (known, &mut outcomes) {
@@ -88,12 +73,14 @@ impl GroupCoordinator {
         &self,
         client: &ClientContext,
         request: &OffsetCommitRequest,
-        offsets: &[NewOffset],
+        known: &[Result<&TopicImage, ErrorCode>],
     ) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
-        if offsets.is_empty() {
+        let offsets = || new_offsets(request, known);
+        if offsets().next().is_none() {
             return Ok(Vec::new());
         }
         let shard = self.shard(&request.group_id).await?;
+        let charge = self.0.commits.charge(commit_bytes(&request.group_id, offsets())?).await;
         shard.check_room()?;
         let committer = Committer {
             version: client.version,
@@ -104,18 +91,21 @@ impl GroupCoordinator {
         };
         let retention_ms = (request.retention_time_ms != -1).then_some(request.retention_time_ms);
         let (now, config) = (self.0.clock.now(), &self.0.config);
-        let (mut encoded, mut bytes) = (Vec::with_capacity(offsets.len()), 0);
-        for some in offsets.chunks(OFFSETS_ENCODED_AT_ONCE) {
-            if !encoded.is_empty() {
+        let (mut encoded, mut bytes) = (Vec::new(), 0);
+        for offset in offsets() {
+            if bytes > COMMIT_BYTES_AT_ONCE {
                 tokio::task::yield_now().await;
+                bytes = 0;
             }
-            let some = some.iter().map(|offset| offset.encode(&request.group_id, now, retention_ms, config));
-            encoded.extend(some.inspect(|offset| bytes += offset.bytes()));
-            if bytes > COMMIT_BYTES_MAX {
-                return Err(ErrorCode::InvalidCommitOffsetSize);
-            }
+            bytes += offset.bytes(&request.group_id);
+            encoded.push(offset.encode(&request.group_id, now, retention_ms, config));
         }
-        shard.write(|groups, out| groups.commit(&committer, encoded, out)).await?
+        let decide = |groups: &mut Groups, out: &mut Out<'_>| {
+            // What is decided is charged to what waits to be written.
+            let _charge = charge;
+            groups.commit(&committer, encoded, out)
+        };
+        shard.write(decide).await?
     }
 
     /// OffsetFetch, for one group or many.
@@ -155,21 +145,25 @@ impl GroupCoordinator {
             topics: found.unwrap_or_default(),
             ..OffsetFetchResponseGroup::default()
         };
-        let shards = match self.places(groups.iter().map(|group| &group.group_id)) {
+        let shards = match self.by_shard(groups, |group| &group.group_id).await {
             Ok(shards) => shards,
-            Err(error) => return groups.iter().map(|group| answer(group, Err(error))).collect(),
+            Err(error) => return Pace::each(groups, |group| answer(group, Err(error))).await,
         };
         let looks = &Looks::small();
-        let found = shards.iter().map(|(shard, places)| async move {
-            let asked: Vec<_> = places.iter().map(|place| &groups[*place]).collect();
-            let found = self.fetch_in(client, *shard, &asked, require_stable, looks).await;
-            let found = found.map(|found| found.into_iter().map(Ok).collect());
-            found.unwrap_or_else(|error| vec![Err(error.into()); asked.len()])
-        });
-        let found: Vec<Vec<Result<_, ErrorCode>>> = join_all(found).await;
-        let mut answers = vec![OffsetFetchResponseGroup::default(); groups.len()];
-        for (place, found) in shards.values().flatten().zip(found.into_iter().flatten()) {
-            answers[*place] = answer(&groups[*place], found);
+        let found =
+            shards.iter().map(|(shard, asked)| self.fetch_in(client, *shard, &asked.groups, require_stable, looks));
+        let found = join_all(found).await;
+        let mut answers = Pace::each(groups, |_| OffsetFetchResponseGroup::default()).await;
+        let mut pace = Pace::default();
+        for (asked, mut found) in shards.values().zip(found) {
+            for (at, place) in asked.places.iter().enumerate() {
+                pace.step().await;
+                let found = match &mut found {
+                    Ok(found) => Ok(std::mem::take(&mut found[at])),
+                    Err(error) => Err((*error).into()),
+                };
+                answers[*place] = answer(&groups[*place], found);
+            }
         }
         answers
     }
@@ -227,6 +221,37 @@ impl GroupCoordinator {
         let shard = self.shard(group).await?;
         shard.write(|groups, out| groups.delete_offsets(group, asked, out)).await?
     }
+}
+
+/// The offsets of a commit that are of partitions that are there.
+fn new_offsets<'r>(
+    request: &'r OffsetCommitRequest,
+    known: &'r [Result<&'r TopicImage, ErrorCode>],
+) -> impl Iterator<Item = NewOffset> + 'r {
+    let known = request.topics.iter().zip(known).filter_map(|(topic, known)| known.ok().map(|known| (topic, known)));
+    known.flat_map(|(topic, known)| {
+        let name = Str::from(&*known.name);
+        let there = topic.partitions.iter().filter(|partition| has_partition(known, partition.partition_index));
+        there.map(move |partition| NewOffset {
+            topic: name.clone(),
+            topic_id: known.id,
+            partition: partition.partition_index,
+            offset: partition.committed_offset,
+            leader_epoch: partition.committed_leader_epoch,
+            metadata: partition.committed_metadata.clone(),
+            commit_timestamp: (partition.commit_timestamp != -1).then_some(partition.commit_timestamp),
+        })
+    })
+}
+
+/// What a commit takes once it is encoded. The name of its group stands in each record: a small request may become any
+/// amount.
+fn commit_bytes(group: &Str, mut offsets: impl Iterator<Item = NewOffset>) -> Result<u64, ErrorCode> {
+    let bytes = offsets.try_fold(0, |bytes, offset| {
+        let bytes = bytes + offset.bytes(group) as u64;
+        (bytes <= COMMIT_BYTES_MAX).then_some(bytes)
+    });
+    bytes.ok_or(ErrorCode::InvalidCommitOffsetSize)
 }
 
 /// The offsets of groups of a shard. A stable answer comes after everything that was being committed of them when it

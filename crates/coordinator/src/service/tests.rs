@@ -29,12 +29,34 @@ fn a_join_is_checked_before_its_group_is_looked_for() {
     assert_eq!(join("", min), Err(ErrorCode::InvalidGroupId));
 }
 
-/// Kafka's clients look for the coordinator again after the first, and only wait after the others.
+/// Kafka's clients look for the coordinator again after the first of these errors, and only wait after the other.
 #[test]
 fn clients_are_told_what_to_do_about_a_shard_that_cannot_serve() {
     assert_eq!(ErrorCode::from(ShardError::NotCoordinator), ErrorCode::NotCoordinator);
+    assert_eq!(ErrorCode::from(ShardError::NotLoaded), ErrorCode::NotCoordinator);
     assert_eq!(ErrorCode::from(ShardError::Loading), ErrorCode::CoordinatorLoadInProgress);
     assert_eq!(ErrorCode::from(ShardError::Overloaded), ErrorCode::CoordinatorLoadInProgress);
+}
+
+#[tokio::test]
+async fn very_many_names_are_gone_through_a_thousand_in_a_poll() {
+    let looked = std::cell::Cell::new(0);
+    let look = |_| looked.set(looked.get() + 1);
+    let mut all = std::pin::pin!(Pace::each(0..3 * NAMES_AT_ONCE + 1, look));
+    for polled in 1..=3 {
+        assert!(futures::poll!(all.as_mut()).is_pending());
+        assert_eq!(looked.get(), polled * NAMES_AT_ONCE);
+    }
+    assert_eq!(all.await.len(), 3 * NAMES_AT_ONCE + 1);
+}
+
+/// Java's clients and aiokafka end on the first; both join again on the second.
+#[test]
+fn a_sync_is_never_told_that_the_coordinator_is_loading() {
+    assert_eq!(sync_error(ErrorCode::CoordinatorLoadInProgress), ErrorCode::RebalanceInProgress);
+    for other in [ErrorCode::NotCoordinator, ErrorCode::UnknownMemberId, ErrorCode::InvalidGroupId] {
+        assert_eq!(sync_error(other), other);
+    }
 }
 
 /// A coordinator whose log another has taken over may be loading for ever.
@@ -56,9 +78,45 @@ async fn a_member_of_a_group_that_is_loading_is_told_to_stay_unless_the_coordina
     assert_eq!(beat(&shard, &request).await, Err(ErrorCode::NotCoordinator));
 }
 
+/// aiokafka and sarama give up when a heartbeat is told that the coordinator is loading, which Kafka's never are.
+#[tokio::test]
+async fn a_member_of_a_group_that_could_not_be_loaded_is_told_to_look_for_its_coordinator() {
+    let logs = Arc::new(MemoryLogs::default());
+    let disk = logs.disk(0);
+    disk.write(&[Record { key: Bytes::from_static(b"k"), value: None }]);
+    disk.refuse_reads(true);
+    let config = Arc::new(GroupConfig::default());
+    let shards = Shards::new(logs as Arc<dyn OpenLog>, Clock::system(), move |_| {
+        Groups::new(config.clone(), Entropy::system(), Arc::new(|_: &str, _| true), GroupsMemory::default())
+    });
+    for _ in 0..2 {
+        let request = HeartbeatRequest { group_id: "g".into(), member_id: "m".into(), ..Default::default() };
+        let told = match shards.get(0).await {
+            Ok(shard) => beat(&shard, &request).await,
+            Err(error) => Err(error.into()),
+        };
+        assert_eq!(told, Err(ErrorCode::NotCoordinator));
+    }
+}
+
 /// While writes back up the queue is full; sessions go on to end, so they must go on to be renewed too.
 #[tokio::test]
 async fn a_member_that_beats_stays_while_nothing_can_be_written() {
+    while_nothing_can_be_written(Leaves::WhenItsSessionEnds).await;
+}
+
+#[tokio::test]
+async fn a_member_may_leave_while_nothing_can_be_written() {
+    while_nothing_can_be_written(Leaves::ByItself).await;
+}
+
+enum Leaves {
+    ByItself,
+    WhenItsSessionEnds,
+}
+
+/// A member joins, beats while the queue is full, and leaves.
+async fn while_nothing_can_be_written(leaves: Leaves) {
     const SESSION: Duration = Duration::from_secs(10);
     let time = ManualTime::starting_at(1_000_000);
     let logs = Arc::new(MemoryLogs::default());
@@ -100,7 +158,8 @@ async fn a_member_that_beats_stays_while_nothing_can_be_written() {
         ..Default::default()
     };
     disk.hold();
-    let record = Record { key: Bytes::from_static(b"k"), value: Some(vec![0; BATCH_BYTES_MAX / 2].into()) };
+    // Of a kind that is carried.
+    let record = Record { key: Bytes::from_static(b"\0\x63"), value: Some(vec![0; BATCH_BYTES_MAX / 2].into()) };
     let full = 1 + WRITES_WAITING_BYTES_MAX as usize / record.bytes();
     let mut waiting = Box::pin(shard.write(|_, out| out.records.extend(std::iter::repeat_n(record, full))));
     assert!(futures::poll!(waiting.as_mut()).is_pending());
@@ -111,12 +170,46 @@ async fn a_member_that_beats_stays_while_nothing_can_be_written() {
         assert_eq!(beat(&shard, &beat_of).await, Ok(()));
         shards.tick().await;
     }
-    let members = shard.read(|groups| groups.describe("g").what.map(|group| group.members.len())).await;
-    assert_eq!(members, Ok(Some(1)), "a member that beats is there");
-    time.advance(2 * SESSION);
-    shards.tick().await;
-    let members = shard.read(|groups| groups.describe("g").what.map(|group| group.members.len())).await;
-    assert_ne!(members, Ok(Some(1)), "one that does not is gone");
+    let members = async || shard.read(|groups| groups.describe("g").what.map(|group| group.members.len())).await;
+    assert_eq!(members().await, Ok(Some(1)), "a member that beats is there");
+    if let Leaves::ByItself = leaves {
+        let member = MemberIdentity { member_id: joined.member_id.clone(), ..Default::default() };
+        let request = LeaveGroupRequest { group_id: "g".into(), members: vec![member], ..Default::default() };
+        let mut left = Box::pin(leave(&shard, &request));
+        assert!(futures::poll!(left.as_mut()).is_pending(), "that the group is empty is not durable");
+        disk.release();
+        assert_eq!(left.await.unwrap()[0].error_code, 0);
+        assert_eq!(members().await, Ok(Some(0)));
+    } else {
+        time.advance(2 * SESSION);
+        shards.tick().await;
+        assert_ne!(members().await, Ok(Some(1)), "one that does not is gone");
+    }
+}
+
+/// The first join of a group writes that the group is there.
+#[tokio::test]
+async fn a_join_does_not_wait_for_the_record_of_its_group() {
+    let (disk, shard) = shard().await;
+    disk.hold();
+    let request = JoinGroupRequest {
+        group_id: "g".into(),
+        session_timeout_ms: 10_000,
+        protocol_type: "consumer".into(),
+        protocols: vec![JoinGroupRequestProtocol { name: "range".into(), ..Default::default() }],
+        ..Default::default()
+    };
+    let client = Client { version: 4, ..Client::default() };
+    let mut joined = Box::pin(shard.take_part(|groups, out| groups.join(&client, &request, out)));
+    let std::task::Poll::Ready(answer) = futures::poll!(joined.as_mut()) else { panic!("it waits") };
+    assert_eq!(answer.unwrap().error_code, ErrorCode::MemberIdRequired.code());
+    let id = Str::from("g");
+    let ids = [&id];
+    let looks = Looks::small();
+    let mut described = Box::pin(admin::described(&shard, &ids, &looks));
+    assert!(futures::poll!(described.as_mut()).is_pending(), "a crash could take it back");
+    disk.release();
+    assert!(described.await.unwrap()[0].is_some());
 }
 
 /// A shard on a disk in memory.
@@ -133,21 +226,53 @@ async fn shard() -> (Arc<Disk>, GroupShard) {
 
 /// A commit of one offset that is under way.
 fn commit(shard: &GroupShard, group: &str, offset: i64) -> tokio::task::JoinHandle<Result<(), ErrorCode>> {
+    commit_of(shard, group, Uuid::from_u128(1), offset, None)
+}
+
+/// The same of a topic of the same name, with a retention of its own or none.
+fn commit_of(
+    shard: &GroupShard,
+    group: &str,
+    topic_id: Uuid,
+    offset: i64,
+    retention_ms: Option<i64>,
+) -> tokio::task::JoinHandle<Result<(), ErrorCode>> {
     let (shard, group, member) = (shard.clone(), Str::from(group), Str::default());
     base::task::spawn("commit", async move {
         let committer = Committer { version: 9, group: &group, generation: -1, member: &member, instance: None };
         let offset = NewOffset {
             topic: "t".into(),
-            topic_id: Uuid::from_u128(1),
+            topic_id,
             partition: 0,
             offset,
             leader_epoch: -1,
             metadata: None,
             commit_timestamp: None,
         };
-        let encoded = offset.encode(&group, TimestampMs(0), None, &GroupConfig::default());
+        let encoded = offset.encode(&group, TimestampMs(0), retention_ms, &GroupConfig::default());
         shard.write(|groups, out| groups.commit(&committer, vec![encoded], out)).await??.remove(0)
     })
+}
+
+/// The removal of what an earlier topic had lags behind, and may find a commit into the next one of the name in the queue.
+#[tokio::test]
+async fn an_offset_with_a_retention_of_its_own_that_is_being_committed_outlives_the_earlier_topic_of_the_name() {
+    let (disk, shard) = shard().await;
+    let (first, second) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    commit_of(&shard, "g", first, 1, Some(60_000)).await.unwrap().unwrap();
+    disk.hold();
+    let committed = commit_of(&shard, "g", second, 2, Some(60_000));
+    while disk.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let deleted = HashMap::from_iter([(Str::from("t"), first)]);
+    let mut removal = Box::pin(topics_deleted_in(&shard, &deleted));
+    assert!(futures::poll!(removal.as_mut()).is_pending());
+    disk.release();
+    removal.await;
+    committed.await.unwrap().unwrap();
+    let found = shard.read(|groups| groups.committed("g").map(|offsets| offsets["t"][&0].clone())).await.unwrap();
+    assert_eq!(found.map(|found| (found.offset, found.topic_id)), Some((2, second)));
 }
 
 /// Those who look for what is wrong are not to hang with it, nor members of groups that are at rest.

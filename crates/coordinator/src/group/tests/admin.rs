@@ -154,6 +154,9 @@ fn what_is_shown_of_members_follows_from_the_log_only_while_their_generation_is_
     let mut fixture = Fixture::new();
     fixture.hold();
     let joined = fixture.join(&Join::new());
+    assert!(!is_shown_durably(&fixture), "that there is a group is being stored");
+    fixture.release();
+    fixture.hold();
     assert!(is_shown_durably(&fixture));
     fixture.advance(2 * INITIAL_DELAY_MS);
     let id = joined.get().member_id;

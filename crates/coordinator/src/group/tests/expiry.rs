@@ -266,6 +266,27 @@ fn the_offsets_of_a_new_topic_outlive_the_deletion_of_the_one_before() {
     assert!(fixture.committed("topic").is_none());
 }
 
+/// Clients from before Kafka 2.1 commit so. The removal of what an earlier topic had lags behind the making of the next.
+#[test]
+fn an_offset_with_a_retention_of_its_own_is_of_its_topic_and_of_no_other_of_the_name() {
+    let commit = |fixture: &mut Fixture, topic_id, offset| {
+        let offset = NewOffset { topic_id, ..new_offset("topic", 0, offset) };
+        assert_eq!(fixture.commit_all(&Who::default(), Some(RETENTION_MS as i64), &[offset]), Ok(vec![Ok(())]));
+    };
+    let mut fixture = fixture();
+    commit(&mut fixture, FIRST_ID, 1);
+    fixture.topics.recreate("topic", SECOND_ID);
+    commit(&mut fixture, SECOND_ID, 2);
+    delete_topics(&mut fixture, &[("topic", FIRST_ID)]);
+    assert_eq!(fixture.committed("topic").map(|found| found.offset), Some(2), "it was acknowledged");
+    fixture.restart();
+    assert_eq!(fixture.committed("topic").map(|found| found.offset), Some(2));
+    // What is left of an earlier topic is not taken over by a load.
+    fixture.topics.recreate("topic", Uuid::from_u128(3));
+    fixture.restart();
+    assert!(fixture.committed("topic").is_none());
+}
+
 #[test]
 fn an_offset_without_a_topic_id_goes_with_the_name() {
     let mut fixture = fixture();

@@ -72,11 +72,43 @@ fn a_given_id_that_is_not_used_in_time_is_forgotten() {
     fixture.advance(SESSION_MS as u64 - 1);
     assert!(fixture.group().pending.contains_key(&given));
     fixture.advance(1);
-    assert!(fixture.groups.group(GROUP).is_none(), "nothing is left of the group");
+    assert!(fixture.group().pending.is_empty());
     let late = fixture.join_now(&Join::new().version(4).member(&given));
     assert_join(&late, ErrorCode::UnknownMemberId);
     assert_eq!(late.member_id, given);
-    assert!(fixture.log.is_empty());
+    fixture.advance(fixture.config.offsets_retention_check_ms);
+    assert!(fixture.groups.group(GROUP).is_none(), "nothing is left of the group");
+    assert_eq!(fixture.replayed(), Stored::default());
+}
+
+/// Whoever was told of it finds it.
+#[test]
+fn a_join_makes_a_group_that_is_there_until_the_next_check_whatever_becomes_of_it() {
+    let member_ids_required = Join::new().version(4);
+    let refused = [
+        (member_ids_required, ErrorCode::MemberIdRequired),
+        (Join::new().protocols(&[]), ErrorCode::InconsistentGroupProtocol),
+        (Join::new().instance(&"i".repeat(i16::MAX as usize)), ErrorCode::InvalidRequest),
+    ];
+    for (join, error) in refused {
+        let mut fixture = Fixture::new();
+        fixture.hold();
+        assert_join(&fixture.join_now(&join), error);
+        fixture.release();
+        let described = fixture.groups.describe(GROUP).what.unwrap();
+        assert_eq!((&*described.group_state, &*described.protocol_type), ("Empty", ""));
+        let stale = Who { version: 9, ..Who::member("member", 1) };
+        assert_eq!(fixture.commit_as(&stale, "topic", 1), Err(ErrorCode::UnknownMemberId));
+        // Another broker that loads it finds it, too.
+        fixture.restart();
+        assert_eq!((fixture.state(), fixture.group().generation), (GroupState::Empty, 0));
+        assert_eq!(fixture.decide(|groups, out| groups.delete(&GROUP.into(), out)), Ok(()));
+        assert_eq!(fixture.replayed(), Stored::default());
+        assert_join(&fixture.join_now(&join), error);
+        fixture.advance(SESSION_MS as u64 + fixture.config.offsets_retention_check_ms);
+        assert!(fixture.groups.group(GROUP).is_none());
+        assert_eq!((fixture.replayed(), fixture.memory.used()), (Stored::default(), 0));
+    }
 }
 
 #[test]
@@ -143,7 +175,7 @@ fn a_first_member_needs_a_protocol_and_its_type() {
         let refused = fixture.join_now(&join);
         assert_join(&refused, ErrorCode::InconsistentGroupProtocol);
         assert_eq!(&*refused.member_id, "");
-        assert!(fixture.groups.group(GROUP).is_none());
+        assert_eq!((fixture.state(), &fixture.group().protocol_type), (GroupState::Empty, &None));
     }
 }
 
@@ -284,5 +316,5 @@ fn an_id_that_no_record_could_hold_is_refused() {
     let mut fixture = Fixture::new();
     let join = Join::new().instance(&"i".repeat(i16::MAX as usize));
     assert_join(&fixture.join_now(&join), ErrorCode::InvalidRequest);
-    assert!(fixture.groups.group(GROUP).is_none());
+    assert!(fixture.group().is_abandoned());
 }

@@ -190,10 +190,12 @@ fn from_a_group_that_is_not_there_nobody_leaves() {
 }
 
 #[test]
-fn a_group_of_given_ids_only_is_gone_when_they_leave() {
+fn a_group_of_given_ids_only_is_gone_at_the_next_check_after_they_leave() {
     let mut fixture = Fixture::new();
     let given = fixture.join_now(&Join::new().version(4)).member_id;
     assert_eq!(fixture.leave(&[(&given, None)]), Ok(vec![ErrorCode::None]));
+    assert!(fixture.group().is_abandoned());
+    fixture.advance(fixture.config.offsets_retention_check_ms);
     assert!(fixture.groups.group(GROUP).is_none());
-    assert!(fixture.log.is_empty());
+    assert_eq!(fixture.replayed(), Stored::default());
 }

@@ -1,6 +1,7 @@
 //! What groups may take in memory.
 
 use super::*;
+use crate::limits::{GROUP_BYTES_MIN, NEW_GROUPS_BYTES_MAX};
 
 const ROOM: u64 = 1 << 30;
 
@@ -92,4 +93,29 @@ fn what_members_held_is_given_back_when_they_go() {
     assert!(fixture.memory.used() > 40_000 && fixture.memory.used() < before, "{}", fixture.memory.used());
     fixture.leave(&[(&ids[0], None), (&ids[1], None)]).unwrap();
     assert_eq!(fixture.memory.used(), 0);
+}
+
+/// Names are free.
+#[test]
+fn joins_with_any_names_leave_only_so_many_groups_behind_and_the_next_check_none() {
+    let mut fixture = Fixture::new();
+    let join = |fixture: &mut Fixture, at: usize| {
+        let group_id = format!("{at}{}", "g".repeat(30_000)).into();
+        let request = JoinGroupRequest { group_id, protocols: Vec::new(), ..Join::new().request() };
+        let answer = fixture.decide(|groups, out| groups.join(&Join::new().client(), &request, out));
+        assert_join(&Waiting(answer).get(), ErrorCode::InconsistentGroupProtocol);
+    };
+    let room = NEW_GROUPS_BYTES_MAX as usize / (4 * 30_000 + GROUP_BYTES_MIN);
+    (0..2 * room).for_each(|at| join(&mut fixture, at));
+    let there = fixture.groups.live.len();
+    assert!((room / 2..=room).contains(&there), "{there} groups");
+    assert_eq!((fixture.log.len(), fixture.groups.stored().record_count() as usize), (there, there));
+    // Who is in a group is in it all the same.
+    let ids = fixture.stable(&[Join::new()]);
+    fixture.leave(&[(&ids[0], None)]).unwrap();
+    fixture.advance(fixture.config.offsets_retention_check_ms + 1_000);
+    assert_eq!((fixture.groups.live.len(), fixture.memory.used()), (0, 0));
+    assert_eq!(fixture.replayed(), Stored::default());
+    join(&mut fixture, 0);
+    assert_eq!(fixture.groups.live.len(), 1, "there is room again");
 }

@@ -1,6 +1,7 @@
 //! OffsetCommit and OffsetDelete. Kafka's `OffsetMetadataManagerTest`.
 
 use super::*;
+use crate::group::offsets::EncodedOffset;
 
 #[test]
 fn a_member_commits_in_its_generation() {
@@ -145,10 +146,36 @@ fn a_commit_that_comes_after_its_topics_end_is_refused() {
 }
 
 #[test]
-fn an_offset_that_no_record_can_hold_is_refused() {
+fn a_commit_with_an_offset_that_no_record_can_hold_commits_nothing() {
     let mut fixture = Fixture::new();
-    fixture.record_bytes_max = 10;
-    assert_eq!(fixture.commit_simple("topic", 1), Err(ErrorCode::InvalidCommitOffsetSize));
+    fixture.record_bytes_max = 200;
+    let long = NewOffset { metadata: Some("x".repeat(200).into()), ..new_offset("long", 0, 1) };
+    let offsets = [new_offset("before", 0, 1), long, new_offset("behind", 0, 1)];
+    let refused = Err(ErrorCode::InvalidCommitOffsetSize);
+    assert_eq!(fixture.commit_all(&Who::default(), None, &offsets), refused);
+    assert_eq!(fixture.log, []);
+    assert!(fixture.groups.group(GROUP).is_none());
+    assert_eq!(fixture.commit_simple("before", 1), Ok(()));
+}
+
+/// A commit is charged for before it is encoded.
+#[test]
+fn what_an_encoded_offset_takes_is_foreseen() {
+    let mut fixture = Fixture::new();
+    let text = |length| Str::from("x".repeat(length));
+    for metadata in [None, Some(text(0)), Some(text(130)), Some(text(4_096))] {
+        let offset = NewOffset { leader_epoch: 7, metadata, ..new_offset(&text(249), i32::MAX, i64::MAX) };
+        for retention_ms in [None, Some(1)] {
+            fixture
+                .commit_all(&Who::default(), retention_ms, std::slice::from_ref(&offset))
+                .unwrap()
+                .remove(0)
+                .unwrap();
+            let record = fixture.log.last().unwrap().bytes();
+            let takes = record + size_of::<EncodedOffset>();
+            assert!((record..=offset.bytes(&GROUP.into())).contains(&takes), "{takes} for {offset:?}");
+        }
+    }
 }
 
 fn delete(fixture: &mut Fixture, asked: &[(&str, i32)]) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {

@@ -38,6 +38,8 @@ pub(super) enum Purpose {
     Request,
     /// A request that takes part in what several bring about. The machine answers it when that has come about.
     Part,
+    /// A request that ends what others would have to wait for.
+    End,
     /// A request that only says that somebody is still there. Time passes whatever waits to be written, and so must this.
     SignOfLife,
     /// What is due.
@@ -53,7 +55,7 @@ impl Purpose {
     /// Whether it waits for what was decided before even if it decides nothing. An answer that says of a group that it is
     /// gone acknowledges its removal, whoever asked for that.
     fn waits_for_others(self) -> bool {
-        self == Self::Request
+        matches!(self, Self::Request | Self::End)
     }
 }
 
@@ -138,9 +140,21 @@ impl<M: Machine> Shard<M> {
         self.decide_durably(decide, Purpose::Request).await
     }
 
+    /// As [`Shard::write`], for a request after which less is left than before, and whose one record, if it needs any, is a
+    /// small one: it is made however much waits to be written.
+    ///
+    /// # Errors
+    /// As [`Shard::write`], but never [`ShardError::Overloaded`].
+    pub async fn write_end<R>(
+        self: &Arc<Self>,
+        decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> R,
+    ) -> Result<R, ShardError> {
+        self.decide_durably(decide, Purpose::End).await
+    }
+
     /// As [`Shard::write`], for a request that takes part in what several bring about: the machine answers it when that has
-    /// come about. It does not wait for what others wrote, as in Kafka: it is told of soft state, and a session that ends
-    /// while a log does not move would take its member out.
+    /// come about. It waits neither for what others wrote nor for records of its own, as in Kafka: it is told of soft state,
+    /// and a session that ends while a log does not move would take its member out.
     ///
     /// # Errors
     /// As [`Shard::write`].
@@ -148,8 +162,7 @@ impl<M: Machine> Shard<M> {
         self: &Arc<Self>,
         decide: impl FnOnce(&mut M, &mut Output<'_, M::After>) -> oneshot::Receiver<R>,
     ) -> Result<R, ShardError> {
-        let Decided { result, wait } = self.decide(decide, Purpose::Part)?;
-        wait.over().await?;
+        let Decided { result, .. } = self.decide(decide, Purpose::Part)?;
         let answer = result.await.map_err(|_| ShardError::NotCoordinator)?;
         self.check_unfenced().await?;
         Ok(answer)

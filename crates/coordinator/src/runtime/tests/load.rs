@@ -89,9 +89,9 @@ async fn a_load_that_fails_is_tried_again_after_a_while() {
     broker.disk.refuse_reads(true);
     assert_eq!(broker.add("a").await, Err(ShardError::NotCoordinator));
     broker.disk.refuse_reads(false);
-    assert_eq!(broker.add("a").await, Err(ShardError::Loading), "the log is left alone for a while");
+    assert_eq!(broker.add("a").await, Err(ShardError::NotLoaded), "the log is left alone for a while");
     broker.advance(LOAD_RETRY - Duration::from_millis(1));
-    assert_eq!(broker.add("a").await, Err(ShardError::Loading));
+    assert_eq!(broker.add("a").await, Err(ShardError::NotLoaded));
     broker.advance(Duration::from_millis(1));
     assert_eq!(broker.add("a").await, Ok(2));
 }
@@ -101,7 +101,7 @@ async fn a_record_of_a_newer_release_stops_the_load() {
     let broker = Broker::new();
     broker.disk.write(&[record("a", 1), record("newer", 1)]);
     assert_eq!(broker.get("a").await, Err(ShardError::NotCoordinator));
-    assert_eq!(broker.get("a").await, Err(ShardError::Loading));
+    assert_eq!(broker.get("a").await, Err(ShardError::NotLoaded));
     assert_eq!(broker.disk.records().len(), 2, "nothing was written on top of it");
 }
 

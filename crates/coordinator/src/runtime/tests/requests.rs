@@ -392,6 +392,33 @@ async fn a_decision_sees_the_records_that_are_not_replayed_yet() {
     assert_eq!(shard.write(|_, out| out.pending().count()).await, Ok(0));
 }
 
+/// Nobody who beats meanwhile is to wait for all of it.
+#[tokio::test]
+async fn a_large_decision_is_replayed_a_piece_at_a_time_and_answered_when_all_of_it_is() {
+    const RECORDS: usize = 9;
+    let broker = Broker::new();
+    let shard = broker.shard().await;
+    broker.disk.hold();
+    let name = |at: usize| format!("{at}{}", "n".repeat(100_000));
+    let mut large = Box::pin(shard.write(|_, out| out.records.extend((0..RECORDS).map(|at| record(&name(at), 1)))));
+    assert!(waits(large.as_mut()).await);
+    settle().await;
+    assert_eq!(broker.disk.waiting(), 1, "it is one batch");
+    broker.disk.release();
+    let mut seen = vec![0];
+    while *seen.last().unwrap() < RECORDS {
+        tokio::task::yield_now().await;
+        let look = |counters: &mut Counters, out: &mut Out<'_>| (counters.stored.len(), out.pending().count());
+        let (replayed, pending) = shard.sign_of_life(look).await.unwrap();
+        assert_eq!(replayed + pending, RECORDS, "none is both or neither");
+        if replayed != *seen.last().unwrap() {
+            seen.push(replayed);
+            assert_eq!(waits(large.as_mut()).await, replayed < RECORDS);
+        }
+    }
+    assert_eq!(seen, [0, 3, 6, 9]);
+}
+
 #[tokio::test]
 async fn too_many_waiting_writes_are_refused_and_the_shard_goes_on() {
     let broker = Broker::new();
