@@ -19,18 +19,46 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep, timeout};
 
 use crate::asking::{Asking, Awaited, end_the_longest};
-use crate::limits::{ACCEPT_RETRY, CLIENT_WAIT_MAX, CONNECTIONS_MAX, CROWDED_WAIT};
+use crate::limits::{ACCEPT_RETRY, CLIENT_WAIT_MAX, CONNECTIONS_MAX, CROWDED_WAIT, PAGE_CROWDED_WAIT};
 
 /// Accepts while there are places, and one that waits for the next.
 pub(crate) struct Accepting {
     listener: Listener,
     places: Arc<Semaphore>,
-    connections: Vec<Weak<Asking>>,
+    connections: Connections,
+}
+
+/// Those that are open, and for a while those that were.
+#[derive(Default)]
+struct Connections(Vec<Weak<Asking>>);
+
+impl Connections {
+    fn add(&mut self, asking: &Arc<Asking>) {
+        if self.0.len() >= 2 * CONNECTIONS_MAX {
+            self.forget_the_closed();
+        }
+        self.0.push(Arc::downgrade(asking));
+    }
+
+    fn forget_the_closed(&mut self) {
+        self.0.retain(|asking| asking.strong_count() > 0);
+    }
+
+    fn end_the_longest_idle(&mut self) {
+        self.forget_the_closed();
+        let asking = || self.0.iter().filter_map(Weak::upgrade);
+        let idle = asking().filter_map(|asking| asking.idle_since().map(|since| (since, asking)));
+        if !end_the_longest(idle, CROWDED_WAIT) {
+            // Health is asked for on other connections than those that take their time over pages.
+            let waiting = asking().filter_map(|asking| asking.waiting_since().map(|since| (since, asking)));
+            end_the_longest(waiting, PAGE_CROWDED_WAIT);
+        }
+    }
 }
 
 impl Accepting {
     pub(crate) fn new(listener: Listener) -> Self {
-        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)), connections: Vec::new() }
+        Self { listener, places: Arc::new(Semaphore::new(CONNECTIONS_MAX)), connections: Connections::default() }
     }
 
     async fn place(&mut self) -> OwnedSemaphorePermit {
@@ -38,18 +66,11 @@ impl Accepting {
             if let Ok(place) = self.places.clone().try_acquire_owned() {
                 return place;
             }
-            self.end_the_longest_idle();
+            self.connections.end_the_longest_idle();
             if let Ok(Ok(place)) = timeout(CROWDED_WAIT, self.places.clone().acquire_owned()).await {
                 return place;
             }
         }
-    }
-
-    fn end_the_longest_idle(&mut self) {
-        self.connections.retain(|asking| asking.strong_count() > 0);
-        let asking = self.connections.iter().filter_map(Weak::upgrade);
-        let idle = asking.filter_map(|asking| asking.idle_since().map(|since| (since, asking)));
-        end_the_longest(idle, CROWDED_WAIT);
     }
 }
 
@@ -64,7 +85,7 @@ impl axum::serve::Listener for Accepting {
                     let remote = stream.peer_addr();
                     // Nobody has to go before somebody has come.
                     let connection = Connection::new(stream, self.place().await);
-                    self.connections.push(Arc::downgrade(&connection.asking));
+                    self.connections.add(&connection.asking);
                     return (connection, remote);
                 }
                 // One client went away again; the next one is not kept waiting.
@@ -174,5 +195,20 @@ impl AsyncWrite for Connection {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_that_were_take_no_room_for_long() {
+        let (mut connections, open) = (Connections::default(), Asking::new());
+        connections.add(&open);
+        for _ in 0..100 * CONNECTIONS_MAX {
+            connections.add(&Asking::new());
+        }
+        assert!(connections.0.len() <= 2 * CONNECTIONS_MAX && connections.0[0].strong_count() == 1);
     }
 }

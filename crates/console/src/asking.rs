@@ -25,8 +25,8 @@ struct State {
 enum Doing {
     /// Nothing, or a part of a request, since then.
     Idle(Instant),
-    /// A request, which waits for others.
-    Waiting,
+    /// A request, which waits for others since then.
+    Waiting(Instant),
     /// An answer, of which the client took the last [`PAGE_TAKEN_MIN`] bytes then, and so many since.
     Taking { since: Instant, bytes: usize },
 }
@@ -54,7 +54,7 @@ impl Asking {
     pub(crate) fn awaited(&self) -> Awaited {
         match self.0.lock().doing {
             Doing::Idle(_) => Awaited::Request,
-            Doing::Waiting => Awaited::Nothing,
+            Doing::Waiting(_) => Awaited::Nothing,
             Doing::Taking { .. } => Awaited::Taking,
         }
     }
@@ -63,7 +63,7 @@ impl Asking {
     pub(crate) fn expect(&self, awaited: Awaited) {
         self.0.lock().doing = match awaited {
             Awaited::Request => Doing::Idle(now()),
-            Awaited::Nothing => Doing::Waiting,
+            Awaited::Nothing => Doing::Waiting(now()),
             Awaited::Taking => Doing::Taking { since: now(), bytes: 0 },
         };
     }
@@ -82,6 +82,14 @@ impl Asking {
     pub(crate) fn idle_since(&self) -> Option<Instant> {
         match &*self.0.lock() {
             State { doing: Doing::Idle(since), is_ended: false, .. } => Some(*since),
+            _ => None,
+        }
+    }
+
+    /// Since when its request has waited for others, unless it was ended for that.
+    pub(crate) fn waiting_since(&self) -> Option<Instant> {
+        match &*self.0.lock() {
+            State { doing: Doing::Waiting(since), is_ended: false, .. } => Some(*since),
             _ => None,
         }
     }
@@ -117,13 +125,10 @@ impl Asking {
     }
 }
 
-/// Ends the one that has been so for longest, if that is at least `wait`.
-pub(crate) fn end_the_longest(asking: impl Iterator<Item = (Instant, Arc<Asking>)>, wait: Duration) {
-    if let Some((since, asking)) = asking.min_by_key(|(since, _)| *since)
-        && since.elapsed() >= wait
-    {
-        asking.end();
-    }
+/// Ends the one that has been so for longest, if that is at least `wait`; whether there is one.
+pub(crate) fn end_the_longest(asking: impl Iterator<Item = (Instant, Arc<Asking>)>, wait: Duration) -> bool {
+    let longest = asking.min_by_key(|(since, _)| *since).filter(|(since, _)| since.elapsed() >= wait);
+    longest.inspect(|(_, asking)| asking.end()).is_some()
 }
 
 /// Whose request a handler serves.

@@ -17,7 +17,8 @@ pub const CROWDED_WAIT: Duration = Duration::from_millis(100);
 /// Pages of metrics in memory; each may have several MB. Requests for further ones wait.
 pub const PAGES_MAX: usize = 4;
 
-/// How long a page may at least keep its place though somebody waits for it and its client takes next to nothing, ...
+/// How long a page may at least keep its place though somebody waits for it and its client takes next to nothing, and a
+/// request for one its connection though somebody waits for that, ...
 pub const PAGE_CROWDED_WAIT: Duration = Duration::from_secs(1);
 
 /// ... which is less than so many bytes in that time.

@@ -237,6 +237,37 @@ async fn a_request_that_waits_for_a_page_has_no_deadline() {
     assert_eq!(made.load(Ordering::Relaxed), count);
 }
 
+/// Each page is taken just fast enough to be kept.
+#[tokio::test(start_paused = true)]
+async fn clients_that_take_and_await_pages_in_all_places_keep_no_health_probe_waiting() {
+    let network = memory();
+    let (address, made) = serving(&network, 16 << 20).await;
+    let mut taking = Vec::new();
+    for _ in 0..PAGES_MAX {
+        taking.push(ask(&network, address, "/metrics").await);
+    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(made.load(Ordering::Relaxed), PAGES_MAX);
+    let mut waiting = Vec::new();
+    for _ in 0..CONNECTIONS_MAX - PAGES_MAX {
+        waiting.push(ask(&network, address, "/metrics").await);
+    }
+    let take = async {
+        loop {
+            for taking in &mut taking {
+                let mut bytes = vec![0; PAGE_TAKEN_MIN + PAGE_TAKEN_MIN / 4];
+                taking.read_exact(&mut bytes).await.unwrap();
+            }
+            tokio::time::sleep(PAGE_CROWDED_WAIT * 9 / 10).await;
+        }
+    };
+    let probe = timeout(PAGE_CROWDED_WAIT * 2, get(&network, address, "/livez"));
+    tokio::select! {
+        () = take => {}
+        told = probe => assert!(told.expect("somebody gives way").starts_with("HTTP/1.1 200")),
+    }
+}
+
 #[tokio::test]
 async fn a_request_without_end_is_refused() {
     let network = memory();
