@@ -113,8 +113,10 @@ enum Input {
     Ended {
         until: Duration,
     },
-    /// Nothing more is read and what is in the outbox is the last word.
-    Refused,
+    /// Nothing more is read and what is in the outbox is the last word, until the deadline.
+    Refused {
+        until: Duration,
+    },
 }
 
 impl<S: Service> Connection<S> {
@@ -155,7 +157,7 @@ impl<S: Service> Connection<S> {
         loop {
             if let Err(reason) = self.advance(&mut turn, cx) {
                 refused.get_or_insert(reason);
-                self.input = Input::Refused;
+                self.refuse();
             }
             let was_full = self.outbox.is_full();
             let (written, flushed) = self.outbox.poll_flush(&mut self.writing, cx);
@@ -165,7 +167,7 @@ impl<S: Service> Connection<S> {
             self.note_taken(written);
             match flushed {
                 Poll::Ready(Err(error)) => return Poll::Ready(Ended::Broken(error)),
-                Poll::Ready(Ok(())) if self.input == Input::Refused => {
+                Poll::Ready(Ok(())) if matches!(self.input, Input::Refused { .. }) => {
                     return Poll::Ready(refused.take().map_or(Ended::Closed, Ended::Refused));
                 }
                 Poll::Ready(Ok(())) if self.input != Input::Open && self.pipeline.is_empty() => {
@@ -187,13 +189,13 @@ impl<S: Service> Connection<S> {
                 }
                 Err(Stop::Refuse(reason)) => {
                     refused.get_or_insert(reason);
-                    self.input = Input::Refused;
+                    self.refuse();
                     continue;
                 }
                 Err(Stop::Broken(error)) => return Poll::Ready(Ended::Broken(error)),
             };
         }
-        self.poll_timer(cx)
+        self.poll_timer(cx, refused)
     }
 
     /// Notes that the client has just taken `written` bytes of its replies.
@@ -224,9 +226,6 @@ impl<S: Service> Connection<S> {
 
     /// Moves finished replies to the outbox, in order.
     fn advance(&mut self, turn: &mut Turn, cx: &mut Context<'_>) -> Result<(), CloseReason> {
-        if self.input == Input::Refused {
-            return Ok(());
-        }
         while !self.outbox.is_full() && !self.is_over(turn) {
             match self.pipeline.poll_next(cx) {
                 Poll::Ready(Reply::Frame(frame, charge)) => self.outbox.push(frame, charge),
@@ -354,8 +353,18 @@ impl<S: Service> Connection<S> {
         }
     }
 
+    /// Reads no more and answers no more. Nobody looks at the requests that are not answered: they may hold what others wait
+    /// for, so they end here, as they would with the connection.
+    fn refuse(&mut self) {
+        let until = self.shared.clock.monotonic() + HALF_CLOSED_MAX;
+        self.peer.wake_by(until);
+        self.input = Input::Refused { until };
+        self.room = None;
+        self.pipeline.clear();
+    }
+
     /// Ends the connection when it is idle, stalled or past its grace; otherwise arms the timer for what is next.
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Ended> {
+    fn poll_timer(&mut self, cx: &mut Context<'_>, refused: &mut Option<CloseReason>) -> Poll<Ended> {
         loop {
             if let Some(at) = self.peer.take_wake_at()
                 && at < self.armed
@@ -368,10 +377,10 @@ impl<S: Service> Connection<S> {
             let now = self.shared.clock.monotonic();
             let quiet = now.saturating_sub(self.active);
             let idle = self.pipeline.is_empty() || !self.outbox.is_empty();
-            if let Input::Ended { until } = self.input
+            if let Input::Ended { until } | Input::Refused { until } = self.input
                 && until <= now
             {
-                return Poll::Ready(Ended::Closed);
+                return Poll::Ready(refused.take().map_or(Ended::Closed, Ended::Refused));
             }
             if idle && quiet >= self.shared.idle_max {
                 return Poll::Ready(Ended::Idle);
@@ -410,7 +419,7 @@ impl<S: Service> Connection<S> {
             if let Some(taking) = self.taking {
                 next = next.min(taking.since + REPLY_STALL_MAX);
             }
-            if let Input::Ended { until } = self.input {
+            if let Input::Ended { until } | Input::Refused { until } = self.input {
                 next = next.min(until);
             }
             // All of them are in the future, but for the clock's steps.

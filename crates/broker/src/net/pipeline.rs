@@ -68,6 +68,12 @@ impl<S: Service> Pipeline<S> {
         self.queue.push_back(Entry { order, stage: Stage::Waiting(frame), bytes, held: Held::new(room) });
     }
 
+    /// Lets go of all requests, whatever has become of them.
+    pub(crate) fn clear(&mut self) {
+        self.queue.clear();
+        (self.settled, self.bytes) = (0, 0);
+    }
+
     /// Begins what may begin, then yields the next reply in order if it is there.
     pub(crate) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Reply> {
         self.begin(cx);

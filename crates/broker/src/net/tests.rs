@@ -295,6 +295,27 @@ async fn a_frame_that_stops_half_way_is_not_waited_for_because_its_client_reads_
     }
 }
 
+/// What it holds may be what others wait for.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_refused_and_reads_nothing_keeps_neither_its_requests_nor_its_connection() {
+    let (client, service, connection) = polled(Budget::new(64 << 20), Duration::from_secs(600)).await;
+    let sending = async {
+        let mut client = client;
+        // More than the pipe takes, and less than the outbox does.
+        send(&mut client, &[b'e'; 200_000]).await;
+        send(&mut client, b"p").await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let while_it_waits = Arc::strong_count(&service);
+        client.write_all(&i32::MAX.to_be_bytes()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (client, while_it_waits, Arc::strong_count(&service))
+    };
+    let polling = polls(connection, Duration::from_secs(300));
+    let ((_client, while_it_waits, afterwards), (polls, ended)) = tokio::join!(sending, polling);
+    assert_eq!(afterwards, while_it_waits - 1, "the request has ended");
+    assert!(matches!(ended, Some(Ended::Refused(_))) && polls < 1_000, "{polls} times, {ended:?}");
+}
+
 #[tokio::test]
 async fn an_append_behind_a_long_poll_begins_at_once() {
     let server = start(|_| {});
