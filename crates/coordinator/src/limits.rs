@@ -76,8 +76,8 @@ pub const SNAPSHOT_RECORDS_FACTOR: u64 = 2;
 pub const SNAPSHOT_PIECE_KEYS_MAX: usize = 500;
 
 /// Bytes of the keys of what is queued behind a snapshot that are counted under the shard's lock at a time: as many as are
-/// appended at a time, so that it keeps up.
-pub const SNAPSHOT_KEY_BYTES_AT_ONCE: usize = WHOLE_DECISION_BYTES_MAX;
+/// appended at a time and as many again, so that it keeps up.
+pub const SNAPSHOT_KEY_BYTES_AT_ONCE: usize = 2 * WHOLE_DECISION_BYTES_MAX;
 
 /// Pieces of a snapshot that wait to be written, of [`BATCH_BYTES_MAX`] each: the next is made when there are fewer.
 pub const SNAPSHOT_PIECES_WAITING_MAX: usize = 2;

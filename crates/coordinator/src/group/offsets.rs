@@ -151,6 +151,10 @@ impl Groups {
                     step.out.records.truncate(before);
                     return Err(ErrorCode::InvalidCommitOffsetSize);
                 }
+                if outcomes.contains(&Ok(())) {
+                    // It is there for its offsets, which have bounds of their own.
+                    group.is_new = None;
+                }
                 Ok(outcomes)
             }),
             None => Err(ErrorCode::UnknownServerError),

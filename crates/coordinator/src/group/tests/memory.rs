@@ -119,3 +119,14 @@ fn joins_with_any_names_leave_only_so_many_groups_behind_and_the_next_check_none
     join(&mut fixture, 0);
     assert_eq!(fixture.groups.live.len(), 1, "there is room again");
 }
+
+#[test]
+fn a_new_group_with_offsets_takes_no_room_from_others_for_as_long_as_it_has_them() {
+    let mut fixture = Fixture::new();
+    let refused = JoinGroupRequest { protocols: Vec::new(), ..Join::new().request() };
+    let answer = fixture.decide(|groups, out| groups.join(&Join::new().client(), &refused, out));
+    assert_join(&Waiting(answer).get(), ErrorCode::InconsistentGroupProtocol);
+    assert!(fixture.memory.used() > 0);
+    fixture.commit_simple("topic", 1).unwrap();
+    assert_eq!(fixture.memory.used(), 0);
+}
