@@ -17,7 +17,6 @@ use base::collections::HashMap;
 use base::memory::Budget;
 use base::{Clock, Entropy, Uuid};
 use futures::future::join_all;
-use imbl::ordmap::DiffItem;
 use meta::MetaHandle;
 use parking_lot::Mutex;
 use partition::Partitions;
@@ -381,11 +380,8 @@ async fn follow(shards: Shards<Groups>, meta: MetaHandle) {
     while changes.changed().await.is_ok() {
         changes.borrow_and_update();
         let after = meta.image();
-        let deleted = before.topics.diff(&after.topics).filter_map(|change| match change {
-            DiffItem::Remove(id, topic) => Some((Str::from(&*topic.name), *id)),
-            DiffItem::Add(..) | DiffItem::Update { .. } => None,
-        });
-        let deleted: HashMap<Str, Uuid> = deleted.collect();
+        let deleted: HashMap<Str, Uuid> =
+            after.topics_removed_since(&before).map(|topic| (Str::from(&*topic.name), topic.id)).collect();
         if !deleted.is_empty() {
             topics_deleted(&shards, &deleted).await;
         }

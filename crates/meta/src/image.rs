@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use base::{BrokerEpoch, BrokerId, ControllerEpoch, Incarnation, MetaSequence, StreamEpoch, StreamId, Uuid};
+use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use stream::catalogue::{Catalogue, ReplayError};
 use thiserror::Error;
@@ -159,6 +160,17 @@ impl Image {
     pub fn topics_from<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a Arc<TopicImage>> {
         let from: Arc<str> = name.into();
         self.topics_by_name.range(from..).filter_map(|(_, id)| self.topics.get(id))
+    }
+
+    /// The topics that were there `before` and are not any more. Costs what has changed, where one image was made from the
+    /// other.
+    pub fn topics_removed_since<'i>(&'i self, before: &'i Self) -> impl Iterator<Item = &'i Arc<TopicImage>> {
+        let removed = before.topics.diff(&self.topics).filter_map(|change| match change {
+            DiffItem::Remove(_, topic) => Some(topic),
+            DiffItem::Add(..) | DiffItem::Update { .. } => None,
+        });
+        // Records and offsets go on account of this: what is there is not removed, whatever a comparison says.
+        removed.filter(|topic| !self.topics.contains_key(&topic.id))
     }
 
     /// A topic whose name differs from `name` only in `.` and `_`: metrics of Kafka's tools could not tell them apart.
