@@ -45,6 +45,14 @@ pub enum InitError {
         /// Where it went wrong.
         source: ParseError,
     },
+    /// The filter names a span or its fields.
+    #[error(
+        "log filter {filter:?} is not valid: it may choose targets and levels only; write for example `info` or `warn,broker=debug`"
+    )]
+    Span {
+        /// What was given.
+        filter: String,
+    },
     /// Another subscriber is in place.
     #[error("logging is already set up in this process")]
     Twice,
@@ -55,6 +63,10 @@ pub enum InitError {
 /// # Errors
 /// When `filter` does not parse, or when logging was set up before.
 pub fn init(format: Format, filter: &str) -> Result<(), InitError> {
+    // It would parse, and choose nothing.
+    if filter.contains(['[', '{']) {
+        return Err(InitError::Span { filter: filter.to_owned() });
+    }
     let targets: Targets = filter.parse().map_err(|source| InitError::Filter { filter: filter.to_owned(), source })?;
     let colour = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let level = Layer::<Registry>::max_level_hint(&targets).unwrap_or(LevelFilter::TRACE);
@@ -163,5 +175,7 @@ mod tests {
     fn a_filter_that_does_not_parse_is_named_in_the_error() {
         let error = init(Format::Text, "broker=loud=er").unwrap_err();
         assert!(error.to_string().contains("broker=loud=er"), "{error}");
+        let error = init(Format::Text, "info,broker[request]=debug").unwrap_err();
+        assert!(error.to_string().contains("broker[request]") && error.to_string().contains("targets"), "{error}");
     }
 }
