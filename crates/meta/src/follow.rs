@@ -25,7 +25,7 @@ const READ_AHEAD_BYTES_MAX: u64 = 64 << 20;
 /// Bytes of entries behind the oldest state that is kept to go back to: a state that is kept makes those after it copies
 /// of all that their entries touch, which is far more. Behind larger ones a reader begins again, as entries that are
 /// burnt are few.
-const KEPT_BYTES_MAX: u64 = 1 << 20;
+pub(crate) const KEPT_BYTES_MAX: u64 = 1 << 20;
 
 /// Why following the log stopped.
 enum Halt {

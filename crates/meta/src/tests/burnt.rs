@@ -3,6 +3,7 @@
 use wire::meta::{ControllerRecord, MetadataRecord, NoOpRecord, VoidEntryRecord};
 
 use super::*;
+use crate::follow::KEPT_BYTES_MAX;
 use crate::log::{BACKOFF_MAX, BACKOFF_MIN, VOID_NAMES_MAX};
 
 const DAMAGES: [Fault; 2] = [Fault::Damaged, Fault::Truncated];
@@ -91,6 +92,25 @@ async fn metalog_the_word_of_a_claim_counts_though_the_entry_can_be_read() {
     assert!(image.topic("void").is_none());
     assert_eq!(image.controller_epoch, header.epoch);
     assert_eq!(image.topics, before.topics);
+}
+
+/// What was read is too large for its states to be kept.
+#[tokio::test]
+async fn a_reader_that_cannot_go_back_before_a_void_entry_begins_again() {
+    let bucket = bucket();
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    create(&handle, "kept").await;
+    let before = handle.image();
+    create(&handle, "void").await;
+    handle.create_topics(vec![topic("large", 40_000)], false).await.unwrap();
+    drop(handle);
+    let named = [0, 1].map(|n| MetaSequence(before.next_sequence.0 + n));
+    let large = bucket.plain.get(Purpose::Metadata, &names::entry(named[1]), ..).await.unwrap().len();
+    assert!(large as u64 > KEPT_BYTES_MAX, "{large} bytes");
+    let (header, claim) = claim_after(&before, MetaSequence(named[1].0 + 1));
+    plant(&bucket, header, &[claim, void(named[0]), void(named[1])]).await;
+    let image = from_bucket(&bucket).await;
+    assert_eq!((image.controller_epoch, &image.topics), (header.epoch, &before.topics));
 }
 
 /// It may be another's, who was told that it stands.
@@ -204,6 +224,27 @@ async fn an_operator_gives_up_what_stands_last_and_cannot_be_read_and_nothing_el
     bucket.plain.put(Purpose::Metadata, &key, Bytes::from_static(b"rotten")).await.unwrap();
     let error = give_up().await.unwrap_err();
     assert!(matches!(error, GiveUpError::Log(LogError::Format { .. })), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn as_many_entries_are_given_up_as_a_reader_passes_over_and_no_more() {
+    for (count, is_given_up) in [(VOID_NAMES_MAX, true), (VOID_NAMES_MAX + 1, false)] {
+        let bucket = bucket();
+        let (handle, _) = serve(&bucket.store, options(1)).await;
+        create(&handle, "t").await;
+        let place = handle.image().next_sequence;
+        drop(handle);
+        for name in (place.0..place.0 + count as u64).map(MetaSequence) {
+            bucket.plain.put(Purpose::Metadata, &names::entry(name), Bytes::from_static(b"garbage")).await.unwrap();
+        }
+        let answer = give_up(&bucket).await;
+        assert_eq!(answer.is_ok_and(|given_up| given_up.len() == count), is_given_up, "{count} entries");
+        let start = Meta::start(bucket.store.clone(), options(1)).await;
+        assert_eq!(start.is_ok(), is_given_up, "{count} entries");
+        if is_given_up {
+            assert!(from_bucket(&bucket).await.topic("t").is_some());
+        }
+    }
 }
 
 /// A byte of the format's number makes one look as if a newer release had written it.
