@@ -20,7 +20,9 @@ use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
+
+use crate::aligned::AlignedBuffer;
 
 /// A run of bytes that is read and written in whole pages.
 pub trait BlockFile: Send + Sync + fmt::Debug {
@@ -36,6 +38,21 @@ pub trait BlockFile: Send + Sync + fmt::Debug {
     /// # Errors
     /// Whatever the device says. After an error any part of the range may hold old, new or torn sectors, now or later.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+
+    /// Writes `length` bytes of zeros at `offset`, as [`write_at`](Self::write_at) does, without a buffer of as many.
+    ///
+    /// # Errors
+    /// Whatever the device says, as there.
+    fn write_zeros(&self, length: u64, offset: u64) -> io::Result<()> {
+        let zeros = zeros();
+        let mut at = 0;
+        while at < length {
+            let piece = zeros.len().min((length - at) as usize);
+            self.write_at(&zeros[..piece], offset + at)?;
+            at += piece as u64;
+        }
+        Ok(())
+    }
 }
 
 /// How bytes reach the device.
@@ -199,6 +216,12 @@ impl std::ops::Deref for Files {
     fn deref(&self) -> &Self::Target {
         &*self.0
     }
+}
+
+/// Some zeros, at a page boundary, for all who write them: memory that is asked for anew each time would be filled first.
+fn zeros() -> &'static [u8] {
+    static ZEROS: LazyLock<AlignedBuffer> = LazyLock::new(|| AlignedBuffer::zeroed(64 << 10));
+    ZEROS.as_slice()
 }
 
 /// Whether an error says "no room now" rather than "broken".

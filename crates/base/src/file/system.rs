@@ -1,7 +1,7 @@
 //! The operating system's files and devices.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Seek, Write};
+use std::io::{self, IoSlice, Read, Seek, Write};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileExt, FileTypeExt, MetadataExt};
@@ -11,11 +11,10 @@ use std::sync::Arc;
 use rustix::fs::{FallocateFlags, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{Access, BlockFile, FileIdentity, FileSource, Lock, Locked, Transfer};
-use crate::aligned::{AlignedBuffer, PAGE};
+use super::{Access, BlockFile, FileIdentity, FileSource, Lock, Locked, Transfer, zeros};
 
 /// Bytes of one write of zeros.
-const ZERO_PIECE: usize = 1 << 20;
+const ZERO_PIECE: u64 = 1 << 20;
 /// Bytes of a lock's note that are read.
 const NOTE_BYTES_MAX: u64 = 1024;
 
@@ -54,6 +53,34 @@ impl BlockFile for SystemBlock {
         self.file.write_all_at(bytes, self.start + offset)?;
         if self.sync_after_write { self.file.sync_data() } else { Ok(()) }
     }
+
+    fn write_zeros(&self, length: u64, offset: u64) -> io::Result<()> {
+        self.check(length as usize, offset)?;
+        write_zeros(&self.file, length, self.start + offset)?;
+        if self.sync_after_write { self.file.sync_data() } else { Ok(()) }
+    }
+}
+
+/// Writes many zeros with one call, all from the same few.
+fn write_zeros(file: &File, length: u64, offset: u64) -> io::Result<()> {
+    let zeros = zeros();
+    let mut at = 0;
+    while at < length {
+        let piece = ZERO_PIECE.min(length - at) as usize;
+        let last = piece % zeros.len();
+        let pieces: Vec<_> = std::iter::repeat_n(zeros, piece / zeros.len())
+            .chain((last > 0).then_some(&zeros[..last]))
+            .map(IoSlice::new)
+            .collect();
+        match rustix::io::pwritev(file, &pieces, offset + at) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            // A direct write that was cut short at a page boundary is continued.
+            Ok(written) => at += written as u64,
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
 }
 
 /// Opens with `direct` flags added, or without where the file system refuses them; says whether it took them.
@@ -98,13 +125,7 @@ impl FileSource for System {
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => length,
             Err(error) => return Err(error.into()),
         };
-        let zeros = AlignedBuffer::zeroed(ZERO_PIECE.min(length as usize).next_multiple_of(PAGE));
-        let mut at = 0;
-        while at < zeroed {
-            let piece = zeros.len().min((zeroed - at) as usize);
-            file.write_all_at(&zeros.as_slice()[..piece], at)?;
-            at += piece as u64;
-        }
+        write_zeros(&file, zeroed, 0)?;
         file.sync_all()?;
         Ok(zeroed)
     }

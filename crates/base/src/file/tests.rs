@@ -35,6 +35,30 @@ fn a_block_keeps_to_its_range_and_never_answers_with_zeros_that_are_not_there() 
     }
 }
 
+/// Of any number of pages, more than are written by one call among them.
+#[test]
+fn zeros_are_written_where_they_belong_and_nowhere_else() {
+    let (directory, files) = (tempfile::tempdir().unwrap(), Files::system());
+    let path = directory.path().join("file");
+    for transfer in [Transfer::Auto, Transfer::Buffered] {
+        for pages in [1, 15, 16, 17, 256, 600] {
+            let length = (pages + 2) * PAGE as u64;
+            files.write(&path, &vec![7; length as usize]).unwrap();
+            let block = files.open(&path, Access::Write, transfer, PAGE as u64..length).unwrap();
+            block.write_zeros(pages * PAGE as u64, 0).unwrap();
+            let beyond = block.write_zeros((pages + 1) * PAGE as u64, PAGE as u64).unwrap_err();
+            assert_eq!(beyond.kind(), io::ErrorKind::UnexpectedEof);
+            let seen = files.read(&path, length as usize).unwrap();
+            let (before, zeroed, behind) = (&seen[..PAGE], &seen[PAGE..seen.len() - PAGE], &seen[seen.len() - PAGE..]);
+            assert!([before, behind].concat().iter().all(|byte| *byte == 7), "{transfer:?}, {pages} pages");
+            assert!(zeroed.iter().all(|byte| *byte == 0), "{transfer:?}, {pages} pages");
+        }
+        let zeroed = files.create_zeroed(&path, 600 * PAGE as u64, 300 * PAGE as u64, transfer).unwrap();
+        assert!(zeroed >= 300 * PAGE as u64);
+        assert!(files.read(&path, 600 * PAGE).unwrap().iter().all(|byte| *byte == 0));
+    }
+}
+
 #[test]
 fn names_are_made_linked_renamed_and_removed() {
     let (directory, files) = (tempfile::tempdir().unwrap(), Files::system());

@@ -11,9 +11,6 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::support::LONG;
 
-/// What is written at once of a segment that is zeroed; what else these tests write is less.
-const ZERO_PIECE_BYTES: usize = 1 << 20;
-
 /// What is done with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
@@ -115,9 +112,13 @@ impl BlockFile for GatedBlock {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let call = if bytes.len() >= ZERO_PIECE_BYTES { Call::Zero } else { Call::WriteAt };
-        self.gate.pass(call, &self.path)?;
+        self.gate.pass(Call::WriteAt, &self.path)?;
         self.block.write_at(bytes, offset)
+    }
+
+    fn write_zeros(&self, length: u64, offset: u64) -> io::Result<()> {
+        self.gate.pass(Call::Zero, &self.path)?;
+        self.block.write_zeros(length, offset)
     }
 }
 

@@ -104,6 +104,11 @@ impl BlockFile for MemoryFile {
             }
         }
     }
+
+    /// One operation, as on a device.
+    fn write_zeros(&self, length: u64, offset: u64) -> io::Result<()> {
+        self.write_at(&vec![0; length as usize], offset)
+    }
 }
 
 #[derive(Debug)]

@@ -4,8 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::aligned::AlignedBuffer;
-
 use super::machine::Step;
 use super::part::Work;
 use super::{Segment, Shared, State};
@@ -16,7 +14,7 @@ use crate::wal::block::log::write_page;
 use crate::wal::block::volume::{NewSegment, is_full};
 
 /// Bytes of one write of zeros.
-const ZERO_PIECE: usize = 1 << 20;
+const ZERO_PIECE: u64 = 1 << 20;
 
 /// Keeps segments ready ahead of the writer.
 pub(super) struct Preparer<T> {
@@ -32,16 +30,12 @@ pub(super) struct Preparer<T> {
 struct Zeroing {
     first: Segment,
     at: u64,
-    zeros: AlignedBuffer,
 }
 
 impl<T> Preparer<T> {
     /// The first segment is zeroed up to `zeroed`.
     pub(super) fn new(shared: Arc<Shared<T>>, trim: TrimPage, first: Segment, zeroed: u64) -> Self {
-        let zeroing = (zeroed < shared.segment_bytes).then(|| {
-            let zeros = AlignedBuffer::zeroed(ZERO_PIECE);
-            Zeroing { first, at: zeroed, zeros }
-        });
+        let zeroing = (zeroed < shared.segment_bytes).then_some(Zeroing { first, at: zeroed });
         Self { shared, trim, zeroing, is_full: false }
     }
 }
@@ -135,10 +129,10 @@ impl<T: Send> Work for Preparer<T> {
 impl Zeroing {
     /// Zeroes one more piece. The preparer writes zeros only at or above `zeroed`, the writer records only below it.
     fn step<T>(&mut self, shared: &Shared<T>) -> Step {
-        let piece = self.zeros.len().min((shared.segment_bytes - self.at) as usize);
-        match self.first.file.write_at(&self.zeros.as_slice()[..piece], self.at) {
+        let piece = ZERO_PIECE.min(shared.segment_bytes - self.at);
+        match self.first.file.write_zeros(piece, self.at) {
             Ok(()) => {
-                self.at += piece as u64;
+                self.at += piece;
                 let mut state = shared.state.lock();
                 state.zeroed = self.at;
                 state.starved_by = WriterWait::Segment;
