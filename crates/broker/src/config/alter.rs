@@ -154,7 +154,7 @@ pub(crate) async fn alter_each<A>(
     plan: impl Fn(&Resource, &A, &Settings) -> Result<Settings, ApiError>,
 ) -> Vec<Result<(), ApiError>> {
     let repeated = Repeated::of(named.iter().map(&resource));
-    let time = ForAWhile::begin(&core.clock);
+    let time = ForAWhile::begin(&core.clock, None);
     let mut outcomes = Vec::with_capacity(named.len());
     for some in named.chunks(ALTERED_AT_ONCE_MAX) {
         let each = some.iter().map(|asked| {

@@ -9,6 +9,7 @@ mod data;
 mod fetch_answers;
 mod fetch_waits;
 mod groups;
+mod long_requests;
 mod outage;
 mod replaced;
 mod replies;
