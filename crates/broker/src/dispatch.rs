@@ -186,12 +186,12 @@ async fn route(core: &Arc<Core>, call: Call, reader: Reader) -> Reply {
         ApiKey::InitProducerId => typed(c, reader, |q| h::init_producer_id::handle(core_ref, q)).await,
         ApiKey::OffsetForLeaderEpoch => typed(c, reader, |q| h::offset_for_leader_epoch::handle(core_ref, c, q)).await,
         ApiKey::DescribeConfigs => typed(c, reader, |q| h::describe_configs::handle(core_ref, c, q)).await,
-        ApiKey::AlterConfigs => typed(c, reader, |q| h::alter_configs::handle(core_ref, q)).await,
+        ApiKey::AlterConfigs => typed(c, reader, |q| h::alter_configs::handle(core_ref, c, q)).await,
         ApiKey::DescribeLogDirs => typed(c, reader, |q| h::describe_log_dirs::handle(core_ref, q)).await,
         ApiKey::CreatePartitions => typed(c, reader, |q| h::create_partitions::handle(core_ref, c, q)).await,
         ApiKey::DeleteGroups => typed(c, reader, |q| h::delete_groups::handle(core_ref, c, q)).await,
         ApiKey::IncrementalAlterConfigs => {
-            typed(c, reader, |q| h::incremental_alter_configs::handle(core_ref, q)).await
+            typed(c, reader, |q| h::incremental_alter_configs::handle(core_ref, c, q)).await
         }
         ApiKey::ListPartitionReassignments => {
             typed(c, reader, |q| async move { h::list_partition_reassignments::handle(&q) }).await

@@ -56,6 +56,11 @@ pub(crate) async fn keep_first<T, K: Eq + Hash>(
     repeated
 }
 
+/// What is named more than once.
+pub(crate) async fn repeated<T, K: Eq + Hash>(of: (&Peer, &Clock), named: &[T], key: impl Fn(&T) -> K) -> HashSet<K> {
+    look(of, named, key).await.0
+}
+
 /// What is named more than once, and of each mention whether it is the first.
 async fn look<T, K: Eq + Hash>(
     (peer, clock): (&Peer, &Clock),
@@ -105,6 +110,7 @@ mod tests {
         let (peer, clock) = (peer(), Clock::system());
         peer.begin_turn(clock.monotonic());
         let mut named = vec![("a", 1), ("b", 2), ("a", 3), ("c", 4), ("a", 5)];
+        assert_eq!(repeated((&peer, &clock), &named, |one| one.0).await, HashSet::from_iter(["a"]));
         let repeated = keep_first((&peer, &clock), &mut named, |one| one.0).await;
         assert_eq!(named, [("a", 1), ("b", 2), ("c", 4)]);
         assert_eq!(repeated, HashSet::from_iter(["a"]));

@@ -10,28 +10,28 @@ use wire::{ErrorCode, Message};
 
 use crate::support::{Client, batch, start, start_on};
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub const TOPIC: i8 = 2;
+pub const BROKER: i8 = 4;
 /// The name of all brokers together.
-const ALL: &str = "";
+pub const ALL: &str = "";
 /// The name of the broker under test.
-const OWN: &str = "1";
+pub const OWN: &str = "1";
 
-const OF_TOPIC: i8 = 1;
-const OF_BROKER: i8 = 2;
-const OF_ALL: i8 = 3;
-const OF_FILE: i8 = 4;
-const BY_DEFAULT: i8 = 5;
+pub const OF_TOPIC: i8 = 1;
+pub const OF_BROKER: i8 = 2;
+pub const OF_ALL: i8 = 3;
+pub const OF_FILE: i8 = 4;
+pub const BY_DEFAULT: i8 = 5;
 
-const SET: i8 = 0;
-const DELETE: i8 = 1;
-const APPEND: i8 = 2;
-const SUBTRACT: i8 = 3;
+pub const SET: i8 = 0;
+pub const DELETE: i8 = 1;
+pub const APPEND: i8 = 2;
+pub const SUBTRACT: i8 = 3;
 
 /// One change to one key.
-type Change<'a> = (i8, &'a str, Option<&'a str>);
+pub type Change<'a> = (i8, &'a str, Option<&'a str>);
 
-async fn change(client: &mut Client, name: &str, changes: &[Change<'_>]) -> i16 {
+pub async fn change(client: &mut Client, name: &str, changes: &[Change<'_>]) -> i16 {
     ask(client, BROKER, name, changes, false).await
 }
 
@@ -70,7 +70,7 @@ async fn replace(client: &mut Client, version: i16, name: &str, settings: &[(&st
 }
 
 /// The value, its source, and whether it can only be read; each synonym's name, value and source.
-async fn told(client: &mut Client, kind: i8, name: &str, key: &str) -> (Option<String>, i8, bool, Vec<String>) {
+pub async fn told(client: &mut Client, kind: i8, name: &str, key: &str) -> (Option<String>, i8, bool, Vec<String>) {
     let response = described(client, kind, name, Some(&[key])).await;
     let config = &response.results[0].configs[0];
     let text = |s: &describe_configs_response::DescribeConfigsSynonym| {
@@ -95,7 +95,7 @@ async fn described(client: &mut Client, kind: i8, name: &str, keys: Option<&[&st
 }
 
 /// A value and every place that could have given it, the one in force first.
-async fn sources(client: &mut Client, kind: i8, name: &str, key: &str) -> Vec<(String, i8)> {
+pub async fn sources(client: &mut Client, kind: i8, name: &str, key: &str) -> Vec<(String, i8)> {
     let response = described(client, kind, name, Some(&[key])).await;
     let config = &response.results[0].configs[0];
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
@@ -108,7 +108,7 @@ fn pairs(expected: &[(&str, i8)]) -> Vec<(String, i8)> {
     expected.iter().map(|&(value, source)| (value.to_owned(), source)).collect()
 }
 
-async fn create(client: &mut Client, name: &str, settings: &[(&str, &str)]) {
+pub async fn create(client: &mut Client, name: &str, settings: &[(&str, &str)]) {
     let configs = settings.iter().map(|&(key, value)| CreatableTopicConfig {
         name: key.into(),
         value: Some(value.into()),

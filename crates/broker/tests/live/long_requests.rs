@@ -33,6 +33,20 @@ async fn others_are_answered_meanwhile<Q: Request>(live: &Live, version: i16, re
 }
 
 #[tokio::test]
+async fn settings_of_very_many_topics_are_changed() {
+    use wire::messages::{alter_configs_request as replacing, incremental_alter_configs_request as incremental};
+    let live = start(&[]).await;
+    let resource =
+        |name| incremental::AlterConfigsResource { resource_type: 2, resource_name: name, ..Default::default() };
+    let request = IncrementalAlterConfigsRequest { resources: names().map(resource).collect(), ..Default::default() };
+    others_are_answered_meanwhile(&live, 1, request).await;
+    let resource =
+        |name| replacing::AlterConfigsResource { resource_type: 2, resource_name: name, ..Default::default() };
+    let request = AlterConfigsRequest { resources: names().map(resource).collect(), ..Default::default() };
+    others_are_answered_meanwhile(&live, 2, request).await;
+}
+
+#[tokio::test]
 async fn very_many_topics_are_made_grown_and_deleted() {
     let live = start(&[]).await;
     let bad = create_topics_request::CreatableTopicConfig { name: "bad".into(), ..Default::default() };

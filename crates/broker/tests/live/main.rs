@@ -14,4 +14,5 @@ mod outage;
 mod replaced;
 mod replies;
 mod settings;
+mod settings_said;
 mod support;

@@ -1,0 +1,100 @@
+//! What is said of settings: in which words they are described, and what is found wrong with a change first.
+
+use wire::ErrorCode;
+use wire::messages::alter_configs_request as replacing;
+use wire::messages::incremental_alter_configs_request as incremental;
+use wire::messages::*;
+
+use crate::broker_settings::{ALL, APPEND, BROKER, Change, DELETE, OWN, SET, SUBTRACT, TOPIC, create};
+use crate::support::{Client, start};
+
+/// The error and message of one resource's changes, and of setting all that they give instead where the old call can say it.
+async fn refusal(client: &mut Client, kind: i8, name: &str, changes: &[Change<'_>]) -> (i16, String) {
+    let configs = changes.iter().map(|&(config_operation, key, value)| incremental::AlterableConfig {
+        name: key.into(),
+        config_operation,
+        value: value.map(Into::into),
+        ..Default::default()
+    });
+    let resource = incremental::AlterConfigsResource {
+        resource_type: kind,
+        resource_name: name.into(),
+        configs: configs.collect(),
+        ..Default::default()
+    };
+    let request = IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() };
+    let told = client.call(1, &request).await.responses.remove(0);
+    let told = (told.error_code, told.error_message.map(String::from).unwrap_or_default());
+    if changes.iter().all(|(operation, ..)| *operation == SET) {
+        let configs = changes.iter().map(|&(_, key, value)| replacing::AlterableConfig {
+            name: key.into(),
+            value: value.map(Into::into),
+            ..Default::default()
+        });
+        let resource = replacing::AlterConfigsResource {
+            resource_type: kind,
+            resource_name: name.into(),
+            configs: configs.collect(),
+            ..Default::default()
+        };
+        let request = AlterConfigsRequest { resources: vec![resource], ..Default::default() };
+        let same = client.call(2, &request).await.responses.remove(0);
+        assert_eq!((same.error_code, same.error_message.map(String::from).unwrap_or_default()), told);
+    }
+    told
+}
+
+/// `ConfigAdminManager.preprocess` of Kafka 4.4.0 looks for keys that are there twice, then for all that lack a value, then at
+/// the broker's id, then at the operations, and only then is anything changed or a topic looked for.
+#[tokio::test]
+async fn what_is_wrong_with_a_change_is_found_in_kafkas_order() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    create(&mut client, "t", &[]).await;
+    let (request, config) = (ErrorCode::InvalidRequest.code(), ErrorCode::InvalidConfig.code());
+    let null = |key| (SET, key, None);
+    let append: Change<'_> = (APPEND, "retention.ms", Some("1"));
+    let twice = [null("retention.ms"), (SET, "x", Some("1")), (SET, "x", Some("1"))];
+    let cases: [(i8, &str, &[Change<'_>], i16, &str); 13] = [
+        (TOPIC, "t", &twice, request, "Error due to duplicate config keys"),
+        (BROKER, OWN, &twice, request, "Error due to duplicate config keys"),
+        (TOPIC, "", &twice, request, "Error due to duplicate config keys"),
+        (TOPIC, "t", &[append, null("a"), null("b")], request, "Null value not supported for : a, b"),
+        (TOPIC, "a/b", &[null("retention.ms")], request, "Null value not supported for : retention.ms"),
+        (BROKER, "7", &[null("retention.ms")], request, "Null value not supported for : retention.ms"),
+        (16, "x", &[null("x")], request, "Null value not supported for : x"),
+        (
+            TOPIC,
+            "t",
+            &[(DELETE, "a", None), append],
+            config,
+            "Can't APPEND to key retention.ms because its type is not LIST.",
+        ),
+        (BROKER, OWN, &[(APPEND, "x", Some("1")), (7, "y", Some("1"))], request, "Unknown operations type 7"),
+        (
+            BROKER,
+            OWN,
+            &[(APPEND, "log.retention.ms", Some("1"))],
+            config,
+            "Config value append is not allowed for config key: log.retention.ms",
+        ),
+        (
+            BROKER,
+            ALL,
+            &[(SUBTRACT, "num.partitions", Some("1"))],
+            config,
+            "Config value subtract is not allowed for config key: num.partitions",
+        ),
+        (BROKER, OWN, &[(APPEND, "x", Some("1"))], config, "Unknown config name: x"),
+        (TOPIC, "t", &[(SET, "retention.ms", Some("5"))], 0, ""),
+    ];
+    for (kind, name, changes, code, message) in cases {
+        let told = refusal(&mut client, kind, name, changes).await;
+        assert_eq!(told, (code, message.to_owned()), "{name:?} {changes:?}");
+    }
+    // A message is not longer than what can be written.
+    let names: Vec<String> = (0..10_000).map(|at| format!("key-{at}")).collect();
+    let nulls: Vec<Change<'_>> = names.iter().map(|name| null(name)).collect();
+    let (code, message) = refusal(&mut client, TOPIC, "t", &nulls).await;
+    assert!(code == request && message.starts_with("Null value not supported for : key-0, key-1, "), "{message}");
+}
