@@ -163,7 +163,7 @@ impl Asking<'_> {
         let synonyms_of = |key: &TopicKey| {
             let def = key.synonyms.first().and_then(|first| settings::definition(first.broker_key));
             let all = def.map(|def| effective_synonyms(def, |def| values(def, config, image)));
-            all.into_iter().flatten().map(|(name, v)| synonym(name, v.value.as_deref(), v.source)).collect()
+            all.into_iter().flatten().map(|(name, v)| synonym(name, v.as_set(), v.source)).collect()
         };
         OfTopics { broker: self.core.broker_settings(), synonyms: TOPIC_KEYS.iter().map(synonyms_of).collect() }
     }
@@ -207,7 +207,7 @@ impl Asking<'_> {
             value: value.map(Str::from),
             read_only: def.update == Update::Restart,
             config_source: source as i8,
-            synonyms: synonyms.map(|(name, v)| synonym(name, v.value.as_deref(), v.source)).collect(),
+            synonyms: synonyms.map(|(name, v)| synonym(name, v.as_set(), v.source)).collect(),
             config_type: def.kind.describe_configs_type(),
             documentation: self.documentation.then(|| Str::from_static(def.doc)),
             ..DescribeConfigsResourceResult::default()
@@ -224,8 +224,10 @@ impl Asking<'_> {
             values
         };
         let values = of_all(def);
-        // What an older release let be set, and no longer heeds, is not told.
-        (!values.is_empty()).then(|| self.broker_entry(def, &values, of_all))
+        // What an older release let be set, and no longer heeds, is not told. The rest is told as it was set: nothing is
+        // made of it but by a broker.
+        let value = values.first()?.as_set().map(Str::from);
+        Some(DescribeConfigsResourceResult { value, ..self.broker_entry(def, &values, of_all) })
     }
 }
 

@@ -5,8 +5,28 @@ use wire::messages::alter_configs_request as replacing;
 use wire::messages::incremental_alter_configs_request as incremental;
 use wire::messages::*;
 
-use crate::broker_settings::{ALL, APPEND, BROKER, Change, DELETE, OWN, SET, SUBTRACT, TOPIC, create};
+use crate::broker_settings::{
+    ALL, APPEND, BROKER, Change, DELETE, OF_ALL, OF_BROKER, OF_TOPIC, OWN, SET, SUBTRACT, TOPIC, change, create,
+    sources, told,
+};
 use crate::support::{Client, start};
+
+/// As Kafka's `ConfigHelper` does: only what is in force, for a broker or a topic, is told as it is understood.
+#[tokio::test]
+async fn where_a_value_may_come_from_is_told_as_it_was_sent() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    create(&mut client, "t", &[("flush.ms", " 007")]).await;
+    let key = "log.retention.ms";
+    assert_eq!(change(&mut client, ALL, &[(SET, key, Some(" 07"))]).await, 0);
+    assert_eq!(change(&mut client, OWN, &[(SET, key, Some("+5 "))]).await, 0);
+    let places = ["log.retention.ms +5  2", "log.retention.ms  07 3", "log.retention.hours 168 5"].map(str::to_owned);
+    let (own, all) = (Some("5".to_owned()), Some(" 07".to_owned()));
+    assert_eq!(told(&mut client, BROKER, OWN, key).await, (own.clone(), OF_BROKER, false, places.to_vec()));
+    assert_eq!(told(&mut client, TOPIC, "t", "retention.ms").await, (own, OF_BROKER, false, places.to_vec()));
+    assert_eq!(told(&mut client, BROKER, ALL, key).await, (all, OF_ALL, false, places[1..2].to_vec()));
+    assert_eq!(sources(&mut client, TOPIC, "t", "flush.ms").await[0], ("7".to_owned(), OF_TOPIC), "a topic's own");
+}
 
 /// The error and message of one resource's changes, and of setting all that they give instead where the old call can say it.
 async fn refusal(client: &mut Client, kind: i8, name: &str, changes: &[Change<'_>]) -> (i16, String) {
