@@ -14,6 +14,8 @@ use super::settings::{self, BrokerConfig};
 pub(crate) mod resource {
     pub(crate) const TOPIC: i8 = 2;
     pub(crate) const BROKER: i8 = 4;
+    /// With the loggers of a broker, client metrics and groups, which have no settings here.
+    pub(crate) const ALL: [i8; 5] = [TOPIC, BROKER, 8, 16, 32];
 }
 
 /// The name under which the cluster-wide broker settings are kept.

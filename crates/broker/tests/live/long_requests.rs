@@ -33,7 +33,7 @@ async fn others_are_answered_meanwhile<Q: Request>(live: &Live, version: i16, re
 }
 
 #[tokio::test]
-async fn settings_of_very_many_topics_are_changed() {
+async fn settings_of_very_many_topics_are_changed_and_described() {
     use wire::messages::{alter_configs_request as replacing, incremental_alter_configs_request as incremental};
     let live = start(&[]).await;
     let resource =
@@ -44,6 +44,14 @@ async fn settings_of_very_many_topics_are_changed() {
         |name| replacing::AlterConfigsResource { resource_type: 2, resource_name: name, ..Default::default() };
     let request = AlterConfigsRequest { resources: names().map(resource).collect(), ..Default::default() };
     others_are_answered_meanwhile(&live, 2, request).await;
+    // Of one topic, by keys that there are not.
+    let resource = describe_configs_request::DescribeConfigsResource {
+        resource_type: 4,
+        configuration_keys: Some((0..4).flat_map(|_| names()).collect()),
+        ..Default::default()
+    };
+    let request = DescribeConfigsRequest { resources: vec![resource], ..Default::default() };
+    others_are_answered_meanwhile(&live, 4, request).await;
 }
 
 #[tokio::test]

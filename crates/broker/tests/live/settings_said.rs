@@ -1,7 +1,9 @@
 //! What is said of settings: in which words they are described, and what is found wrong with a change first.
 
 use wire::ErrorCode;
+use wire::Message;
 use wire::messages::alter_configs_request as replacing;
+use wire::messages::describe_configs_request::DescribeConfigsResource;
 use wire::messages::incremental_alter_configs_request as incremental;
 use wire::messages::*;
 
@@ -117,4 +119,58 @@ async fn what_is_wrong_with_a_change_is_found_in_kafkas_order() {
     let nulls: Vec<Change<'_>> = names.iter().map(|name| null(name)).collect();
     let (code, message) = refusal(&mut client, TOPIC, "t", &nulls).await;
     assert!(code == request && message.starts_with("Null value not supported for : key-0, key-1, "), "{message}");
+}
+
+/// As Kafka 4.4.0 answers: nothing to say is an empty message and not none, and for a kind that there is not it asks nobody.
+#[tokio::test]
+async fn descriptions_have_a_message_and_a_kind_that_there_is_not_refuses_all() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    create(&mut client, "t", &[]).await;
+    let resource = |(kind, name): (i8, &str)| DescribeConfigsResource {
+        resource_type: kind,
+        resource_name: name.into(),
+        ..Default::default()
+    };
+    for version in DescribeConfigsRequest::VERSIONS {
+        let all = |named: &[(i8, &str)]| DescribeConfigsRequest {
+            resources: named.iter().copied().map(resource).collect(),
+            ..Default::default()
+        };
+        let told = client.call(version, &all(&[(TOPIC, "t"), (TOPIC, "none"), (BROKER, OWN), (16, "m")])).await.results;
+        let said = |at: usize| (told[at].error_code, told[at].error_message.as_deref(), told[at].configs.is_empty());
+        assert_eq!(said(0), (0, Some(""), false), "v{version}");
+        assert_eq!(said(1), (ErrorCode::UnknownTopicOrPartition.code(), Some(""), true), "v{version}");
+        assert_eq!(said(2), (0, Some(""), false), "v{version}");
+        assert_eq!((said(3).0, said(3).2), (ErrorCode::InvalidRequest.code(), true), "v{version}");
+        let told = client.call(version, &all(&[(TOPIC, "t"), (7, "x"), (TOPIC, "t")])).await.results;
+        let refused = ErrorCode::InvalidRequest;
+        assert_eq!(told.len(), 3, "v{version}");
+        for told in told {
+            let said = (told.error_code, told.error_message.as_deref(), told.configs.is_empty());
+            assert_eq!(said, (refused.code(), Some(refused.message()), true), "v{version}");
+        }
+    }
+}
+
+/// Each way of writing its id would else be answered with all of its settings: two for each length.
+#[tokio::test]
+async fn a_broker_is_described_once_however_its_id_is_written() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let key = Some(["log.retention.ms", "nonesuch", "log.retention.ms"].map(Into::into).to_vec());
+    let resources = [("1", None), ("01", None), ("1", key.clone()), ("+1", key), ("", None)];
+    let resources = resources.map(|(name, configuration_keys)| DescribeConfigsResource {
+        resource_type: BROKER,
+        resource_name: name.into(),
+        configuration_keys,
+        ..Default::default()
+    });
+    let request = DescribeConfigsRequest { resources: resources.to_vec(), ..Default::default() };
+    let told = client.call(4, &request).await.results;
+    let refused = ErrorCode::InvalidRequest.code();
+    let said: Vec<_> = told.iter().map(|told| (&*told.resource_name, told.error_code)).collect();
+    assert_eq!(said, [("1", 0), ("01", refused), ("1", 0), ("+1", refused), ("", 0)]);
+    assert!(told[0].configs.len() > 100 && told[2].configs.len() == 1);
+    assert!(told[1].error_message.as_deref().unwrap().contains("written in different ways"));
 }
