@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use base::collections::HashSet;
 use meta::{Image, MetaError, NewTopic, PARTITIONS_PER_TOPIC_MAX, TopicError};
-use partition::config::{BrokerSettings, TOPIC_KEYS, TopicSettings, effective, topic_key, validate_topic_settings};
+use partition::config::{BrokerSettings, TOPIC_KEYS, TopicSettings, effective, validate_topic_settings};
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
@@ -231,12 +231,12 @@ fn configs(core: &Core) -> Vec<CreatableTopicConfigs> {
     all.collect()
 }
 
-/// That of one which has settings of its own.
+/// That of one which has settings of its own: they are told as they were sent, where DescribeConfigs tells how they are
+/// understood (Kafka's `KafkaConfigSchema`).
 fn with_own(mut configs: Vec<CreatableTopicConfigs>, new: &NewTopic) -> Vec<CreatableTopicConfigs> {
     for (key, value) in &new.configs {
         if let Some(config) = configs.iter_mut().find(|config| config.name == *key) {
-            let shown = topic_key(key).map(|key| (*key.shown(value)).into());
-            (config.value, config.config_source) = (shown, Source::Topic as i8);
+            (config.value, config.config_source) = (Some(value.into()), Source::Topic as i8);
         }
     }
     configs

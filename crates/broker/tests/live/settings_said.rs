@@ -3,13 +3,14 @@
 use wire::ErrorCode;
 use wire::Message;
 use wire::messages::alter_configs_request as replacing;
+use wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use wire::messages::describe_configs_request::DescribeConfigsResource;
 use wire::messages::incremental_alter_configs_request as incremental;
 use wire::messages::*;
 
 use crate::broker_settings::{
-    ALL, APPEND, BROKER, Change, DELETE, OF_ALL, OF_BROKER, OF_TOPIC, OWN, SET, SUBTRACT, TOPIC, change, create,
-    sources, told,
+    ALL, APPEND, BROKER, BY_DEFAULT, Change, DELETE, OF_ALL, OF_BROKER, OF_FILE, OF_TOPIC, OWN, SET, SUBTRACT, TOPIC,
+    change, create, in_force, sources, told,
 };
 use crate::support::{Client, start};
 
@@ -173,4 +174,37 @@ async fn a_broker_is_described_once_however_its_id_is_written() {
     assert_eq!(said, [("1", 0), ("01", refused), ("1", 0), ("+1", refused), ("", 0)]);
     assert!(told[0].configs.len() > 100 && told[2].configs.len() == 1);
     assert!(told[1].error_message.as_deref().unwrap().contains("written in different ways"));
+}
+
+/// KafkaConfigSchema of Kafka 4.4.0 gives what was sent; DescribeConfigs what it means.
+#[tokio::test]
+async fn a_topic_that_is_made_is_told_its_settings_as_they_were_sent() {
+    let live = start(&[("log.retention.bytes", "9")]).await;
+    let mut client = Client::connect(&live).await;
+    for version in 5..=7 {
+        let configs = [("retention.ms", " 005"), ("cleanup.policy", "delete, compact")].map(|(name, value)| {
+            CreatableTopicConfig { name: name.into(), value: Some(value.into()), ..Default::default() }
+        });
+        let topic = CreatableTopic {
+            name: format!("t{version}").into(),
+            num_partitions: 1,
+            replication_factor: 1,
+            configs: configs.to_vec(),
+            ..Default::default()
+        };
+        let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+        let told = client.call(version, &request).await.topics.remove(0).configs.unwrap();
+        assert_eq!(told.len(), partition::config::TOPIC_KEYS.len());
+        let of = |key: &str| {
+            let config = told.iter().find(|config| config.name == *key).unwrap();
+            (config.value.as_deref(), config.config_source)
+        };
+        assert_eq!(of("retention.ms"), (Some(" 005"), OF_TOPIC), "v{version}");
+        assert_eq!(of("cleanup.policy"), (Some("delete, compact"), OF_TOPIC), "v{version}");
+        assert_eq!(of("retention.bytes"), (Some("9"), OF_FILE), "v{version}");
+        assert_eq!(of("segment.bytes"), (Some("1073741824"), BY_DEFAULT), "v{version}");
+        let name = format!("t{version}");
+        assert_eq!(in_force(&mut client, TOPIC, &name, "retention.ms").await, "5");
+        assert_eq!(in_force(&mut client, TOPIC, &name, "cleanup.policy").await, "delete,compact");
+    }
 }
