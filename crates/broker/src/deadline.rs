@@ -32,30 +32,35 @@ pub(crate) async fn within<T, E>(
     change: impl Future<Output = Result<T, E>>,
     told: impl FnOnce(E) -> ApiError,
 ) -> Result<T, ApiError> {
-    let wait = u64::try_from(timeout_ms).ok().filter(|ms| *ms > 0).map_or(CHANGE_WAIT_DEFAULT, Duration::from_millis);
-    wait_for(wait, change).await?.map_err(told)
+    wait_for(asked(timeout_ms), change).await?.map_err(told)
 }
 
-/// How long a request without a timeout waits for all that it changes.
+fn asked(timeout_ms: i32) -> Duration {
+    u64::try_from(timeout_ms).ok().filter(|ms| *ms > 0).map_or(CHANGE_WAIT_DEFAULT, Duration::from_millis)
+}
+
+/// How long a request waits for all that it changes.
 #[derive(Debug)]
 pub(crate) struct ForAWhile {
     clock: Clock,
+    wait: Duration,
     until: Duration,
 }
 
 impl ForAWhile {
-    /// From now on.
-    pub(crate) fn begin(clock: &Clock) -> Self {
-        Self { clock: clock.clone(), until: clock.monotonic() + CHANGE_WAIT_DEFAULT }
+    /// From now on, as long as the request says; one that says nothing waits for [`CHANGE_WAIT_DEFAULT`].
+    pub(crate) fn begin(clock: &Clock, timeout_ms: Option<i32>) -> Self {
+        let wait = asked(timeout_ms.unwrap_or(0));
+        Self { clock: clock.clone(), wait, until: clock.monotonic() + wait }
     }
 
     /// Waits for one of the changes. What has not begun when the time is over does not begin.
     pub(crate) async fn wait_for<T>(&self, change: impl Future<Output = T>) -> Result<T, ApiError> {
         let left = self.until.saturating_sub(self.clock.monotonic());
         if left.is_zero() {
-            return Err(TimedOut(CHANGE_WAIT_DEFAULT).into());
+            return Err(TimedOut(self.wait).into());
         }
-        tokio::time::timeout(left, change).await.map_err(|_| TimedOut(CHANGE_WAIT_DEFAULT).into())
+        tokio::time::timeout(left, change).await.map_err(|_| TimedOut(self.wait).into())
     }
 }
 
@@ -84,7 +89,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn all_changes_of_a_request_share_its_time() {
         let time = ManualTime::starting_at(0);
-        let all = ForAWhile::begin(&Clock::from_source(time.clone()));
+        let all = ForAWhile::begin(&Clock::from_source(time.clone()), None);
         assert_eq!(all.wait_for(std::future::ready(1)).await, Ok(1));
         let over: ApiError = TimedOut(CHANGE_WAIT_DEFAULT).into();
         assert_eq!(all.wait_for(std::future::pending::<()>()).await, Err(over.clone()));

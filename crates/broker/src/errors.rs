@@ -14,6 +14,9 @@ pub(crate) const NONE: i16 = 0;
 pub(crate) const NO_TRANSACTIONS: &str =
     "transactions are not supported yet: remove transactional.id from the producer's configuration";
 
+/// What of a message is sent: it may tell of names that a client made up, and a text that is too long cannot be written.
+const MESSAGE_BYTES_MAX: usize = 8 * 1024;
+
 /// An error code with the message that goes along with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ApiError {
@@ -23,6 +26,11 @@ pub(crate) struct ApiError {
 
 impl ApiError {
     pub(crate) fn new(error: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code: code(error), message: message.into() }
+        let mut message = message.into();
+        if message.len() > MESSAGE_BYTES_MAX {
+            message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
+            message.push('…');
+        }
+        Self { code: code(error), message }
     }
 }

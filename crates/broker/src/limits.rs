@@ -157,6 +157,9 @@ pub const COMPLAINTS_MAX: usize = 256;
 /// Topics created by one CreateTopics, which answers with all of their settings; Kafka's `MAX_PARTITIONS_PER_BATCH`.
 pub const CREATED_TOPICS_MAX: usize = 10_000;
 
+/// Changes that one request waits for at once. What is decided together shares an entry of metadata.
+pub const CHANGED_AT_ONCE_MAX: usize = 256;
+
 /// Offsets in one answer to ListOffsets v0, which may ask for any number of every partition; beyond it a partition gets
 /// one.
 pub const OLD_STYLE_OFFSETS_MAX: usize = 100_000;

@@ -2,12 +2,16 @@
 
 use std::hash::Hash;
 
+use base::Clock;
 use base::collections::HashSet;
 use wire::Str;
 
+use crate::net::peer::Peer;
+
 /// Leaves each partition where it is named last, which is the mention that counts, and no topic that is thereby left with
-/// none. Returns those that were named more than once.
-pub(crate) fn keep_last<T, P>(
+/// none. Returns those that were named more than once. Others run meanwhile, since a request may name a million.
+pub(crate) async fn keep_last<T, P>(
+    (peer, clock): (&Peer, &Clock),
     topics: &mut Vec<T>,
     name: impl Fn(&T) -> Str,
     partitions: impl Fn(&mut T) -> &mut Vec<P>,
@@ -16,19 +20,21 @@ pub(crate) fn keep_last<T, P>(
     let (mut seen, mut repeated) = (HashSet::default(), HashSet::default());
     let mut kept = Vec::with_capacity(topics.len());
     for mut topic in std::mem::take(topics).into_iter().rev() {
+        peer.breathe(clock).await;
         let name = name(&topic);
         let named = partitions(&mut topic);
         let were_none = named.is_empty();
-        named.reverse();
-        named.retain(|partition| {
+        let mut counts = Vec::with_capacity(named.len());
+        for partition in named.iter().rev() {
+            peer.breathe(clock).await;
             let place = (name.clone(), index(partition));
             let is_new = seen.insert(place.clone());
             if !is_new {
                 repeated.insert(place);
             }
-            is_new
-        });
-        named.reverse();
+            counts.push(is_new);
+        }
+        named.retain(|_| counts.pop().unwrap_or(true));
         if were_none || !named.is_empty() {
             kept.push(topic);
         }
@@ -38,21 +44,93 @@ pub(crate) fn keep_last<T, P>(
     repeated
 }
 
-/// Leaves each where it is named first.
-pub(crate) fn keep_first<T, K: Eq + Hash>(named: &mut Vec<T>, key: impl Fn(&T) -> K) {
-    let mut seen = HashSet::default();
-    named.retain(|one| seen.insert(key(one)));
+/// Leaves each where it is named first, and returns those that were named more than once.
+pub(crate) async fn keep_first<T, K: Eq + Hash>(
+    of: (&Peer, &Clock),
+    named: &mut Vec<T>,
+    key: impl Fn(&T) -> K,
+) -> HashSet<K> {
+    let (repeated, is_first) = look(of, named, key).await;
+    let mut is_first = is_first.into_iter();
+    named.retain(|_| is_first.next().unwrap_or(true));
+    repeated
+}
+
+/// What is named more than once.
+pub(crate) async fn repeated<T, K: Eq + Hash>(of: (&Peer, &Clock), named: &[T], key: impl Fn(&T) -> K) -> HashSet<K> {
+    look(of, named, key).await.0
+}
+
+/// What is named more than once, and of each mention whether it is the first.
+async fn look<T, K: Eq + Hash>(
+    (peer, clock): (&Peer, &Clock),
+    named: &[T],
+    key: impl Fn(&T) -> K,
+) -> (HashSet<K>, Vec<bool>) {
+    let (mut seen, mut repeated) = (HashSet::default(), HashSet::default());
+    let mut is_first = Vec::with_capacity(named.len());
+    for one in named {
+        peer.breathe(clock).await;
+        let again = seen.replace(key(one));
+        is_first.push(again.is_none());
+        repeated.extend(again);
+    }
+    (repeated, is_first)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::net::SocketAddr;
+    use std::pin::pin;
+    use std::task::{Context, Waker};
 
-    #[test]
-    fn the_last_mention_of_a_partition_stays() {
+    use base::clock::ManualTime;
+
+    use super::*;
+    use crate::limits::WORK_TURN_MAX;
+
+    fn peer() -> Peer {
+        let somewhere = SocketAddr::from(([127, 0, 0, 1], 9092));
+        Peer::new(somewhere, somewhere, "TEST".into())
+    }
+
+    #[tokio::test]
+    async fn the_last_mention_of_a_partition_stays() {
+        let (peer, clock) = (peer(), Clock::system());
+        peer.begin_turn(clock.monotonic());
         let mut topics = vec![("a", vec![(0, 'x')]), ("b", vec![]), ("a", vec![(0, 'x'), (1, 'y'), (0, 'z')])];
-        let repeated = keep_last(&mut topics, |t| t.0.into(), |t| &mut t.1, |p: &(i32, char)| p.0);
+        let of = (&peer, &clock);
+        let repeated = keep_last(of, &mut topics, |t| t.0.into(), |t| &mut t.1, |p: &(i32, char)| p.0).await;
         assert_eq!(topics, [("b", vec![]), ("a", vec![(1, 'y'), (0, 'z')])]);
         assert_eq!(repeated, HashSet::from_iter([("a".into(), 0)]));
+    }
+
+    #[tokio::test]
+    async fn the_first_mention_stays() {
+        let (peer, clock) = (peer(), Clock::system());
+        peer.begin_turn(clock.monotonic());
+        let mut named = vec![("a", 1), ("b", 2), ("a", 3), ("c", 4), ("a", 5)];
+        assert_eq!(repeated((&peer, &clock), &named, |one| one.0).await, HashSet::from_iter(["a"]));
+        let repeated = keep_first((&peer, &clock), &mut named, |one| one.0).await;
+        assert_eq!(named, [("a", 1), ("b", 2), ("c", 4)]);
+        assert_eq!(repeated, HashSet::from_iter(["a"]));
+    }
+
+    #[test]
+    fn others_run_between_two_mentions_when_the_turn_is_over() {
+        let time = ManualTime::starting_at(0);
+        let (peer, clock) = (peer(), Clock::from_source(time.clone()));
+        peer.begin_turn(clock.monotonic());
+        let slow = |of: &u8| {
+            time.advance(WORK_TURN_MAX);
+            *of
+        };
+        let (mut named, mut polls) = (vec![1, 2, 3, 1], 0);
+        let mut all = pin!(keep_first((&peer, &clock), &mut named, slow));
+        while all.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            polls += 1;
+            peer.begin_turn(clock.monotonic());
+        }
+        assert_eq!(polls, 3, "once before each but the first");
     }
 }

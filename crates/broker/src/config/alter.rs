@@ -5,52 +5,87 @@
 //! still what the difference was taken from: two requests at a time have the effect of one after the other.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
 
 use base::collections::HashSet;
-use futures::future::join_all;
 use meta::{ConfigChange, ConfigError, ConfigResource as Resource, Image};
-use partition::config::validate_topic_settings;
-use wire::ErrorCode;
+use partition::config::{BrokerSettings, validate_topic_settings};
+use wire::{ErrorCode, Str};
 
 use super::define::Update;
-use super::effective::{CLUSTER_WIDE, Sourced, broker_settings_if, resource, values, values_then};
+use super::effective::{CLUSTER_WIDE, Sourced, broker_settings, broker_settings_if, resource, values, values_then};
 use super::inert_keys::{INERT_KEYS, PER_BROKER_KEYS};
 use super::{known_keys, settings};
+use crate::call::Call;
 use crate::core::Core;
 use crate::deadline::ForAWhile;
 use crate::errors::ApiError;
 use crate::handlers::create_topics::of_meta;
 use crate::handlers::describe_configs::check_broker;
+use crate::in_order::InOrder;
+use crate::limits::CHANGED_AT_ONCE_MAX;
+use crate::mentions::repeated;
 use crate::topics::check_name;
 
 /// The settings of one resource.
 pub(crate) type Settings = BTreeMap<String, String>;
 
-/// Resources that a request names more than once. None of their mentions is carried out: nobody knows which was meant.
-///
-/// Kafka 3.9.2 and 4.4.0 refuse each mention with error 42 and change what is named once. (To AlterConfigs they do the same
-/// and then fail on counting the errors of their answer, so that the client waits for it in vain.)
-struct Repeated(HashSet<Resource>);
+/// A resource as a request asks for it to be changed, one key after the other.
+pub(crate) trait Asked: Sync {
+    /// What is asked of one key.
+    type Config: Sync;
 
-impl Repeated {
-    /// Of those named.
-    fn of(named: impl Iterator<Item = Resource>) -> Self {
-        let mut seen = HashSet::default();
-        let mut twice = HashSet::default();
-        for resource in named {
-            if let Some(again) = seen.replace(resource) {
-                twice.insert(again);
-            }
+    fn resource(&self) -> Resource;
+
+    fn configs(&self) -> &[Self::Config];
+
+    fn key(config: &Self::Config) -> &Str;
+
+    /// Whether a value is wanted, and there is none.
+    fn lacks_value(config: &Self::Config) -> bool;
+
+    /// Whether what is asked for is something that can be done at all.
+    fn check_operation(config: &Self::Config) -> Result<(), ApiError>;
+
+    /// What the changes are made to, of what is set.
+    fn begin(set: &Settings) -> Settings;
+
+    /// Makes one of the changes.
+    fn apply(of: &Resource, config: &Self::Config, then: &mut Settings) -> Result<(), ApiError>;
+}
+
+/// What Kafka's `ConfigAdminManager` looks for before all else: no key may be there twice, and none without its value. Of the
+/// latter it tells all.
+async fn check_keys<A: Asked>(core: &Core, call: &Call, configs: &[A::Config]) -> Result<(), ApiError> {
+    let (mut seen, mut without_value) = (HashSet::default(), String::new());
+    for config in configs {
+        call.peer.breathe(&core.clock).await;
+        let key = A::key(config);
+        if !seen.insert(key) {
+            return Err(ApiError::new(ErrorCode::InvalidRequest, "Error due to duplicate config keys"));
         }
-        Self(twice)
+        if A::lacks_value(config) {
+            without_value.push_str(if without_value.is_empty() { "Null value not supported for : " } else { ", " });
+            without_value.push_str(key);
+        }
+    }
+    if without_value.is_empty() { Ok(()) } else { Err(ApiError::new(ErrorCode::InvalidRequest, without_value)) }
+}
+
+/// The metadata at some time, and what it says of all topics.
+struct Now {
+    image: Arc<Image>,
+    broker: OnceLock<BrokerSettings>,
+}
+
+impl Now {
+    fn of(core: &Core) -> Self {
+        Self { image: core.image(), broker: OnceLock::new() }
     }
 
-    /// Refuses a resource that is among them.
-    fn check(&self, of: &Resource) -> Result<(), ApiError> {
-        if self.0.contains(of) {
-            return Err(ApiError::new(ErrorCode::InvalidRequest, "Each resource must appear at most once."));
-        }
-        Ok(())
+    /// The brokers' settings, made out once for all topics that a request changes.
+    fn broker_settings(&self, core: &Core) -> &BrokerSettings {
+        self.broker.get_or_init(|| broker_settings(&core.config, &self.image))
     }
 }
 
@@ -77,10 +112,11 @@ fn check_resource(core: &Core, of: &Resource) -> Result<(), ApiError> {
 }
 
 /// Checks the settings of a resource as they would be.
-fn validate(core: &Core, image: &Image, of: &Resource, now: &Settings, then: &Settings) -> Result<(), ApiError> {
+fn validate(core: &Core, at: &Now, of: &Resource, now: &Settings, then: &Settings) -> Result<(), ApiError> {
+    let image = &*at.image;
     if of.kind == resource::TOPIC {
         let invalid = |why: String| ApiError::new(ErrorCode::InvalidConfig, why);
-        return validate_topic_settings(then, &core.broker_settings()).map_err(|error| invalid(error.to_string()));
+        return validate_topic_settings(then, at.broker_settings(core)).map_err(|error| invalid(error.to_string()));
     }
     // Whatever is wrong with a broker's settings, Kafka says so with this code.
     let invalid = |why: String| ApiError::new(ErrorCode::InvalidRequest, why);
@@ -122,7 +158,7 @@ fn validate(core: &Core, image: &Image, of: &Resource, now: &Settings, then: &Se
             def.check.check_change(&now, &then).map_err(|reason| invalid(why(reason)))?;
         }
     }
-    let (before, after) = (core.broker_settings(), broker_settings_if(&core.config, image, &of.name, then));
+    let (before, after) = (at.broker_settings(core), broker_settings_if(&core.config, image, &of.name, then));
     let after = |key: &str| after.get(key).map(String::as_str);
     settings::check_together(after)
         .and_then(|()| settings::check_tiers(|key| before.get(key).map(String::as_str), after))
@@ -141,57 +177,65 @@ fn changes(now: &Settings, then: &Settings) -> Vec<ConfigChange> {
     gone.chain(new.map(|(key, value)| change(key, Some(value.clone())))).collect()
 }
 
-/// How many resources of one request are changed at a time; what is decided together shares an entry of metadata.
-const ALTERED_AT_ONCE_MAX: usize = 256;
-
-/// Changes the settings of each resource that a request names, as `plan` says ([`alter`]). Answers in the order in which
-/// they are named.
-pub(crate) async fn alter_each<A>(
+/// Changes the settings of each resource that a request names ([`alter`]). Answers in the order in which they are named.
+///
+/// None of the mentions of a resource is carried out that is named more than once: nobody knows which was meant. Kafka 3.9.2
+/// and 4.4.0 refuse each of them with error 42 and change what is named once. (To AlterConfigs they do the same and then fail
+/// on counting the errors of their answer, so that the client waits for it in vain.)
+pub(crate) async fn alter_each<A: Asked>(
     core: &Core,
+    call: &Call,
     named: &[A],
     validate_only: bool,
-    resource: impl Fn(&A) -> Resource,
-    plan: impl Fn(&Resource, &A, &Settings) -> Result<Settings, ApiError>,
 ) -> Vec<Result<(), ApiError>> {
-    let repeated = Repeated::of(named.iter().map(&resource));
-    let time = ForAWhile::begin(&core.clock);
+    let repeated = &repeated((&call.peer, &core.clock), named, A::resource).await;
+    let time = &ForAWhile::begin(&core.clock, None);
     let mut outcomes = Vec::with_capacity(named.len());
-    for some in named.chunks(ALTERED_AT_ONCE_MAX) {
-        let each = some.iter().map(|asked| {
-            let (of, repeated, time, plan) = (resource(asked), &repeated, &time, &plan);
-            async move {
-                repeated.check(&of)?;
-                alter(core, &of, validate_only, time, |now| plan(&of, asked, now)).await
-            }
-        });
-        outcomes.extend(join_all(each).await);
+    for some in named.chunks(CHANGED_AT_ONCE_MAX) {
+        let now = &Now::of(core);
+        let mut altered = InOrder::new(CHANGED_AT_ONCE_MAX, &call.peer, &core.clock);
+        for asked in some {
+            let alteration = async move {
+                let of = asked.resource();
+                if repeated.contains(&of) {
+                    let why = "Each resource must appear at most once.";
+                    return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+                }
+                check_keys::<A>(core, call, asked.configs()).await?;
+                alter(core, call, &of, asked, validate_only, (now, time)).await
+            };
+            altered.push(alteration).await;
+        }
+        outcomes.extend(altered.finish().await);
     }
     outcomes
 }
 
-/// Changes the settings of one resource. `plan` makes of those that are set those that shall be; it is asked again when
-/// somebody else changed them meanwhile.
-async fn alter(
+/// Changes the settings of one resource. What is asked for is applied to those that are set, and again when somebody else
+/// changed them meanwhile.
+async fn alter<A: Asked>(
     core: &Core,
+    call: &Call,
     of: &Resource,
+    asked: &A,
     validate_only: bool,
-    time: &ForAWhile,
-    plan: impl Fn(&Settings) -> Result<Settings, ApiError>,
+    (first, time): (&Now, &ForAWhile),
 ) -> Result<(), ApiError> {
+    let mut again = None;
     loop {
-        let image = core.image();
+        let at = again.as_ref().unwrap_or(first);
         check_resource(core, of)?;
-        let now = present(&image, of);
-        let then = plan(&now)?;
-        validate(core, &image, of, &now, &then)?;
-        if of.kind == resource::TOPIC && image.topic(&of.name).is_none() {
+        let now = present(&at.image, of);
+        let then = planned(core, call, of, asked, &now).await?;
+        validate(core, at, of, &now, &then)?;
+        if of.kind == resource::TOPIC && at.image.topic(&of.name).is_none() {
             return Err(unknown_topic(&of.name));
         }
         let changes = changes(&now, &then);
         if validate_only || changes.is_empty() {
             return Ok(());
         }
-        let saw = image.configs_of(of.kind, &of.name).map(|configs| (**configs).clone()).unwrap_or_default();
+        let saw = at.image.configs_of(of.kind, &of.name).map(|configs| (**configs).clone()).unwrap_or_default();
         match time.wait_for(core.meta.alter_configs(of.clone(), saw, changes.clone())).await? {
             Ok(()) => {
                 for ConfigChange { key, value } in &changes {
@@ -200,10 +244,30 @@ async fn alter(
                 }
                 return Ok(());
             }
-            Err(ConfigError::Changed) => {}
+            Err(ConfigError::Changed) => again = Some(Now::of(core)),
             Err(ConfigError::UnknownTopic(name)) => return Err(unknown_topic(&name)),
             Err(ConfigError::Meta(error)) => return Err(of_meta(&error)),
             Err(error) => return Err(ApiError::new(ErrorCode::UnknownServerError, error.to_string())),
         }
     }
+}
+
+/// The settings as they would be.
+async fn planned<A: Asked>(
+    core: &Core,
+    call: &Call,
+    of: &Resource,
+    asked: &A,
+    now: &Settings,
+) -> Result<Settings, ApiError> {
+    for config in asked.configs() {
+        call.peer.breathe(&core.clock).await;
+        A::check_operation(config)?;
+    }
+    let mut then = A::begin(now);
+    for config in asked.configs() {
+        call.peer.breathe(&core.clock).await;
+        A::apply(of, config, &mut then)?;
+    }
+    Ok(then)
 }

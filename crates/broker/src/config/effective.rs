@@ -14,6 +14,8 @@ use super::settings::{self, BrokerConfig};
 pub(crate) mod resource {
     pub(crate) const TOPIC: i8 = 2;
     pub(crate) const BROKER: i8 = 4;
+    /// With the loggers of a broker, client metrics and groups, which have no settings here.
+    pub(crate) const ALL: [i8; 5] = [TOPIC, BROKER, 8, 16, 32];
 }
 
 /// The name under which the cluster-wide broker settings are kept.
@@ -32,8 +34,18 @@ pub(crate) enum Source {
 /// A value and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Sourced {
+    /// As it is understood.
     pub(crate) value: Option<String>,
+    /// As it was set with AlterConfigs, where that differs.
+    text: Option<String>,
     pub(crate) source: Source,
+}
+
+impl Sourced {
+    /// The value as it was set, which is how Kafka's `ConfigHelper` tells where a value may come from.
+    pub(crate) fn as_set(&self) -> Option<&str> {
+        self.text.as_deref().or(self.value.as_deref())
+    }
 }
 
 /// Every value set for a broker key, the one in force first; the default is last, if there is one. What is kept with the
@@ -47,19 +59,19 @@ pub(crate) fn values(def: &ConfigDef, config: &BrokerConfig, image: &Image) -> V
 /// The same, if `set` told what is set for a broker, or the cluster, and a key.
 fn values_if(def: &ConfigDef, config: &BrokerConfig, set: &dyn Fn(&str, &str) -> Option<String>) -> Vec<Sourced> {
     let node = config.node_id.to_string();
-    let dynamic = |name: &str| set(name, def.name).and_then(|value| def.parse_running(&value).ok());
-    let mut values = Vec::new();
-    let mut add = |value: Option<String>, source| {
-        if value.is_some() {
-            values.push(Sourced { value, source });
-        }
+    let dynamic = |name: &str, source| {
+        let text = set(name, def.name)?;
+        let value = def.parse_running(&text).ok()?;
+        Some(Sourced { text: (text != value).then_some(text), value: Some(value), source })
     };
+    let fixed = |value: &str, source| Sourced { value: Some(value.to_owned()), text: None, source };
+    let mut values = Vec::new();
     if def.update == Update::Dynamic {
-        add(dynamic(&node), Source::DynamicBroker);
-        add(dynamic(CLUSTER_WIDE), Source::DynamicDefault);
+        values.extend(dynamic(&node, Source::DynamicBroker));
+        values.extend(dynamic(CLUSTER_WIDE, Source::DynamicDefault));
     }
-    add(config.explicit(def.name).map(str::to_owned), Source::Static);
-    add(def.default.map(str::to_owned), Source::Default);
+    values.extend(config.explicit(def.name).map(|value| fixed(value, Source::Static)));
+    values.extend(def.default.map(|value| fixed(value, Source::Default)));
     values
 }
 
@@ -81,7 +93,7 @@ pub(crate) fn with_own(mut values: Vec<Sourced>, own: Option<String>) -> Vec<Sou
     let at = values.iter().position(|sourced| sourced.source == Source::Default).unwrap_or(values.len());
     let is_set = values.iter().any(|sourced| sourced.source == Source::Static);
     if let (Some(value), false) = (own, is_set) {
-        values.insert(at, Sourced { value: Some(value), source: Source::Static });
+        values.insert(at, Sourced { value: Some(value), text: None, source: Source::Static });
     }
     values
 }

@@ -32,7 +32,10 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: ListOffsetsReq
     // (3.9.2 refuses each mention).
     let twice = match call.version {
         0 => HashSet::default(),
-        _ => keep_last(&mut request.topics, |t| t.name.clone(), |t| &mut t.partitions, |p| p.partition_index),
+        _ => {
+            let of = (&*call.peer, &core.clock);
+            keep_last(of, &mut request.topics, |t| t.name.clone(), |t| &mut t.partitions, |p| p.partition_index).await
+        }
     };
     let mut found = if call.version == 0 {
         find_all_old_style(core, call, &request).await.into_iter()

@@ -45,7 +45,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: MetadataRequest) -
         Asked::Some(asked) => {
             let image = core.image();
             if request.allow_auto_topic_creation && core.config.is("auto.create.topics.enable") {
-                create_missing(core, &image, &asked);
+                create_missing(core, call, &image, &asked).await;
             }
             let mut seen = HashSet::default();
             let mut topics = Vec::new();
@@ -151,19 +151,23 @@ fn describe(image: &Image, topic: &Arc<TopicImage>) -> MetadataResponseTopic {
 /// Begins to create the topics that are asked for by name and do not exist in `image`, which the answer is made from: as
 /// from Kafka, in every version, they show as unknown to the request that has them created, and the client asks again.
 /// Some clients tell a topic that is missing by it.
-fn create_missing(core: &Core, image: &Image, asked: &[MetadataRequestTopic]) {
-    let missing = asked.iter().filter(|topic| topic.topic_id.is_nil()).filter_map(|topic| topic.name.as_deref());
+async fn create_missing(core: &Core, call: &Call, image: &Image, asked: &[MetadataRequestTopic]) {
     let creatable = |name: &str| {
         image.topic(name).is_none()
             && check_name(name).is_ok()
             && reserved(name).is_none()
             && image.collision(name).is_none()
     };
-    let mut seen = HashSet::default();
-    let missing: Vec<&str> =
-        missing.filter(|name| creatable(name) && seen.insert(*name)).take(AUTO_CREATED_TOPICS_MAX).collect();
-    if missing.is_empty() {
-        return;
+    let (mut seen, mut missing) = (HashSet::default(), Vec::new());
+    for topic in asked {
+        call.peer.breathe(&core.clock).await;
+        let name = topic.name.as_deref().filter(|_| topic.topic_id.is_nil());
+        missing.extend(name.filter(|name| creatable(name) && seen.insert(*name)));
+        if missing.len() >= AUTO_CREATED_TOPICS_MAX {
+            break;
+        }
     }
-    core.first_use.begin(&missing, &core.config);
+    if !missing.is_empty() {
+        core.first_use.begin(&missing, &core.config);
+    }
 }

@@ -10,42 +10,40 @@ use std::collections::BTreeMap;
 
 use base::collections::HashSet;
 use meta::{Image, MetaError, NewTopic, PARTITIONS_PER_TOPIC_MAX, TopicError};
-use partition::config::{TOPIC_KEYS, effective, validate_topic_settings};
+use partition::config::{BrokerSettings, TOPIC_KEYS, TopicSettings, effective, validate_topic_settings};
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
 use wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use wire::{ErrorCode, Str};
 
 use crate::call::Call;
-use crate::config::effective as broker_value;
+use crate::config::effective::{self as broker_value, Source, broker_settings};
 use crate::core::Core;
 use crate::deadline::within;
 use crate::errors::ApiError;
 use crate::limits::CREATED_TOPICS_MAX;
+use crate::mentions::keep_first;
 use crate::topics::{check_name, reserved};
 
-pub(crate) async fn handle(core: &Core, call: &Call, request: CreateTopicsRequest) -> CreateTopicsResponse {
+pub(crate) async fn handle(core: &Core, call: &Call, mut request: CreateTopicsRequest) -> CreateTopicsResponse {
     let image = core.image();
-    let mut seen = HashSet::default();
-    let twice: HashSet<Str> =
-        request.topics.iter().filter(|t| !seen.insert(t.name.clone())).map(|t| t.name.clone()).collect();
+    let of = (&*call.peer, &core.clock);
+    // Kafka answers once for all mentions of a topic.
+    let repeated = keep_first(of, &mut request.topics, |topic| topic.name.clone()).await;
+    let broker = broker_settings(&core.config, &image);
     let mut results = Vec::with_capacity(request.topics.len());
     let mut planned = Vec::new();
-    let mut told = HashSet::default();
     for topic in &request.topics {
-        if twice.contains(&topic.name) {
-            // Kafka answers once for all of them.
-            if told.insert(topic.name.clone()) {
-                let error = ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name.");
-                results.push(refused(topic.name.clone(), &error));
-            }
-            continue;
-        }
-        match plan(core, &image, topic) {
-            Ok(_) if planned.len() >= CREATED_TOPICS_MAX => {
-                let why = format!("A request may create {CREATED_TOPICS_MAX} topics at most.");
-                results.push(refused(topic.name.clone(), &ApiError::new(ErrorCode::PolicyViolation, why)));
-            }
+        call.peer.breathe(&core.clock).await;
+        let new = if repeated.contains(&topic.name) {
+            Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."))
+        } else if planned.len() >= CREATED_TOPICS_MAX {
+            let why = format!("A request may create {CREATED_TOPICS_MAX} topics at most.");
+            Err(ApiError::new(ErrorCode::PolicyViolation, why))
+        } else {
+            plan(core, &image, &broker, topic)
+        };
+        match new {
             Ok(new) => {
                 planned.push((results.len(), new));
                 results.push(CreatableTopicResult { name: topic.name.clone(), ..CreatableTopicResult::default() });
@@ -77,7 +75,9 @@ async fn create(
             return;
         }
     };
+    let unset = if call.version >= 5 { configs(core) } else { Vec::new() };
     for ((at, new), created) in planned.into_iter().zip(created) {
+        call.peer.breathe(&core.clock).await;
         results[at] = match created {
             Ok(created) => {
                 if !request.validate_only {
@@ -87,7 +87,7 @@ async fn create(
                     topic_id: if request.validate_only { base::Uuid::nil() } else { created.id },
                     num_partitions: i32::try_from(new.partitions).unwrap_or(i32::MAX),
                     replication_factor: 1,
-                    configs: (call.version >= 5).then(|| configs(core, &new)),
+                    configs: (call.version >= 5).then(|| with_own(unset.clone(), &new)),
                     error_message: None,
                     name: new.name.into(),
                     ..CreatableTopicResult::default()
@@ -109,7 +109,7 @@ fn refused(name: Str, error: &ApiError) -> CreatableTopicResult {
 }
 
 /// Checks one topic in the order in which Kafka checks it.
-fn plan(core: &Core, image: &Image, topic: &CreatableTopic) -> Result<NewTopic, ApiError> {
+fn plan(core: &Core, image: &Image, broker: &BrokerSettings, topic: &CreatableTopic) -> Result<NewTopic, ApiError> {
     check_name(&topic.name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why))?;
     if let Some(why) = reserved(&topic.name) {
         return Err(ApiError::new(ErrorCode::InvalidRequest, why));
@@ -129,7 +129,7 @@ fn plan(core: &Core, image: &Image, topic: &CreatableTopic) -> Result<NewTopic, 
         };
         settings.insert(config.name.to_string(), value.to_string());
     }
-    validate_topic_settings(&settings, &core.broker_settings())
+    validate_topic_settings(&settings, broker)
         .map_err(|error| ApiError::new(ErrorCode::InvalidConfig, error.to_string()))?;
     let partitions = partitions(core, image, topic)?;
     Ok(NewTopic { name: topic.name.to_string(), partitions, configs: settings.into_iter().collect() })
@@ -215,21 +215,31 @@ pub(crate) fn check_replicas(image: &Image, ids: &[i32]) -> Result<(), String> {
     Ok(())
 }
 
-/// The configuration of a topic as it would be, for v5 and later.
-fn configs(core: &Core, new: &NewTopic) -> Vec<CreatableTopicConfigs> {
-    let own: BTreeMap<String, String> = new.configs.iter().cloned().collect();
-    let broker = core.broker_settings();
+/// The configuration of a topic that sets nothing itself, for v5 and later.
+fn configs(core: &Core) -> Vec<CreatableTopicConfigs> {
     let image = core.image();
+    let (own, broker) = (TopicSettings::new(), broker_settings(&core.config, &image));
     let all = TOPIC_KEYS.iter().map(|key| {
         let value = effective(key, &own, &broker);
         CreatableTopicConfigs {
-            name: key.name.into(),
+            name: Str::from_static(key.name),
             config_source: super::describe_configs::source(value.source, &core.config, &image) as i8,
             value: Some((*value.value).into()),
             ..CreatableTopicConfigs::default()
         }
     });
     all.collect()
+}
+
+/// That of one which has settings of its own: they are told as they were sent, where DescribeConfigs tells how they are
+/// understood (Kafka's `KafkaConfigSchema`).
+fn with_own(mut configs: Vec<CreatableTopicConfigs>, new: &NewTopic) -> Vec<CreatableTopicConfigs> {
+    for (key, value) in &new.configs {
+        if let Some(config) = configs.iter_mut().find(|config| config.name == *key) {
+            (config.value, config.config_source) = (Some(value.into()), Source::Topic as i8);
+        }
+    }
+    configs
 }
 
 /// What a client is told when metadata gave no answer.

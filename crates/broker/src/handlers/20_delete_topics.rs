@@ -27,26 +27,40 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsReques
         let by_name = |name| DeleteTopicState { name: Some(name), ..DeleteTopicState::default() };
         request.topic_names.into_iter().map(by_name).collect()
     };
-    let mut times: HashMap<(Option<Str>, Uuid), usize> = HashMap::default();
-    for topic in &asked {
-        *times.entry((topic.name.clone(), topic.topic_id)).or_default() += 1;
-    }
-    keep_first(&mut asked, |topic| (topic.name.clone(), topic.topic_id));
+    let repeated =
+        keep_first((&call.peer, &core.clock), &mut asked, |topic| (topic.name.clone(), topic.topic_id)).await;
     let image = core.image();
-    let find = |topic: &DeleteTopicState| {
-        let is_repeated = times.get(&(topic.name.clone(), topic.topic_id)).is_some_and(|times| *times > 1);
-        find(core, call.version, &image, topic, is_repeated)
-    };
-    let mut found: Vec<Result<Arc<TopicImage>, ApiError>> = asked.iter().map(find).collect();
-    refuse_repeated(&mut found);
-    let ids: Vec<Uuid> = found.iter().flatten().map(|topic| topic.id).collect();
+    let mut found = Vec::with_capacity(asked.len());
+    let mut times: HashMap<Uuid, usize> = HashMap::default();
+    for topic in &asked {
+        call.peer.breathe(&core.clock).await;
+        let is_repeated = repeated.contains(&(topic.name.clone(), topic.topic_id));
+        let topic = find(core, call.version, &image, topic, is_repeated);
+        if let Ok(topic) = &topic {
+            *times.entry(topic.id).or_default() += 1;
+        }
+        found.push(topic);
+    }
+    let mut ids = Vec::new();
+    for topic in &mut found {
+        call.peer.breathe(&core.clock).await;
+        match topic {
+            Ok(named) if times[&named.id] > 1 => {
+                *topic = Err(ApiError::new(ErrorCode::InvalidRequest, "The topic is named more than once."));
+            }
+            Ok(named) => ids.push(named.id),
+            Err(_) => {}
+        }
+    }
     let deleted = if ids.is_empty() {
         Ok(Vec::new())
     } else {
         within(request.timeout_ms, core.meta.delete_topics(ids), |error| of_meta(&error)).await
     };
     let mut deleted = deleted.map(Vec::into_iter);
-    let responses = asked.iter().zip(found).map(|(asked, found)| {
+    let mut responses = Vec::with_capacity(asked.len());
+    for (asked, found) in asked.iter().zip(found) {
+        call.peer.breathe(&core.clock).await;
         let outcome = found.and_then(|topic| match &mut deleted {
             Ok(results) => match results.next() {
                 Some(Ok(_)) => {
@@ -59,9 +73,9 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsReques
             },
             Err(error) => Err(error.clone()),
         });
-        respond(asked, outcome)
-    });
-    DeleteTopicsResponse { responses: responses.collect(), ..DeleteTopicsResponse::default() }
+        responses.push(respond(asked, outcome));
+    }
+    DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
 }
 
 fn find(
@@ -96,18 +110,6 @@ fn find(
 fn unknown(asked: &DeleteTopicState) -> ApiError {
     let code = if asked.name.is_some() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId };
     ApiError::new(code, code.message())
-}
-
-fn refuse_repeated(found: &mut [Result<Arc<TopicImage>, ApiError>]) {
-    let mut times: HashMap<Uuid, usize> = HashMap::default();
-    for topic in found.iter().flatten() {
-        *times.entry(topic.id).or_default() += 1;
-    }
-    for topic in found {
-        if topic.as_ref().is_ok_and(|topic| times[&topic.id] > 1) {
-            *topic = Err(ApiError::new(ErrorCode::InvalidRequest, "The topic is named more than once."));
-        }
-    }
 }
 
 fn respond(asked: &DeleteTopicState, outcome: Result<Arc<TopicImage>, ApiError>) -> DeletableTopicResult {

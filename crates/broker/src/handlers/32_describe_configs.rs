@@ -12,6 +12,7 @@
 
 use std::cell::OnceCell;
 
+use base::Clock;
 use base::collections::HashSet;
 use meta::Image;
 use partition::config::{self as topic_config, BrokerSettings, TOPIC_KEYS, TopicKey, TopicSettings};
@@ -29,38 +30,81 @@ use crate::config::effective::{
 use crate::config::{BROKER_KEYS, BrokerConfig, ConfigDef, INERT_KEYS, Update, settings};
 use crate::core::Core;
 use crate::endpoints;
-use crate::errors::ApiError;
+use crate::errors::{ApiError, NONE};
+use crate::net::peer::Peer;
 use crate::topics::check_name;
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsRequest) -> DescribeConfigsResponse {
     let image = core.image();
     let (synonyms, documentation) = (request.include_synonyms, request.include_documentation);
     let asking = Asking { core, image: &image, synonyms, documentation, topics: OnceCell::new() };
-    let mut seen = HashSet::default();
-    let mut resources = request.resources;
-    // What is asked for again in the same words is told once: a small request could otherwise ask for any amount.
-    resources.retain(|asked| {
-        let keys = asked.configuration_keys.clone().filter(|keys| !keys.is_empty());
-        seen.insert((asked.resource_type, asked.resource_name.clone(), keys))
-    });
+    let resources = request.resources;
+    // Kafka asks for leave before it looks, and has nobody to ask here: it refuses the request, for each resource.
+    if resources.iter().any(|asked| !resource::ALL.contains(&asked.resource_type)) {
+        let error = ErrorCode::InvalidRequest;
+        let refused = |asked| told(asked, Err(ApiError::new(error, error.message())));
+        let mut results = Vec::with_capacity(resources.len());
+        for asked in resources {
+            call.peer.breathe(&core.clock).await;
+            results.push(refused(asked));
+        }
+        return DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() };
+    }
+    let known = TOPIC_KEYS.iter().map(|key| key.name).chain(broker_keys().map(|def| def.name)).collect();
+    let (mut seen, mut seen_own) = (HashSet::default(), HashSet::default());
     let mut results = Vec::with_capacity(resources.len());
-    for asked in resources {
+    for mut asked in resources {
         call.peer.breathe(&core.clock).await;
-        let told = asking.describe(&asked);
-        let empty = DescribeConfigsResult {
-            error_message: None,
-            resource_type: asked.resource_type,
-            resource_name: asked.resource_name,
-            ..DescribeConfigsResult::default()
+        let keys = asked.configuration_keys.take().filter(|keys| !keys.is_empty());
+        let only = match &keys {
+            Some(keys) => Some(there_among(keys, &known, (&call.peer, &core.clock)).await),
+            None => None,
         };
-        results.push(match told {
-            Ok(configs) => DescribeConfigsResult { configs, ..empty },
-            Err(error) => {
-                DescribeConfigsResult { error_code: error.code, error_message: Some(error.message.into()), ..empty }
-            }
-        });
+        // What is asked for again is told once: a small request could otherwise ask for any amount.
+        if !seen.insert((asked.resource_type, asked.resource_name.clone(), only.clone())) {
+            continue;
+        }
+        let is_own = asked.resource_type == resource::BROKER && check_broker(core, &asked.resource_name).is_ok();
+        let configs = if is_own && !seen_own.insert(only.clone()) {
+            let why = "This broker is asked for more than once, its id written in different ways.";
+            Err(ApiError::new(ErrorCode::InvalidRequest, why))
+        } else {
+            asking.describe(&asked, only.as_deref())
+        };
+        results.push(told(asked, configs));
     }
     DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() }
+}
+
+/// Those of the keys that there are, in order, each once. A request may name a million.
+async fn there_among(keys: &[Str], known: &HashSet<&'static str>, (peer, clock): (&Peer, &Clock)) -> Vec<&'static str> {
+    let mut found = HashSet::default();
+    for key in keys {
+        peer.breathe(clock).await;
+        found.extend(known.get(key.as_str()).copied());
+    }
+    let mut found: Vec<_> = found.into_iter().collect();
+    found.sort_unstable();
+    found
+}
+
+/// The answer for a resource. Where there is nothing to say Kafka's message is empty, and also of a topic that is not there.
+fn told(
+    asked: DescribeConfigsResource,
+    configs: Result<Vec<DescribeConfigsResourceResult>, ApiError>,
+) -> DescribeConfigsResult {
+    let (error_code, error_message, configs) = match configs {
+        Ok(configs) => (NONE, Str::default(), configs),
+        Err(error) => (error.code, error.message.into(), Vec::new()),
+    };
+    DescribeConfigsResult {
+        error_code,
+        error_message: Some(error_message),
+        resource_type: asked.resource_type,
+        resource_name: asked.resource_name,
+        configs,
+        ..DescribeConfigsResult::default()
+    }
 }
 
 /// What the answer to a request of so many bytes takes while it is made and written, with all that may be asked for. It
@@ -68,11 +112,9 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
 /// charged with the request.
 pub(crate) fn reply_bytes(core: &Core, frame_bytes: usize) -> u64 {
     let topics = core.image().topics.len().min(frame_bytes / DescribeConfigsResource::BYTES_MIN);
-    // All brokers together, and this one in all the ways in which its number can be written: two of each length.
-    let brokers = 2 + 2 * frame_bytes.isqrt();
-    // Resources may be named again with other keys.
+    // This one, and all together. Resources may be named again with other keys.
     let by_keys = frame_bytes * entry_share_max();
-    (topics * topic_bytes() + brokers * broker_bytes() + by_keys) as u64
+    (topics * topic_bytes() + 2 * broker_bytes() + by_keys) as u64
 }
 
 /// How many times larger what is told of a key is than its name in a request.
@@ -120,18 +162,20 @@ struct OfTopics {
 }
 
 impl Asking<'_> {
-    fn describe(&self, asked: &DescribeConfigsResource) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
+    /// `only` are the keys that are asked for, in order; no keys asked for, or none named, means all.
+    fn describe(
+        &self,
+        asked: &DescribeConfigsResource,
+        only: Option<&[&str]>,
+    ) -> Result<Vec<DescribeConfigsResourceResult>, ApiError> {
         let (core, image) = (self.core, self.image);
-        // No keys asked for, or none named, means all.
-        let only = asked.configuration_keys.as_ref().filter(|keys| !keys.is_empty());
-        let wanted = |name: &str| only.is_none_or(|keys| keys.iter().any(|key| *key == *name));
+        let wanted = |name: &str| only.is_none_or(|keys| keys.binary_search(&name).is_ok());
         match asked.resource_type {
             resource::TOPIC => {
                 let name = &asked.resource_name;
                 check_name(name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why))?;
                 if image.topic(name).is_none() {
-                    let error = ErrorCode::UnknownTopicOrPartition;
-                    return Err(ApiError::new(error, error.message()));
+                    return Err(ApiError::new(ErrorCode::UnknownTopicOrPartition, ""));
                 }
                 let own = topic_settings(image, name);
                 let shared = self.topics.get_or_init(|| self.of_topics());
@@ -163,7 +207,7 @@ impl Asking<'_> {
         let synonyms_of = |key: &TopicKey| {
             let def = key.synonyms.first().and_then(|first| settings::definition(first.broker_key));
             let all = def.map(|def| effective_synonyms(def, |def| values(def, config, image)));
-            all.into_iter().flatten().map(|(name, v)| synonym(name, v.value.as_deref(), v.source)).collect()
+            all.into_iter().flatten().map(|(name, v)| synonym(name, v.as_set(), v.source)).collect()
         };
         OfTopics { broker: self.core.broker_settings(), synonyms: TOPIC_KEYS.iter().map(synonyms_of).collect() }
     }
@@ -207,7 +251,7 @@ impl Asking<'_> {
             value: value.map(Str::from),
             read_only: def.update == Update::Restart,
             config_source: source as i8,
-            synonyms: synonyms.map(|(name, v)| synonym(name, v.value.as_deref(), v.source)).collect(),
+            synonyms: synonyms.map(|(name, v)| synonym(name, v.as_set(), v.source)).collect(),
             config_type: def.kind.describe_configs_type(),
             documentation: self.documentation.then(|| Str::from_static(def.doc)),
             ..DescribeConfigsResourceResult::default()
@@ -224,8 +268,10 @@ impl Asking<'_> {
             values
         };
         let values = of_all(def);
-        // What an older release let be set, and no longer heeds, is not told.
-        (!values.is_empty()).then(|| self.broker_entry(def, &values, of_all))
+        // What an older release let be set, and no longer heeds, is not told. The rest is told as it was set: nothing is
+        // made of it but by a broker.
+        let value = values.first()?.as_set().map(Str::from);
+        Some(DescribeConfigsResourceResult { value, ..self.broker_entry(def, &values, of_all) })
     }
 }
 

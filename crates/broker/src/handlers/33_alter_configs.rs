@@ -2,24 +2,21 @@
 //! name falls back to its default. Deprecated in favour of IncrementalAlterConfigs, and still sent by older tools.
 
 use meta::ConfigResource;
-use wire::ErrorCode;
-use wire::messages::alter_configs_request::AlterConfigsResource;
+use wire::Str;
+use wire::messages::alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use wire::messages::alter_configs_response::AlterConfigsResourceResponse;
 use wire::messages::{AlterConfigsRequest, AlterConfigsResponse};
 
-use crate::config::alter::{Settings, alter_each};
+use crate::call::Call;
+use crate::config::alter::{Asked, Settings, alter_each};
 use crate::core::Core;
 use crate::errors::ApiError;
 
-pub(crate) async fn handle(core: &Core, request: AlterConfigsRequest) -> AlterConfigsResponse {
-    let resource = |asked: &AlterConfigsResource| ConfigResource {
-        kind: asked.resource_type,
-        name: asked.resource_name.to_string(),
-    };
-    let plan = |_: &ConfigResource, asked: &AlterConfigsResource, _: &Settings| replaced(asked);
-    let outcomes = alter_each(core, &request.resources, request.validate_only, resource, plan).await;
+pub(crate) async fn handle(core: &Core, call: &Call, request: AlterConfigsRequest) -> AlterConfigsResponse {
+    let outcomes = alter_each(core, call, &request.resources, request.validate_only).await;
     let mut responses = Vec::with_capacity(request.resources.len());
     for (asked, outcome) in request.resources.into_iter().zip(outcomes) {
+        call.peer.breathe(&core.clock).await;
         let (error_code, error_message) = match outcome {
             Ok(()) => (0, None),
             Err(error) => (error.code, Some(error.message.into())),
@@ -35,17 +32,35 @@ pub(crate) async fn handle(core: &Core, request: AlterConfigsRequest) -> AlterCo
     AlterConfigsResponse { responses, ..AlterConfigsResponse::default() }
 }
 
-fn replaced(asked: &AlterConfigsResource) -> Result<Settings, ApiError> {
-    let mut then = Settings::new();
-    for config in &asked.configs {
-        let Some(value) = &config.value else {
-            let why = format!("Null value not supported for : {}", config.name);
-            return Err(ApiError::new(ErrorCode::InvalidRequest, why));
-        };
-        if then.insert(config.name.to_string(), value.to_string()).is_some() {
-            let why = format!("Duplicate config key: {}", config.name);
-            return Err(ApiError::new(ErrorCode::InvalidRequest, why));
-        }
+impl Asked for AlterConfigsResource {
+    type Config = AlterableConfig;
+
+    fn resource(&self) -> ConfigResource {
+        ConfigResource { kind: self.resource_type, name: self.resource_name.to_string() }
     }
-    Ok(then)
+
+    fn configs(&self) -> &[AlterableConfig] {
+        &self.configs
+    }
+
+    fn key(config: &AlterableConfig) -> &Str {
+        &config.name
+    }
+
+    fn lacks_value(config: &AlterableConfig) -> bool {
+        config.value.is_none()
+    }
+
+    fn check_operation(_: &AlterableConfig) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    fn begin(_: &Settings) -> Settings {
+        Settings::new()
+    }
+
+    fn apply(_: &ConfigResource, config: &AlterableConfig, then: &mut Settings) -> Result<(), ApiError> {
+        then.insert(config.name.to_string(), config.value.as_deref().unwrap_or_default().to_owned());
+        Ok(())
+    }
 }

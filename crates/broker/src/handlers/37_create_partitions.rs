@@ -3,48 +3,62 @@
 //! A topic grows to `count` partitions; it never shrinks. Manual assignments are checked and mean nothing further, since
 //! one replica on the broker with the fewest streams is what every partition gets.
 
-use base::collections::HashSet;
-use futures::future::join_all;
 use meta::{Image, PARTITIONS_PER_TOPIC_MAX};
+use wire::ErrorCode;
 use wire::messages::create_partitions_request::CreatePartitionsTopic;
 use wire::messages::create_partitions_response::CreatePartitionsTopicResult;
 use wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
-use wire::{ErrorCode, Str};
 
 use super::create_topics::{check_replicas, of_topic};
+use crate::call::Call;
 use crate::core::Core;
-use crate::deadline::within;
+use crate::deadline::ForAWhile;
 use crate::errors::ApiError;
+use crate::in_order::InOrder;
+use crate::limits::CHANGED_AT_ONCE_MAX;
 use crate::mentions::keep_first;
 
-pub(crate) async fn handle(core: &Core, mut request: CreatePartitionsRequest) -> CreatePartitionsResponse {
+pub(crate) async fn handle(core: &Core, call: &Call, mut request: CreatePartitionsRequest) -> CreatePartitionsResponse {
     let image = core.image();
-    let mut seen = HashSet::default();
-    let twice: HashSet<Str> =
-        request.topics.iter().filter(|t| !seen.insert(t.name.clone())).map(|t| t.name.clone()).collect();
-    keep_first(&mut request.topics, |topic| topic.name.clone());
+    let of = (&*call.peer, &core.clock);
+    let repeated = keep_first(of, &mut request.topics, |topic| topic.name.clone()).await;
+    let time = ForAWhile::begin(&core.clock, Some(request.timeout_ms));
     // Side by side: they share an entry of the metadata log.
-    let results = request.topics.iter().map(|topic| async {
-        let outcome = if twice.contains(&topic.name) {
-            Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic in request."))
-        } else {
-            let growth = grow(core, &image, topic, request.validate_only);
-            within(request.timeout_ms, growth, |error| error).await
+    let mut growing = InOrder::new(CHANGED_AT_ONCE_MAX, &call.peer, &core.clock);
+    for topic in &request.topics {
+        let (image, repeated, time) = (&image, &repeated, &time);
+        let grown = async move {
+            if repeated.contains(&topic.name) {
+                return Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic in request."));
+            }
+            grow(core, image, topic, request.validate_only, time).await
         };
-        let empty = CreatePartitionsTopicResult { name: topic.name.clone(), ..CreatePartitionsTopicResult::default() };
-        match outcome {
+        growing.push(grown).await;
+    }
+    let grown = growing.finish().await;
+    let mut results = Vec::with_capacity(request.topics.len());
+    for (topic, outcome) in request.topics.into_iter().zip(grown) {
+        call.peer.breathe(&core.clock).await;
+        let empty = CreatePartitionsTopicResult { name: topic.name, ..CreatePartitionsTopicResult::default() };
+        results.push(match outcome {
             Ok(()) => empty,
             Err(error) => CreatePartitionsTopicResult {
                 error_code: error.code,
                 error_message: Some(error.message.into()),
                 ..empty
             },
-        }
-    });
-    CreatePartitionsResponse { results: join_all(results).await, ..CreatePartitionsResponse::default() }
+        });
+    }
+    CreatePartitionsResponse { results, ..CreatePartitionsResponse::default() }
 }
 
-async fn grow(core: &Core, image: &Image, asked: &CreatePartitionsTopic, validate_only: bool) -> Result<(), ApiError> {
+async fn grow(
+    core: &Core,
+    image: &Image,
+    asked: &CreatePartitionsTopic,
+    validate_only: bool,
+    time: &ForAWhile,
+) -> Result<(), ApiError> {
     let unknown = || ApiError::new(ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicOrPartition.message());
     let topic = image.topic(&asked.name).ok_or_else(unknown)?;
     let present = topic.partitions.len();
@@ -73,7 +87,8 @@ async fn grow(core: &Core, image: &Image, asked: &CreatePartitionsTopic, validat
         }
         assignments.iter().try_for_each(|a| check_replicas(image, &a.broker_ids)).map_err(wrong)?;
     }
-    core.meta.create_partitions(topic.id, total, validate_only).await.map_err(|error| of_topic(&error))?;
+    let grown = time.wait_for(core.meta.create_partitions(topic.id, total, validate_only)).await?;
+    grown.map_err(|error| of_topic(&error))?;
     if !validate_only {
         tracing::info!(topic = %topic.name, from = present, to = total, "partitions added");
     }

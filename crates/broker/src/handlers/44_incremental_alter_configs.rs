@@ -8,12 +8,13 @@
 use base::collections::{HashMap, HashSet};
 use meta::ConfigResource;
 use partition::config::{ConfigType, topic_key};
-use wire::ErrorCode;
 use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use wire::messages::incremental_alter_configs_response::AlterConfigsResourceResponse;
 use wire::messages::{IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse};
+use wire::{ErrorCode, Str};
 
-use crate::config::alter::{Settings, alter_each};
+use crate::call::Call;
+use crate::config::alter::{Asked, Settings, alter_each};
 use crate::config::effective::resource;
 use crate::config::{Kind, settings};
 use crate::core::Core;
@@ -27,14 +28,15 @@ mod operation {
     pub(super) const SUBTRACT: i8 = 3;
 }
 
-pub(crate) async fn handle(core: &Core, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse {
-    let resource = |asked: &AlterConfigsResource| ConfigResource {
-        kind: asked.resource_type,
-        name: asked.resource_name.to_string(),
-    };
-    let outcomes = alter_each(core, &request.resources, request.validate_only, resource, edited_by).await;
+pub(crate) async fn handle(
+    core: &Core,
+    call: &Call,
+    request: IncrementalAlterConfigsRequest,
+) -> IncrementalAlterConfigsResponse {
+    let outcomes = alter_each(core, call, &request.resources, request.validate_only).await;
     let mut responses = Vec::with_capacity(request.resources.len());
     for (asked, outcome) in request.resources.into_iter().zip(outcomes) {
+        call.peer.breathe(&core.clock).await;
         let (error_code, error_message) = match outcome {
             Ok(()) => (0, None),
             Err(error) => (error.code, Some(error.message.into())),
@@ -50,47 +52,67 @@ pub(crate) async fn handle(core: &Core, request: IncrementalAlterConfigsRequest)
     IncrementalAlterConfigsResponse { responses, ..IncrementalAlterConfigsResponse::default() }
 }
 
-fn edited_by(of: &ConfigResource, asked: &AlterConfigsResource, now: &Settings) -> Result<Settings, ApiError> {
-    let mut seen = HashSet::default();
-    if let Some(twice) = asked.configs.iter().find(|config| !seen.insert(&config.name)) {
-        let why = format!("Error due to duplicate config keys: {}", twice.name);
-        return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+impl Asked for AlterConfigsResource {
+    type Config = AlterableConfig;
+
+    fn resource(&self) -> ConfigResource {
+        ConfigResource { kind: self.resource_type, name: self.resource_name.to_string() }
     }
-    let mut then = now.clone();
-    for config in &asked.configs {
-        apply(of, config, &mut then)?;
+
+    fn configs(&self) -> &[AlterableConfig] {
+        &self.configs
     }
-    Ok(then)
+
+    fn key(config: &AlterableConfig) -> &Str {
+        &config.name
+    }
+
+    fn lacks_value(config: &AlterableConfig) -> bool {
+        config.config_operation != operation::DELETE && config.value.is_none()
+    }
+
+    fn check_operation(config: &AlterableConfig) -> Result<(), ApiError> {
+        match config.config_operation {
+            operation::SET | operation::DELETE | operation::APPEND | operation::SUBTRACT => Ok(()),
+            other => Err(ApiError::new(ErrorCode::InvalidRequest, format!("Unknown operations type {other}"))),
+        }
+    }
+
+    fn begin(set: &Settings) -> Settings {
+        set.clone()
+    }
+
+    fn apply(of: &ConfigResource, config: &AlterableConfig, then: &mut Settings) -> Result<(), ApiError> {
+        let (name, value) = (config.name.as_str(), config.value.as_deref().unwrap_or_default());
+        let set = match config.config_operation {
+            operation::DELETE => {
+                then.remove(name);
+                return Ok(());
+            }
+            change @ (operation::APPEND | operation::SUBTRACT) => {
+                let default = list_default(of, name).ok_or_else(|| no_list(of, name, change))?;
+                edited(then.get(name).map_or(default, String::as_str), value, change)
+            }
+            _ => value.to_owned(),
+        };
+        then.insert(name.to_owned(), set);
+        Ok(())
+    }
 }
 
-fn apply(of: &ConfigResource, config: &AlterableConfig, settings: &mut Settings) -> Result<(), ApiError> {
-    let name = config.name.to_string();
-    if config.config_operation == operation::DELETE {
-        settings.remove(&name);
-        return Ok(());
-    }
-    let Some(value) = config.value.as_deref() else {
-        let why = format!("Null value not supported for : {name}");
-        return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+/// What is said of a key whose value is no list. Topics' keys are the controller's business in Kafka, and brokers' the broker's.
+fn no_list(of: &ConfigResource, key: &str, change: i8) -> ApiError {
+    let is_append = change == operation::APPEND;
+    let why = if of.kind == resource::TOPIC {
+        let what = if is_append { "APPEND" } else { "SUBTRACT" };
+        format!("Can't {what} to key {key} because its type is not LIST.")
+    } else if settings::is_known(key) {
+        let what = if is_append { "append" } else { "subtract" };
+        format!("Config value {what} is not allowed for config key: {key}")
+    } else {
+        format!("Unknown config name: {key}")
     };
-    match config.config_operation {
-        operation::SET => {
-            settings.insert(name, value.to_owned());
-        }
-        change @ (operation::APPEND | operation::SUBTRACT) => {
-            let Some(default) = list_default(of, &name) else {
-                let what = if change == operation::APPEND { "APPEND" } else { "SUBTRACT" };
-                let why = format!("Can't {what} to key {name} because its type is not LIST.");
-                return Err(ApiError::new(ErrorCode::InvalidConfig, why));
-            };
-            let list = edited(settings.get(&name).map_or(default, String::as_str), value, change);
-            settings.insert(name, list);
-        }
-        other => {
-            return Err(ApiError::new(ErrorCode::InvalidRequest, format!("Unknown operation type {other}")));
-        }
-    }
-    Ok(())
+    ApiError::new(ErrorCode::InvalidConfig, why)
 }
 
 /// The default of a key whose value is a list.

@@ -4,6 +4,7 @@
 //! Topics come in the order of their names. A page ends after `response_partition_limit` partitions, and the cursor names
 //! the first partition of the next one. One that points to nothing asked for is refused, as by Kafka with each topic.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use meta::{Image, TopicImage};
@@ -13,15 +14,17 @@ use wire::messages::describe_topic_partitions_response::{
 use wire::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 use wire::{ErrorCode, Str};
 
+use crate::call::Call;
 use crate::core::Core;
 use crate::limits::DESCRIBED_PARTITIONS_MAX;
 use crate::topics::{TOPIC_OPERATIONS, check_name, is_internal, leaders};
 
-pub(crate) fn handle(core: &Core, request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
-    page(&core.image(), request)
-}
-
-fn page(image: &Image, request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse {
+pub(crate) async fn handle(
+    core: &Core,
+    call: &Call,
+    request: DescribeTopicPartitionsRequest,
+) -> DescribeTopicPartitionsResponse {
+    let image = core.image();
     let (from_topic, from_partition) = match &request.cursor {
         Some(cursor) => (cursor.topic_name.as_str(), cursor.partition_index),
         None => ("", 0),
@@ -29,25 +32,35 @@ fn page(image: &Image, request: DescribeTopicPartitionsRequest) -> DescribeTopic
     let limit = request.response_partition_limit.clamp(1, DESCRIBED_PARTITIONS_MAX);
     let mut left = usize::try_from(limit).unwrap_or(1);
     let mut response = DescribeTopicPartitionsResponse { next_cursor: None, ..Default::default() };
-    let mut names: Vec<Str> = request.topics.into_iter().map(|topic| topic.name).collect();
-    names.sort_unstable();
-    names.dedup();
+    // In order one by one: a million names are sorted in one go otherwise.
+    let mut names = BTreeSet::new();
+    for topic in request.topics {
+        call.peer.breathe(&core.clock).await;
+        names.insert(topic.name);
+    }
     if let Some(cursor) = &request.cursor
         && (cursor.partition_index < 0 || !(names.is_empty() || names.contains(&cursor.topic_name)))
     {
-        let refused = |name| described_as(name, ErrorCode::InvalidRequest);
-        return DescribeTopicPartitionsResponse { topics: names.into_iter().map(refused).collect(), ..response };
+        for name in names {
+            call.peer.breathe(&core.clock).await;
+            response.topics.push(described_as(name, ErrorCode::InvalidRequest));
+        }
+        return response;
     }
     // All topics when none is named.
     let all = names.is_empty();
     let mut every = image.topics_from(from_topic);
-    let mut named = names.into_iter().filter(|name| name.as_str() >= from_topic);
+    let mut named = names.into_iter();
     loop {
+        call.peer.breathe(&core.clock).await;
         let (name, topic) = if all {
             let Some(topic) = every.next() else { break };
             (Str::from(&*topic.name), Some(topic))
         } else {
             let Some(name) = named.next() else { break };
+            if name.as_str() < from_topic {
+                continue;
+            }
             let topic = image.topic(&name);
             (name, topic)
         };
@@ -60,7 +73,7 @@ fn page(image: &Image, request: DescribeTopicPartitionsRequest) -> DescribeTopic
             response.next_cursor = Some(cursor(&name, first));
             break;
         }
-        let described = describe(image, topic, first, left);
+        let described = describe(&image, topic, first, left);
         let next = first + described.partitions.len();
         left -= described.partitions.len();
         response.topics.push(described);

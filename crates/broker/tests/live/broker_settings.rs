@@ -10,28 +10,28 @@ use wire::{ErrorCode, Message};
 
 use crate::support::{Client, batch, start, start_on};
 
-const TOPIC: i8 = 2;
-const BROKER: i8 = 4;
+pub const TOPIC: i8 = 2;
+pub const BROKER: i8 = 4;
 /// The name of all brokers together.
-const ALL: &str = "";
+pub const ALL: &str = "";
 /// The name of the broker under test.
-const OWN: &str = "1";
+pub const OWN: &str = "1";
 
-const OF_TOPIC: i8 = 1;
-const OF_BROKER: i8 = 2;
-const OF_ALL: i8 = 3;
-const OF_FILE: i8 = 4;
-const BY_DEFAULT: i8 = 5;
+pub const OF_TOPIC: i8 = 1;
+pub const OF_BROKER: i8 = 2;
+pub const OF_ALL: i8 = 3;
+pub const OF_FILE: i8 = 4;
+pub const BY_DEFAULT: i8 = 5;
 
-const SET: i8 = 0;
-const DELETE: i8 = 1;
-const APPEND: i8 = 2;
-const SUBTRACT: i8 = 3;
+pub const SET: i8 = 0;
+pub const DELETE: i8 = 1;
+pub const APPEND: i8 = 2;
+pub const SUBTRACT: i8 = 3;
 
 /// One change to one key.
-type Change<'a> = (i8, &'a str, Option<&'a str>);
+pub type Change<'a> = (i8, &'a str, Option<&'a str>);
 
-async fn change(client: &mut Client, name: &str, changes: &[Change<'_>]) -> i16 {
+pub async fn change(client: &mut Client, name: &str, changes: &[Change<'_>]) -> i16 {
     ask(client, BROKER, name, changes, false).await
 }
 
@@ -70,7 +70,7 @@ async fn replace(client: &mut Client, version: i16, name: &str, settings: &[(&st
 }
 
 /// The value, its source, and whether it can only be read; each synonym's name, value and source.
-async fn told(client: &mut Client, kind: i8, name: &str, key: &str) -> (Option<String>, i8, bool, Vec<String>) {
+pub async fn told(client: &mut Client, kind: i8, name: &str, key: &str) -> (Option<String>, i8, bool, Vec<String>) {
     let response = described(client, kind, name, Some(&[key])).await;
     let config = &response.results[0].configs[0];
     let text = |s: &describe_configs_response::DescribeConfigsSynonym| {
@@ -94,21 +94,27 @@ async fn described(client: &mut Client, kind: i8, name: &str, keys: Option<&[&st
     response
 }
 
-/// A value and every place that could have given it, the one in force first.
-async fn sources(client: &mut Client, kind: i8, name: &str, key: &str) -> Vec<(String, i8)> {
+/// Every place that could have given a value, the one in force first, and what is said there: of a broker's own settings, and
+/// of those of all, the text that was sent.
+pub async fn sources(client: &mut Client, kind: i8, name: &str, key: &str) -> Vec<(String, i8)> {
     let response = described(client, kind, name, Some(&[key])).await;
     let config = &response.results[0].configs[0];
     let text = |value: Option<&str>| value.unwrap_or_default().to_owned();
     let synonyms: Vec<_> = config.synonyms.iter().map(|s| (text(s.value.as_deref()), s.source)).collect();
-    assert_eq!(synonyms.first(), Some(&(text(config.value.as_deref()), config.config_source)), "the first is in force");
+    assert_eq!(synonyms.first().map(|(_, source)| *source), Some(config.config_source), "the first is in force");
     synonyms
+}
+
+/// The value in force, as it is understood.
+pub async fn in_force(client: &mut Client, kind: i8, name: &str, key: &str) -> String {
+    told(client, kind, name, key).await.0.unwrap()
 }
 
 fn pairs(expected: &[(&str, i8)]) -> Vec<(String, i8)> {
     expected.iter().map(|&(value, source)| (value.to_owned(), source)).collect()
 }
 
-async fn create(client: &mut Client, name: &str, settings: &[(&str, &str)]) {
+pub async fn create(client: &mut Client, name: &str, settings: &[(&str, &str)]) {
     let configs = settings.iter().map(|&(key, value)| CreatableTopicConfig {
         name: key.into(),
         value: Some(value.into()),
@@ -183,7 +189,8 @@ async fn changed_defaults_reach_topics_that_exist_and_topics_that_are_made() {
         (APPEND, "log.cleanup.policy", Some("compact")),
     ];
     assert_eq!(change(&mut client, ALL, &changes).await, 0);
-    assert_eq!(sources(&mut client, TOPIC, "t", "retention.ms").await[0], ("7200000".to_owned(), OF_ALL));
+    assert_eq!(sources(&mut client, TOPIC, "t", "retention.ms").await[0], ("+7200000".to_owned(), OF_ALL));
+    assert_eq!(in_force(&mut client, TOPIC, "t", "retention.ms").await, "7200000");
     assert_eq!(sources(&mut client, TOPIC, "t", "cleanup.policy").await[0], ("delete,compact".to_owned(), OF_ALL));
     assert_eq!(produce(&mut client, "t").await, (0, true), "the broker's time is given");
     create(&mut client, "later", &[]).await;
@@ -447,8 +454,7 @@ async fn items_of_a_list_are_appended_and_subtracted_with_the_blanks_that_they_w
             (SUBTRACT, "", "delete,compact"),
         ] {
             assert_eq!(ask(&mut client, kind, name, &[(operation, key, Some(item))], false).await, 0);
-            let told = sources(&mut client, kind, described, key).await;
-            assert_eq!(told[0].0, then, "{name:?} {operation} {item:?}");
+            assert_eq!(in_force(&mut client, kind, described, key).await, then, "{name:?} {operation} {item:?}");
         }
         let refused = if kind == TOPIC { ErrorCode::InvalidConfig } else { ErrorCode::InvalidRequest }.code();
         for item in ["", ",x", " x"] {
@@ -465,7 +471,9 @@ async fn items_of_a_list_are_appended_and_subtracted_with_the_blanks_that_they_w
     }
     assert_eq!(replace(&mut client, 2, ALL, &[("log.cleanup.policy", "delete, compact")]).await, 0);
     assert_eq!(change(&mut client, ALL, &[(SUBTRACT, "log.cleanup.policy", Some("compact"))]).await, 0);
-    assert!(sources(&mut client, BROKER, OWN, "log.cleanup.policy").await.contains(&("delete,compact".into(), OF_ALL)));
+    assert!(
+        sources(&mut client, BROKER, OWN, "log.cleanup.policy").await.contains(&("delete, compact".into(), OF_ALL))
+    );
 }
 
 /// Kafka 4.4.0 drops doubles in its file and refuses them while it runs (42). In a topic's own list it drops them, too.
