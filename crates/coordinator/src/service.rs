@@ -372,20 +372,23 @@ async fn run_timer(shards: Shards<Groups>) {
     }
 }
 
-/// Watches for topics that are deleted.
-async fn follow(shards: Shards<Groups>, meta: MetaHandle) {
+/// Watches for topics that are deleted after this call, however much later the watch itself begins: a client may be served
+/// before that.
+fn follow(shards: Shards<Groups>, meta: MetaHandle) -> impl Future<Output = ()> + Send {
     let mut changes = meta.changes();
     changes.borrow_and_update();
     let mut before = meta.image();
-    while changes.changed().await.is_ok() {
-        changes.borrow_and_update();
-        let after = meta.image();
-        let deleted: HashMap<Str, Uuid> =
-            after.topics_removed_since(&before).map(|topic| (Str::from(&*topic.name), topic.id)).collect();
-        if !deleted.is_empty() {
-            topics_deleted(&shards, &deleted).await;
+    async move {
+        while changes.changed().await.is_ok() {
+            changes.borrow_and_update();
+            let after = meta.image();
+            let deleted: HashMap<Str, Uuid> =
+                after.topics_removed_since(&before).map(|topic| (Str::from(&*topic.name), topic.id)).collect();
+            if !deleted.is_empty() {
+                topics_deleted(&shards, &deleted).await;
+            }
+            before = after;
         }
-        before = after;
     }
 }
 
