@@ -273,10 +273,7 @@ impl GroupCoordinator {
         client: &Client,
         request: impl std::ops::Deref<Target = SyncGroupRequest>,
     ) -> Result<SyncGroupResponse, ErrorCode> {
-        check_group_id(&request.group_id)?;
-        if client.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
-            return Err(ErrorCode::InconsistentGroupProtocol);
-        }
+        check_sync(client, &request)?;
         let shard = self.shard(&request.group_id).await?;
         Ok(shard.take_part(move |groups, out| groups.sync(&request, out)).await?)
     }
@@ -364,6 +361,14 @@ fn check_join(config: &GroupConfig, request: &JoinGroupRequest) -> Result<(), Er
 
 fn code(outcome: Result<(), ErrorCode>) -> i16 {
     outcome.map_or_else(ErrorCode::code, |()| 0)
+}
+
+/// What can be said of a sync without its group, in Kafka's order.
+fn check_sync(client: &Client, request: &SyncGroupRequest) -> Result<(), ErrorCode> {
+    if client.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+        return Err(ErrorCode::InconsistentGroupProtocol);
+    }
+    check_group_id(&request.group_id)
 }
 
 async fn run_timer(shards: Shards<Groups>) {

@@ -172,8 +172,8 @@ fn join_again(group: &mut ClassicGroup, joining: Joining<'_>, step: &mut Step<'_
     }
     if group.pending.contains_key(&id) {
         if request.group_instance_id.is_some() {
-            // Ids are given out to dynamic members only.
-            return joining.refuse(&id, ErrorCode::InvalidRequest);
+            // Ids are given out to dynamic members only: Kafka's coordinator throws there, and its answer names nobody.
+            return joining.refuse("", ErrorCode::UnknownServerError);
         }
         return add(group, joining, &id, step);
     }

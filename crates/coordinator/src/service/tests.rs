@@ -50,6 +50,24 @@ async fn very_many_names_are_gone_through_a_thousand_in_a_poll() {
     assert_eq!(all.await.len(), 3 * NAMES_AT_ONCE + 1);
 }
 
+#[test]
+fn a_sync_without_protocol_type_or_name_is_told_so_even_without_a_group() {
+    let check = |version, group: &str, protocol_type: Option<&str>| {
+        let client = Client { version, ..Client::default() };
+        let protocol_type = protocol_type.map(Str::from);
+        let protocol_name = Some("range".into());
+        check_sync(
+            &client,
+            &SyncGroupRequest { group_id: group.into(), protocol_type, protocol_name, ..Default::default() },
+        )
+    };
+    assert_eq!(check(5, "g", Some("consumer")), Ok(()));
+    assert_eq!(check(5, "", Some("consumer")), Err(ErrorCode::InvalidGroupId));
+    assert_eq!(check(5, "", None), Err(ErrorCode::InconsistentGroupProtocol));
+    assert_eq!(check(4, "", None), Err(ErrorCode::InvalidGroupId));
+    assert_eq!(check(4, "g", None), Ok(()));
+}
+
 /// Java's clients and aiokafka end on the first; both join again on the second.
 #[test]
 fn a_sync_is_never_told_that_the_coordinator_is_loading() {
