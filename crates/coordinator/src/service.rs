@@ -9,7 +9,7 @@ mod offsets;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -176,7 +176,7 @@ impl GroupCoordinator {
         Ok(self.0.shards.get(index).await?)
     }
 
-    /// The shard of one group of many, whose shards were waited for by [`Self::settled`].
+    /// The shard of one group of many, whose shards were waited for.
     fn shard_now(&self, group: &str) -> Result<GroupShard, ErrorCode> {
         self.check_serving()?;
         let index = self.partition_for(group)?;
@@ -200,12 +200,6 @@ impl GroupCoordinator {
             of_shard.groups.push(group);
         }
         Ok(shards)
-    }
-
-    /// Waits a moment for those of the shards that are loading, once for all.
-    async fn settled(&self, shards: BTreeSet<i32>) {
-        // Which of them are there shows when they are used.
-        join_all(shards.into_iter().map(|index| self.0.shards.get(index))).await;
     }
 
     /// Whether this broker coordinates at all. It may have been replaced without knowing: see [`Shard::check_unfenced`].

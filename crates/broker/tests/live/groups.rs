@@ -429,7 +429,20 @@ async fn every_version_of_every_group_request_is_served() {
         assert_eq!(fetch_all(&mut client, &group).await, []);
         let again = client.call(version, &request).await.results.remove(0);
         assert_eq!(again.error_code, ErrorCode::GroupIdNotFound.code(), "DeleteGroups v{version}");
+        assert_eq!(again.error_message, None);
     }
+    // Many at once, each once, in the order in which they are named.
+    let names: Vec<String> = (0..200).map(|at| format!("many{at}")).collect();
+    for name in names.iter().step_by(3) {
+        assert_eq!(committed(&mut client, 9, &commit(name, None, 0, 1)).await, 0);
+    }
+    let groups_names = names.iter().chain(&names).map(|name| name.as_str().into()).collect();
+    let results = client.call(2, &DeleteGroupsRequest { groups_names, ..Default::default() }).await.results;
+    let told = results.iter().map(|result| (result.group_id.to_string(), ErrorCode::from_code(result.error_code)));
+    let outcome = |at: usize| if at.is_multiple_of(3) { ErrorCode::None } else { ErrorCode::GroupIdNotFound };
+    let expected = names.iter().enumerate().map(|(at, name)| (name.clone(), outcome(at)));
+    assert_eq!(told.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    assert_eq!(fetch_all(&mut client, "many0").await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -21,6 +21,13 @@ impl Groups {
         Seen { what: self.described(id), is_durable: self.is_shown_durably(id) }
     }
 
+    /// Whether the group is there.
+    pub fn is_there(&self, id: &str) -> Seen<bool> {
+        let what = self.live.contains_key(id);
+        // That it is asks for nothing to be durable: whoever acts on it writes.
+        Seen { what, is_durable: what || self.is_shown_durably(id) }
+    }
+
     fn described(&self, id: &str) -> Option<DescribedGroup> {
         let group = self.live.get(id)?;
         let stable = group.state == GroupState::Stable;

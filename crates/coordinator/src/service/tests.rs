@@ -360,3 +360,33 @@ async fn one_poll_of_a_request_for_many_groups_looks_at_few_of_them_however_many
         assert_eq!(looked.get(), SHARDS as usize * LOOKS_AT_ONCE);
     }
 }
+
+/// A request may name millions.
+#[tokio::test]
+async fn groups_that_are_not_there_are_told_apart_with_one_look_at_the_fence() {
+    let (disk, shard) = shard().await;
+    commit(&shard, "there", 1).await.unwrap().unwrap();
+    let ids: Vec<Str> = (0..10 * LOOKS_AT_ONCE).map(|at| at.to_string().into()).chain(["there".into()]).collect();
+    let ids: Vec<&Str> = ids.iter().collect();
+    let before = disk.fence_checks();
+    let there = admin::are_there(&shard, &ids, &Looks::small()).await.unwrap();
+    assert_eq!((there.iter().filter(|there| **there).count(), there.last()), (1, Some(&true)));
+    assert_eq!(disk.fence_checks() - before, 1);
+    disk.hold();
+    let there = Str::from("there");
+    let mut deletion = Box::pin(shard.write(|groups, out| groups.delete(&there, out)));
+    assert!(futures::poll!(deletion.as_mut()).is_pending());
+    let (others, looks) = (&ids[..1], Looks::small());
+    assert_eq!(admin::are_there(&shard, others, &looks).await, Ok(vec![false]));
+    let mut gone = Box::pin(admin::are_there(&shard, &ids, &looks));
+    assert!(!polls_to_the_end(gone.as_mut()), "a crash could take it back");
+    disk.release();
+    assert_eq!(gone.await.unwrap().last(), Some(&false));
+    deletion.await.unwrap().unwrap();
+}
+
+/// Polls a hundred times; whether it came to its end.
+fn polls_to_the_end(mut future: std::pin::Pin<&mut impl Future>) -> bool {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    (0..100).any(|_| future.as_mut().poll(&mut context).is_ready())
+}
