@@ -2,9 +2,10 @@
 //!
 //! A method finds the group's shard, has the machine decide, and waits until that is durable and, for joins and syncs, until
 //! the group answers. What it is told by the shard no crash takes back, and no other broker could have contradicted.
-//! Methods for offsets are in [`offsets`], for operators in [`admin`].
+//! Methods for offsets are in [`commits`] and [`offsets`], for operators in [`admin`].
 
 mod admin;
+mod commits;
 mod offsets;
 #[cfg(test)]
 mod tests;

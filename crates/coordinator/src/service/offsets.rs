@@ -1,33 +1,26 @@
-//! OffsetCommit, OffsetFetch and OffsetDelete.
+//! OffsetFetch and OffsetDelete.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::future::join_all;
 use meta::{Image, TopicImage};
-use wire::messages::offset_commit_request::OffsetCommitRequestTopic;
-use wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use wire::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
 use wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use wire::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
     OffsetFetchResponseTopics,
 };
-use wire::messages::{
-    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
-    OffsetFetchResponse,
-};
+use wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse};
 use wire::{ErrorCode, Str};
 
 use super::{ClientContext, GroupCoordinator, Pace, check_group_id, code};
-use crate::group::offsets::{Committer, NewOffset};
+use crate::group::Groups;
 use crate::group::stored::{CommittedOffset, Offsets};
-use crate::group::{Groups, Out};
-use crate::limits::{COMMIT_BYTES_AT_ONCE, COMMIT_BYTES_MAX};
 use crate::runtime::{Looks, Shard, ShardError};
 
 /// From this version on topics have ids instead of names.
-const TOPIC_IDS_FROM: i16 = 10;
+pub(super) const TOPIC_IDS_FROM: i16 = 10;
 /// From this version on a response says what is wrong with a group as a whole.
 const GROUP_ERROR_FROM: i16 = 2;
 /// From this version on a request is for many groups.
@@ -36,78 +29,6 @@ const MANY_GROUPS_FROM: i16 = 8;
 const NO_OFFSET: i64 = -1;
 
 impl GroupCoordinator {
-    /// OffsetCommit. Version 0 meant ZooKeeper once; it commits here like all others.
-    pub async fn commit_offsets(&self, client: &ClientContext, request: &OffsetCommitRequest) -> OffsetCommitResponse {
-        let image = self.0.meta.image();
-        let by_id = client.version >= TOPIC_IDS_FROM;
-        let known: Vec<Result<&TopicImage, ErrorCode>> =
-            request.topics.iter().map(|topic| known_topic(&image, topic, by_id)).collect();
-        let mut outcomes = self.try_commit(client, request, &known).await.map(Vec::into_iter);
-        let topics = request.topics.iter().zip(&known).map(|(topic, known)| {
-            let partitions = topic.partitions.iter().map(|partition| {
-                let outcome = match (known, &mut outcomes) {
-                    (Err(error), _) => Err(*error),
-                    (Ok(known), _) if !has_partition(known, partition.partition_index) => {
-                        Err(ErrorCode::UnknownTopicOrPartition)
-                    }
-                    (Ok(_), Err(error)) => Err(*error),
-                    (Ok(_), Ok(outcomes)) => outcomes.next().unwrap_or(Err(ErrorCode::UnknownServerError)),
-                };
-                OffsetCommitResponsePartition {
-                    partition_index: partition.partition_index,
-                    error_code: code(outcome),
-                    ..OffsetCommitResponsePartition::default()
-                }
-            });
-            OffsetCommitResponseTopic {
-                name: topic.name.clone(),
-                topic_id: topic.topic_id,
-                partitions: partitions.collect(),
-                ..OffsetCommitResponseTopic::default()
-            }
-        });
-        OffsetCommitResponse { topics: topics.collect(), ..OffsetCommitResponse::default() }
-    }
-
-    async fn try_commit(
-        &self,
-        client: &ClientContext,
-        request: &OffsetCommitRequest,
-        known: &[Result<&TopicImage, ErrorCode>],
-    ) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
-        let offsets = || new_offsets(request, known);
-        if offsets().next().is_none() {
-            return Ok(Vec::new());
-        }
-        let shard = self.shard(&request.group_id).await?;
-        let charge = self.0.commits.charge(commit_bytes(&request.group_id, offsets())?).await;
-        shard.check_room()?;
-        let committer = Committer {
-            version: client.version,
-            group: &request.group_id,
-            generation: request.generation_id_or_member_epoch,
-            member: &request.member_id,
-            instance: request.group_instance_id.as_ref(),
-        };
-        let retention_ms = (request.retention_time_ms != -1).then_some(request.retention_time_ms);
-        let (now, config) = (self.0.clock.now(), &self.0.config);
-        let (mut encoded, mut bytes) = (Vec::new(), 0);
-        for offset in offsets() {
-            if bytes > COMMIT_BYTES_AT_ONCE {
-                tokio::task::yield_now().await;
-                bytes = 0;
-            }
-            bytes += offset.bytes(&request.group_id);
-            encoded.push(offset.encode(&request.group_id, now, retention_ms, config));
-        }
-        let decide = |groups: &mut Groups, out: &mut Out<'_>| {
-            // What is decided is charged to what waits to be written.
-            let _charge = charge;
-            groups.commit(&committer, encoded, out)
-        };
-        shard.write(decide).await?
-    }
-
     /// OffsetFetch, for one group or many.
     pub async fn fetch_offsets(&self, client: &ClientContext, request: &OffsetFetchRequest) -> OffsetFetchResponse {
         if client.version >= MANY_GROUPS_FROM {
@@ -223,37 +144,6 @@ impl GroupCoordinator {
     }
 }
 
-/// The offsets of a commit that are of partitions that are there.
-fn new_offsets<'r>(
-    request: &'r OffsetCommitRequest,
-    known: &'r [Result<&'r TopicImage, ErrorCode>],
-) -> impl Iterator<Item = NewOffset> + 'r {
-    let known = request.topics.iter().zip(known).filter_map(|(topic, known)| known.ok().map(|known| (topic, known)));
-    known.flat_map(|(topic, known)| {
-        let name = Str::from(&*known.name);
-        let there = topic.partitions.iter().filter(|partition| has_partition(known, partition.partition_index));
-        there.map(move |partition| NewOffset {
-            topic: name.clone(),
-            topic_id: known.id,
-            partition: partition.partition_index,
-            offset: partition.committed_offset,
-            leader_epoch: partition.committed_leader_epoch,
-            metadata: partition.committed_metadata.clone(),
-            commit_timestamp: (partition.commit_timestamp != -1).then_some(partition.commit_timestamp),
-        })
-    })
-}
-
-/// What a commit takes once it is encoded. The name of its group stands in each record: a small request may become any
-/// amount.
-fn commit_bytes(group: &Str, mut offsets: impl Iterator<Item = NewOffset>) -> Result<u64, ErrorCode> {
-    let bytes = offsets.try_fold(0, |bytes, offset| {
-        let bytes = bytes + offset.bytes(group) as u64;
-        (bytes <= COMMIT_BYTES_MAX).then_some(bytes)
-    });
-    bytes.ok_or(ErrorCode::InvalidCommitOffsetSize)
-}
-
 /// The offsets of groups of a shard. A stable answer comes after everything that was being committed of them when it
 /// was asked for.
 pub(super) async fn fetched(
@@ -279,20 +169,8 @@ pub(super) async fn fetched(
     }
 }
 
-fn known_topic<'i>(
-    image: &'i Image,
-    topic: &OffsetCommitRequestTopic,
-    by_id: bool,
-) -> Result<&'i TopicImage, ErrorCode> {
-    let known = if by_id {
-        image.topic_by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
-    } else {
-        image.topic(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)
-    };
-    known.map(Arc::as_ref)
-}
-
-fn has_partition(topic: &TopicImage, index: i32) -> bool {
+/// Whether the topic has such a partition.
+pub(super) fn has_partition(topic: &TopicImage, index: i32) -> bool {
     usize::try_from(index).is_ok_and(|index| index < topic.partitions.len())
 }
 
