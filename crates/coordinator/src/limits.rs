@@ -117,4 +117,8 @@ pub const NEW_MEMBER_JOIN_TIMEOUT_MS: u64 = 5 * 60 * 1000;
 pub const STATIC_MEMBERS_WAIT_MS_MIN: u64 = 100;
 
 /// The longest sleep of the timer task, so that a clock that jumps is noticed.
+/// Partitions that are looked at in one look, and so under the shard's lock: a group of which more are asked for is looked at
+/// several times.
+pub const PARTITIONS_AT_A_LOOK: usize = 1_000;
+
 pub const TIMER_SLEEP_MAX: Duration = Duration::from_secs(60);

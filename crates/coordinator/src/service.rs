@@ -100,10 +100,19 @@ impl Pace {
 
     /// What is made of each.
     async fn each<T, R>(of: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>, make: impl Fn(T) -> R) -> Vec<R> {
+        Self::default().go_on_with(of, make).await
+    }
+
+    /// What is made of each of some more names.
+    async fn go_on_with<T, R>(
+        &mut self,
+        of: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+        make: impl Fn(T) -> R,
+    ) -> Vec<R> {
         let of = of.into_iter();
-        let (mut made, mut pace) = (Vec::with_capacity(of.len()), Self::default());
+        let mut made = Vec::with_capacity(of.len());
         for one in of {
-            pace.step().await;
+            self.step().await;
             made.push(make(one));
         }
         made
@@ -354,16 +363,16 @@ fn check_join(config: &GroupConfig, request: &JoinGroupRequest) -> Result<(), Er
     if range.contains(&request.session_timeout_ms) { Ok(()) } else { Err(ErrorCode::InvalidSessionTimeout) }
 }
 
-fn code(outcome: Result<(), ErrorCode>) -> i16 {
-    outcome.map_or_else(ErrorCode::code, |()| 0)
-}
-
 /// What can be said of a sync without its group, in Kafka's order.
 fn check_sync(client: &Client, request: &SyncGroupRequest) -> Result<(), ErrorCode> {
     if client.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
         return Err(ErrorCode::InconsistentGroupProtocol);
     }
     check_group_id(&request.group_id)
+}
+
+fn code(outcome: Result<(), ErrorCode>) -> i16 {
+    outcome.map_or_else(ErrorCode::code, |()| 0)
 }
 
 async fn run_timer(shards: Shards<Groups>) {

@@ -5,12 +5,12 @@ use base::clock::ManualTime;
 use bytes::Bytes;
 use wire::messages::ListGroupsRequest;
 use wire::messages::join_group_request::JoinGroupRequestProtocol;
-use wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use wire::messages::offset_fetch_response::OffsetFetchResponseTopics;
 
 use super::*;
 use crate::group::offsets::{Committer, NewOffset};
-use crate::limits::{BATCH_BYTES_MAX, LOOKS_AT_ONCE, WRITES_WAITING_BYTES_MAX};
+use crate::limits::{BATCH_BYTES_MAX, LOOKS_AT_ONCE, PARTITIONS_AT_A_LOOK, WRITES_WAITING_BYTES_MAX};
 use crate::runtime::memory::{Disk, MemoryLogs};
 use crate::runtime::{Looks, OpenLog, Record};
 
@@ -389,4 +389,71 @@ async fn groups_that_are_not_there_are_told_apart_with_one_look_at_the_fence() {
 fn polls_to_the_end(mut future: std::pin::Pin<&mut impl Future>) -> bool {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
     (0..100).any(|_| future.as_mut().poll(&mut context).is_ready())
+}
+
+/// Heartbeats wait for the lock meanwhile.
+#[tokio::test]
+async fn of_a_group_few_partitions_are_looked_at_at_a_time_and_all_are_told() {
+    let (_disk, shard) = shard().await;
+    commit(&shard, "g", 7).await.unwrap().unwrap();
+    let image = meta::Image::default();
+    let asked = |topics: &[(&str, usize)]| {
+        let topic = |(name, partitions): &(&str, usize)| OffsetFetchRequestTopics {
+            name: (*name).into(),
+            partition_indexes: (0..*partitions as i32).collect(),
+            ..Default::default()
+        };
+        let topics = Some(topics.iter().map(topic).collect());
+        OffsetFetchRequestGroup { group_id: "g".into(), topics, ..Default::default() }
+    };
+    let many = PARTITIONS_AT_A_LOOK;
+    let groups = [
+        asked(&[]),
+        asked(&[("none", 0)]),
+        asked(&[("t", 1), ("a", many - 3), ("b", 0), ("t", 2)]),
+        asked(&[("a", many - 1), ("t", 1), ("none", 0)]),
+        asked(&[("a", many), ("t", 3 * many), ("b", 1)]),
+        asked(&[("a", many - 2), ("none", 0), ("t", 1)]),
+    ];
+    let found = offsets::fetched(&shard, &image, false, &groups.each_ref(), false, &Looks::small()).await.unwrap();
+    for (group, found) in groups.iter().zip(found) {
+        let topics = group.topics.as_ref().unwrap();
+        assert_eq!(found.len(), topics.len());
+        for (topic, found) in topics.iter().zip(found) {
+            assert_eq!(topic.name, found.name);
+            let indexes: Vec<i32> = found.partitions.iter().map(|found| found.partition_index).collect();
+            assert_eq!(topic.partition_indexes, indexes);
+            let there = found.partitions.iter().filter(|found| found.committed_offset != -1).count();
+            assert_eq!(there, usize::from(*topic.name == *"t"), "its partition 0 has an offset");
+        }
+    }
+}
+
+/// As in Kafka's `fetchOffsetsForGroup`.
+#[tokio::test]
+async fn topics_whose_ids_nobody_knows_are_told_of_last() {
+    let (_disk, shard) = shard().await;
+    let image = image(&[("t", 1), ("u", 2)]);
+    let topic = |id| OffsetFetchRequestTopics {
+        topic_id: Uuid::from_u128(id),
+        partition_indexes: vec![0],
+        ..Default::default()
+    };
+    let topics = Some([8, 1, 9, 2].map(topic).to_vec());
+    let group = OffsetFetchRequestGroup { group_id: "g".into(), topics, ..Default::default() };
+    let found = offsets::fetched(&shard, &image, true, &[&group], false, &Looks::small()).await.unwrap().remove(0);
+    let told = found.iter().map(|topic| (topic.topic_id.as_u128(), topic.partitions[0].error_code));
+    let unknown = ErrorCode::UnknownTopicId.code();
+    assert_eq!(told.collect::<Vec<_>>(), [(1, 0), (2, 0), (8, unknown), (9, unknown)]);
+}
+
+/// Metadata with topics.
+fn image(topics: &[(&str, u128)]) -> meta::Image {
+    let mut image = meta::Image::default();
+    for (name, id) in topics {
+        let id = Uuid::from_u128(*id);
+        image.topics.insert(id, Arc::new(meta::TopicImage { id, name: (*name).into(), partitions: Vec::new() }));
+        image.topics_by_name.insert((*name).into(), id);
+    }
+    image
 }
