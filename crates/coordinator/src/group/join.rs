@@ -59,6 +59,10 @@ impl Groups {
                 joining.refuse(&request.member_id, ErrorCode::UnknownMemberId);
                 return answered;
             }
+            if let Err(error) = self.memory.check_room(id) {
+                joining.refuse("", error);
+                return answered;
+            }
             self.begin_group(&request.group_id, out);
         }
         let given = is_new.then(|| self.new_member_id(client, request));

@@ -126,6 +126,7 @@ impl Groups {
                 let old = committer.version < from;
                 return Err(if old { ErrorCode::IllegalGeneration } else { ErrorCode::GroupIdNotFound });
             }
+            self.memory.check_room(id)?;
             let id = owned(committer.group);
             self.live.insert(id.clone(), ClassicGroup::new(id, &self.memory));
         }
@@ -165,7 +166,7 @@ impl Groups {
                     return Err(too_large(committer.version));
                 }
                 if outcomes.contains(&Ok(())) {
-                    // It is there for its offsets, which have bounds of their own.
+                    // It is there for its offsets, for as long as those.
                     group.is_new = None;
                 }
                 Ok(outcomes)
