@@ -189,7 +189,7 @@ async fn route(core: &Arc<Core>, call: Call, reader: Reader) -> Reply {
         ApiKey::AlterConfigs => typed(c, reader, |q| h::alter_configs::handle(core_ref, c, q)).await,
         ApiKey::DescribeLogDirs => typed(c, reader, |q| h::describe_log_dirs::handle(core_ref, q)).await,
         ApiKey::CreatePartitions => typed(c, reader, |q| h::create_partitions::handle(core_ref, c, q)).await,
-        ApiKey::DeleteGroups => typed(c, reader, |q| h::delete_groups::handle(core_ref, c, q)).await,
+        ApiKey::DeleteGroups => typed(c, reader, |q| h::delete_groups::handle(core_ref, q)).await,
         ApiKey::IncrementalAlterConfigs => {
             typed(c, reader, |q| h::incremental_alter_configs::handle(core_ref, c, q)).await
         }

@@ -21,6 +21,7 @@ mod endpoints;
 mod errors;
 mod fenced;
 mod fetch;
+mod first_mentions;
 mod first_use;
 mod handlers;
 mod in_order;

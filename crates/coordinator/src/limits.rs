@@ -37,11 +37,23 @@ pub const GROUPS_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// What the ids may take in memory that were given out to clients which have not joined with them yet.
 pub const PENDING_MEMBERS_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// What the groups may take in memory that are there only because somebody asked to join them. One more, without members,
+/// What all groups and their offsets may take in memory, whoever is in them: nobody is in most. One more group is told to ask
+/// again; those that are there go on. Kafka has no such bound, so it is far above what sane use needs: there is room for
+/// some seven hundred thousand groups with three offsets each.
+pub const STORED_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
+
+/// What each of a group's offsets and topics, and each record that is carried, is charged of that at least: itself, and its
+/// place in a map.
+pub const STORED_BYTES_MIN: usize = 192;
+
+/// How far the charge of a shard's offsets may be behind what they take: it is not looked at for each of them.
+pub const STORED_BYTES_STEP: u64 = 64 * 1024;
+
+/// What of that the groups may take that are there only because somebody asked to join them. One more, without members,
 /// is forgotten at once then.
 pub const NEW_GROUPS_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// What each of them is charged at least: itself, its record, and its places in maps.
+/// What each group is charged at least: itself, its record, and its places in maps.
 pub const GROUP_BYTES_MIN: usize = 2 * 1024;
 
 /// What a member, or an id that was given out, is charged at least: its places in maps and timers.
@@ -104,6 +116,10 @@ pub const COMMIT_BYTES_AT_ONCE: usize = 256 * 1024;
 
 /// Groups that a request names, of possibly millions, that are gone through before others may run.
 pub const NAMES_AT_ONCE: usize = 1_000;
+
+/// Partitions that are looked at in one look, and so under the shard's lock: a group of which more are asked for is looked at
+/// several times.
+pub const PARTITIONS_AT_A_LOOK: usize = 1_000;
 
 /// Looks of one request for many groups, at whatever shards, after which others may run.
 pub const LOOKS_AT_ONCE: usize = 16;

@@ -2,14 +2,15 @@
 //!
 //! A method finds the group's shard, has the machine decide, and waits until that is durable and, for joins and syncs, until
 //! the group answers. What it is told by the shard no crash takes back, and no other broker could have contradicted.
-//! Methods for offsets are in [`offsets`], for operators in [`admin`].
+//! Methods for offsets are in [`commits`] and [`offsets`], for operators in [`admin`].
 
 mod admin;
+mod commits;
 mod offsets;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -99,10 +100,19 @@ impl Pace {
 
     /// What is made of each.
     async fn each<T, R>(of: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>, make: impl Fn(T) -> R) -> Vec<R> {
+        Self::default().go_on_with(of, make).await
+    }
+
+    /// What is made of each of some more names.
+    async fn go_on_with<T, R>(
+        &mut self,
+        of: impl IntoIterator<Item = T, IntoIter: ExactSizeIterator>,
+        make: impl Fn(T) -> R,
+    ) -> Vec<R> {
         let of = of.into_iter();
-        let (mut made, mut pace) = (Vec::with_capacity(of.len()), Self::default());
+        let mut made = Vec::with_capacity(of.len());
         for one in of {
-            pace.step().await;
+            self.step().await;
             made.push(make(one));
         }
         made
@@ -176,7 +186,7 @@ impl GroupCoordinator {
         Ok(self.0.shards.get(index).await?)
     }
 
-    /// The shard of one group of many, whose shards were waited for by [`Self::settled`].
+    /// The shard of one group of many, whose shards were waited for.
     fn shard_now(&self, group: &str) -> Result<GroupShard, ErrorCode> {
         self.check_serving()?;
         let index = self.partition_for(group)?;
@@ -200,12 +210,6 @@ impl GroupCoordinator {
             of_shard.groups.push(group);
         }
         Ok(shards)
-    }
-
-    /// Waits a moment for those of the shards that are loading, once for all.
-    async fn settled(&self, shards: BTreeSet<i32>) {
-        // Which of them are there shows when they are used.
-        join_all(shards.into_iter().map(|index| self.0.shards.get(index))).await;
     }
 
     /// Whether this broker coordinates at all. It may have been replaced without knowing: see [`Shard::check_unfenced`].
@@ -273,10 +277,7 @@ impl GroupCoordinator {
         client: &Client,
         request: impl std::ops::Deref<Target = SyncGroupRequest>,
     ) -> Result<SyncGroupResponse, ErrorCode> {
-        check_group_id(&request.group_id)?;
-        if client.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
-            return Err(ErrorCode::InconsistentGroupProtocol);
-        }
+        check_sync(client, &request)?;
         let shard = self.shard(&request.group_id).await?;
         Ok(shard.take_part(move |groups, out| groups.sync(&request, out)).await?)
     }
@@ -362,6 +363,14 @@ fn check_join(config: &GroupConfig, request: &JoinGroupRequest) -> Result<(), Er
     if range.contains(&request.session_timeout_ms) { Ok(()) } else { Err(ErrorCode::InvalidSessionTimeout) }
 }
 
+/// What can be said of a sync without its group, in Kafka's order.
+fn check_sync(client: &Client, request: &SyncGroupRequest) -> Result<(), ErrorCode> {
+    if client.version >= 5 && (request.protocol_type.is_none() || request.protocol_name.is_none()) {
+        return Err(ErrorCode::InconsistentGroupProtocol);
+    }
+    check_group_id(&request.group_id)
+}
+
 fn code(outcome: Result<(), ErrorCode>) -> i16 {
     outcome.map_or_else(ErrorCode::code, |()| 0)
 }
@@ -372,20 +381,23 @@ async fn run_timer(shards: Shards<Groups>) {
     }
 }
 
-/// Watches for topics that are deleted.
-async fn follow(shards: Shards<Groups>, meta: MetaHandle) {
+/// Watches for topics that are deleted after this call, however much later the watch itself begins: a client may be served
+/// before that.
+fn follow(shards: Shards<Groups>, meta: MetaHandle) -> impl Future<Output = ()> + Send {
     let mut changes = meta.changes();
     changes.borrow_and_update();
     let mut before = meta.image();
-    while changes.changed().await.is_ok() {
-        changes.borrow_and_update();
-        let after = meta.image();
-        let deleted: HashMap<Str, Uuid> =
-            after.topics_removed_since(&before).map(|topic| (Str::from(&*topic.name), topic.id)).collect();
-        if !deleted.is_empty() {
-            topics_deleted(&shards, &deleted).await;
+    async move {
+        while changes.changed().await.is_ok() {
+            changes.borrow_and_update();
+            let after = meta.image();
+            let deleted: HashMap<Str, Uuid> =
+                after.topics_removed_since(&before).map(|topic| (Str::from(&*topic.name), topic.id)).collect();
+            if !deleted.is_empty() {
+                topics_deleted(&shards, &deleted).await;
+            }
+            before = after;
         }
-        before = after;
     }
 }
 

@@ -11,17 +11,16 @@
 //! | 10 | topic ids in place of names |
 
 use base::Uuid;
-use base::collections::{HashMap, HashSet};
-use wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
 use wire::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
 use wire::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use wire::{ErrorCode, Str};
 
 use crate::call::Call;
 use crate::core::Core;
+use crate::first_mentions::{Pace, first_mentions};
 
 pub(crate) async fn handle(core: &Core, call: &Call, mut request: OffsetFetchRequest) -> OffsetFetchResponse {
-    ask_once(&mut request);
+    ask_once(&mut request).await;
     if call.version == 0 {
         return refused(request);
     }
@@ -43,51 +42,76 @@ fn refused(request: OffsetFetchRequest) -> OffsetFetchResponse {
     OffsetFetchResponse { topics: topics.collect(), ..OffsetFetchResponse::default() }
 }
 
+/// A topic that is asked for.
+struct Asked<'r> {
+    /// The first mention of its group.
+    group: u32,
+    name: &'r Str,
+    id: &'r Uuid,
+    partitions: &'r mut Vec<i32>,
+}
+
 /// Leaves each partition of a group in the request once: with their metadata a small request could otherwise ask for any
 /// amount. A group may be named again, with other partitions, and is answered each time, as by Kafka.
-fn ask_once(request: &mut OffsetFetchRequest) {
-    let mut first = HashMap::default();
-    let groups = request.groups.iter().enumerate();
-    let first_mention: Vec<usize> =
-        groups.map(|(at, group)| *first.entry(group.group_id.as_str()).or_insert(at)).collect();
-    drop(first);
-    let again = first_mention.iter().enumerate().filter(|(at, first)| at != *first);
-    let mut asked: HashMap<usize, Asked> = again.map(|(_, first)| (*first, Asked::default())).collect();
-    let mut first_mention = first_mention.into_iter();
-    request.groups.retain_mut(|group| {
-        let of_many = first_mention.next().and_then(|first| asked.get_mut(&first));
-        of_many.unwrap_or(&mut Asked::default()).keep_new(group)
-    });
-    let mut seen = HashSet::default();
-    for topic in request.topics.iter_mut().flatten() {
-        let name = topic.name.clone();
-        topic.partition_indexes.retain(|partition| seen.insert((name.clone(), *partition)));
-    }
-}
-
-/// What was asked for of one group.
-#[derive(Default)]
-struct Asked {
-    is_again: bool,
-    all: bool,
-    seen: HashSet<(Str, Uuid, i32)>,
-}
-
-impl Asked {
-    /// Leaves in a mention of the group what is asked for the first time; whether it is the first mention, or that is
-    /// anything.
-    fn keep_new(&mut self, group: &mut OffsetFetchRequestGroup) -> bool {
-        let is_again = std::mem::replace(&mut self.is_again, true);
-        let Some(topics) = &mut group.topics else {
-            return !std::mem::replace(&mut self.all, true);
-        };
-        let mut any = false;
-        for topic in topics {
-            let (name, id) = (topic.name.clone(), topic.topic_id);
-            topic.partition_indexes.retain(|partition| self.seen.insert((name.clone(), id, *partition)));
-            any |= !topic.partition_indexes.is_empty();
+async fn ask_once(request: &mut OffsetFetchRequest) {
+    let mut pace = Pace::default();
+    let groups = &request.groups;
+    let first = first_mentions(groups.len(), |at| groups[at].group_id.as_str(), &mut pace).await;
+    let mut topics = Vec::new();
+    for (group, first) in request.groups.iter_mut().zip(&first) {
+        for topic in group.topics.iter_mut().flatten() {
+            pace.step().await;
+            let (name, id, partitions) = (&topic.name, &topic.topic_id, &mut topic.partition_indexes);
+            topics.push(Asked { group: *first, name, id, partitions });
         }
-        any || !is_again
+    }
+    ask_partitions_once(topics, &mut pace).await;
+    let mut all = vec![false; first.len()];
+    let mut kept = 0;
+    for (at, first) in first.into_iter().map(|first| first as usize).enumerate() {
+        pace.step().await;
+        let asks_for_more = match &request.groups[at].topics {
+            None => !std::mem::replace(&mut all[first], true),
+            Some(topics) => at == first || topics.iter().any(|topic| !topic.partition_indexes.is_empty()),
+        };
+        if asks_for_more {
+            request.groups.swap(kept, at);
+            kept += 1;
+        }
+    }
+    request.groups.truncate(kept);
+
+    let nil = Uuid::nil();
+    let mut topics = Vec::new();
+    for topic in request.topics.iter_mut().flatten() {
+        pace.step().await;
+        topics.push(Asked { group: 0, name: &topic.name, id: &nil, partitions: &mut topic.partition_indexes });
+    }
+    ask_partitions_once(topics, &mut pace).await;
+}
+
+/// Leaves each partition of a topic of a group once.
+async fn ask_partitions_once(topics: Vec<Asked<'_>>, pace: &mut Pace) {
+    let topic = |at: usize| (topics[at].group, topics[at].name.as_str(), topics[at].id);
+    let first_topic = first_mentions(topics.len(), topic, pace).await;
+    let mut asked = Vec::new();
+    for (topic, first) in topics.iter().zip(first_topic) {
+        for partition in &*topic.partitions {
+            pace.step().await;
+            asked.push((first, *partition));
+        }
+    }
+    let mut first = first_mentions(asked.len(), |at| asked[at], pace).await.into_iter().enumerate();
+    for topic in topics {
+        let mut kept = 0;
+        for at in 0..topic.partitions.len() {
+            pace.step().await;
+            if first.next().is_some_and(|(asked, first)| first as usize == asked) {
+                topic.partitions.swap(kept, at);
+                kept += 1;
+            }
+        }
+        topic.partitions.truncate(kept);
     }
 }
 
@@ -99,8 +123,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn what_is_asked_twice_is_asked_once() {
+    #[tokio::test]
+    async fn what_is_asked_twice_is_asked_once() {
         let topic = |name: &str, partitions: &[i32]| OffsetFetchRequestTopics {
             name: name.into(),
             partition_indexes: partitions.to_vec(),
@@ -117,7 +141,7 @@ mod tests {
             topics: Some(vec![old]),
             ..Default::default()
         };
-        ask_once(&mut request);
+        ask_once(&mut request).await;
         let ids: Vec<&str> = request.groups.iter().map(|group| &*group.group_id).collect();
         assert_eq!(ids, ["x", "y"]);
         let asked: Vec<_> =
@@ -126,8 +150,8 @@ mod tests {
         assert_eq!(request.topics.unwrap()[0].partition_indexes, [5]);
     }
 
-    #[test]
-    fn a_group_that_is_named_again_is_asked_for_what_is_new() {
+    #[tokio::test]
+    async fn a_group_that_is_named_again_is_asked_for_what_is_new() {
         let group = |topics: Option<&[(&str, &[i32])]>| OffsetFetchRequestGroup {
             group_id: "g".into(),
             topics: topics.map(|topics| {
@@ -149,7 +173,7 @@ mod tests {
             group(None),
         ];
         let mut request = OffsetFetchRequest { groups: mentions.to_vec(), ..Default::default() };
-        ask_once(&mut request);
+        ask_once(&mut request).await;
         let expected = [
             group(Some(&[("a", &[0])])),
             group(Some(&[("b", &[0])])),

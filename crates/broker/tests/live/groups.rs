@@ -174,8 +174,10 @@ async fn a_small_commit_that_becomes_very_many_bytes_is_refused_and_commits_noth
     let mut request = commit(&group, None, 0, 7);
     let partition = request.topics[0].partitions[0].clone();
     request.topics[0].partitions = vec![partition; 3_000];
-    let refused = ErrorCode::InvalidCommitOffsetSize.code();
-    assert_eq!(committed(&mut client, 8, &request).await, refused);
+    let refused = [(1, ErrorCode::InvalidCommitOffsetSize), (8, ErrorCode::UnknownServerError)];
+    for (version, error) in refused {
+        assert_eq!(committed(&mut client, version, &request).await, error.code(), "v{version}");
+    }
     assert_eq!(fetch_all(&mut client, &group).await, []);
     assert_eq!(committed(&mut client, 8, &commit(&group, None, 0, 7)).await, 0);
 }
@@ -351,7 +353,7 @@ async fn every_version_of_every_group_request_is_served() {
         let answered = client.call(version, &request).await.topics.remove(0).partitions;
         let errors: Vec<_> = answered.iter().map(|p| (p.partition_index, ErrorCode::from_code(p.error_code))).collect();
         let unknown = ErrorCode::UnknownTopicOrPartition;
-        let expected = [(-1, unknown), (i32::from(version), ErrorCode::None), (PARTITIONS, unknown)];
+        let expected = [(-1, unknown), (PARTITIONS, unknown), (i32::from(version), ErrorCode::None)];
         assert_eq!(errors, expected, "OffsetCommit v{version}");
     }
     assert_eq!(
@@ -429,7 +431,20 @@ async fn every_version_of_every_group_request_is_served() {
         assert_eq!(fetch_all(&mut client, &group).await, []);
         let again = client.call(version, &request).await.results.remove(0);
         assert_eq!(again.error_code, ErrorCode::GroupIdNotFound.code(), "DeleteGroups v{version}");
+        assert_eq!(again.error_message, None);
     }
+    // Many at once, each once, in the order in which they are named.
+    let names: Vec<String> = (0..200).map(|at| format!("many{at}")).collect();
+    for name in names.iter().step_by(3) {
+        assert_eq!(committed(&mut client, 9, &commit(name, None, 0, 1)).await, 0);
+    }
+    let groups_names = names.iter().chain(&names).map(|name| name.as_str().into()).collect();
+    let results = client.call(2, &DeleteGroupsRequest { groups_names, ..Default::default() }).await.results;
+    let told = results.iter().map(|result| (result.group_id.to_string(), ErrorCode::from_code(result.error_code)));
+    let outcome = |at: usize| if at.is_multiple_of(3) { ErrorCode::None } else { ErrorCode::GroupIdNotFound };
+    let expected = names.iter().enumerate().map(|(at, name)| (name.clone(), outcome(at)));
+    assert_eq!(told.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
+    assert_eq!(fetch_all(&mut client, "many0").await, []);
 }
 
 #[tokio::test(flavor = "multi_thread")]

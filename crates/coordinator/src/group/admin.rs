@@ -21,6 +21,13 @@ impl Groups {
         Seen { what: self.described(id), is_durable: self.is_shown_durably(id) }
     }
 
+    /// Whether the group is there.
+    pub fn is_there(&self, id: &str) -> Seen<bool> {
+        let what = self.live.contains_key(id);
+        // That it is asks for nothing to be durable: whoever acts on it writes.
+        Seen { what, is_durable: what || self.is_shown_durably(id) }
+    }
+
     fn described(&self, id: &str) -> Option<DescribedGroup> {
         let group = self.live.get(id)?;
         let stable = group.state == GroupState::Stable;
@@ -50,13 +57,14 @@ impl Groups {
     }
 
     fn listed(&self, states: &[Str], types: &[Str]) -> Vec<ListedGroup> {
-        let of = |filter: &[Str], name: &str| {
-            filter.is_empty() || filter.iter().any(|f| f.trim().eq_ignore_ascii_case(name))
-        };
-        if !of(types, CLASSIC) {
+        // As Kafka: states without what Java takes for space around them, types as they are.
+        let trimmed = |state: &Str| state.trim_matches(|c| c <= ' ').to_owned();
+        let states: Vec<String> = states.iter().map(trimmed).collect();
+        let is_state = |name: &str| states.is_empty() || states.iter().any(|state| state.eq_ignore_ascii_case(name));
+        if !types.is_empty() && !types.iter().any(|of| of.eq_ignore_ascii_case(CLASSIC)) {
             return Vec::new();
         }
-        let listed = self.live.values().filter(|group| of(states, group.state.name())).map(|group| ListedGroup {
+        let listed = self.live.values().filter(|group| is_state(group.state.name())).map(|group| ListedGroup {
             group_id: group.id.clone(),
             protocol_type: group.protocol_type.clone().unwrap_or_default(),
             group_state: Str::from_static(group.state.name()),

@@ -140,7 +140,7 @@ pub struct InitialDelay {
 pub struct ClassicGroup {
     pub id: Str,
     pub memory: GroupMemory,
-    /// What it holds itself until it has its first generation, if a join made it.
+    /// What it holds of the room for such groups until it has its first generation or offsets, if a join made it.
     pub is_new: Option<Charge>,
     pub state: GroupState,
     /// When it came into this state, time of day; `None` when no record tells.
@@ -168,8 +168,8 @@ impl ClassicGroup {
     /// A group without members.
     pub fn new(id: Str, memory: &GroupsMemory) -> Self {
         Self {
+            memory: memory.of_group(&id),
             id,
-            memory: memory.of_group(),
             is_new: None,
             state: GroupState::Empty,
             state_timestamp: None,

@@ -48,9 +48,12 @@ impl Groups {
         tracing::info!(group = %id, %member, "member removed: its session ended");
         let was_pending = group.pending.contains_key(member);
         step.remove(group, member);
-        if was_pending {
-            step.complete_join_if_all_joined(group);
-        } else {
+        if group.state == GroupState::PreparingRebalance {
+            // Nobody is waited for any more, as in Kafka: a first wait ends with this, too, though with no member's leave.
+            if group.all_joined() {
+                step.complete_join(group);
+            }
+        } else if !was_pending {
             step.after_removal(group, "a member's session ended");
         }
         self.forget_if_nothing(id, out);

@@ -59,6 +59,10 @@ impl Groups {
                 joining.refuse(&request.member_id, ErrorCode::UnknownMemberId);
                 return answered;
             }
+            if let Err(error) = self.memory.check_room(id) {
+                joining.refuse("", error);
+                return answered;
+            }
             self.begin_group(&request.group_id, out);
         }
         let given = is_new.then(|| self.new_member_id(client, request));
@@ -172,8 +176,8 @@ fn join_again(group: &mut ClassicGroup, joining: Joining<'_>, step: &mut Step<'_
     }
     if group.pending.contains_key(&id) {
         if request.group_instance_id.is_some() {
-            // Ids are given out to dynamic members only.
-            return joining.refuse(&id, ErrorCode::InvalidRequest);
+            // Ids are given out to dynamic members only: Kafka's coordinator throws there, and its answer names nobody.
+            return joining.refuse("", ErrorCode::UnknownServerError);
         }
         return add(group, joining, &id, step);
     }

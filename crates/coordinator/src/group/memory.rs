@@ -5,8 +5,12 @@
 //! again, as while a coordinator loads. Who is in already stays in: an assignment, and what a load finds, is charged
 //! whether there is room or not; both are bounded by the records that they stand in.
 //!
-//! A group without members or offsets lasts until the next check of all groups, and a join with any name makes one. So many
-//! of them are charged, too; beyond that a group is there only as long as somebody is in it, or about to be.
+//! The groups themselves and their offsets are charged, too, to a budget of their own: a commit with any name makes a group
+//! that is kept for days. Beyond it no group is made any more. What is in the log already, of offsets and of groups, is
+//! charged whether there is room or not, and so are the offsets of groups that are there.
+//!
+//! A group without members or offsets lasts until the next check of all groups, and a join with any name makes one. So these
+//! have a smaller bound besides; beyond that a group is there only as long as somebody is in it, or about to be.
 
 use base::memory::{Budget, Charge};
 use bytes::Bytes;
@@ -14,7 +18,7 @@ use wire::{ErrorCode, Str};
 
 use crate::limits::{
     GROUP_BYTES_MAX, GROUP_BYTES_MIN, GROUPS_BYTES_MAX, MEMBER_BYTES_MIN, NEW_GROUPS_BYTES_MAX,
-    PENDING_MEMBERS_BYTES_MAX, PROTOCOL_BYTES_MIN,
+    PENDING_MEMBERS_BYTES_MAX, PROTOCOL_BYTES_MIN, STORED_BYTES_MAX, STORED_BYTES_STEP,
 };
 
 /// The memory of all groups of a broker. Cheap to clone.
@@ -24,6 +28,8 @@ pub struct GroupsMemory {
     members: Budget,
     /// Apart: whoever asks for ids without end keeps nobody out who has one.
     pending: Budget,
+    /// All groups, and their offsets.
+    stored: Budget,
     /// Groups that nobody has been in yet.
     new_groups: Budget,
 }
@@ -41,19 +47,45 @@ impl GroupsMemory {
             group_bytes_max,
             members: Budget::new(bytes_max),
             pending: Budget::new(pending_bytes_max),
+            stored: Budget::new(STORED_BYTES_MAX),
             new_groups: Budget::new(NEW_GROUPS_BYTES_MAX),
         }
     }
 
+    /// The same with so much for all groups and their offsets.
+    #[cfg(test)]
+    pub fn with_stored_max(self, bytes_max: u64) -> Self {
+        Self { stored: Budget::new(bytes_max), ..self }
+    }
+
+    /// Whether there is room for one more group.
+    ///
+    /// # Errors
+    /// What the client is told if there is none.
+    pub fn check_room(&self, id: &str) -> Result<(), ErrorCode> {
+        self.stored.try_charge(group_bytes(id)).map(drop).ok_or(ErrorCode::CoordinatorLoadInProgress)
+    }
+
     /// Room for a group that nobody has been in yet, if there is any.
     pub fn new_group(&self, id: &str) -> Option<Charge> {
-        // The name is in maps, in the record, and in what is queued.
-        self.new_groups.try_charge((GROUP_BYTES_MIN + 4 * id.len()) as u64)
+        self.new_groups.try_charge(group_bytes(id))
     }
 
     /// The memory of a group that has no members yet.
-    pub fn of_group(&self) -> GroupMemory {
-        GroupMemory { group: Budget::new(self.group_bytes_max), all: self.clone() }
+    pub fn of_group(&self, id: &str) -> GroupMemory {
+        let of_all = self.stored.force_charge(group_bytes(id));
+        GroupMemory { group: Budget::new(self.group_bytes_max), all: self.clone(), _of_all: of_all }
+    }
+
+    /// The memory of a shard's offsets, of which there are none yet.
+    pub fn of_offsets(&self) -> OffsetsMemory {
+        OffsetsMemory(self.stored.force_charge(0))
+    }
+
+    /// What all groups and their offsets hold.
+    #[cfg(test)]
+    pub fn stored(&self) -> u64 {
+        self.stored.used()
     }
 
     #[cfg(test)]
@@ -62,11 +94,27 @@ impl GroupsMemory {
     }
 }
 
+/// What the offsets of a shard hold; given back on drop.
+#[derive(Debug)]
+pub struct OffsetsMemory(Charge);
+
+impl OffsetsMemory {
+    /// They take so much now: follows that, in steps.
+    pub fn follow(&mut self, bytes: u64) {
+        let is_step = bytes.abs_diff(self.0.bytes()) >= STORED_BYTES_STEP;
+        if is_step || (bytes == 0 && self.0.bytes() > 0) {
+            self.0.resize(bytes);
+        }
+    }
+}
+
 /// The memory of one group.
 #[derive(Debug)]
 pub struct GroupMemory {
     group: Budget,
     all: GroupsMemory,
+    /// What it holds itself.
+    _of_all: Charge,
 }
 
 impl GroupMemory {
@@ -143,6 +191,11 @@ pub fn member_bytes(
     let texts = 3 * id.len() + 3 * instance_id.map_or(0, |id| id.len()) + 2 * (client[0].len() + client[1].len());
     let rest = protocols.iter().map(protocol).sum::<usize>() + 2 * assignment.len();
     (MEMBER_BYTES_MIN + texts + rest) as u64
+}
+
+/// What is kept of a group itself. Its name is in maps, in its record, and in what is queued.
+fn group_bytes(id: &str) -> u64 {
+    (GROUP_BYTES_MIN + 4 * id.len()) as u64
 }
 
 /// What is kept of an id that was given out.

@@ -45,7 +45,7 @@ use wire::{EncodeError, Str};
 use crate::GroupConfig;
 use crate::runtime::{Machine, Output, Record, ReplayError};
 use classic::ClassicGroup;
-use memory::GroupsMemory;
+use memory::{GroupsMemory, OffsetsMemory};
 use records::{GroupRecord, owned};
 use stored::Stored;
 use timers::{Timer, Timers};
@@ -100,6 +100,7 @@ pub struct Groups {
     topic_exists: TopicExists,
     memory: GroupsMemory,
     stored: Stored,
+    offsets_memory: OffsetsMemory,
     live: BTreeMap<Str, ClassicGroup>,
     timers: Timers,
     queued: Queued,
@@ -184,6 +185,7 @@ impl Groups {
             config,
             entropy,
             topic_exists,
+            offsets_memory: memory.of_offsets(),
             memory,
             stored: Stored::default(),
             live: BTreeMap::default(),
@@ -278,7 +280,9 @@ impl Machine for Groups {
     type After = After;
 
     fn replay(&mut self, record: &Record) -> Result<(), ReplayError> {
-        self.stored.replay(record)
+        self.stored.replay(record)?;
+        self.offsets_memory.follow(self.stored.bytes());
+        Ok(())
     }
 
     fn queued(&mut self, records: &[Record]) {

@@ -15,6 +15,7 @@ use wire::records::{GroupMetadataValue, OffsetCommitValue};
 use wire::{EncodeError, RawTaggedField, Str};
 
 use super::records::{self, GroupRecord, owned, owned_bytes};
+use crate::limits::STORED_BYTES_MIN;
 use crate::runtime::{Record, ReplayError};
 
 /// An offset that a group committed. It is of the topic with `topic_id`, and not of a later one of the same name.
@@ -56,6 +57,12 @@ impl CommittedOffset {
             topic_id: value.topic_id,
             unknown_tagged_fields,
         }
+    }
+
+    /// What it takes in memory.
+    fn bytes(&self) -> u64 {
+        let tagged: usize = self.unknown_tagged_fields.iter().map(|field| STORED_BYTES_MIN + field.data.len()).sum();
+        (STORED_BYTES_MIN + self.metadata.len() + tagged) as u64
     }
 
     /// The same, in memory of its own.
@@ -104,6 +111,8 @@ pub struct Stored {
     carried: BTreeMap<Bytes, Bytes>,
     /// Offsets, generations and carried records, to know what a snapshot costs.
     records: u64,
+    /// What offsets, their topics and carried records take in memory.
+    bytes: u64,
 }
 
 impl Stored {
@@ -112,19 +121,29 @@ impl Stored {
         match records::decode(record)? {
             GroupRecord::Offset { group, topic, partition, value: Some(value) } => {
                 let value = value.owned();
+                let mut bytes = value.bytes();
                 let offsets = &mut self.group_mut(&group).offsets;
                 let of_topic = match offsets.get_mut(topic.as_str()) {
                     Some(of_topic) => of_topic,
-                    None => offsets.entry(owned(&topic)).or_default(),
+                    None => {
+                        bytes += entry_bytes(topic.len());
+                        offsets.entry(owned(&topic)).or_default()
+                    }
                 };
-                self.records += u64::from(of_topic.insert(partition, value).is_none());
+                let before = of_topic.insert(partition, value);
+                self.records += u64::from(before.is_none());
+                self.bytes += bytes;
+                self.bytes -= before.map_or(0, |before| before.bytes());
             }
             GroupRecord::Offset { group, topic, partition, value: None } => {
                 let Some(stored) = self.groups.get_mut(group.as_str()) else { return Ok(()) };
                 if let Some(of_topic) = stored.offsets.get_mut(topic.as_str()) {
-                    self.records -= u64::from(of_topic.remove(&partition).is_some());
+                    let before = of_topic.remove(&partition);
+                    self.records -= u64::from(before.is_some());
+                    self.bytes -= before.map_or(0, |before| before.bytes());
                     if of_topic.is_empty() {
                         stored.offsets.remove(topic.as_str());
+                        self.bytes -= entry_bytes(topic.len());
                     }
                 }
                 self.forget_if_empty(&group);
@@ -143,8 +162,14 @@ impl Stored {
                 Some(value) => {
                     let before = self.carried.insert(owned_bytes(&record.key), owned_bytes(value));
                     self.records += u64::from(before.is_none());
+                    self.bytes += entry_bytes(record.key.len() + value.len());
+                    self.bytes -= before.map_or(0, |before| entry_bytes(record.key.len() + before.len()));
                 }
-                None => self.records -= u64::from(self.carried.remove(&record.key).is_some()),
+                None => {
+                    let before = self.carried.remove(&record.key);
+                    self.records -= u64::from(before.is_some());
+                    self.bytes -= before.map_or(0, |before| entry_bytes(record.key.len() + before.len()));
+                }
             },
         }
         Ok(())
@@ -174,6 +199,11 @@ impl Stored {
     /// How many records [`Stored::snapshot`] gives.
     pub fn record_count(&self) -> u64 {
         self.records
+    }
+
+    /// What it takes in memory, groups and their generations aside: those are charged as they live.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The state as records, from behind that with the key `after`, until `each` has enough: group by group, a generation
@@ -270,6 +300,11 @@ fn give_offsets(
         }
     }
     ControlFlow::Continue(())
+}
+
+/// What an entry of a map takes.
+fn entry_bytes(bytes: usize) -> u64 {
+    (STORED_BYTES_MIN + bytes) as u64
 }
 
 fn own_tags(fields: &mut Vec<RawTaggedField>) {

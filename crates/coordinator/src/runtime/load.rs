@@ -16,6 +16,16 @@ pub(super) struct Loaded {
     pub records_since_snapshot: u64,
     /// The newest complete snapshot, if the log does not start with it: a trim that was not done.
     pub untrimmed: Option<OffsetRange>,
+    /// Where the log starts, if nothing of this coordinator's moved the start there.
+    pub cut: Option<Cut>,
+}
+
+/// The start of a log that something else has trimmed: a coordinator trims to the beginning of a complete snapshot only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut {
+    pub start: Offset,
+    /// Whether a complete snapshot stands behind it, which has what was cut off.
+    pub is_made_up_for: bool,
 }
 
 /// Why a shard cannot be loaded.
@@ -60,7 +70,9 @@ pub(super) async fn load<M: Machine>(log: &dyn Log, machine: &mut M) -> Result<L
         None => (progress.counted, None),
     };
     let untrimmed = snapshot.filter(|snapshot| snapshot.start > start);
-    Ok(Loaded { end: progress.next, records_since_snapshot, untrimmed })
+    let is_cut = start > Offset(0) && progress.first != Some(start);
+    let cut = is_cut.then_some(Cut { start, is_made_up_for: snapshot.is_some() });
+    Ok(Loaded { end: progress.next, records_since_snapshot, untrimmed, cut })
 }
 
 struct Progress {

@@ -91,6 +91,8 @@ struct State {
     entry_bytes_max: usize,
     /// Whether another broker has taken this one's place, which does not know.
     fenced: bool,
+    /// How often it was asked for.
+    fence_checks: usize,
 }
 
 struct Kept {
@@ -149,6 +151,7 @@ impl Disk {
             batch_bytes_max: 1024 * 1024,
             entry_bytes_max: usize::MAX,
             fenced: false,
+            fence_checks: 0,
         };
         Self { stream: StreamId(1_000 + index as u64), state: Mutex::new(state), moved: watch::Sender::new(0) }
     }
@@ -265,6 +268,11 @@ impl Disk {
     /// How many batches were appended by shards.
     pub fn appends(&self) -> usize {
         self.state.lock().appends
+    }
+
+    /// How often a shard asked whether the log is fenced.
+    pub fn fence_checks(&self) -> usize {
+        self.state.lock().fence_checks
     }
 
     /// How many batches are appended and not durable.
@@ -398,7 +406,8 @@ impl Log for MemoryLog {
     }
 
     fn check_unfenced(&self) -> BoxFuture<'_, Result<(), LogError>> {
-        let state = self.disk.state.lock();
+        let mut state = self.disk.state.lock();
+        state.fence_checks += 1;
         let fenced = if state.fenced { Err(PartitionError::NotLeader.into()) } else { Ok(()) };
         std::future::ready(state.check(self.epoch).and(fenced)).boxed()
     }

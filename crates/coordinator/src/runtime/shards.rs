@@ -10,7 +10,7 @@ use base::memory::Budget;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, Semaphore};
 
-use super::load::load;
+use super::load::{Cut, load};
 use super::shard::{NEVER, Shard, ShardError, Turn, WriteMemory, moment};
 use super::{Machine, OpenLog, writer};
 use crate::limits::{ALL_WRITES_WAITING_BYTES_MAX, LOAD_CONCURRENCY, LOAD_RETRY, LOAD_WAIT_MAX, TIMER_SLEEP_MAX};
@@ -132,6 +132,9 @@ impl<M: Machine> Shards<M> {
                 self.0.failed.lock().remove(&shard.index());
                 let took = self.0.clock.monotonic().saturating_sub(began);
                 tracing::debug!(shard = shard.index(), end = %loaded.end, ?took, "coordinator shard loaded");
+                if let Some(cut) = loaded.cut {
+                    tell_of_cut(shard.index(), &cut);
+                }
                 drop(turn);
                 shard.activate(machine, &loaded);
                 if let Some(snapshot) = loaded.untrimmed {
@@ -191,5 +194,23 @@ impl<M: Machine> Shards<M> {
         self.0.stopped.store(true, Ordering::Release);
         let shards = std::mem::take(&mut *self.0.shards.write());
         shards.into_values().for_each(|shard| shard.close());
+    }
+}
+
+/// What is there is served all the same: it is no less than a coordinator that refuses would serve.
+fn tell_of_cut(shard: i32, cut: &Cut) {
+    let Cut { start, is_made_up_for } = *cut;
+    if is_made_up_for {
+        tracing::error!(
+            shard, %start,
+            "the log of a coordinator was trimmed by something else; a snapshot has what was cut off, but the next time there \
+             may be none: its topic must have the cleanup policy `compact` alone, and nobody may delete records of it"
+        );
+    } else {
+        tracing::error!(
+            shard, %start,
+            "the log of a coordinator was trimmed by something else: groups and offsets that were acknowledged may be missing; \
+             its topic must have the cleanup policy `compact` alone, and nobody may delete records of it"
+        );
     }
 }

@@ -106,19 +106,50 @@ impl GroupCoordinator {
 
     /// DeleteGroups.
     pub async fn delete_groups(&self, request: &DeleteGroupsRequest) -> DeleteGroupsResponse {
-        let shards = self.by_shard(&request.groups_names, |id| id).await;
-        // Where there is none, each is told so.
-        self.settled(shards.map(|shards| shards.into_keys().collect()).unwrap_or_default()).await;
-        let deletions: Vec<_> = request.groups_names.iter().map(|id| self.delete_group(id)).collect();
-        let outcomes: Vec<_> = stream::iter(deletions).buffered(REQUEST_GROUPS_CONCURRENCY).collect().await;
+        let ids = &request.groups_names;
+        let mut outcomes = Pace::each(ids, |_| Err(ErrorCode::GroupIdNotFound)).await;
+        match self.there(ids, &mut outcomes).await {
+            Ok(there) => {
+                let deletions =
+                    there.into_iter().map(|place| async move { (place, self.delete_group(&ids[place]).await) });
+                let mut deletions = stream::iter(deletions).buffer_unordered(REQUEST_GROUPS_CONCURRENCY);
+                while let Some((place, outcome)) = deletions.next().await {
+                    outcomes[place] = outcome;
+                }
+            }
+            Err(error) => outcomes = Pace::each(ids, |_| Err(error)).await,
+        }
         let result = |(id, outcome): (&Str, Result<(), ErrorCode>)| DeletableGroupResult {
             group_id: id.clone(),
             error_code: super::code(outcome),
-            error_message: outcome.err().map(|error| Str::from_static(error.message())),
             ..DeletableGroupResult::default()
         };
-        let results = Pace::each(request.groups_names.iter().zip(outcomes), result).await;
+        let results = Pace::each(ids.iter().zip(outcomes), result).await;
         DeleteGroupsResponse { results, ..DeleteGroupsResponse::default() }
+    }
+
+    /// The places of those of the groups that are there; notes which cannot be told of. A request may name very many that
+    /// are not: each shard is looked at once for all of its own, and one that is made after that look was not there at it.
+    async fn there(&self, ids: &[Str], outcomes: &mut [Result<(), ErrorCode>]) -> Result<Vec<usize>, ErrorCode> {
+        let shards = self.by_shard(ids, |id| id).await?;
+        let looks = &Looks::small();
+        let looked = join_all(shards.iter().map(|(shard, asked)| self.there_in(*shard, &asked.groups, looks))).await;
+        let (mut there, mut pace) = (Vec::new(), Pace::default());
+        for (asked, looked) in shards.values().zip(&looked) {
+            for (at, place) in asked.places.iter().enumerate() {
+                pace.step().await;
+                match looked {
+                    Ok(looked) if looked[at] => there.push(*place),
+                    Ok(_) => {}
+                    Err(error) => outcomes[*place] = Err((*error).into()),
+                }
+            }
+        }
+        Ok(there)
+    }
+
+    async fn there_in(&self, shard: i32, ids: &[&Str], looks: &Looks) -> Result<Vec<bool>, ShardError> {
+        are_there(&*self.0.shards.get(shard).await?, ids, looks).await
     }
 
     async fn delete_group(&self, id: &Str) -> Result<(), ErrorCode> {
@@ -135,6 +166,11 @@ pub(super) async fn described(
     looks: &Looks,
 ) -> Result<Vec<Option<Box<DescribedGroup>>>, ShardError> {
     shard.read_decided(ids, looks, |groups, id| groups.describe(id).map(|group| group.map(Box::new))).await
+}
+
+/// Which groups of a shard are there. None is called gone before its removal is durable.
+pub(super) async fn are_there(shard: &Shard<Groups>, ids: &[&Str], looks: &Looks) -> Result<Vec<bool>, ShardError> {
+    shard.read_decided(ids, looks, |groups, id| groups.is_there(id)).await
 }
 
 /// The groups of a shard.

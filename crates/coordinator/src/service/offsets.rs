@@ -1,33 +1,28 @@
-//! OffsetCommit, OffsetFetch and OffsetDelete.
+//! OffsetFetch and OffsetDelete.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use futures::future::join_all;
 use meta::{Image, TopicImage};
-use wire::messages::offset_commit_request::OffsetCommitRequestTopic;
-use wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use wire::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
-use wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
+use wire::messages::offset_fetch_request::{
+    OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+};
 use wire::messages::offset_fetch_response::{
     OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponsePartitions, OffsetFetchResponseTopic,
     OffsetFetchResponseTopics,
 };
-use wire::messages::{
-    OffsetCommitRequest, OffsetCommitResponse, OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest,
-    OffsetFetchResponse,
-};
+use wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse, OffsetFetchRequest, OffsetFetchResponse};
 use wire::{ErrorCode, Str};
 
 use super::{ClientContext, GroupCoordinator, Pace, check_group_id, code};
-use crate::group::offsets::{Committer, NewOffset};
+use crate::group::Groups;
 use crate::group::stored::{CommittedOffset, Offsets};
-use crate::group::{Groups, Out};
-use crate::limits::{COMMIT_BYTES_AT_ONCE, COMMIT_BYTES_MAX};
+use crate::limits::PARTITIONS_AT_A_LOOK;
 use crate::runtime::{Looks, Shard, ShardError};
 
 /// From this version on topics have ids instead of names.
-const TOPIC_IDS_FROM: i16 = 10;
+pub(super) const TOPIC_IDS_FROM: i16 = 10;
 /// From this version on a response says what is wrong with a group as a whole.
 const GROUP_ERROR_FROM: i16 = 2;
 /// From this version on a request is for many groups.
@@ -36,100 +31,28 @@ const MANY_GROUPS_FROM: i16 = 8;
 const NO_OFFSET: i64 = -1;
 
 impl GroupCoordinator {
-    /// OffsetCommit. Version 0 meant ZooKeeper once; it commits here like all others.
-    pub async fn commit_offsets(&self, client: &ClientContext, request: &OffsetCommitRequest) -> OffsetCommitResponse {
-        let image = self.0.meta.image();
-        let by_id = client.version >= TOPIC_IDS_FROM;
-        let known: Vec<Result<&TopicImage, ErrorCode>> =
-            request.topics.iter().map(|topic| known_topic(&image, topic, by_id)).collect();
-        let mut outcomes = self.try_commit(client, request, &known).await.map(Vec::into_iter);
-        let topics = request.topics.iter().zip(&known).map(|(topic, known)| {
-            let partitions = topic.partitions.iter().map(|partition| {
-                let outcome = match (known, &mut outcomes) {
-                    (Err(error), _) => Err(*error),
-                    (Ok(known), _) if !has_partition(known, partition.partition_index) => {
-                        Err(ErrorCode::UnknownTopicOrPartition)
-                    }
-                    (Ok(_), Err(error)) => Err(*error),
-                    (Ok(_), Ok(outcomes)) => outcomes.next().unwrap_or(Err(ErrorCode::UnknownServerError)),
-                };
-                OffsetCommitResponsePartition {
-                    partition_index: partition.partition_index,
-                    error_code: code(outcome),
-                    ..OffsetCommitResponsePartition::default()
-                }
-            });
-            OffsetCommitResponseTopic {
-                name: topic.name.clone(),
-                topic_id: topic.topic_id,
-                partitions: partitions.collect(),
-                ..OffsetCommitResponseTopic::default()
-            }
-        });
-        OffsetCommitResponse { topics: topics.collect(), ..OffsetCommitResponse::default() }
-    }
-
-    async fn try_commit(
-        &self,
-        client: &ClientContext,
-        request: &OffsetCommitRequest,
-        known: &[Result<&TopicImage, ErrorCode>],
-    ) -> Result<Vec<Result<(), ErrorCode>>, ErrorCode> {
-        let offsets = || new_offsets(request, known);
-        if offsets().next().is_none() {
-            return Ok(Vec::new());
-        }
-        let shard = self.shard(&request.group_id).await?;
-        let charge = self.0.commits.charge(commit_bytes(&request.group_id, offsets())?).await;
-        shard.check_room()?;
-        let committer = Committer {
-            version: client.version,
-            group: &request.group_id,
-            generation: request.generation_id_or_member_epoch,
-            member: &request.member_id,
-            instance: request.group_instance_id.as_ref(),
-        };
-        let retention_ms = (request.retention_time_ms != -1).then_some(request.retention_time_ms);
-        let (now, config) = (self.0.clock.now(), &self.0.config);
-        let (mut encoded, mut bytes) = (Vec::new(), 0);
-        for offset in offsets() {
-            if bytes > COMMIT_BYTES_AT_ONCE {
-                tokio::task::yield_now().await;
-                bytes = 0;
-            }
-            bytes += offset.bytes(&request.group_id);
-            encoded.push(offset.encode(&request.group_id, now, retention_ms, config));
-        }
-        let decide = |groups: &mut Groups, out: &mut Out<'_>| {
-            // What is decided is charged to what waits to be written.
-            let _charge = charge;
-            groups.commit(&committer, encoded, out)
-        };
-        shard.write(decide).await?
-    }
-
     /// OffsetFetch, for one group or many.
     pub async fn fetch_offsets(&self, client: &ClientContext, request: &OffsetFetchRequest) -> OffsetFetchResponse {
         if client.version >= MANY_GROUPS_FROM {
             let groups = self.fetch_groups(client, &request.groups, request.require_stable).await;
             return OffsetFetchResponse { groups, ..OffsetFetchResponse::default() };
         }
-        let topics = request.topics.as_ref().map(|topics| {
-            let topic =
-                |topic: &wire::messages::offset_fetch_request::OffsetFetchRequestTopic| OffsetFetchRequestTopics {
-                    name: topic.name.clone(),
-                    partition_indexes: topic.partition_indexes.clone(),
-                    ..OffsetFetchRequestTopics::default()
-                };
-            topics.iter().map(topic).collect()
-        });
+        let topic = |topic: &OffsetFetchRequestTopic| OffsetFetchRequestTopics {
+            name: topic.name.clone(),
+            partition_indexes: topic.partition_indexes.clone(),
+            ..OffsetFetchRequestTopics::default()
+        };
+        let topics = match &request.topics {
+            Some(topics) => Some(Pace::each(topics, topic).await),
+            None => None,
+        };
         let group = OffsetFetchRequestGroup {
             group_id: request.group_id.clone(),
             topics,
             ..OffsetFetchRequestGroup::default()
         };
         let mut answers = self.fetch_groups(client, std::slice::from_ref(&group), request.require_stable).await;
-        one_group(client.version, &group, answers.pop().unwrap_or_default())
+        one_group(client.version, &group, answers.pop().unwrap_or_default()).await
     }
 
     /// Each shard is asked once for all of its groups.
@@ -223,35 +146,74 @@ impl GroupCoordinator {
     }
 }
 
-/// The offsets of a commit that are of partitions that are there.
-fn new_offsets<'r>(
-    request: &'r OffsetCommitRequest,
-    known: &'r [Result<&'r TopicImage, ErrorCode>],
-) -> impl Iterator<Item = NewOffset> + 'r {
-    let known = request.topics.iter().zip(known).filter_map(|(topic, known)| known.ok().map(|known| (topic, known)));
-    known.flat_map(|(topic, known)| {
-        let name = Str::from(&*known.name);
-        let there = topic.partitions.iter().filter(|partition| has_partition(known, partition.partition_index));
-        there.map(move |partition| NewOffset {
-            topic: name.clone(),
-            topic_id: known.id,
-            partition: partition.partition_index,
-            offset: partition.committed_offset,
-            leader_epoch: partition.committed_leader_epoch,
-            metadata: partition.committed_metadata.clone(),
-            commit_timestamp: (partition.commit_timestamp != -1).then_some(partition.commit_timestamp),
-        })
-    })
+/// Where in what is asked of a group: before this partition of this topic, by their places in the request.
+type At = (usize, usize);
+
+/// What of a group is looked at at a time.
+struct Part<'r> {
+    /// The group's place among those that are asked for.
+    place: usize,
+    group: &'r OffsetFetchRequestGroup,
+    from: At,
+    to: At,
 }
 
-/// What a commit takes once it is encoded. The name of its group stands in each record: a small request may become any
-/// amount.
-fn commit_bytes(group: &Str, mut offsets: impl Iterator<Item = NewOffset>) -> Result<u64, ErrorCode> {
-    let bytes = offsets.try_fold(0, |bytes, offset| {
-        let bytes = bytes + offset.bytes(group) as u64;
-        (bytes <= COMMIT_BYTES_MAX).then_some(bytes)
-    });
-    bytes.ok_or(ErrorCode::InvalidCommitOffsetSize)
+impl<'r> Part<'r> {
+    /// Groups in parts of [`PARTITIONS_AT_A_LOOK`] at most. Those of a group with more are not of one moment: a commit may
+    /// come between, as between two requests. What all of a group's offsets are is told in one look: nobody has more of
+    /// them than were committed.
+    async fn all_of(groups: &[&'r OffsetFetchRequestGroup]) -> Vec<Self> {
+        let (mut parts, mut pace) = (Vec::with_capacity(groups.len()), Pace::default());
+        for (place, group) in groups.iter().copied().enumerate() {
+            pace.step().await;
+            let (mut from, mut room) = ((0, 0), PARTITIONS_AT_A_LOOK);
+            let mut cut = |to| parts.push(Self { place, group, from: std::mem::replace(&mut from, to), to });
+            for (at, topic) in group.topics.iter().flatten().enumerate() {
+                pace.step().await;
+                // Looking a topic up counts as well.
+                let mut left = 1 + topic.partition_indexes.len();
+                while left > room {
+                    left -= room;
+                    room = PARTITIONS_AT_A_LOOK;
+                    cut((at, (topic.partition_indexes.len()).saturating_sub(left)));
+                }
+                room -= left;
+            }
+            cut((group.topics.as_ref().map_or(0, Vec::len), 0));
+        }
+        parts
+    }
+
+    /// Adds what is found to the group's answer.
+    fn look(&self, image: &Image, by_id: bool, offsets: &Offsets, answer: &mut Vec<OffsetFetchResponseTopics>) {
+        let Some(topics) = &self.group.topics else {
+            *answer = all(image, by_id, offsets);
+            return;
+        };
+        let ((first, begin), (last, end)) = (self.from, self.to);
+        for (at, topic) in topics.iter().enumerate().take(last + 1).skip(first) {
+            let indexes = &topic.partition_indexes;
+            let begin = if at == first { begin } else { 0 };
+            let end = if at == last { end } else { indexes.len() };
+            if at == last && end == 0 {
+                break;
+            }
+            let found = found_of(image, by_id, topic, &indexes[begin..end], offsets);
+            match answer.last_mut().filter(|_| begin > 0) {
+                Some(topic) => topic.partitions.extend(found),
+                None => {
+                    let mut partitions = Vec::with_capacity(indexes.len());
+                    partitions.extend(found);
+                    answer.push(OffsetFetchResponseTopics {
+                        name: topic.name.clone(),
+                        topic_id: topic.topic_id,
+                        partitions,
+                        ..OffsetFetchResponseTopics::default()
+                    });
+                }
+            }
+        }
+    }
 }
 
 /// The offsets of groups of a shard. A stable answer comes after everything that was being committed of them when it
@@ -265,34 +227,38 @@ pub(super) async fn fetched(
     looks: &Looks,
 ) -> Result<Vec<Vec<OffsetFetchResponseTopics>>, ShardError> {
     let none = Offsets::new();
-    let look = |groups: &Groups, group: &&OffsetFetchRequestGroup| {
-        let offsets = groups.committed(&group.group_id).unwrap_or(&none);
-        match &group.topics {
-            Some(topics) => topics.iter().map(|topic| asked(image, by_id, topic, offsets)).collect(),
-            None => all(image, by_id, offsets),
-        }
+    let parts = Part::all_of(groups).await;
+    let mut answers = Pace::each(groups, |_| Vec::new()).await;
+    let look = |groups: &Groups, part: &Part<'_>| {
+        let offsets = groups.committed(&part.group.group_id).unwrap_or(&none);
+        part.look(image, by_id, offsets, &mut answers[part.place]);
     };
     if require_stable {
-        shard.read_stable(groups, looks, |groups, group| groups.is_queued(&group.group_id), look).await
+        shard.read_stable(&parts, looks, |groups, part| groups.is_queued(&part.group.group_id), look).await?;
     } else {
-        shard.read_each(groups, looks, look).await
+        shard.read_each(&parts, looks, look).await?;
     }
+    if by_id {
+        for (_, answer) in groups.iter().zip(&mut answers).filter(|(group, _)| group.topics.is_some()) {
+            *answer = unknown_last(image, std::mem::take(answer)).await;
+        }
+    }
+    Ok(answers)
 }
 
-fn known_topic<'i>(
-    image: &'i Image,
-    topic: &OffsetCommitRequestTopic,
-    by_id: bool,
-) -> Result<&'i TopicImage, ErrorCode> {
-    let known = if by_id {
-        image.topic_by_id(topic.topic_id).ok_or(ErrorCode::UnknownTopicId)
-    } else {
-        image.topic(&topic.name).ok_or(ErrorCode::UnknownTopicOrPartition)
-    };
-    known.map(Arc::as_ref)
+/// Topics with ids that nobody knows come behind the others, as in Kafka's `fetchOffsetsForGroup`.
+async fn unknown_last(image: &Image, topics: Vec<OffsetFetchResponseTopics>) -> Vec<OffsetFetchResponseTopics> {
+    let (mut known, mut unknown, mut pace) = (Vec::with_capacity(topics.len()), Vec::new(), Pace::default());
+    for topic in topics {
+        pace.step().await;
+        if image.topic_by_id(topic.topic_id).is_some() { known.push(topic) } else { unknown.push(topic) }
+    }
+    known.append(&mut unknown);
+    known
 }
 
-fn has_partition(topic: &TopicImage, index: i32) -> bool {
+/// Whether the topic has such a partition.
+pub(super) fn has_partition(topic: &TopicImage, index: i32) -> bool {
     usize::try_from(index).is_ok_and(|index| index < topic.partitions.len())
 }
 
@@ -309,33 +275,33 @@ fn found(partition_index: i32, offset: Option<&CommittedOffset>) -> OffsetFetchR
 /// The offset, unless there is a topic of its name that it is not of: what an earlier topic's consumers had read must not
 /// be skipped in the new one. Kafka looks at ids only where the request has them; but a client that asks by name cannot
 /// tell the offsets apart either.
-fn of_topic(known: Option<&TopicImage>, offset: &CommittedOffset) -> bool {
-    known.is_none_or(|known| offset.is_of(known.id))
+fn of_topic(known: Option<base::Uuid>, offset: &CommittedOffset) -> bool {
+    known.is_none_or(|id| offset.is_of(id))
 }
 
-/// The offsets of one topic that was asked for.
-fn asked(image: &Image, by_id: bool, topic: &OffsetFetchRequestTopics, offsets: &Offsets) -> OffsetFetchResponseTopics {
-    let known = if by_id { image.topic_by_id(topic.topic_id) } else { image.topic(&topic.name) }.map(Arc::as_ref);
+/// The offsets of partitions of one topic that are asked for.
+fn found_of<'f>(
+    image: &Image,
+    by_id: bool,
+    topic: &OffsetFetchRequestTopics,
+    indexes: &'f [i32],
+    offsets: &'f Offsets,
+) -> impl Iterator<Item = OffsetFetchResponsePartitions> + use<'f> {
+    let known = if by_id { image.topic_by_id(topic.topic_id) } else { image.topic(&topic.name) };
     let name = if by_id { known.map(|known| &*known.name) } else { Some(&*topic.name) };
-    let partitions = topic.partition_indexes.iter().map(|index| match name {
-        Some(name) => {
-            let offset = offsets.get(name).and_then(|partitions| partitions.get(index));
-            found(*index, offset.filter(|offset| of_topic(known, offset)))
-        }
-        None => OffsetFetchResponsePartitions { error_code: ErrorCode::UnknownTopicId.code(), ..found(*index, None) },
-    });
-    OffsetFetchResponseTopics {
-        name: topic.name.clone(),
-        topic_id: topic.topic_id,
-        partitions: partitions.collect(),
-        ..OffsetFetchResponseTopics::default()
-    }
+    let of_topic_name = name.and_then(|name| offsets.get(name));
+    let (error_code, id) = (name.map_or(ErrorCode::UnknownTopicId.code(), |_| 0), known.map(|known| known.id));
+    indexes.iter().map(move |index| {
+        let offset = of_topic_name.and_then(|partitions| partitions.get(index));
+        let offset = offset.filter(|offset| of_topic(id, offset));
+        OffsetFetchResponsePartitions { error_code, ..found(*index, offset) }
+    })
 }
 
 /// All offsets of a group. Where topics have ids, those of a topic that is being deleted have none to be named by.
 fn all(image: &Image, by_id: bool, offsets: &Offsets) -> Vec<OffsetFetchResponseTopics> {
     let topics = offsets.iter().filter_map(|(name, partitions): (&Str, &BTreeMap<i32, CommittedOffset>)| {
-        let known = image.topic(name).map(Arc::as_ref);
+        let known = image.topic(name).map(|known| known.id);
         let partitions = partitions.iter().filter(|(_, offset)| of_topic(known, offset));
         let partitions: Vec<_> = partitions.map(|(index, offset)| found(*index, Some(offset))).collect();
         if partitions.is_empty() || (by_id && known.is_none()) {
@@ -343,7 +309,7 @@ fn all(image: &Image, by_id: bool, offsets: &Offsets) -> Vec<OffsetFetchResponse
         }
         Some(OffsetFetchResponseTopics {
             name: name.clone(),
-            topic_id: known.map(|known| known.id).unwrap_or_default(),
+            topic_id: known.unwrap_or_default(),
             partitions,
             ..OffsetFetchResponseTopics::default()
         })
@@ -352,45 +318,47 @@ fn all(image: &Image, by_id: bool, offsets: &Offsets) -> Vec<OffsetFetchResponse
 }
 
 /// The response of versions that ask for one group.
-fn one_group(version: i16, request: &OffsetFetchRequestGroup, group: OffsetFetchResponseGroup) -> OffsetFetchResponse {
-    let mut topics = group.topics;
+async fn one_group(
+    version: i16,
+    request: &OffsetFetchRequestGroup,
+    group: OffsetFetchResponseGroup,
+) -> OffsetFetchResponse {
+    let (mut answers, mut pace) = (Vec::new(), Pace::default());
     if group.error_code != 0 && version < GROUP_ERROR_FROM {
         // Without a place of its own the error stands at each partition.
-        let refuse =
-            |index: &i32| OffsetFetchResponsePartitions { error_code: group.error_code, ..found(*index, None) };
-        topics = request
-            .topics
-            .iter()
-            .flatten()
-            .map(|topic| OffsetFetchResponseTopics {
-                name: topic.name.clone(),
-                partitions: topic.partition_indexes.iter().map(refuse).collect(),
-                ..OffsetFetchResponseTopics::default()
-            })
-            .collect();
+        for topic in request.topics.iter().flatten() {
+            pace.step().await;
+            let (name, indexes) = (topic.name.clone(), &topic.partition_indexes);
+            let refuse = |index: &i32| {
+                alone(OffsetFetchResponsePartitions { error_code: group.error_code, ..found(*index, None) })
+            };
+            let partitions = pace.go_on_with(indexes, refuse).await;
+            answers.push(OffsetFetchResponseTopic { name, partitions, ..OffsetFetchResponseTopic::default() });
+        }
     }
-    let partition = |partition: OffsetFetchResponsePartitions| OffsetFetchResponsePartition {
+    for topic in group.topics {
+        pace.step().await;
+        let partitions = pace.go_on_with(topic.partitions, alone).await;
+        answers.push(OffsetFetchResponseTopic { name: topic.name, partitions, ..OffsetFetchResponseTopic::default() });
+    }
+    OffsetFetchResponse { topics: answers, error_code: group.error_code, ..OffsetFetchResponse::default() }
+}
+
+fn alone(partition: OffsetFetchResponsePartitions) -> OffsetFetchResponsePartition {
+    OffsetFetchResponsePartition {
         partition_index: partition.partition_index,
         committed_offset: partition.committed_offset,
         committed_leader_epoch: partition.committed_leader_epoch,
         metadata: partition.metadata,
         error_code: partition.error_code,
         ..OffsetFetchResponsePartition::default()
-    };
-    let topic = |topic: OffsetFetchResponseTopics| OffsetFetchResponseTopic {
-        name: topic.name,
-        partitions: topic.partitions.into_iter().map(partition).collect(),
-        ..OffsetFetchResponseTopic::default()
-    };
-    OffsetFetchResponse {
-        topics: topics.into_iter().map(topic).collect(),
-        error_code: group.error_code,
-        ..OffsetFetchResponse::default()
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use base::Uuid;
 
     use super::*;
@@ -427,8 +395,8 @@ mod tests {
             partition_indexes: vec![0, 1, 2],
             ..OffsetFetchRequestTopics::default()
         };
-        let answer = asked(image, by_id, &topic, offsets).partitions;
-        answer.iter().map(|found| (found.committed_offset, ErrorCode::from_code(found.error_code))).collect()
+        let found = found_of(image, by_id, &topic, &topic.partition_indexes, offsets);
+        found.map(|found| (found.committed_offset, ErrorCode::from_code(found.error_code))).collect()
     }
 
     #[test]
@@ -451,5 +419,38 @@ mod tests {
         assert_eq!(fetch_one(&image, false, &offsets)[0], (7, ErrorCode::None));
         assert_eq!(fetch_one(&image, true, &offsets)[0], (NO_OFFSET, ErrorCode::UnknownTopicId));
         assert_eq!((all(&image, false, &offsets).len(), all(&image, true, &offsets).len()), (1, 0));
+    }
+
+    /// The shard's lock is held for a part.
+    #[tokio::test]
+    async fn a_group_is_looked_at_in_parts_of_so_many_partitions_at_most() {
+        let many = PARTITIONS_AT_A_LOOK;
+        let topic = |partitions: usize| OffsetFetchRequestTopics {
+            partition_indexes: vec![0; partitions],
+            ..OffsetFetchRequestTopics::default()
+        };
+        for (topics, parts) in [
+            (vec![], 1),
+            (vec![many - 1], 1),
+            (vec![many], 2),
+            (vec![1; many / 2], 1),
+            (vec![1; many], 2),
+            (vec![0; 3 * many], 3),
+            (vec![10 * many, 7, many - 8], 12),
+        ] {
+            let topics = Some(topics.into_iter().map(topic).collect());
+            let group = OffsetFetchRequestGroup { topics, ..OffsetFetchRequestGroup::default() };
+            let all = Part::all_of(&[&group]).await;
+            assert_eq!(all.len(), parts);
+            let (mut answer, mut looked_at) = (Vec::new(), 0);
+            for part in &all {
+                part.look(&Image::default(), false, &Offsets::new(), &mut answer);
+                let now: usize = answer.iter().map(|topic| topic.partitions.len()).sum();
+                assert!(now - looked_at <= many, "{}", now - looked_at);
+                looked_at = now;
+            }
+            let asked: Vec<usize> = group.topics.iter().flatten().map(|topic| topic.partition_indexes.len()).collect();
+            assert_eq!(answer.iter().map(|topic| topic.partitions.len()).collect::<Vec<_>>(), asked);
+        }
     }
 }

@@ -5,12 +5,12 @@ use base::clock::ManualTime;
 use bytes::Bytes;
 use wire::messages::ListGroupsRequest;
 use wire::messages::join_group_request::JoinGroupRequestProtocol;
-use wire::messages::offset_fetch_request::OffsetFetchRequestGroup;
+use wire::messages::offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics};
 use wire::messages::offset_fetch_response::OffsetFetchResponseTopics;
 
 use super::*;
 use crate::group::offsets::{Committer, NewOffset};
-use crate::limits::{BATCH_BYTES_MAX, LOOKS_AT_ONCE, WRITES_WAITING_BYTES_MAX};
+use crate::limits::{BATCH_BYTES_MAX, LOOKS_AT_ONCE, PARTITIONS_AT_A_LOOK, WRITES_WAITING_BYTES_MAX};
 use crate::runtime::memory::{Disk, MemoryLogs};
 use crate::runtime::{Looks, OpenLog, Record};
 
@@ -48,6 +48,24 @@ async fn very_many_names_are_gone_through_a_thousand_in_a_poll() {
         assert_eq!(looked.get(), polled * NAMES_AT_ONCE);
     }
     assert_eq!(all.await.len(), 3 * NAMES_AT_ONCE + 1);
+}
+
+#[test]
+fn a_sync_without_protocol_type_or_name_is_told_so_even_without_a_group() {
+    let check = |version, group: &str, protocol_type: Option<&str>| {
+        let client = Client { version, ..Client::default() };
+        let protocol_type = protocol_type.map(Str::from);
+        let protocol_name = Some("range".into());
+        check_sync(
+            &client,
+            &SyncGroupRequest { group_id: group.into(), protocol_type, protocol_name, ..Default::default() },
+        )
+    };
+    assert_eq!(check(5, "g", Some("consumer")), Ok(()));
+    assert_eq!(check(5, "", Some("consumer")), Err(ErrorCode::InvalidGroupId));
+    assert_eq!(check(5, "", None), Err(ErrorCode::InconsistentGroupProtocol));
+    assert_eq!(check(4, "", None), Err(ErrorCode::InvalidGroupId));
+    assert_eq!(check(4, "g", None), Ok(()));
 }
 
 /// Java's clients and aiokafka end on the first; both join again on the second.
@@ -341,4 +359,101 @@ async fn one_poll_of_a_request_for_many_groups_looks_at_few_of_them_however_many
         assert!(read.iter().all(Result::is_ok));
         assert_eq!(looked.get(), SHARDS as usize * LOOKS_AT_ONCE);
     }
+}
+
+/// A request may name millions.
+#[tokio::test]
+async fn groups_that_are_not_there_are_told_apart_with_one_look_at_the_fence() {
+    let (disk, shard) = shard().await;
+    commit(&shard, "there", 1).await.unwrap().unwrap();
+    let ids: Vec<Str> = (0..10 * LOOKS_AT_ONCE).map(|at| at.to_string().into()).chain(["there".into()]).collect();
+    let ids: Vec<&Str> = ids.iter().collect();
+    let before = disk.fence_checks();
+    let there = admin::are_there(&shard, &ids, &Looks::small()).await.unwrap();
+    assert_eq!((there.iter().filter(|there| **there).count(), there.last()), (1, Some(&true)));
+    assert_eq!(disk.fence_checks() - before, 1);
+    disk.hold();
+    let there = Str::from("there");
+    let mut deletion = Box::pin(shard.write(|groups, out| groups.delete(&there, out)));
+    assert!(futures::poll!(deletion.as_mut()).is_pending());
+    let (others, looks) = (&ids[..1], Looks::small());
+    assert_eq!(admin::are_there(&shard, others, &looks).await, Ok(vec![false]));
+    let mut gone = Box::pin(admin::are_there(&shard, &ids, &looks));
+    assert!(!polls_to_the_end(gone.as_mut()), "a crash could take it back");
+    disk.release();
+    assert_eq!(gone.await.unwrap().last(), Some(&false));
+    deletion.await.unwrap().unwrap();
+}
+
+/// Polls a hundred times; whether it came to its end.
+fn polls_to_the_end(mut future: std::pin::Pin<&mut impl Future>) -> bool {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    (0..100).any(|_| future.as_mut().poll(&mut context).is_ready())
+}
+
+/// Heartbeats wait for the lock meanwhile.
+#[tokio::test]
+async fn of_a_group_few_partitions_are_looked_at_at_a_time_and_all_are_told() {
+    let (_disk, shard) = shard().await;
+    commit(&shard, "g", 7).await.unwrap().unwrap();
+    let image = meta::Image::default();
+    let asked = |topics: &[(&str, usize)]| {
+        let topic = |(name, partitions): &(&str, usize)| OffsetFetchRequestTopics {
+            name: (*name).into(),
+            partition_indexes: (0..*partitions as i32).collect(),
+            ..Default::default()
+        };
+        let topics = Some(topics.iter().map(topic).collect());
+        OffsetFetchRequestGroup { group_id: "g".into(), topics, ..Default::default() }
+    };
+    let many = PARTITIONS_AT_A_LOOK;
+    let groups = [
+        asked(&[]),
+        asked(&[("none", 0)]),
+        asked(&[("t", 1), ("a", many - 3), ("b", 0), ("t", 2)]),
+        asked(&[("a", many - 1), ("t", 1), ("none", 0)]),
+        asked(&[("a", many), ("t", 3 * many), ("b", 1)]),
+        asked(&[("a", many - 2), ("none", 0), ("t", 1)]),
+    ];
+    let found = offsets::fetched(&shard, &image, false, &groups.each_ref(), false, &Looks::small()).await.unwrap();
+    for (group, found) in groups.iter().zip(found) {
+        let topics = group.topics.as_ref().unwrap();
+        assert_eq!(found.len(), topics.len());
+        for (topic, found) in topics.iter().zip(found) {
+            assert_eq!(topic.name, found.name);
+            let indexes: Vec<i32> = found.partitions.iter().map(|found| found.partition_index).collect();
+            assert_eq!(topic.partition_indexes, indexes);
+            let there = found.partitions.iter().filter(|found| found.committed_offset != -1).count();
+            assert_eq!(there, usize::from(*topic.name == *"t"), "its partition 0 has an offset");
+        }
+    }
+}
+
+/// As in Kafka's `fetchOffsetsForGroup`.
+#[tokio::test]
+async fn topics_whose_ids_nobody_knows_are_told_of_last() {
+    let (_disk, shard) = shard().await;
+    let image = image(&[("t", 1), ("u", 2)]);
+    let topic = |id| OffsetFetchRequestTopics {
+        topic_id: Uuid::from_u128(id),
+        partition_indexes: vec![0],
+        ..Default::default()
+    };
+    let topics = Some([8, 1, 9, 2].map(topic).to_vec());
+    let group = OffsetFetchRequestGroup { group_id: "g".into(), topics, ..Default::default() };
+    let found = offsets::fetched(&shard, &image, true, &[&group], false, &Looks::small()).await.unwrap().remove(0);
+    let told = found.iter().map(|topic| (topic.topic_id.as_u128(), topic.partitions[0].error_code));
+    let unknown = ErrorCode::UnknownTopicId.code();
+    assert_eq!(told.collect::<Vec<_>>(), [(1, 0), (2, 0), (8, unknown), (9, unknown)]);
+}
+
+/// Metadata with topics.
+fn image(topics: &[(&str, u128)]) -> meta::Image {
+    let mut image = meta::Image::default();
+    for (name, id) in topics {
+        let id = Uuid::from_u128(*id);
+        image.topics.insert(id, Arc::new(meta::TopicImage { id, name: (*name).into(), partitions: Vec::new() }));
+        image.topics_by_name.insert((*name).into(), id);
+    }
+    image
 }

@@ -68,6 +68,10 @@ fn groups_are_listed_by_state_and_type() {
         assert_eq!((&*all[0].protocol_type, &*all[0].group_type), ("consumer", "classic"));
         assert_eq!(list(&[state], &[]), all);
         assert_eq!(list(&["Dead", &format!(" {} ", state.to_lowercase())], &["Consumer", "CLASSIC"]), all);
+        // Java's space: an older one than Unicode's.
+        assert_eq!(list(&[&format!("\0\t{state}\u{1f}")], &[]), all);
+        assert!(list(&[&format!("\u{a0}{state}")], &[]).is_empty());
+        assert!(list(&[], &[" classic"]).is_empty(), "types are taken as they are");
         assert!(list(&["Dead", "Assigning"], &[]).is_empty());
         assert!(list(&[state], &["consumer", "share"]).is_empty());
     }

@@ -142,7 +142,9 @@ fn a_given_id_is_not_a_static_members() {
     let mut fixture = Fixture::new();
     let given = fixture.join_now(&Join::new().version(5)).member_id;
     let answer = fixture.join_now(&Join::new().member(&given).instance("instance"));
-    assert_join(&answer, ErrorCode::InvalidRequest);
+    assert_join(&answer, ErrorCode::UnknownServerError);
+    assert_eq!(&*answer.member_id, "");
+    assert!(fixture.group().pending.contains_key(&given), "it is still given out");
 }
 
 #[test]

@@ -130,3 +130,56 @@ fn a_new_group_with_offsets_takes_no_room_from_others_for_as_long_as_it_has_them
     fixture.commit_simple("topic", 1).unwrap();
     assert_eq!(fixture.memory.used(), 0);
 }
+
+/// A commit with any name makes a group that is kept for days.
+#[test]
+fn beyond_the_room_for_all_groups_and_their_offsets_no_group_is_made_and_those_that_are_there_go_on() {
+    let memory = GroupsMemory::default().with_stored_max(10 * GROUP_BYTES_MIN as u64);
+    let mut fixture = Fixture::with_memory(GroupConfig::default(), memory);
+    fixture.commit_simple("topic", 1).unwrap();
+    let commit = |fixture: &mut Fixture, group: &str| {
+        let (group, member) = (Str::from(group), Str::default());
+        let offset = new_offset("topic", 0, 1).encode(&group, fixture.now.wall, None, &fixture.config);
+        let committer = Committer { version: 9, group: &group, generation: -1, member: &member, instance: None };
+        fixture.decide(|groups, out| groups.commit(&committer, vec![offset], out))
+    };
+    let full = Err(ErrorCode::CoordinatorLoadInProgress);
+    let made = (0..20).find(|at| commit(&mut fixture, &at.to_string()) == full).expect("it is full at some time");
+    assert!((5..10).contains(&made), "{made} groups");
+    assert_eq!(fixture.groups.live.len(), 1 + made);
+    // A join with a name of its own makes one, too.
+    let request = JoinGroupRequest { group_id: "another".into(), ..Join::new().request() };
+    let joined = fixture.decide(|groups, out| groups.join(&Join::new().client(), &request, out));
+    assert_join(&Waiting(joined).get(), ErrorCode::CoordinatorLoadInProgress);
+    // Those that are there go on.
+    assert_eq!(commit(&mut fixture, "0"), Ok(vec![Ok(())]));
+    fixture.stable(&[Join::new()]);
+    // A load finds what there was.
+    let held = fixture.memory.stored();
+    fixture.restart();
+    assert_eq!((fixture.groups.live.len(), fixture.memory.stored()), (1 + made, held));
+    assert_eq!(commit(&mut fixture, "another"), full);
+    fixture.decide(|groups, out| groups.delete(&"0".into(), out)).unwrap();
+    assert_eq!(commit(&mut fixture, "another"), Ok(vec![Ok(())]), "there is room again");
+}
+
+#[test]
+fn what_offsets_take_is_held_until_they_go() {
+    let mut fixture = Fixture::new();
+    fixture.commit_simple("topic", 1).unwrap();
+    let of_group = fixture.memory.stored();
+    let metadata = Some(Str::from("m".repeat(4_000)));
+    let offsets: Vec<_> = (0..100)
+        .map(|partition| NewOffset { metadata: metadata.clone(), ..new_offset("heavy", partition, 1) })
+        .collect();
+    for _ in 0..2 {
+        fixture.commit_all(&Who::default(), None, &offsets).unwrap();
+        let held = fixture.memory.stored() - of_group;
+        assert!((350_000..=450_000).contains(&held), "{held}");
+    }
+    fixture.restart();
+    let held = fixture.memory.stored() - of_group;
+    assert!((350_000..=450_000).contains(&held), "{held}");
+    fixture.decide(|groups, out| groups.delete(&GROUP.into(), out)).unwrap();
+    assert_eq!((fixture.memory.stored(), fixture.groups.stored().bytes()), (0, 0));
+}

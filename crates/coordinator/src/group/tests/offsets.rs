@@ -151,10 +151,13 @@ fn a_commit_with_an_offset_that_no_record_can_hold_commits_nothing() {
     fixture.record_bytes_max = 200;
     let long = NewOffset { metadata: Some("x".repeat(200).into()), ..new_offset("long", 0, 1) };
     let offsets = [new_offset("before", 0, 1), long, new_offset("behind", 0, 1)];
-    let refused = Err(ErrorCode::InvalidCommitOffsetSize);
-    assert_eq!(fixture.commit_all(&Who::default(), None, &offsets), refused);
-    assert_eq!(fixture.log, []);
-    assert!(fixture.groups.group(GROUP).is_none());
+    let refused = [(1, ErrorCode::InvalidCommitOffsetSize), (2, ErrorCode::UnknownServerError)];
+    for (version, error) in refused {
+        let who = Who { version, ..Who::default() };
+        assert_eq!(fixture.commit_all(&who, None, &offsets), Err(error), "v{version}");
+        assert_eq!(fixture.log, []);
+        assert!(fixture.groups.group(GROUP).is_none());
+    }
     assert_eq!(fixture.commit_simple("before", 1), Ok(()));
 }
 

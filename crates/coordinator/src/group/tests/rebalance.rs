@@ -64,6 +64,19 @@ fn the_first_wait_lasts_its_time_when_a_member_leaves_meanwhile() {
     assert_eq!(stays.get().members.len(), 1);
 }
 
+/// Kafka's `removePendingMemberAndUpdateClassicGroup` does not ask whether the wait is a first one.
+#[test]
+fn the_first_wait_ends_when_the_session_of_the_last_who_was_waited_for_does() {
+    let mut fixture = Fixture::with(GroupConfig { initial_rebalance_delay_ms: 60_000, ..GroupConfig::default() });
+    let mut stays = fixture.join(&Join::new());
+    fixture.join_now(&Join::new().version(4).session_ms(10_000));
+    fixture.advance(9_999);
+    assert!(stays.waits());
+    fixture.advance(1);
+    assert_eq!(stays.get().generation_id, 1);
+    assert_eq!((fixture.state(), fixture.group().pending.len()), (GroupState::CompletingRebalance, 0));
+}
+
 #[test]
 fn a_new_member_begins_a_rebalance_and_the_generation_rises() {
     let mut fixture = Fixture::new();

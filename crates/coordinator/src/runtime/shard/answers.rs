@@ -216,7 +216,7 @@ impl<M: Machine> Shard<M> {
         asked: &[T],
         looks: &Looks,
         is_being_written: impl Fn(&M, &T) -> bool,
-        look: impl Fn(&M, &T) -> R,
+        look: impl FnMut(&M, &T) -> R,
     ) -> Result<Vec<R>, ShardError> {
         if self.look_at_each(asked, looks, is_being_written).await?.contains(&true) {
             self.decided()?.over().await?;
@@ -232,7 +232,7 @@ impl<M: Machine> Shard<M> {
         &self,
         asked: &[T],
         looks: &Looks,
-        look: impl Fn(&M, &T) -> R,
+        look: impl FnMut(&M, &T) -> R,
     ) -> Result<Vec<R>, ShardError> {
         let seen = self.look_at_each(asked, looks, look).await?;
         self.check_unfenced().await?;
@@ -263,7 +263,7 @@ impl<M: Machine> Shard<M> {
         &self,
         asked: &[T],
         looks: &Looks,
-        look: impl Fn(&M, &T) -> R,
+        mut look: impl FnMut(&M, &T) -> R,
     ) -> Result<Vec<R>, ShardError> {
         let mut seen = Vec::with_capacity(asked.len());
         let mut since = looks.since.lock().await;

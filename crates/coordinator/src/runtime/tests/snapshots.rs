@@ -1,8 +1,11 @@
 //! Snapshots and trims.
 
+use base::Offset;
+
 use crate::limits::{
     SNAPSHOT_PIECE_KEYS_MAX, SNAPSHOT_PIECES_WAITING_MAX, SNAPSHOT_RECORDS_FACTOR, SNAPSHOT_RECORDS_MIN,
 };
+use crate::runtime::load::{Cut, load};
 use crate::runtime::marker::{Edge, Marker};
 use crate::runtime::memory::Fate;
 
@@ -300,6 +303,28 @@ async fn the_end_of_another_snapshot_does_not_complete_one() {
     assert_eq!(broker.get("b").await, Ok(Some(1)));
     settle().await;
     assert_eq!(broker.disk.start(), 0);
+}
+
+#[tokio::test]
+async fn a_log_that_was_trimmed_by_something_else_is_loaded_and_told_of() {
+    let cut = async |broker: &Broker| {
+        let log = broker.logs.open(0).unwrap();
+        let (stored, decided, alarms) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        load(&*log, &mut Counters { stored, decided, alarms, seen: Arc::default() }).await.unwrap().cut
+    };
+    let marker = |edge, snapshot| Marker { edge, snapshot, records: 1 }.encode();
+    let broker = Broker::new();
+    broker.disk.write(&[record("a", 1), record("b", 1)]);
+    assert_eq!(cut(&broker).await, None);
+    broker.disk.cut(1);
+    assert_eq!(cut(&broker).await, Some(Cut { start: Offset(1), is_made_up_for: false }));
+    broker.disk.write(&[marker(Edge::Begin, 2), record("a", 1), marker(Edge::End, 2)]);
+    assert_eq!(cut(&broker).await, Some(Cut { start: Offset(1), is_made_up_for: true }));
+    assert_eq!(broker.get("a").await, Ok(Some(1)));
+    settle().await;
+    assert_eq!((broker.disk.start(), cut(&broker).await), (2, None), "its coordinator trims it to its snapshot");
+    broker.disk.cut(5);
+    assert_eq!(cut(&broker).await, Some(Cut { start: Offset(5), is_made_up_for: false }), "nothing is left");
 }
 
 #[tokio::test]
