@@ -64,7 +64,7 @@ pub(crate) fn new_start<'a>(
 /// which the directory lists together: nothing is resolved once per partition.
 struct Settings<'a> {
     partitions: &'a Partitions,
-    broker: BrokerSettings,
+    broker: Arc<BrokerSettings>,
     last: Option<(Uuid, Arc<TopicConfig>)>,
 }
 
