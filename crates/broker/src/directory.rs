@@ -13,6 +13,7 @@ use partition::{Absent, Change, Directory, Partitions, Placement};
 use crate::config::BrokerConfig;
 use crate::config::effective::{broker_settings, resource};
 use crate::topic_counters::TopicCounters;
+use crate::topics::is_internal;
 
 /// Topics whose counters are forgotten before others may run.
 const FORGOTTEN_AT_ONCE: usize = 1_000;
@@ -85,6 +86,10 @@ impl Directory for ImageDirectory {
 
     fn sequence(&self) -> MetaSequence {
         self.meta.image().next_sequence
+    }
+
+    fn is_coordinators(&self, topic: &str) -> bool {
+        is_internal(topic)
     }
 
     fn led_here(&self, each: &mut dyn FnMut(Placement)) {

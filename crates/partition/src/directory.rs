@@ -75,6 +75,9 @@ pub trait Directory: Send + Sync {
     /// How far the metadata is: what is looked up from now on is as it was there, or later.
     fn sequence(&self) -> MetaSequence;
 
+    /// Whether a coordinator keeps its state in a topic, and trims it itself.
+    fn is_coordinators(&self, topic: &str) -> bool;
+
     /// Calls `each` with every partition that this broker leads.
     fn led_here(&self, each: &mut dyn FnMut(Placement));
 }

@@ -46,6 +46,7 @@ struct Image {
     /// The threads on which the topic's settings were asked for.
     asked: Mutex<Vec<ThreadId>>,
     sequence: AtomicU64,
+    is_coordinators: AtomicBool,
 }
 
 impl Image {
@@ -100,6 +101,10 @@ impl Directory for Image {
 
     fn sequence(&self) -> MetaSequence {
         MetaSequence(self.sequence.load(Ordering::SeqCst))
+    }
+
+    fn is_coordinators(&self, _: &str) -> bool {
+        self.is_coordinators.load(Ordering::SeqCst)
     }
 
     fn led_here(&self, each: &mut dyn FnMut(Placement)) {
@@ -174,6 +179,7 @@ impl Cluster {
             later: Mutex::default(),
             asked: Mutex::default(),
             sequence: AtomicU64::default(),
+            is_coordinators: AtomicBool::default(),
         });
         let partitions = Partitions::new(engine.clone(), image.clone(), clock, self.options.clone());
         Broker { engine, image, partitions }
@@ -978,6 +984,20 @@ async fn appends_without_a_producer_have_the_producers_loaded_that_a_checkpoint_
         }
     };
     tokio::time::timeout(Duration::from_secs(60), loaded).await.expect("they are loaded beside");
+}
+
+/// Whoever took `compact` from its `cleanup.policy` did not mean to lose committed offsets.
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_passes_over_what_a_coordinator_trims_itself() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    produce(&broker.partition(), batch(&["old"], now() - 60_000, None)).await.unwrap();
+    broker.engine.flush().await.unwrap();
+    broker.image.set("retention.ms", "30000");
+    broker.image.is_coordinators.store(true, Ordering::SeqCst);
+    assert_eq!(broker.partitions.sweep_retention().await, 0);
+    broker.image.is_coordinators.store(false, Ordering::SeqCst);
+    assert_eq!(broker.partitions.sweep_retention().await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
