@@ -127,6 +127,9 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         let limits = Limits::of(&core, &call, &request, isolation.unwrap_or(Isolation::ReadUncommitted));
         let begin = begin(request, call.version);
         let refused = isolation.is_none().then(|| Refused::of(&begin));
+        // Each is copied some times until it is taken over, and what is forgotten is told apart from now on.
+        let named = begin.wants.len() + refused.as_ref().map_or(0, |refused| refused.wants.len());
+        call.hold(FETCH_PARTITION_BYTES * named + begin.forgotten_bytes());
         match core.sessions.begin(begin, started).await {
             Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX), refused),
             Err(error) => return write(&call, code(error), 0, &[], None),
