@@ -287,8 +287,8 @@ async fn read_enough(
     };
     let watcher = Watcher::new();
     let watches = watch(targets, &watcher);
-    // What was committed between the pass and the watch did not ring.
-    let mut moved = moved_since(targets, &pass);
+    // What was committed between the pass and the watch did not ring, nor did what closed.
+    let mut moved = moved_since(targets, &pass) || is_any_closed(targets);
     loop {
         if moved {
             pass.charge.resize(0);
@@ -305,7 +305,7 @@ async fn read_enough(
             loop {
                 watcher.woken().await;
                 let now = watcher.bytes();
-                if now == rung || seen + now >= limits.min_bytes as u64 || is_any_closed(targets) {
+                if now == rung || seen + now >= limits.min_bytes as u64 || watcher.saw_close() {
                     return;
                 }
                 rung = now;
