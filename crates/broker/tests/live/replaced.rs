@@ -3,12 +3,12 @@
 use base::Clock;
 use bytes::Bytes;
 use records::{BatchBuilder, Compression};
-use wire::ErrorCode;
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::*;
+use wire::{ErrorCode, Message};
 
 use crate::support::{Client, Live, start};
 
