@@ -1,28 +1,39 @@
 //! Metadata as partitions see it: [`partition::Directory`] over the image, and the follower that tells open partitions
 //! what changed.
 
+use std::future::Future;
 use std::sync::Arc;
 
-use base::{Incarnation, StreamId, Uuid};
-use meta::{Image, MetaHandle, TopicImage};
+use base::{Incarnation, MetaSequence, StreamId, Uuid};
+use meta::{Configs, Image, MetaHandle, TopicImage};
+use parking_lot::Mutex;
 use partition::config::{BrokerSettings, TopicSettings};
 use partition::{Absent, Change, Directory, Partitions, Placement};
 
 use crate::config::BrokerConfig;
 use crate::config::effective::{broker_settings, resource};
 use crate::topic_counters::TopicCounters;
+use crate::topics::is_internal;
+
+/// Topics whose counters are forgotten before others may run.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
 
 /// Look-ups in the newest image.
 pub struct ImageDirectory {
     meta: MetaHandle,
     me: Incarnation,
     config: BrokerConfig,
+    /// The broker's settings, and what they were made of: some hundred keys are looked up for them.
+    settings: Mutex<Option<(AllConfigs, Arc<BrokerSettings>)>>,
 }
+
+/// Settings by resource type and name, as an image has them.
+type AllConfigs = imbl::OrdMap<(i8, Arc<str>), Arc<Configs>>;
 
 impl ImageDirectory {
     /// The directory of the broker that is registered as `me`.
     pub fn new(meta: MetaHandle, me: Incarnation, config: BrokerConfig) -> Self {
-        Self { meta, me, config }
+        Self { meta, me, config, settings: Mutex::default() }
     }
 
     fn placement(&self, image: &Image, topic: &TopicImage, index: i32) -> Option<Placement> {
@@ -59,8 +70,26 @@ impl Directory for ImageDirectory {
         pairs.map(|(key, value)| (key.to_string(), value.to_string())).collect()
     }
 
-    fn broker_settings(&self) -> BrokerSettings {
-        broker_settings(&self.config, &self.meta.image())
+    fn broker_settings(&self) -> Arc<BrokerSettings> {
+        let mut known = self.settings.lock();
+        // Looked at under the lock: what is kept never becomes older.
+        let image = self.meta.image();
+        match &*known {
+            Some((of, settings)) if of.ptr_eq(&image.configs) => settings.clone(),
+            _ => {
+                let settings = Arc::new(broker_settings(&self.config, &image));
+                *known = Some((image.configs.clone(), settings.clone()));
+                settings
+            }
+        }
+    }
+
+    fn sequence(&self) -> MetaSequence {
+        self.meta.image().next_sequence
+    }
+
+    fn is_coordinators(&self, topic: &str) -> bool {
+        is_internal(topic)
     }
 
     fn led_here(&self, each: &mut dyn FnMut(Placement)) {
@@ -78,19 +107,28 @@ impl Directory for ImageDirectory {
 }
 
 /// Tells `partitions` what changed in the metadata, and `counters` which topics are gone, until the metadata ends. Runs
-/// as a task of its own.
-pub(crate) async fn follow(meta: MetaHandle, me: Incarnation, partitions: Partitions, counters: Arc<TopicCounters>) {
+/// as a task of its own, and tells of every change from this call on, whenever that begins to run.
+pub(crate) fn follow(
+    meta: MetaHandle,
+    me: Incarnation,
+    partitions: Partitions,
+    counters: Arc<TopicCounters>,
+) -> impl Future<Output = ()> + Send + 'static {
     let mut changes = meta.changes();
-    changes.borrow_and_update();
     let mut before = meta.image();
-    while changes.changed().await.is_ok() {
-        changes.borrow_and_update();
-        let after = meta.image();
-        for change in differences(&before, &after, me) {
-            partitions.apply(&change);
+    async move {
+        partitions.follow(before.next_sequence, []).await;
+        while changes.changed().await.is_ok() {
+            let after = meta.image();
+            partitions.follow(after.next_sequence, differences(&before, &after, me)).await;
+            for (topic, at) in after.topics_removed_since(&before).zip(1_usize..) {
+                counters.forget(&topic.name);
+                if at.is_multiple_of(FORGOTTEN_AT_ONCE) {
+                    tokio::task::yield_now().await;
+                }
+            }
+            before = after;
         }
-        after.topics_removed_since(&before).for_each(|topic| counters.forget(&topic.name));
-        before = after;
     }
 }
 

@@ -9,7 +9,11 @@
 //! So `0.0.0.0` is never advertised, and one broker without any setting works from the host, from a container and from
 //! another machine alike.
 
+use meta::{Image, Leader};
+
 use crate::config::{BrokerConfig, Endpoint};
+use crate::core::Core;
+use crate::fetch::session::TopicRef;
 use crate::net::peer::Peer;
 
 /// This broker's address for `peer`.
@@ -23,6 +27,30 @@ pub(crate) fn advertised(config: &BrokerConfig, peer: &Peer) -> (String, i32) {
         Some(endpoint) if !endpoint.is_wildcard() => (endpoint.host, port),
         _ => (peer.local.ip().to_canonical().to_string(), port),
     }
+}
+
+/// Who leads a partition, as a client is told that looks for its leader (KIP-951).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LeaderHint {
+    pub(crate) id: i32,
+    pub(crate) epoch: i32,
+}
+
+impl LeaderHint {
+    /// By what the broker knows now; `None` while nobody leads it.
+    pub(crate) fn of(image: &Image, topic: &TopicRef, index: i32) -> Option<Self> {
+        let topic = match topic {
+            TopicRef::Name(name) => image.topic(name),
+            TopicRef::Id(id) => image.topic_by_id(*id),
+        }?;
+        let Leader { owner, epoch } = image.leader(*topic.partitions.get(usize::try_from(index).ok()?)?)?;
+        Some(Self { id: owner.broker.0, epoch: epoch.0 })
+    }
+}
+
+/// Where a leader is, for `peer`: whoever Metadata lists.
+pub(crate) fn of_leader(core: &Core, peer: &Peer, id: i32) -> Option<(String, i32)> {
+    (id == core.id().0).then(|| advertised(&core.config, peer))
 }
 
 /// Listeners as keys list them.

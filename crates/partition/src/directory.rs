@@ -1,12 +1,12 @@
 //! The port to the cluster's metadata: which partitions exist, where, and how their topics are configured.
 //!
 //! The broker's metadata image provides it. Look-ups happen on every request, so they must be a hash look-up or two in
-//! an immutable image. What was read once is refreshed by [`crate::Partitions::apply`], which the follower of the
+//! an immutable image. What was read once is refreshed by [`crate::Partitions::follow`], which the follower of the
 //! metadata log calls after the image has moved.
 
 use std::sync::Arc;
 
-use base::{StreamEpoch, StreamId, Uuid};
+use base::{MetaSequence, StreamEpoch, StreamId, Uuid};
 use thiserror::Error;
 
 use crate::config::{BrokerSettings, TopicSettings};
@@ -69,8 +69,14 @@ pub trait Directory: Send + Sync {
     /// The topic's own settings; empty for a topic that does not exist.
     fn topic_settings(&self, topic: Uuid) -> TopicSettings;
 
-    /// The broker's explicit settings, by broker key.
-    fn broker_settings(&self) -> BrokerSettings;
+    /// The broker's explicit settings, by broker key. They are asked for once for each topic, and shared.
+    fn broker_settings(&self) -> Arc<BrokerSettings>;
+
+    /// How far the metadata is: what is looked up from now on is as it was there, or later.
+    fn sequence(&self) -> MetaSequence;
+
+    /// Whether a coordinator keeps its state in a topic, and trims it itself.
+    fn is_coordinators(&self, topic: &str) -> bool;
 
     /// Calls `each` with every partition that this broker leads.
     fn led_here(&self, each: &mut dyn FnMut(Placement));

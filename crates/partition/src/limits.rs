@@ -28,3 +28,6 @@ pub const REBUILD_BYTES_MIN: u64 = 64 << 20;
 
 /// Partitions whose retention is worked on at the same time: enough for the metadata log to batch their trims.
 pub const RETENTION_CONCURRENCY: usize = 64;
+
+/// Changes of the metadata that are followed, and topics whose settings are resolved again, before others may run.
+pub const CHANGES_AT_ONCE: usize = 1_000;

@@ -1,15 +1,22 @@
 //! The broker's partitions: opened at first use, closed when metadata moves on.
+//!
+//! What is read of the metadata when something is opened is no older than what the follower has told of, or it would never
+//! be told what changed in between: it is looked at under the lock under which the partition is entered. It may be newer,
+//! and what the follower tells is how two images differ, which says nothing of what was set and set back between them, or
+//! made and deleted. So of each topic that is ahead of the follower it is noted, and it is looked up again when the follower
+//! has moved on.
 
 use std::sync::Arc;
 
-use base::collections::HashMap;
-use base::{Clock, StreamId, Uuid};
+use base::collections::{HashMap, HashSet};
+use base::{Clock, MetaSequence, StreamId, Uuid};
 use parking_lot::RwLock;
 use stream::Engine;
 
 use crate::config::TopicConfig;
 use crate::directory::{Change, Directory, Placement};
 use crate::error::PartitionError;
+use crate::limits::CHANGES_AT_ONCE;
 use crate::partition::{Options, Partition, Shared};
 use crate::topic::Topic;
 
@@ -27,6 +34,10 @@ struct Inner {
 struct Open {
     partitions: HashMap<StreamId, Arc<Partition>>,
     topics: HashMap<Uuid, Arc<Topic>>,
+    /// How far the follower of the metadata is.
+    followed: MetaSequence,
+    /// Topics whose settings may be of metadata that it has not come to yet.
+    ahead: HashSet<Uuid>,
 }
 
 impl Partitions {
@@ -79,7 +90,13 @@ impl Partitions {
     }
 
     fn open(&self, placement: &Placement) -> Result<Arc<Partition>, PartitionError> {
+        let topic = placement.topic_id;
+        let is_new = !self.0.open.read().topics.contains_key(&topic);
+        // Others need not wait while it is resolved.
+        let seen = self.0.directory.sequence();
+        let resolved = is_new.then(|| self.resolve(topic));
         let mut open = self.0.open.write();
+        self.check_place(placement)?;
         match open.partitions.get(&placement.stream) {
             Some(there) if there.leader_epoch() == placement.epoch => {
                 return there.check_open().map(|()| there.clone());
@@ -88,27 +105,71 @@ impl Partitions {
             Some(stale) => stale.close_as_moved(),
             None => {}
         }
-        let topic = open.topics.entry(placement.topic_id).or_insert_with(|| {
-            let config = self.resolve(placement.topic_id);
-            Arc::new(Topic::new(placement.topic_id, placement.topic.clone(), config))
-        });
-        let partition = Partition::open(&self.0.shared, topic.clone(), placement)?;
+        let topic = match open.topics.get(&topic) {
+            Some(topic) => topic.clone(),
+            None => {
+                let config = match resolved {
+                    Some(config) if self.0.directory.sequence() == seen => config,
+                    _ => self.resolve(topic),
+                };
+                let topic = Arc::new(Topic::new(topic, placement.topic.clone(), config));
+                open.topics.insert(topic.id(), topic.clone());
+                if self.0.directory.sequence() > open.followed {
+                    open.ahead.insert(topic.id());
+                }
+                topic
+            }
+        };
+        let partition = Partition::open(&self.0.shared, topic, placement)?;
         open.partitions.insert(placement.stream, partition.clone());
         Ok(partition)
     }
 
-    /// Follows the metadata. Call it after the directory shows the change.
-    pub fn apply(&self, change: &Change) {
-        match change {
-            Change::TopicDeleted { topic_id, streams } => {
-                let closed: Vec<_> = {
-                    let mut open = self.0.open.write();
-                    open.topics.remove(topic_id);
-                    streams.iter().filter_map(|stream| open.partitions.remove(stream)).collect()
-                };
-                closed.iter().for_each(|partition| partition.close_as_deleted());
-                self.0.shared.engine.forget(streams);
+    /// Whether a place is still what it was when it was looked up.
+    fn check_place(&self, placement: &Placement) -> Result<(), PartitionError> {
+        match self.0.directory.by_id(placement.topic_id, placement.index) {
+            Ok(now) if now == *placement => Ok(()),
+            Ok(_) => Err(PartitionError::NotLeader),
+            Err(_) => Err(PartitionError::Deleted),
+        }
+    }
+
+    /// Follows the metadata: these are the changes from where it was at the last call, or at the first one none, to `to`,
+    /// which the directory shows already. There may be very many, so others may run now and then.
+    pub async fn follow(&self, to: MetaSequence, changes: impl IntoIterator<Item = Change>) {
+        let ahead: Vec<Arc<Topic>> = {
+            let mut open = self.0.open.write();
+            open.followed = to;
+            let ahead = std::mem::take(&mut open.ahead);
+            ahead.iter().filter_map(|topic| open.topics.get(topic).cloned()).collect()
+        };
+        self.0.shared.take(&self.0.directory.broker_settings());
+        let mut done = 0;
+        for change in changes {
+            breathe(&mut done).await;
+            for topic in self.apply(&change) {
+                breathe(&mut done).await;
+                self.refresh(&topic);
             }
+        }
+        for topic in ahead {
+            breathe(&mut done).await;
+            if self.0.directory.by_id(topic.id(), 0).is_ok() {
+                self.refresh(&topic);
+            } else {
+                let of_topic = |(stream, there): (&StreamId, &Arc<Partition>)| {
+                    (there.topic().id() == topic.id()).then_some(*stream)
+                };
+                let streams: Vec<_> = self.0.open.read().partitions.iter().filter_map(of_topic).collect();
+                self.delete(topic.id(), &streams);
+            }
+        }
+    }
+
+    /// Does what a change asks for, but for the settings of the topics that it returns.
+    fn apply(&self, change: &Change) -> Vec<Arc<Topic>> {
+        match change {
+            Change::TopicDeleted { topic_id, streams } => self.delete(*topic_id, streams),
             Change::LeaderChanged { stream, epoch, led_here } => {
                 let mut open = self.0.open.write();
                 let stale = |there: &Arc<Partition>| !led_here || there.leader_epoch() < *epoch;
@@ -121,16 +182,31 @@ impl Partitions {
             }
             Change::TopicSettings(topic_id) => {
                 let topic = self.0.open.read().topics.get(topic_id).cloned();
-                if let Some(topic) = topic {
-                    topic.set_config(self.resolve(*topic_id));
-                }
+                return topic.into_iter().collect();
             }
-            Change::BrokerSettings => {
-                self.0.shared.take(&self.0.directory.broker_settings());
-                let topics: Vec<_> = self.0.open.read().topics.values().cloned().collect();
-                for topic in topics {
-                    topic.set_config(self.resolve(topic.id()));
-                }
+            Change::BrokerSettings => return self.0.open.read().topics.values().cloned().collect(),
+        }
+        Vec::new()
+    }
+
+    fn delete(&self, topic: Uuid, streams: &[StreamId]) {
+        let closed: Vec<_> = {
+            let mut open = self.0.open.write();
+            open.topics.remove(&topic);
+            open.ahead.remove(&topic);
+            streams.iter().filter_map(|stream| open.partitions.remove(stream)).collect()
+        };
+        closed.iter().for_each(|partition| partition.close_as_deleted());
+        self.0.shared.engine.forget(streams);
+    }
+
+    fn refresh(&self, topic: &Topic) {
+        topic.set_config(self.resolve(topic.id()));
+        let seen = self.0.directory.sequence();
+        if seen > self.0.open.read().followed {
+            let mut open = self.0.open.write();
+            if open.topics.contains_key(&topic.id()) {
+                open.ahead.insert(topic.id());
             }
         }
     }
@@ -162,5 +238,13 @@ impl Partitions {
 
     pub(crate) fn resolve(&self, topic: Uuid) -> TopicConfig {
         TopicConfig::resolve(&self.0.directory.topic_settings(topic), &self.0.directory.broker_settings())
+    }
+}
+
+/// Lets others run after every so many changes.
+async fn breathe(done: &mut usize) {
+    *done += 1;
+    if done.is_multiple_of(CHANGES_AT_ONCE) {
+        tokio::task::yield_now().await;
     }
 }

@@ -11,6 +11,10 @@
 //! keeps it.
 //!
 //! A setting that deletes and that this release does not understand deletes nothing ([`TopicConfig::resolve`]).
+//!
+//! What a coordinator keeps its state in is passed over, whatever is set for it. The coordinator trims it to what it has
+//! written anew, so it stays short; by age or size it would lose what was committed and is in force, and nobody would be
+//! told. Kafka does lose it where such a topic's `cleanup.policy` has lost its `compact`.
 
 use std::sync::Arc;
 
@@ -64,7 +68,7 @@ pub(crate) fn new_start<'a>(
 /// which the directory lists together: nothing is resolved once per partition.
 struct Settings<'a> {
     partitions: &'a Partitions,
-    broker: BrokerSettings,
+    broker: Arc<BrokerSettings>,
     last: Option<(Uuid, Arc<TopicConfig>)>,
 }
 
@@ -114,6 +118,9 @@ impl Partitions {
         let mut settings = Settings::new(self);
         let mut due = Vec::new();
         self.directory().led_here(&mut |placement| {
+            if self.directory().is_coordinators(&placement.topic) {
+                return;
+            }
             let Some(state) = catalogue.stream(placement.stream) else { return };
             let config = settings.of(placement.topic_id);
             let start = new_start(&config, state.extents(), self.tail_bytes(&placement), now)

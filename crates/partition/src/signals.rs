@@ -10,7 +10,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 
 use base::Offset;
@@ -23,6 +23,7 @@ use tokio::sync::Notify;
 pub struct Watcher {
     rung: Notify,
     bytes: AtomicU64,
+    closed: AtomicBool,
 }
 
 impl Watcher {
@@ -39,6 +40,11 @@ impl Watcher {
     /// Bytes that became readable since the bell was hung, in all its partitions together.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether any of its partitions closed since the bell was hung into it.
+    pub fn saw_close(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     pub(crate) fn ring(&self, bytes: u64) {
@@ -139,6 +145,7 @@ impl Signals {
         let acknowledgements = {
             let mut lists = self.0.lock();
             for watcher in lists.watchers.values() {
+                watcher.closed.store(true, Ordering::Release);
                 watcher.ring(0);
             }
             std::mem::take(&mut lists.acknowledgements)
@@ -151,6 +158,8 @@ impl Signals {
 mod tests {
     use std::sync::atomic::AtomicUsize;
     use std::task::Wake;
+
+    use futures::FutureExt;
 
     use super::*;
 
@@ -181,6 +190,17 @@ mod tests {
         signals.unwatch(ticket);
         signals.durable(Offset(4), 40, Offset(4));
         assert_eq!(watcher.bytes(), 60);
+    }
+
+    #[test]
+    fn a_bell_tells_that_a_partition_closed_though_its_rings_became_one() {
+        let (signals, other, watcher) = (Signals::default(), Signals::default(), Watcher::new());
+        let _tickets = [signals.watch(watcher.clone()), other.watch(watcher.clone())];
+        signals.durable(Offset(1), 1, Offset(1));
+        assert!(!watcher.saw_close());
+        other.closed();
+        assert!(watcher.saw_close());
+        assert!(watcher.woken().now_or_never().is_some() && watcher.woken().now_or_never().is_none());
     }
 
     #[test]

@@ -8,15 +8,17 @@ mod slow;
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Waker};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
 use base::memory::Budget;
-use base::{BrokerId, Clock, Incarnation, Offset, StreamEpoch, StreamId, TimestampMs, Uuid};
+use base::{BrokerId, Clock, Incarnation, MetaSequence, Offset, StreamEpoch, StreamId, TimestampMs, Uuid};
 use blob::{Purpose, Store, StoreOptions};
 use breaking::Breaking;
 use bytes::Bytes;
+use futures::FutureExt;
 use parking_lot::Mutex;
 use partition::config::{BrokerSettings, TopicSettings};
 use partition::producers::{Identity, Producers, Verdict};
@@ -43,9 +45,22 @@ struct Image {
     later: Mutex<VecDeque<TopicSettings>>,
     /// The threads on which the topic's settings were asked for.
     asked: Mutex<Vec<ThreadId>>,
+    sequence: AtomicU64,
+    is_coordinators: AtomicBool,
 }
 
 impl Image {
+    /// It is another one from now on.
+    fn moves(&self) {
+        self.sequence.fetch_add(1, Ordering::SeqCst);
+    }
+
+    /// The topic's settings are these from now on.
+    fn set(&self, key: &str, value: &str) {
+        *self.settings.lock() = TopicSettings::from([(key.to_owned(), value.to_owned())]);
+        self.moves();
+    }
+
     fn place(&self, index: i32) -> Option<Placement> {
         let stream = *self.streams.get(usize::try_from(index).ok()?)?;
         let view = CatalogueClient::view(&self.catalogue);
@@ -75,12 +90,21 @@ impl Directory for Image {
         let now = settings.clone();
         if let Some(later) = self.later.lock().pop_front() {
             *settings = later;
+            self.moves();
         }
         now
     }
 
-    fn broker_settings(&self) -> BrokerSettings {
-        BrokerSettings::new()
+    fn broker_settings(&self) -> Arc<BrokerSettings> {
+        Arc::default()
+    }
+
+    fn sequence(&self) -> MetaSequence {
+        MetaSequence(self.sequence.load(Ordering::SeqCst))
+    }
+
+    fn is_coordinators(&self, _: &str) -> bool {
+        self.is_coordinators.load(Ordering::SeqCst)
     }
 
     fn led_here(&self, each: &mut dyn FnMut(Placement)) {
@@ -154,6 +178,8 @@ impl Cluster {
             gone: Mutex::default(),
             later: Mutex::default(),
             asked: Mutex::default(),
+            sequence: AtomicU64::default(),
+            is_coordinators: AtomicBool::default(),
         });
         let partitions = Partitions::new(engine.clone(), image.clone(), clock, self.options.clone());
         Broker { engine, image, partitions }
@@ -161,6 +187,17 @@ impl Cluster {
 }
 
 impl Broker {
+    /// The follower has come to where the metadata is, and found this to differ.
+    fn follow(&self, changes: &[Change]) {
+        let followed = self.partitions.follow(self.image.sequence(), changes.to_vec());
+        followed.now_or_never().expect("a few changes take one turn");
+    }
+
+    fn told(&self, change: Change) {
+        self.image.moves();
+        self.follow(&[change]);
+    }
+
     fn partition(&self) -> Arc<Partition> {
         self.partitions.get("t", 0).unwrap()
     }
@@ -525,7 +562,7 @@ async fn a_log_that_starts_inside_a_batch_answers_every_look_up() {
         // The times are long past, and nothing is to expire.
         let keep = |broker: &Broker| drop(broker.image.settings.lock().insert("retention.ms".into(), "-1".into()));
         keep(&broker);
-        broker.partitions.apply(&Change::TopicSettings(TOPIC));
+        broker.told(Change::TopicSettings(TOPIC));
         produce(&log, stamped(&[1000, 5000, 2000, 3000])).await.unwrap();
         produce(&log, stamped(&[1500, 1600])).await.unwrap();
         if uploaded {
@@ -611,7 +648,7 @@ async fn settings_apply_at_once_and_refusals_carry_kafkas_codes() {
     produce(&log, batch(&["a"], now(), None)).await.unwrap();
     let set = |key: &str, value: &str| {
         broker.image.settings.lock().insert(key.to_owned(), value.to_owned());
-        broker.partitions.apply(&Change::TopicSettings(TOPIC));
+        broker.told(Change::TopicSettings(TOPIC));
     };
     set("max.message.bytes", "70");
     let big = produce(&log, batch(&["a value that is too long for the limit"], now(), None)).await.unwrap_err();
@@ -646,7 +683,7 @@ async fn a_coordinator_appends_what_the_topic_does_not_take_from_clients_any_mor
     let text = "a value that is too long for the limit";
     for (key, value, code) in [("max.message.bytes", "70", 10), ("message.timestamp.before.max.ms", "1000", 32)] {
         *broker.image.settings.lock() = TopicSettings::from([(key.to_owned(), value.to_owned())]);
-        broker.partitions.apply(&Change::TopicSettings(TOPIC));
+        broker.told(Change::TopicSettings(TOPIC));
         let old = batch(&[text], now() - 60_000, None);
         assert_eq!(append(&log, old.clone(), AppendOptions::produce(9)).await.unwrap_err().code(), code);
         let options = AppendOptions::coordinator(log.leader_epoch());
@@ -662,7 +699,7 @@ async fn the_largest_batch_is_bounded_by_the_topic_and_by_the_log() {
     let log = broker.partition();
     let set = |value: &str| {
         *broker.image.settings.lock() = TopicSettings::from([("max.message.bytes".to_owned(), value.to_owned())]);
-        broker.partitions.apply(&Change::TopicSettings(TOPIC));
+        broker.told(Change::TopicSettings(TOPIC));
     };
     set("1000");
     assert_eq!(log.batch_bytes_max(), 1000);
@@ -701,12 +738,75 @@ async fn a_deleted_topic_wakes_its_waiters_and_answers_unknown() {
     let watcher = Watcher::new();
     let _watch = log.watch(&watcher);
     *broker.image.gone.lock() = true;
-    broker.partitions.apply(&Change::TopicDeleted { topic_id: TOPIC, streams: cluster.streams.clone() });
+    broker.told(Change::TopicDeleted { topic_id: TOPIC, streams: cluster.streams.clone() });
     tokio::time::timeout(Duration::from_secs(10), watcher.woken()).await.expect("deletion wakes long polls");
     assert!(matches!(read(&log, 0).await, Err(ReadError::Partition(PartitionError::Deleted))));
     let refused = produce(&log, batch(&["b"], now(), None)).await.unwrap_err();
     assert_eq!(refused.code(), 3);
     assert_eq!(broker.partitions.open_count(), 0);
+}
+
+/// How the images differ at which the follower looks does not tell of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_set_and_set_back_while_a_topic_was_opened_or_resolved_again_is_not_in_force() {
+    let limit = |broker: &Broker| broker.partition().topic().config().max_message_bytes;
+    let key = "max.message.bytes";
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    broker.image.set(key, "1000");
+    broker.follow(&[]);
+    broker.image.set(key, "2000");
+    assert_eq!(limit(&broker), 2000, "opened");
+    broker.image.set(key, "1000");
+    broker.follow(&[]);
+    assert_eq!(limit(&broker), 1000);
+    // The follower tells of a change, and finds the next one when it resolves.
+    *broker.image.settings.lock() = TopicSettings::from([(key.to_owned(), "3000".to_owned())]);
+    let found = broker.image.sequence();
+    broker.image.set(key, "4000");
+    let followed = broker.partitions.follow(MetaSequence(found.0 + 1), [Change::TopicSettings(TOPIC)]);
+    broker.image.set(key, "5000");
+    followed.now_or_never().unwrap();
+    assert_eq!(limit(&broker), 5000, "newer than what it was told of");
+    broker.image.set(key, "4000");
+    broker.follow(&[]);
+    assert_eq!(limit(&broker), 4000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_while_a_topic_is_opened_is_in_force() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    broker.image.set("max.message.bytes", "1000");
+    broker.follow(&[]);
+    let later = TopicSettings::from([("max.message.bytes".to_owned(), "2000".to_owned())]);
+    broker.image.later.lock().push_back(later);
+    assert_eq!(broker.partition().topic().config().max_message_bytes, 2000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_made_and_deleted_between_two_looks_is_closed() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    broker.follow(&[]);
+    broker.image.moves();
+    let log = broker.partition();
+    *broker.image.gone.lock() = true;
+    broker.image.moves();
+    broker.follow(&[]);
+    assert_eq!(broker.partitions.open_count(), 0);
+    assert_eq!(log.check_open(), Err(PartitionError::Deleted));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn others_run_while_very_many_changes_are_followed() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let changes = (0..10_000).map(|id| Change::TopicSettings(Uuid::from_u128(100 + id)));
+    let mut following = std::pin::pin!(broker.partitions.follow(MetaSequence(1), changes));
+    let mut cx = Context::from_waker(Waker::noop());
+    let pauses = std::iter::from_fn(|| following.as_mut().poll(&mut cx).is_pending().then_some(())).count();
+    assert_eq!(pauses, 10);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -886,10 +986,24 @@ async fn appends_without_a_producer_have_the_producers_loaded_that_a_checkpoint_
     tokio::time::timeout(Duration::from_secs(60), loaded).await.expect("they are loaded beside");
 }
 
+/// Whoever took `compact` from its `cleanup.policy` did not mean to lose committed offsets.
+#[tokio::test(flavor = "multi_thread")]
+async fn retention_passes_over_what_a_coordinator_trims_itself() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    produce(&broker.partition(), batch(&["old"], now() - 60_000, None)).await.unwrap();
+    broker.engine.flush().await.unwrap();
+    broker.image.set("retention.ms", "30000");
+    broker.image.is_coordinators.store(true, Ordering::SeqCst);
+    assert_eq!(broker.partitions.sweep_retention().await, 0);
+    broker.image.is_coordinators.store(false, Ordering::SeqCst);
+    assert_eq!(broker.partitions.sweep_retention().await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_longer_retention_holds_for_what_a_sweep_has_found_due_before_it_was_set() {
     // What was found due is looked at again before producers are loaded for it, and before it is trimmed.
-    for asked_before in 1..=4 {
+    for asked_before in 1..=5 {
         let mut cluster = Cluster::new();
         let broker = cluster.start().await;
         produce(&broker.partition(), batch(&["old"], now() - 60_000, Some((9, 0, 0)))).await.unwrap();
@@ -902,13 +1016,13 @@ async fn a_longer_retention_holds_for_what_a_sweep_has_found_due_before_it_was_s
         let trimmed = broker.partitions.sweep_retention().await;
         let start = broker.partition().log_start().0;
         let asked = broker.image.asked.lock().len();
-        if asked_before < 4 {
+        if asked_before < 5 {
             assert_eq!((trimmed, start), (0, 0), "{asked_before}");
         } else {
             assert_eq!(
                 (trimmed, start, asked),
-                (1, 1, 4),
-                "asked by the sweep, before the load, at the opening, at the end"
+                (1, 1, 5),
+                "asked by the sweep, before the load, twice at the opening for they changed meanwhile, at the end"
             );
         }
     }
@@ -957,7 +1071,7 @@ async fn what_only_a_newer_release_can_read_is_neither_made_anew_nor_trimmed_bef
     assert!(refused.to_string().contains("upgrade"), "{refused}");
     assert_eq!(log.delete_records(2).await.unwrap_err().code(), 56);
     broker.image.settings.lock().insert("retention.ms".into(), "30000".into());
-    broker.partitions.apply(&Change::TopicSettings(TOPIC));
+    broker.told(Change::TopicSettings(TOPIC));
     assert_eq!(broker.partitions.sweep_retention().await, 1, "what the checkpoint tells goes");
     assert_eq!(log.log_start(), Offset(1));
     assert_eq!(broker.partitions.sweep_retention().await, 0);
@@ -994,7 +1108,7 @@ async fn records_without_timestamps_expire_by_the_time_at_which_they_were_writte
     broker.engine.flush().await.unwrap();
     let set = |value: &str| {
         broker.image.settings.lock().insert("retention.ms".into(), value.into());
-        broker.partitions.apply(&Change::TopicSettings(TOPIC));
+        broker.told(Change::TopicSettings(TOPIC));
     };
     set("600000");
     assert_eq!(broker.partitions.sweep_retention().await, 0, "just written");

@@ -5,6 +5,7 @@ use records::{Compression, RecordsError, batches, convert};
 use wire::ErrorCode;
 
 use super::session::{Answer, Want};
+use crate::endpoints::LeaderHint;
 use crate::errors::code;
 use crate::limits::DOWN_CONVERTED_BYTES_MAX;
 
@@ -23,6 +24,8 @@ pub(crate) struct PartitionAnswer {
     pub(crate) log_start_offset: i64,
     /// Whether a list of aborted transactions is sent: there are none yet, but read_committed readers expect one.
     pub(crate) lists_aborted: bool,
+    /// Told where the client should look for the leader elsewhere.
+    pub(crate) leader: Option<LeaderHint>,
     /// Consecutive slices of the log.
     pub(crate) records: Vec<Bytes>,
     pub(crate) records_bytes: usize,
@@ -37,6 +40,7 @@ impl PartitionAnswer {
             last_stable_offset: -1,
             log_start_offset: -1,
             lists_aborted: false,
+            leader: None,
             records: Vec::new(),
             records_bytes: 0,
         }

@@ -2,7 +2,7 @@
 
 use base::Uuid;
 use wire::fetch::{FetchHead, FetchResponseWriter};
-use wire::messages::fetch_response::PartitionData;
+use wire::messages::fetch_response::{LeaderIdAndEpoch, NodeEndpoint, PartitionData};
 use wire::{EncodeError, Writer};
 
 use super::answer::PartitionAnswer;
@@ -11,13 +11,15 @@ use super::session::{TopicRef, Want};
 /// An answer and whose it is.
 pub(crate) type Sent<'a> = (&'a Want, &'a PartitionAnswer);
 
-/// Writes the body of a response. Consecutive answers of one topic share its head, as Kafka writes them.
+/// Writes the body of a response. Consecutive answers of one topic share its head, as Kafka writes them. `endpoints` are
+/// those of the leaders that answers tell.
 pub(crate) fn response(
     writer: &mut Writer,
     version: i16,
     error_code: i16,
     session_id: i32,
     answers: &[Sent<'_>],
+    endpoints: &[NodeEndpoint],
 ) -> Result<(), EncodeError> {
     let topics = answers.chunk_by(|(a, _), (b, _)| a.topic == b.topic);
     // Before version 7 there is neither a session nor an error of the whole.
@@ -33,7 +35,7 @@ pub(crate) fn response(
             out.partition(&data(want.partition, answer), &answer.records)?;
         }
     }
-    out.finish(&[])
+    out.finish(endpoints)
 }
 
 fn data(partition_index: i32, answer: &PartitionAnswer) -> PartitionData {
@@ -44,6 +46,11 @@ fn data(partition_index: i32, answer: &PartitionAnswer) -> PartitionData {
         last_stable_offset: answer.last_stable_offset,
         log_start_offset: answer.log_start_offset,
         aborted_transactions: answer.lists_aborted.then(Vec::new),
+        current_leader: answer.leader.map_or_else(LeaderIdAndEpoch::default, |leader| LeaderIdAndEpoch {
+            leader_id: leader.id,
+            leader_epoch: leader.epoch,
+            ..LeaderIdAndEpoch::default()
+        }),
         ..PartitionData::default()
     }
 }
@@ -84,7 +91,7 @@ mod tests {
             let mut ours = Writer::new();
             let (error, session) = if version >= 7 { (70, 44) } else { (0, 0) };
             let sent: Vec<Sent<'_>> = answers.iter().map(|(want, answer)| (want, answer)).collect();
-            response(&mut ours, version, error, session, &sent).unwrap();
+            response(&mut ours, version, error, session, &sent, &[]).unwrap();
 
             let data = |(want, answer): &(Want, PartitionAnswer)| PartitionData {
                 partition_index: want.partition,

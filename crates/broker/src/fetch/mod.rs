@@ -3,5 +3,6 @@
 pub(crate) mod answer;
 pub(crate) mod conversions;
 pub(crate) mod encode;
+pub(crate) mod leaders;
 mod line;
 pub(crate) mod session;

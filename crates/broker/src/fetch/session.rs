@@ -209,6 +209,13 @@ pub(crate) struct Begin {
     pub(crate) forgotten: Vec<Key>,
 }
 
+impl Begin {
+    /// Bytes of the partitions that are forgotten: for each that takes four of the request.
+    pub(crate) fn forgotten_bytes(&self) -> usize {
+        self.forgotten.capacity() * size_of::<Key>()
+    }
+}
+
 fn epoch_after(epoch: i32) -> i32 {
     if epoch == i32::MAX { 1 } else { epoch + 1 }
 }

@@ -7,7 +7,7 @@
 //! | 5 | log start offset in the reply |
 //! | 7 | zstd (KIP-110) |
 //! | 8 | errors of single records (KIP-467) |
-//! | 10 | leader hints on NOT_LEADER (KIP-951); there is one broker, so there is nothing to hint at |
+//! | 10 | who leads a partition that this broker does not (KIP-951) |
 //! | 13 | topic ids (KIP-516) |
 //!
 //! Two stages, so that a connection can pipeline: [`append`] ends when every partition's batch has its place in the log,
@@ -18,6 +18,7 @@
 //! What is wrong with a producer's epoch or sequence depends on what the log holds, and a broker that was replaced does not
 //! know that any more: such a refusal ends a client's producer for good. So it passes the check of the fence (I-3).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,19 +30,28 @@ use futures::stream;
 use partition::{AppendError, AppendOptions, Appended, Partition, PartitionError, Room};
 use records::BatchHeader;
 use wire::messages::produce_response::{
-    BatchIndexAndErrorMessage, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
+    BatchIndexAndErrorMessage, NodeEndpoint, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
 use wire::produce::{ProduceTopic, ProduceView};
-use wire::{ErrorCode, Reader};
+use wire::{ErrorCode, Reader, Str};
 
 use crate::call::{Call, Refusal};
 use crate::core::Core;
+use crate::endpoints::{self, LeaderHint};
 use crate::errors::{NO_TRANSACTIONS, code};
 use crate::fenced::told_if_unfenced;
+use crate::fetch::session::TopicRef;
 use crate::limits::{FRAME_SHARE_MIN, PRODUCE_WAIT_DEFAULT, PRODUCE_WAIT_MIN, PRODUCER_LOADS_MAX};
 use crate::net::peer::until;
 use crate::net::service::{Later, Reply};
 use crate::topics::is_internal;
+
+/// Answers tell leaders from this version on.
+const LEADERS_FROM: i16 = 10;
+/// Requests name topics by id from this version on.
+const TOPIC_IDS_FROM: i16 = 13;
+
+const NOT_LEADER: i16 = ErrorCode::NotLeaderOrFollower.code();
 
 /// One partition's part, appended or refused.
 struct Part {
@@ -107,7 +117,9 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
             }
             responses.push(head);
         }
-        call.reply(&ProduceResponse { responses, ..ProduceResponse::default() })
+        let node_endpoints =
+            if call.version >= LEADERS_FROM { tell_leaders(&core, &call, &mut responses) } else { Vec::new() };
+        call.reply(&ProduceResponse { responses, node_endpoints, ..ProduceResponse::default() })
     })
 }
 
@@ -125,6 +137,31 @@ async fn told_of_producers(core: &Core, topics: Vec<Topic>) -> Vec<Topic> {
         topics
     })
     .await
+}
+
+/// Says who leads what a client took this broker for the leader of; returns where each of them is.
+fn tell_leaders(core: &Core, call: &Call, topics: &mut [TopicProduceResponse]) -> Vec<NodeEndpoint> {
+    let (mut image, mut ids) = (None, BTreeSet::new());
+    for topic in topics {
+        let by_name = || TopicRef::Name((&*topic.name).into());
+        let mut reference = None;
+        for part in topic.partition_responses.iter_mut().filter(|part| part.error_code == NOT_LEADER) {
+            let image = image.get_or_insert_with(|| core.image());
+            let reference = reference.get_or_insert_with(|| {
+                if call.version >= TOPIC_IDS_FROM { TopicRef::Id(topic.topic_id) } else { by_name() }
+            });
+            if let Some(leader) = LeaderHint::of(image, reference, part.index) {
+                (part.current_leader.leader_id, part.current_leader.leader_epoch) = (leader.id, leader.epoch);
+                ids.insert(leader.id);
+            }
+        }
+    }
+    let endpoint = |node_id| {
+        let (host, port) = endpoints::of_leader(core, &call.peer, node_id)?;
+        let rack = core.config.rack.as_deref().map(Str::from);
+        Some(NodeEndpoint { node_id, host: host.into(), port, rack, ..NodeEndpoint::default() })
+    };
+    ids.into_iter().filter_map(endpoint).collect()
 }
 
 /// How long a producer with acks all waits at most.
@@ -155,12 +192,12 @@ fn refuse(request: &ProduceView) -> Option<(ErrorCode, &'static str)> {
 type Place<'a> = (Uuid, &'a str, i32);
 
 fn place<'a>(version: i16, topic: &'a ProduceTopic, index: i32) -> Place<'a> {
-    (if version >= 13 { topic.topic_id } else { Uuid::nil() }, &topic.name, index)
+    (if version >= TOPIC_IDS_FROM { topic.topic_id } else { Uuid::nil() }, &topic.name, index)
 }
 
 fn find(core: &Core, version: i16, (id, name, index): Place<'_>) -> Result<Arc<Partition>, PartitionError> {
     // From version 13 on a topic has no other name than its id, not even a nil one.
-    if version >= 13 { core.partitions.get_by_id(id, index) } else { core.partition_of(id, name, index) }
+    if version >= TOPIC_IDS_FROM { core.partitions.get_by_id(id, index) } else { core.partition_of(id, name, index) }
 }
 
 /// Loads the producer state that the appends will ask for, several partitions at a time: one after the other each would

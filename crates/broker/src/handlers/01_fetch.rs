@@ -11,7 +11,7 @@
 //! | 11 | rack and preferred replica (KIP-392): no replica is preferred |
 //! | 12 | diverging epoch (KIP-595), for followers only; there are none |
 //! | 13 | topic ids (KIP-516) |
-//! | 16 | leader hints (KIP-951), 17–18 fields of followers |
+//! | 16 | who leads a partition, where this broker does not or the client knows an older epoch (KIP-951), 17–18 fields of followers |
 //!
 //! A fetch that finds fewer than `min_bytes` hangs a bell into its partitions and waits for it, no longer than
 //! `max_wait_ms`; each commit of a partition rings once. What counts is what a partition has for the reader within its
@@ -35,6 +35,7 @@ use bytes::Buf;
 use futures::future::join_all;
 use partition::{Isolation, Partition, ReadError, ReadRequest, ReadResult, Watch, Watcher};
 use wire::messages::FetchRequest;
+use wire::messages::fetch_response::NodeEndpoint;
 use wire::{ErrorCode, Reader};
 
 use crate::call::Call;
@@ -42,6 +43,7 @@ use crate::core::Core;
 use crate::errors::{NONE, code};
 use crate::fetch::answer::{PartitionAnswer, READS_ALL_FROM};
 use crate::fetch::encode::{self, Sent};
+use crate::fetch::leaders;
 use crate::fetch::session::{Begin, TopicRef, Want};
 use crate::limits::{
     COLD_COPIED_BYTES_MAX, CONVERTED_AT_ONCE_BYTES_MAX, CONVERTED_BYTES_MAX, FETCH_BYTES_SCARCE, FETCH_COLD_READS_MAX,
@@ -53,6 +55,9 @@ use crate::net::service::Reply;
 
 /// Partitions that are looked up or read before it is asked whether others should run: each takes a microsecond as a rule.
 const PARTITIONS_AT_ONCE: usize = 8;
+
+/// Answers tell leaders from this version on.
+const LEADERS_FROM: i16 = 16;
 
 /// One partition of the request, looked up once.
 struct Target<'a> {
@@ -127,9 +132,12 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         let limits = Limits::of(&core, &call, &request, isolation.unwrap_or(Isolation::ReadUncommitted));
         let begin = begin(request, call.version);
         let refused = isolation.is_none().then(|| Refused::of(&begin));
+        // Each is copied some times until it is taken over, and what is forgotten is told apart from now on.
+        let named = begin.wants.len() + refused.as_ref().map_or(0, |refused| refused.wants.len());
+        call.hold(FETCH_PARTITION_BYTES * named + begin.forgotten_bytes());
         match core.sessions.begin(begin, started).await {
             Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX), refused),
-            Err(error) => return write(&call, code(error), 0, &[], None),
+            Err(error) => return write(&call, code(error), 0, &[], &[], None),
         }
     };
     let wants = context.wants();
@@ -155,19 +163,30 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
     if call.version < READS_ALL_FROM {
         suit(&core, &call, &targets, &mut answers).await;
     }
+    if call.version >= LEADERS_FROM {
+        leaders::tell(&core, targets.iter().map(|target| target.want).zip(&mut answers));
+    }
     let sent: Vec<Sent<'_>> = targets.iter().map(|target| target.want).zip(&answers).collect();
     let (session_id, news) = context.finish(&core.sessions, &sent, core.clock.monotonic());
     count(&core, &targets, &answers, &news);
     drop(targets);
     let sent: Vec<Sent<'_>> =
         sent.into_iter().zip(news).filter_map(|(sent, is_news)| is_news.then_some(sent)).collect();
-    write(&call, NONE, session_id, &sent, Some(charge))
+    let endpoints = leaders::endpoints(&core, &call, &sent);
+    write(&call, NONE, session_id, &sent, &endpoints, Some(charge))
 }
 
 /// The reply is charged for all of its bytes: those of its records too, which may be converted and have another size.
-fn write(call: &Call, error: i16, session_id: i32, answers: &[Sent<'_>], charge: Option<Charge>) -> Reply {
+fn write(
+    call: &Call,
+    error: i16,
+    session_id: i32,
+    answers: &[Sent<'_>],
+    endpoints: &[NodeEndpoint],
+    charge: Option<Charge>,
+) -> Reply {
     let mut reply =
-        call.reply_with(charge, |writer| encode::response(writer, call.version, error, session_id, answers));
+        call.reply_with(charge, |writer| encode::response(writer, call.version, error, session_id, answers, endpoints));
     if let Reply::Frame(frame, Some(charge)) = &mut reply {
         charge.resize(frame.remaining() as u64);
     }
@@ -191,7 +210,7 @@ impl Refused {
         let error = code(ErrorCode::UnknownServerError);
         let answer = PartitionAnswer { lists_aborted: true, ..PartitionAnswer::error(error) };
         let sent: Vec<Sent<'_>> = self.wants.iter().map(|want| (want, &answer)).collect();
-        write(call, error, self.session_id, &sent, None)
+        write(call, error, self.session_id, &sent, &[], None)
     }
 }
 
@@ -284,8 +303,8 @@ async fn read_enough(
     };
     let watcher = Watcher::new();
     let watches = watch(targets, &watcher);
-    // What was committed between the pass and the watch did not ring.
-    let mut moved = moved_since(targets, &pass);
+    // What was committed between the pass and the watch did not ring, nor did what closed.
+    let mut moved = moved_since(targets, &pass) || is_any_closed(targets);
     loop {
         if moved {
             pass.charge.resize(0);
@@ -302,7 +321,7 @@ async fn read_enough(
             loop {
                 watcher.woken().await;
                 let now = watcher.bytes();
-                if now == rung || seen + now >= limits.min_bytes as u64 || is_any_closed(targets) {
+                if now == rung || seen + now >= limits.min_bytes as u64 || watcher.saw_close() {
                     return;
                 }
                 rung = now;

@@ -2,6 +2,13 @@
 //!
 //! v1 adds the kind of coordinator and messages, v4 many keys (KIP-699). The coordinator of every group is the leader of
 //! its partition of `__consumer_offsets`, which is made at the first question. Transactions and share groups are refused.
+//!
+//! A message comes as from Kafka 4.4.0 where that has one to send, and clients show it:
+//!
+//! | Version | There is a coordinator | There is none now | No such kind |
+//! |---|---|---|---|
+//! | 1–3 | `NONE`, the error's name | the error's own | the error's own |
+//! | 4+ | empty | empty | the error's own |
 
 use wire::messages::find_coordinator_response::Coordinator;
 use wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
@@ -10,7 +17,7 @@ use wire::{ErrorCode, Str};
 use crate::call::Call;
 use crate::core::Core;
 use crate::endpoints;
-use crate::errors::{ApiError, NO_TRANSACTIONS};
+use crate::errors::NO_TRANSACTIONS;
 use crate::topics::OFFSETS_TOPIC;
 
 /// Kinds of coordinators, Kafka's `CoordinatorType`.
@@ -20,6 +27,12 @@ const SHARE: i8 = 2;
 
 /// From this version on a request has many keys.
 const MANY_KEYS_FROM: i16 = 4;
+
+/// Kafka's texts, by its `Errors`.
+const SUCCESS: &str = "NONE";
+const NOT_AVAILABLE: &str = "The coordinator is not available.";
+const INVALID_REQUEST: &str = "This most likely occurs because of a request being malformed by the client library or the \
+                               message was sent to an incompatible broker. See the broker logs for more details.";
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     if request.key_type == GROUP {
@@ -45,36 +58,27 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: FindCoordinatorReq
 }
 
 fn find(core: &Core, call: &Call, key_type: i8, key: Str) -> Coordinator {
-    match locate(core, key_type, &key) {
-        Ok(()) => {
-            let (host, port) = endpoints::advertised(&core.config, &call.peer);
-            Coordinator { key, node_id: core.id().0, host: host.into(), port, ..Coordinator::default() }
-        }
-        Err(error) => Coordinator {
-            key,
-            node_id: -1,
-            port: -1,
-            error_code: error.code,
-            error_message: Some(error.message.into()),
-            ..Coordinator::default()
-        },
-    }
-}
-
-/// Whether this broker coordinates the key. While there is one broker it coordinates every group.
-fn locate(core: &Core, key_type: i8, key: &str) -> Result<(), ApiError> {
-    let refuse = |why: &str| Err(ApiError::new(ErrorCode::InvalidRequest, why));
+    let refuse = |key, error: ErrorCode, why: &str| Coordinator {
+        key,
+        node_id: -1,
+        port: -1,
+        error_code: error.code(),
+        error_message: Some(why.into()),
+        ..Coordinator::default()
+    };
+    // Of many keys Kafka tells no message, but where it refuses all of them.
+    let told = |message: &'static str| if call.version >= MANY_KEYS_FROM { "" } else { message };
     match key_type {
-        GROUP if core.image().topic(OFFSETS_TOPIC).is_none() => {
-            let why = "__consumer_offsets is being created; ask again";
-            Err(ApiError::new(ErrorCode::CoordinatorNotAvailable, why))
+        // While there is one broker it coordinates every group.
+        GROUP if core.groups.partition_for(&key).is_ok() => {
+            let (host, port) = endpoints::advertised(&core.config, &call.peer);
+            let error_message = Some(told(SUCCESS).into());
+            Coordinator { key, node_id: core.id().0, host: host.into(), port, error_message, ..Coordinator::default() }
         }
-        GROUP => match core.groups.partition_for(key) {
-            Ok(_) => Ok(()),
-            Err(error) => Err(ApiError::new(ErrorCode::from(error), error.to_string())),
-        },
-        TRANSACTION => refuse(NO_TRANSACTIONS),
-        SHARE => refuse("share groups are not supported yet"),
-        _ => refuse("there is no such kind of coordinator"),
+        // The topic is being created: they ask again.
+        GROUP => refuse(key, ErrorCode::CoordinatorNotAvailable, told(NOT_AVAILABLE)),
+        TRANSACTION => refuse(key, ErrorCode::InvalidRequest, NO_TRANSACTIONS),
+        SHARE => refuse(key, ErrorCode::InvalidRequest, "share groups are not supported yet"),
+        _ => refuse(key, ErrorCode::InvalidRequest, INVALID_REQUEST),
     }
 }

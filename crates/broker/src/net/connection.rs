@@ -109,7 +109,8 @@ struct Turn {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Input {
     Open,
-    /// Nothing more is read: the client closed its side, or the broker stops. Replies follow until the deadline.
+    /// Nothing more is read: the client closed its side or sent what cannot be read, or the broker stops. Replies follow until
+    /// the deadline.
     Ended {
         until: Duration,
     },
@@ -167,11 +168,8 @@ impl<S: Service> Connection<S> {
             self.note_taken(written);
             match flushed {
                 Poll::Ready(Err(error)) => return Poll::Ready(Ended::Broken(error)),
-                Poll::Ready(Ok(())) if matches!(self.input, Input::Refused { .. }) => {
-                    return Poll::Ready(refused.take().map_or(Ended::Closed, Ended::Refused));
-                }
                 Poll::Ready(Ok(())) if self.input != Input::Open && self.pipeline.is_empty() => {
-                    return Poll::Ready(Ended::Closed);
+                    return Poll::Ready(refused.take().map_or(Ended::Closed, Ended::Refused));
                 }
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
@@ -189,7 +187,9 @@ impl<S: Service> Connection<S> {
                 }
                 Err(Stop::Refuse(reason)) => {
                     refused.get_or_insert(reason);
-                    self.refuse();
+                    // What came before it is good, and answered as by Kafka.
+                    self.room = None;
+                    self.end_input(HALF_CLOSED_MAX);
                     continue;
                 }
                 Err(Stop::Broken(error)) => return Poll::Ready(Ended::Broken(error)),

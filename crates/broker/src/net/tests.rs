@@ -27,7 +27,8 @@ use super::quota::{ConnectionLimits, Quota};
 use super::room::{Held, RequestMemory};
 use super::service::{CloseReason, Cost, Later, Order, Reply, Service};
 use crate::limits::{
-    ANSWER_TURN_REQUESTS_MAX, FRAME_STALL_MAX, FRAME_STALL_OVERDRAWN_MAX, REPLY_STALL_MAX, REPLY_TAKEN_SHARE_MIN,
+    ANSWER_TURN_REQUESTS_MAX, FRAME_STALL_MAX, FRAME_STALL_OVERDRAWN_MAX, HALF_CLOSED_MAX, REPLY_STALL_MAX,
+    REPLY_TAKEN_SHARE_MIN,
 };
 
 /// `a…` appends and waits for `durable`; `p…` polls until `arrived` or the drain; `l…` gets a reply of [`LARGE`] bytes as
@@ -293,6 +294,35 @@ async fn a_frame_that_stops_half_way_is_not_waited_for_because_its_client_reads_
         );
         assert!(polls < 1_000, "{polls} times");
     }
+}
+
+/// So Kafka does: it appends and answers what came before a frame of which it can read nothing.
+#[tokio::test]
+async fn what_came_before_a_bad_frame_is_answered() {
+    let server = start(|_| {});
+    let mut client = TcpStream::connect(server.address).await.unwrap();
+    let frames: [&[u8]; 5] = [b"\0\0\0\x02e1", b"\0\0\0\x02a2", b"\0\0\0\x02p3", b"\0\0\0\x02e4", b"\x7f\xff\xff\xff"];
+    client.write_all(&frames.concat()).await.unwrap();
+    assert_eq!(receive(&mut client).await, b"e1");
+    eventually("the append begins", || server.service.log.lock().contains(&"append a2".to_owned())).await;
+    server.service.durable.notify_one();
+    for answered in [&b"a2"[..], b"p3", b"e4"] {
+        assert_eq!(receive(&mut client).await, answered);
+    }
+    assert!(is_closed(&mut client).await);
+    let page = server.metrics.render();
+    assert!(page.contains("headwater_connections_refused_total{reason=\"bad_frame_size\"} 1"), "{page}");
+}
+
+/// What is not answered soon ends, and the connection with it.
+#[tokio::test(start_paused = true)]
+async fn what_came_before_a_bad_frame_is_not_waited_for_long() {
+    let (mut client, service, connection) = polled(Budget::new(64 << 20), Duration::from_secs(600)).await;
+    send(&mut client, b"a").await;
+    client.write_all(&i32::MAX.to_be_bytes()).await.unwrap();
+    let (polls, ended) = polls(connection, HALF_CLOSED_MAX + Duration::from_secs(1)).await;
+    assert!(matches!(ended, Some(Ended::Refused(_))) && polls < 1_000, "{polls} times, {ended:?}");
+    assert_eq!(Arc::strong_count(&service), 1, "its requests have ended");
 }
 
 /// What it holds may be what others wait for.

@@ -8,7 +8,7 @@ use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::*;
 use wire::{ErrorCode, Message};
 
-use crate::support::{Client, Live, batch, start};
+use crate::support::{Client, Live, batch, start, start_on};
 
 /// The last version that names topics by their names.
 const BY_NAME: i16 = 12;
@@ -305,4 +305,36 @@ async fn a_topic_kept_in_zstd_is_refused_to_old_clients_at_any_offset() {
     let topic = FetchTopic { topic: "z".into(), partitions: from(99, &[0]), ..Default::default() };
     let response = client.call(4, &sessionless(vec![topic])).await;
     assert_eq!(told(&response)[0].2, ErrorCode::OffsetOutOfRange.code());
+}
+
+/// As `KafkaApis.processFetchRequest` of 4.4.0: who knows an older leader is told the present one, and who knows a newer one
+/// is told nothing, for there it is the broker that has to learn.
+#[tokio::test]
+async fn who_fetches_from_a_leader_of_former_times_is_told_the_present_one() {
+    let (live, _, ids) = live().await;
+    let live = start_on(live.site.clone(), &[]).await;
+    let mut client = Client::connect(&live).await;
+    for version in 9..=*FetchRequest::VERSIONS.end() {
+        for (known, error) in [(0, ErrorCode::FencedLeaderEpoch), (2, ErrorCode::UnknownLeaderEpoch)] {
+            let mut partitions = from(0, &[0, 1]);
+            partitions.iter_mut().for_each(|partition| partition.current_leader_epoch = known);
+            let topic = if version > BY_NAME {
+                FetchTopic { topic_id: ids[0], partitions, ..Default::default() }
+            } else {
+                FetchTopic { topic: "t".into(), partitions, ..Default::default() }
+            };
+            let request =
+                FetchRequest { max_bytes: 1 << 20, session_epoch: -1, topics: vec![topic], ..Default::default() };
+            let response = client.call(version, &request).await;
+            let is_told = version >= 16 && error == ErrorCode::FencedLeaderEpoch;
+            for part in &response.responses[0].partitions {
+                assert_eq!(part.error_code, error.code(), "v{version}");
+                let leader = (part.current_leader.leader_id, part.current_leader.leader_epoch);
+                assert_eq!(leader, if is_told { (1, 1) } else { (-1, -1) }, "v{version}");
+            }
+            let endpoints = response.node_endpoints.iter().map(|e| (e.node_id, e.host.to_string(), e.port));
+            let expected = is_told.then(|| (1, "127.0.0.1".to_owned(), i32::from(live.address.port())));
+            assert!(endpoints.eq(expected), "v{version} {:?}", response.node_endpoints);
+        }
+    }
 }

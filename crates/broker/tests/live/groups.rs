@@ -459,9 +459,31 @@ async fn other_coordinators_are_refused_with_a_message() {
             assert!(found.error_message.unwrap().contains(match key_type {
                 1 => "transactional.id",
                 2 => "share groups",
-                _ => "no such kind",
+                _ => "malformed by the client",
             }));
         }
+    }
+}
+
+/// As Kafka 4.4.0 tells it: `Errors.NONE.message()` where there is one key, and the field's default where there are many.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_coordinator_that_is_found_comes_with_kafkas_message() {
+    let live = started(FAST).await;
+    let mut client = Client::connect(&live).await;
+    for version in FindCoordinatorRequest::VERSIONS {
+        let one = FindCoordinatorRequest { key: "a".into(), ..Default::default() };
+        let many = FindCoordinatorRequest { coordinator_keys: vec!["a".into()], ..Default::default() };
+        let found = client.call(version, if version >= 4 { &many } else { &one }).await;
+        let told = match found.coordinators.first() {
+            Some(found) => (found.error_code, found.error_message.clone()),
+            None => (found.error_code, found.error_message),
+        };
+        let expected = match version {
+            1..=3 => Some("NONE".into()),
+            // The field's default; version 0 has no such field.
+            _ => Some("".into()),
+        };
+        assert_eq!(told, (0, expected), "v{version}");
     }
 }
 

@@ -3,12 +3,12 @@
 use base::Clock;
 use bytes::Bytes;
 use records::{BatchBuilder, Compression};
-use wire::ErrorCode;
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
 use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::*;
+use wire::{ErrorCode, Message};
 
 use crate::support::{Client, Live, start};
 
@@ -65,6 +65,32 @@ async fn a_replaced_broker_does_not_tell_a_producer_that_its_sequence_or_epoch_i
         }
         let told = produce(&mut client, &[of_producer(1, 7), of_producer(0, 1)]).await;
         assert_eq!(told, if replaced { [NOT_LEADER; 2] } else { [out_of_order, old_epoch] });
+    }
+}
+
+/// As far as it knows that is itself.
+#[tokio::test]
+async fn who_produces_to_a_broker_that_does_not_lead_is_told_who_does() {
+    let (live, mut client) = with_topic().await;
+    assert_eq!(produce(&mut client, &[of_producer(1, 0)]).await, [0]);
+    let id = live.meta.image().topic("t").unwrap().id;
+    live.site.fence(&live);
+    for version in 9..=*ProduceRequest::VERSIONS.end() {
+        let data = PartitionProduceData { records: Some(of_producer(1, 7)), ..PartitionProduceData::default() };
+        let mut topic = TopicProduceData { partition_data: vec![data], ..TopicProduceData::default() };
+        if version >= 13 {
+            topic.topic_id = id;
+        } else {
+            topic.name = "t".into();
+        }
+        let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
+        let response = client.call(version, &request).await;
+        let part = &response.responses[0].partition_responses[0];
+        assert_eq!(part.error_code, NOT_LEADER, "v{version}");
+        let leader = (part.current_leader.leader_id, part.current_leader.leader_epoch);
+        assert_eq!(leader, if version >= 10 { (1, 0) } else { (-1, -1) }, "v{version}");
+        let endpoints = response.node_endpoints.iter().map(|e| (e.node_id, e.port));
+        assert!(endpoints.eq((version >= 10).then(|| (1, i32::from(live.address.port())))), "v{version}");
     }
 }
 
