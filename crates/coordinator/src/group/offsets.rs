@@ -197,7 +197,7 @@ impl Groups {
         if group.state != GroupState::Empty && !group.uses_consumer_protocol() {
             return Err(ErrorCode::NonEmptyGroup);
         }
-        let there = self.offset_keys(id, out);
+        let mut there = self.offset_keys(id, out);
         let group = self.live.get(id.as_str()).ok_or(ErrorCode::GroupIdNotFound)?;
         let mut outcomes = Vec::with_capacity(asked.len());
         for (topic, partition) in asked {
@@ -205,7 +205,8 @@ impl Groups {
                 outcomes.push(Err(ErrorCode::GroupSubscribedToTopic));
                 continue;
             }
-            if there.contains(&(topic.clone(), *partition)) {
+            // One that is named again is gone already.
+            if there.remove(&(topic.clone(), *partition)) {
                 push_tombstone(id, topic, *partition, out);
             }
             outcomes.push(Ok(()));

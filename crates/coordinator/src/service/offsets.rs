@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use base::Uuid;
+use base::collections::HashMap;
 use futures::future::join_all;
 use meta::{Image, TopicImage};
 use wire::messages::offset_delete_response::{OffsetDeleteResponsePartition, OffsetDeleteResponseTopic};
@@ -108,31 +110,47 @@ impl GroupCoordinator {
     /// OffsetDelete.
     pub async fn delete_offsets(&self, request: &OffsetDeleteRequest) -> OffsetDeleteResponse {
         let image = self.0.meta.image();
-        let known = |topic: &str, partition| image.topic(topic).is_some_and(|topic| has_partition(topic, partition));
-        let asked: Vec<(Str, i32)> = request
-            .topics
-            .iter()
-            .flat_map(|topic| topic.partitions.iter().map(|partition| (topic.name.clone(), partition.partition_index)))
-            .filter(|(topic, partition)| known(topic, *partition))
-            .collect();
-        let mut outcomes = match self.try_delete_offsets(&request.group_id, &asked).await {
-            Ok(outcomes) => outcomes.into_iter(),
+        let mut pace = Pace::default();
+        // Those that are there, each once, and of every mention where among them it is.
+        let (mut asked, mut places) = (Vec::new(), Vec::new());
+        let mut seen: HashMap<(Uuid, i32), usize> = HashMap::default();
+        for topic in &request.topics {
+            pace.step().await;
+            let known = image.topic(&topic.name);
+            for partition in &topic.partitions {
+                pace.step().await;
+                let index = partition.partition_index;
+                places.push(known.filter(|topic| has_partition(topic, index)).map(|known| {
+                    *seen.entry((known.id, index)).or_insert_with(|| {
+                        asked.push((topic.name.clone(), index));
+                        asked.len() - 1
+                    })
+                }));
+            }
+        }
+        let outcomes = match self.try_delete_offsets(&request.group_id, &asked).await {
+            Ok(outcomes) => outcomes,
             Err(error) => {
                 return OffsetDeleteResponse { error_code: error.code(), ..OffsetDeleteResponse::default() };
             }
         };
-        let topics = request.topics.iter().map(|topic| {
-            let partitions = topic.partitions.iter().map(|partition| {
-                let outcome = if known(&topic.name, partition.partition_index) {
-                    outcomes.next().unwrap_or(Err(ErrorCode::UnknownServerError))
-                } else {
-                    Err(ErrorCode::UnknownTopicOrPartition)
+        let mut places = places.into_iter();
+        let mut topics = Vec::with_capacity(request.topics.len());
+        for topic in &request.topics {
+            pace.step().await;
+            let mut partitions = Vec::with_capacity(topic.partitions.len());
+            for partition in &topic.partitions {
+                pace.step().await;
+                let outcome = match places.next().flatten() {
+                    Some(place) => outcomes.get(place).copied().unwrap_or(Err(ErrorCode::UnknownServerError)),
+                    None => Err(ErrorCode::UnknownTopicOrPartition),
                 };
-                OffsetDeleteResponsePartition { partition_index: partition.partition_index, error_code: code(outcome) }
-            });
-            OffsetDeleteResponseTopic { name: topic.name.clone(), partitions: partitions.collect() }
-        });
-        OffsetDeleteResponse { topics: topics.collect(), ..OffsetDeleteResponse::default() }
+                let (partition_index, error_code) = (partition.partition_index, code(outcome));
+                partitions.push(OffsetDeleteResponsePartition { partition_index, error_code });
+            }
+            topics.push(OffsetDeleteResponseTopic { name: topic.name.clone(), partitions });
+        }
+        OffsetDeleteResponse { topics, ..OffsetDeleteResponse::default() }
     }
 
     async fn try_delete_offsets(

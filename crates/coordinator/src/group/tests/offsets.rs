@@ -201,6 +201,17 @@ fn offsets_of_an_empty_group_are_deleted() {
     assert_eq!(left.iter().map(|(topic, partitions)| (&**topic, partitions.len())).collect::<Vec<_>>(), [("topic", 1)]);
 }
 
+/// Each tombstone has the group's name: a small request may else become any amount.
+#[test]
+fn an_offset_that_is_named_very_often_is_removed_once() {
+    let mut fixture = Fixture::new();
+    fixture.commit_all(&Who::default(), None, &[new_offset("topic", 0, 1), new_offset("topic", 1, 1)]).unwrap();
+    let written = fixture.log.len();
+    assert_eq!(delete(&mut fixture, &[("topic", 0); 1_000]), Ok(vec![Ok(()); 1_000]));
+    assert_eq!(fixture.log.len() - written, 1);
+    assert_eq!(fixture.groups.committed(GROUP).unwrap()["topic"].len(), 1);
+}
+
 #[test]
 fn offsets_of_subscribed_topics_stay() {
     let mut fixture = Fixture::new();
