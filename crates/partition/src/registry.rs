@@ -114,12 +114,13 @@ impl Partitions {
                 };
                 let topic = Arc::new(Topic::new(topic, placement.topic.clone(), config));
                 open.topics.insert(topic.id(), topic.clone());
-                if self.0.directory.sequence() > open.followed {
-                    open.ahead.insert(topic.id());
-                }
                 topic
             }
         };
+        // The partition may be one that the follower has not come to, also of a topic that it has.
+        if self.0.directory.sequence() > open.followed {
+            open.ahead.insert(topic.id());
+        }
         let partition = Partition::open(&self.0.shared, topic, placement)?;
         open.partitions.insert(placement.stream, partition.clone());
         Ok(partition)
@@ -152,17 +153,26 @@ impl Partitions {
                 self.refresh(&topic);
             }
         }
+        let mut gone: HashMap<Uuid, Vec<StreamId>> = HashMap::default();
         for topic in ahead {
             breathe(&mut done).await;
             if self.0.directory.by_id(topic.id(), 0).is_ok() {
                 self.refresh(&topic);
             } else {
-                let of_topic = |(stream, there): (&StreamId, &Arc<Partition>)| {
-                    (there.topic().id() == topic.id()).then_some(*stream)
-                };
-                let streams: Vec<_> = self.0.open.read().partitions.iter().filter_map(of_topic).collect();
-                self.delete(topic.id(), &streams);
+                gone.insert(topic.id(), Vec::new());
             }
+        }
+        if gone.is_empty() {
+            return;
+        }
+        // What was told to be deleted may have had partitions that were made since it was last seen: all are looked for at once.
+        for (stream, there) in &self.0.open.read().partitions {
+            if let Some(streams) = gone.get_mut(&there.topic().id()) {
+                streams.push(*stream);
+            }
+        }
+        for (topic, streams) in gone {
+            self.delete(topic, &streams);
         }
     }
 

@@ -798,6 +798,23 @@ async fn a_topic_that_was_made_and_deleted_between_two_looks_is_closed() {
     assert_eq!(log.check_open(), Err(PartitionError::Deleted));
 }
 
+/// The deletion tells of the partitions that there were at the last look.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_was_added_between_the_looks_at_its_topic_and_at_its_deletion_is_closed() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    let first = broker.partition();
+    broker.follow(&[]);
+    broker.image.moves();
+    let added = broker.partitions.get("t", 1).unwrap();
+    *broker.image.gone.lock() = true;
+    broker.told(Change::TopicDeleted { topic_id: TOPIC, streams: vec![cluster.streams[0]] });
+    assert_eq!(broker.partitions.open_count(), 0);
+    for log in [first, added] {
+        assert_eq!(log.check_open(), Err(PartitionError::Deleted));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn others_run_while_very_many_changes_are_followed() {
     let mut cluster = Cluster::new();
