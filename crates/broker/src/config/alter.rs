@@ -208,7 +208,23 @@ pub(crate) async fn alter_each<A: Asked>(
         }
         outcomes.extend(altered.finish().await);
     }
-    outcomes
+    let is_found = |outcome: &Result<Altered, ApiError>| matches!(outcome, Ok(Altered::AsItIs));
+    // What was found as it should be was asked of no log: a broker that was replaced finds what was (I-3).
+    if outcomes.iter().any(is_found)
+        && let Err(fenced) = core.partitions.check_unfenced().await
+    {
+        let error = ApiError::new(ErrorCode::NotController, fenced.to_string());
+        outcomes.iter_mut().filter(|outcome| is_found(outcome)).for_each(|outcome| *outcome = Err(error.clone()));
+    }
+    outcomes.into_iter().map(|outcome| outcome.map(drop)).collect()
+}
+
+/// What became of the settings of a resource.
+enum Altered {
+    Changed,
+    /// Nothing was to be changed.
+    AsItIs,
+    Checked,
 }
 
 /// Changes the settings of one resource. What is asked for is applied to those that are set, and again when somebody else
@@ -220,7 +236,7 @@ async fn alter<A: Asked>(
     asked: &A,
     validate_only: bool,
     (first, time): (&Now, &ForAWhile),
-) -> Result<(), ApiError> {
+) -> Result<Altered, ApiError> {
     let mut again = None;
     loop {
         let at = again.as_ref().unwrap_or(first);
@@ -232,8 +248,11 @@ async fn alter<A: Asked>(
             return Err(unknown_topic(&of.name));
         }
         let changes = changes(&now, &then);
-        if validate_only || changes.is_empty() {
-            return Ok(());
+        if validate_only {
+            return Ok(Altered::Checked);
+        }
+        if changes.is_empty() {
+            return Ok(Altered::AsItIs);
         }
         let saw = at.image.configs_of(of.kind, &of.name).map(|configs| (**configs).clone()).unwrap_or_default();
         match time.wait_for(core.meta.alter_configs(of.clone(), saw, changes.clone())).await? {
@@ -242,7 +261,7 @@ async fn alter<A: Asked>(
                     let value = value.as_deref().unwrap_or("(default)");
                     tracing::info!(resource_type = of.kind, resource = of.name, key, value, "setting changed");
                 }
-                return Ok(());
+                return Ok(Altered::Changed);
             }
             Err(ConfigError::Changed) => again = Some(Now::of(core)),
             Err(ConfigError::UnknownTopic(name)) => return Err(unknown_topic(&name)),

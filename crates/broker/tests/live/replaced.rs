@@ -5,6 +5,7 @@ use bytes::Bytes;
 use records::{BatchBuilder, Compression};
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::delete_records_request::{DeleteRecordsPartition, DeleteRecordsTopic};
+use wire::messages::incremental_alter_configs_request::{AlterConfigsResource, AlterableConfig};
 use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::*;
@@ -177,5 +178,30 @@ async fn a_replaced_broker_tells_nothing_of_groups() {
             _ => (what, ErrorCode::NotCoordinator.code()),
         });
         assert_eq!(ask_of_group(&mut client).await, if replaced { refused } else { expected });
+    }
+}
+
+/// Another may have set something else since.
+#[tokio::test]
+async fn a_replaced_broker_does_not_tell_that_settings_are_as_they_should_be() {
+    for replaced in [false, true] {
+        let (live, mut client) = with_topic().await;
+        let set = |validate_only| {
+            let config = AlterableConfig { name: "retention.ms".into(), value: Some("7".into()), ..Default::default() };
+            let resource = AlterConfigsResource {
+                resource_type: 2,
+                resource_name: "t".into(),
+                configs: vec![config],
+                ..Default::default()
+            };
+            IncrementalAlterConfigsRequest { resources: vec![resource], validate_only, ..Default::default() }
+        };
+        assert_eq!(client.call(1, &set(false)).await.responses[0].error_code, 0);
+        if replaced {
+            live.site.fence(&live);
+        }
+        let told = client.call(1, &set(false)).await.responses[0].error_code;
+        assert_eq!(told, if replaced { ErrorCode::NotController.code() } else { 0 });
+        assert_eq!(client.call(1, &set(true)).await.responses[0].error_code, 0, "it is not said to be in force");
     }
 }
