@@ -14,6 +14,11 @@ pub(crate) const NONE: i16 = 0;
 pub(crate) const NO_TRANSACTIONS: &str =
     "transactions are not supported yet: remove transactional.id from the producer's configuration";
 
+/// What Kafka says to a request that is not valid as a whole, by its `Errors`.
+pub(crate) const INVALID_REQUEST: &str = "This most likely occurs because of a request being malformed by the client \
+                                          library or the message was sent to an incompatible broker. See the broker logs \
+                                          for more details.";
+
 /// What of a message is sent: it may tell of names that a client made up, and a text that is too long cannot be written.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 

@@ -18,6 +18,9 @@ pub(crate) mod resource {
     pub(crate) const ALL: [i8; 5] = [TOPIC, BROKER, 8, 16, 32];
 }
 
+/// How much longer a text may be than what is understood of it, to be told as it was set: some blanks, signs and zeros.
+const TEXT_BYTES_MORE_MAX: usize = 32;
+
 /// The name under which the cluster-wide broker settings are kept.
 pub(crate) const CLUSTER_WIDE: &str = "";
 
@@ -62,7 +65,9 @@ fn values_if(def: &ConfigDef, config: &BrokerConfig, set: &dyn Fn(&str, &str) ->
     let dynamic = |name: &str, source| {
         let text = set(name, def.name)?;
         let value = def.parse_running(&text).ok()?;
-        Some(Sourced { text: (text != value).then_some(text), value: Some(value), source })
+        // Replies are foreseen by what is understood: a text of thirty thousand zeros is not told again for each topic.
+        let is_told = text != value && text.len() <= value.len() + TEXT_BYTES_MORE_MAX;
+        Some(Sourced { text: is_told.then_some(text), value: Some(value), source })
     };
     let fixed = |value: &str, source| Sourced { value: Some(value.to_owned()), text: None, source };
     let mut values = Vec::new();

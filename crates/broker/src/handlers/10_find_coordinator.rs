@@ -17,7 +17,7 @@ use wire::{ErrorCode, Str};
 use crate::call::Call;
 use crate::core::Core;
 use crate::endpoints;
-use crate::errors::NO_TRANSACTIONS;
+use crate::errors::{INVALID_REQUEST, NO_TRANSACTIONS};
 use crate::topics::OFFSETS_TOPIC;
 
 /// Kinds of coordinators, Kafka's `CoordinatorType`.
@@ -31,8 +31,6 @@ const MANY_KEYS_FROM: i16 = 4;
 /// Kafka's texts, by its `Errors`.
 const SUCCESS: &str = "NONE";
 const NOT_AVAILABLE: &str = "The coordinator is not available.";
-const INVALID_REQUEST: &str = "This most likely occurs because of a request being malformed by the client library or the \
-                               message was sent to an incompatible broker. See the broker logs for more details.";
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: FindCoordinatorRequest) -> FindCoordinatorResponse {
     if request.key_type == GROUP {

@@ -30,7 +30,7 @@ use crate::config::effective::{
 use crate::config::{BROKER_KEYS, BrokerConfig, ConfigDef, INERT_KEYS, Update, settings};
 use crate::core::Core;
 use crate::endpoints;
-use crate::errors::{ApiError, NONE};
+use crate::errors::{ApiError, INVALID_REQUEST, NONE};
 use crate::net::peer::Peer;
 use crate::topics::check_name;
 
@@ -42,7 +42,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
     // Kafka asks for leave before it looks, and has nobody to ask here: it refuses the request, for each resource.
     if resources.iter().any(|asked| !resource::ALL.contains(&asked.resource_type)) {
         let error = ErrorCode::InvalidRequest;
-        let refused = |asked| told(asked, Err(ApiError::new(error, error.message())));
+        let refused = |asked| told(asked, Err(ApiError::new(error, INVALID_REQUEST)));
         let mut results = Vec::with_capacity(resources.len());
         for asked in resources {
             call.peer.breathe(&core.clock).await;

@@ -31,6 +31,17 @@ async fn where_a_value_may_come_from_is_told_as_it_was_sent() {
     assert_eq!(sources(&mut client, TOPIC, "t", "flush.ms").await[0], ("7".to_owned(), OF_TOPIC), "a topic's own");
 }
 
+/// A topic's description tells it again for each key.
+#[tokio::test]
+async fn a_text_that_is_far_longer_than_its_value_is_told_as_it_is_understood() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let (key, zeros) = ("log.retention.ms", "0".repeat(32_000));
+    assert_eq!(change(&mut client, ALL, &[(SET, key, Some(&format!("{zeros}7")))]).await, 0);
+    let (value, _, _, places) = told(&mut client, BROKER, ALL, key).await;
+    assert_eq!((value.as_deref(), places[0].as_str()), (Some("7"), "log.retention.ms 7 3"));
+}
+
 /// The error and message of one resource's changes, and of setting all that they give instead where the old call can say it.
 async fn refusal(client: &mut Client, kind: i8, name: &str, changes: &[Change<'_>]) -> (i16, String) {
     let configs = changes.iter().map(|&(config_operation, key, value)| incremental::AlterableConfig {
@@ -122,6 +133,10 @@ async fn what_is_wrong_with_a_change_is_found_in_kafkas_order() {
     assert!(code == request && message.starts_with("Null value not supported for : key-0, key-1, "), "{message}");
 }
 
+/// Kafka's `Errors.INVALID_REQUEST`.
+const INVALID_REQUEST: &str = "This most likely occurs because of a request being malformed by the client library or the \
+                               message was sent to an incompatible broker. See the broker logs for more details.";
+
 /// As Kafka 4.4.0 answers: nothing to say is an empty message and not none, and for a kind that there is not it asks nobody.
 #[tokio::test]
 async fn descriptions_have_a_message_and_a_kind_that_there_is_not_refuses_all() {
@@ -145,11 +160,10 @@ async fn descriptions_have_a_message_and_a_kind_that_there_is_not_refuses_all() 
         assert_eq!(said(2), (0, Some(""), false), "v{version}");
         assert_eq!((said(3).0, said(3).2), (ErrorCode::InvalidRequest.code(), true), "v{version}");
         let told = client.call(version, &all(&[(TOPIC, "t"), (7, "x"), (TOPIC, "t")])).await.results;
-        let refused = ErrorCode::InvalidRequest;
         assert_eq!(told.len(), 3, "v{version}");
         for told in told {
             let said = (told.error_code, told.error_message.as_deref(), told.configs.is_empty());
-            assert_eq!(said, (refused.code(), Some(refused.message()), true), "v{version}");
+            assert_eq!(said, (ErrorCode::InvalidRequest.code(), Some(INVALID_REQUEST), true), "v{version}");
         }
     }
 }
