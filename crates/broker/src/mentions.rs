@@ -67,7 +67,9 @@ async fn look<T, K: Eq + Hash>(
     named: &[T],
     key: impl Fn(&T) -> K,
 ) -> (HashSet<K>, Vec<bool>) {
-    let (mut seen, mut repeated) = (HashSet::default(), HashSet::default());
+    // With room for all from the start: it would else be hashed anew as a whole.
+    let (mut seen, mut repeated) =
+        (HashSet::with_capacity_and_hasher(named.len(), Default::default()), HashSet::default());
     let mut is_first = Vec::with_capacity(named.len());
     for one in named {
         peer.breathe(clock).await;

@@ -16,7 +16,7 @@ use crate::deadline::ForAWhile;
 use crate::errors::{ApiError, NONE, code};
 use crate::fenced::told_if_unfenced;
 use crate::in_order::InOrder;
-use crate::limits::CHANGED_AT_ONCE_MAX;
+use crate::limits::TRIMMED_AT_ONCE_MAX;
 use crate::mentions::keep_last;
 use crate::topics::is_internal;
 
@@ -39,7 +39,7 @@ async fn delete_all(core: &Core, call: &Call, request: DeleteRecordsRequest) -> 
     let mut refused = Refused::default();
     let mut results = Vec::with_capacity(request.topics.len());
     // Side by side: their trims share an entry of the metadata log. What cannot be trimmed needs no place among them.
-    let mut trims = InOrder::new(CHANGED_AT_ONCE_MAX, &call.peer, &core.clock);
+    let mut trims = InOrder::new(TRIMMED_AT_ONCE_MAX, &call.peer, &core.clock);
     let mut trimmed = Vec::new();
     for topic in request.topics {
         let mut partitions = Vec::with_capacity(topic.partitions.len());

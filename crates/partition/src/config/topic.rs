@@ -72,6 +72,10 @@ pub fn validate_topic_settings(topic: &TopicSettings, broker: &BrokerSettings) -
 /// A known key that differs from `name` by at most two edits.
 fn closest(name: &str) -> Option<&'static str> {
     const DISTANCE_MAX: usize = 2;
+    const NAME_BYTES_MAX: usize = 64;
+    if name.len() > NAME_BYTES_MAX {
+        return None;
+    }
     let distance = |key: &TopicKey| strsim::levenshtein(key.name, name);
     TOPIC_KEYS.iter().filter(|key| distance(key) <= DISTANCE_MAX).min_by_key(|key| distance(key)).map(|key| key.name)
 }
