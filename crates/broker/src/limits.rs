@@ -160,8 +160,9 @@ pub const CREATED_TOPICS_MAX: usize = 10_000;
 /// Changes that one request waits for at once. What is decided together shares an entry of metadata.
 pub const CHANGED_AT_ONCE_MAX: usize = 256;
 
-/// Partitions of one DeleteRecords that are trimmed at once: each may wait for an upload besides, which they share as well.
-pub const TRIMMED_AT_ONCE_MAX: usize = 4_096;
+/// Partitions of one DeleteRecords that are trimmed at once: each may wait for its producers' checkpoint besides, and what they
+/// take together is less than what the uploads hold that it waits for at most.
+pub const TRIMMED_AT_ONCE_MAX: usize = 256;
 
 /// Offsets in one answer to ListOffsets v0, which may ask for any number of every partition; beyond it a partition gets
 /// one.

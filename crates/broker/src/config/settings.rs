@@ -334,6 +334,11 @@ pub fn is_unneeded(key: &str) -> bool {
 
 /// The known key that looks most like `key`, if any looks like it at all.
 pub fn suggest(key: &str) -> Option<&'static str> {
+    const NAME_BYTES_MAX: usize = 256;
+    // It is like none of them, and finding that out takes long.
+    if key.len() > NAME_BYTES_MAX {
+        return None;
+    }
     let kept = BROKER_KEYS.iter().chain(INERT_KEYS).map(|def| def.name);
     let known = kept.chain(UNNEEDED_KEYS.iter().copied());
     known
