@@ -251,9 +251,7 @@ async fn alter<A: Asked>(
         if validate_only {
             return Ok(Altered::Checked);
         }
-        if changes.is_empty() {
-            return Ok(Altered::AsItIs);
-        }
+        // Also where nothing is to be changed: another change may be on its way that is no longer waited for.
         let saw = at.image.configs_of(of.kind, &of.name).map(|configs| (**configs).clone()).unwrap_or_default();
         match time.wait_for(core.meta.alter_configs(of.clone(), saw, changes.clone())).await? {
             Ok(()) => {
@@ -261,7 +259,7 @@ async fn alter<A: Asked>(
                     let value = value.as_deref().unwrap_or("(default)");
                     tracing::info!(resource_type = of.kind, resource = of.name, key, value, "setting changed");
                 }
-                return Ok(Altered::Changed);
+                return Ok(if changes.is_empty() { Altered::AsItIs } else { Altered::Changed });
             }
             Err(ConfigError::Changed) => again = Some(Now::of(core)),
             Err(ConfigError::UnknownTopic(name)) => return Err(unknown_topic(&name)),

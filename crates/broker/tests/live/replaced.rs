@@ -1,6 +1,7 @@
 //! What a broker answers that was replaced and does not know it yet: nothing that its successor could contradict (I-3).
 
 use base::Clock;
+use blob::faulty::FaultPlan;
 use bytes::Bytes;
 use records::{BatchBuilder, Compression};
 use wire::messages::create_topics_request::CreatableTopic;
@@ -11,7 +12,7 @@ use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::*;
 use wire::{ErrorCode, Message};
 
-use crate::support::{Client, Live, start};
+use crate::support::{Client, Live, outage, start, start_on_faulty_store};
 
 /// A record of producer 9.
 fn of_producer(epoch: i16, sequence: i32) -> Bytes {
@@ -204,4 +205,36 @@ async fn a_replaced_broker_does_not_tell_that_settings_are_as_they_should_be() {
         assert_eq!(told, if replaced { ErrorCode::NotController.code() } else { 0 });
         assert_eq!(client.call(1, &set(true)).await.responses[0].error_code, 0, "it is not said to be in force");
     }
+}
+
+/// The image does not show that one yet.
+#[tokio::test]
+async fn a_setting_that_is_set_back_while_another_is_on_its_way_is_in_force() {
+    let (live, faults) = start_on_faulty_store(&[]).await;
+    let (mut client, mut other) = (Client::connect(&live).await, Client::connect(&live).await);
+    let topic =
+        CreatableTopic { name: "t".into(), num_partitions: 1, replication_factor: 1, ..CreatableTopic::default() };
+    let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 30_000, ..CreateTopicsRequest::default() };
+    assert_eq!(client.call(5, &request).await.topics[0].error_code, 0);
+    let set = |value: &'static str| {
+        let config = AlterableConfig { name: "retention.ms".into(), value: Some(value.into()), ..Default::default() };
+        let (resource_type, resource_name) = (2, "t".into());
+        let resource =
+            AlterConfigsResource { resource_type, resource_name, configs: vec![config], ..Default::default() };
+        IncrementalAlterConfigsRequest { resources: vec![resource], ..Default::default() }
+    };
+    assert_eq!(client.call(1, &set("7")).await.responses[0].error_code, 0);
+    faults.set_plan(outage());
+    let sent = client.send(1, &set("8")).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    let back = other.send(1, &set("7")).await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    faults.set_plan(FaultPlan::default());
+    for (client, sent) in [(&mut client, sent), (&mut other, back)] {
+        let told = client.reply::<IncrementalAlterConfigsRequest>(1, sent).await;
+        assert_eq!(told.responses[0].error_code, 0);
+    }
+    let value =
+        live.meta.image().configs_of(2, "t").and_then(|configs| configs.get("retention.ms").map(ToString::to_string));
+    assert_eq!(value.as_deref(), Some("7"));
 }
