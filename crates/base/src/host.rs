@@ -19,7 +19,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 pub use tokio::task::AbortHandle;
 use tokio::task::JoinHandle;
@@ -37,7 +37,35 @@ pub trait Host: Send + Sync + fmt::Debug {
 
     /// The next number of the host's seeded sequence, for choices and hash seeds.
     fn next_u64(&self) -> u64;
+
+    /// Does blocking work for the task that polls what is returned. By default it is one step; a host whose files take
+    /// their time lets others run while the work is in [`Host::wait`]. Dropped half-way, the work ends where it waits.
+    fn blocking(&self, name: &'static str, work: Box<dyn FnOnce() + Send>) -> BoxFuture<()> {
+        let _ = name;
+        Box::pin(async move { work() })
+    }
+
+    /// Waits for a future inside of blocking work.
+    fn wait(&self, future: Pin<&mut dyn Future<Output = ()>>) {
+        // Nobody else can run meanwhile, so that it is ready now or never.
+        let ready = future.poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        assert!(ready, "blocking work waits for others, and its host lets nobody run meanwhile");
+    }
+
+    /// Whether a bug is planted: see [`plant`](crate::plant).
+    fn bug(&self, name: &'static str) -> bool {
+        let _ = name;
+        false
+    }
+
+    /// A place is passed where the host may panic: see [`plant`](crate::plant).
+    fn place(&self, name: &'static str) {
+        let _ = name;
+    }
 }
+
+/// A future without a name.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 thread_local! {
     static CURRENT: RefCell<Option<Arc<dyn Host>>> = const { RefCell::new(None) };
@@ -111,14 +139,26 @@ where
     task
 }
 
-/// Starts blocking work; in a hosted program it is a task of one step.
+/// Does blocking work inside of the task that awaits it, as the host sees fit.
+pub(crate) async fn blocking<F, T>(host: &Arc<dyn Host>, name: &'static str, work: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    let (done, result) = tokio::sync::oneshot::channel();
+    host.blocking(name, Box::new(move || drop(done.send(work())))).await;
+    // A panic of the work is one of the future that does it.
+    result.await.expect("the work has returned")
+}
+
+/// Starts blocking work; in a hosted program it is a task.
 pub(crate) fn spawn_blocking<F, T>(name: &'static str, work: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    if current().is_some() {
-        return spawn(name, async move { work() });
+    if let Some(host) = current() {
+        return spawn(name, async move { blocking(&host, name, work).await });
     }
     #[allow(clippy::disallowed_methods, reason = "this is the home of spawning")]
     tokio::task::spawn_blocking(work)

@@ -11,6 +11,8 @@
 //! | [`select`] | which ready future is taken first | likewise |
 //! | [`collections`] | the order of hash maps | likewise |
 //!
+//! What is planted for a simulator to find ([`plant`]) is not there in what ships.
+//!
 //! Timers are tokio's own: its clock can be paused and moved, and [`Clock::runtime`] goes with it.
 //!
 //! Layer 0: imports nothing of the project. Holds no policy; only the ports reach the operating system.
@@ -25,6 +27,7 @@ pub mod host;
 pub mod id;
 pub mod memory;
 pub mod net;
+pub mod plant;
 pub mod select;
 pub mod task;
 

@@ -35,13 +35,37 @@ where
 }
 
 /// Runs blocking work on the runtime's blocking pool. It cannot be aborted; the end of its group waits for it. A hosted
-/// program has no such pool: its work is a task of one step.
+/// program has no such pool: its work is a task, which the host runs as it sees fit.
 pub fn spawn_blocking<F, T>(name: &'static str, work: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
     group::spawn_blocking(name, work)
+}
+
+/// Does a piece of blocking work of a hosted task, which waits for it as a thread would: dropped half-way, the work ends
+/// where it waits. Without a host it is done on the spot.
+pub async fn step<F, T>(name: &'static str, work: F) -> T
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    match host::current() {
+        Some(host) => host::blocking(&host, name, work).await,
+        None => work(),
+    }
+}
+
+/// Waits for a future inside of blocking work. It must not be called by a task.
+pub fn wait<F: Future>(future: F) -> F::Output {
+    let Some(host) = host::current() else { return futures::executor::block_on(future) };
+    let mut output = None;
+    {
+        let mut waiting = std::pin::pin!(async { output = Some(future.await) });
+        host.wait(waiting.as_mut());
+    }
+    output.expect("the host has waited for it")
 }
 
 /// Starts a named operating-system thread.
@@ -84,6 +108,17 @@ mod tests {
         assert_eq!(host.names(), ["outer", "work", "inner"]);
         assert!(!spawn("elsewhere", async { current().is_some() }).await.unwrap(), "another task of the same thread");
         assert!(spawn_thread("loop", || current().is_some()).is_ok_and(|thread| !thread.join().unwrap()));
+    }
+
+    #[tokio::test]
+    async fn blocking_work_waits_for_what_is_ready_and_a_host_that_runs_nobody_else_refuses_the_rest() {
+        assert_eq!(wait(async { 1 }), 1);
+        let host = Scripted::seeded(0);
+        let program = within(host, "program", async {
+            let ready = step("work", || wait(async { 2 })).await;
+            (ready, spawn_blocking("work", || wait(std::future::pending::<()>())).await.is_err())
+        });
+        assert_eq!(program.await, (2, true));
     }
 
     #[allow(clippy::async_yields_async, reason = "the task is looked at from outside its host")]

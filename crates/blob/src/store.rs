@@ -14,16 +14,14 @@ use crate::backend::{
     Backend, CreateAttempt, DELETE_KEYS_MAX, LIST_PAGE_MAX, ListPage, MultipartPlan, ObjectMeta, ReadRange, check_key,
     check_prefix, parts_range,
 };
-use crate::cloud::CloudBackend;
 use crate::counters::{Counters, CountersSnapshot, Operation, Outcome, Purpose};
 use crate::error::{CreateOutcome, OpenError, StoreError};
-use crate::local::LocalBackend;
 use crate::memory::MemoryBackend;
 use crate::payload::Payload;
 use crate::range::check_range;
 use crate::retry::{Health, Monitor, RetryPolicy};
+use crate::stores::Stores;
 use crate::turns::Turns;
-use crate::url::{Place, StoreUrl};
 
 /// Most attempts at a read that comes back short.
 const SHORT_READ_ATTEMPTS_MAX: u32 = 3;
@@ -91,13 +89,7 @@ impl Store {
     /// # Errors
     /// When the URL is not understood or the directory cannot be used.
     pub async fn open(url: &str, options: StoreOptions) -> Result<Self, OpenError> {
-        let parsed = StoreUrl::parse(url)?;
-        let backend: Arc<dyn Backend> = match parsed.place {
-            Place::Memory => Arc::new(MemoryBackend::new()),
-            Place::Bucket(bucket) => Arc::new(CloudBackend::open(url, &bucket)?),
-            Place::Directory(root) => Arc::new(LocalBackend::open(root, options.entropy.clone()).await?),
-        };
-        Ok(Self::with_backend(backend, options))
+        Stores::system().open(url, options).await
     }
 
     /// A store over a backend of the caller's, such as [`crate::faulty::FaultyBackend`].

@@ -10,8 +10,9 @@ use anyhow::{Context, anyhow, bail};
 use base::file::Files;
 use base::net::Network;
 use base::{Clock, Entropy};
+use blob::Stores;
 use console::{Console, Readiness, Sources};
-use node::{Afterwards, End, NodeOptions, Order, Phase, Status};
+use node::{Afterwards, End, NodeOptions, Order, Phase, Segments, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -57,6 +58,8 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         log: settings.log,
         home: settings.home,
         console: http.clone(),
+        segments: Segments::default(),
+        stores: Stores::system(),
         network,
         files: Files::system(),
         clock: Clock::system(),

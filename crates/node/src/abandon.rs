@@ -15,7 +15,7 @@ use base::{BrokerId, Clock, Entropy, Incarnation};
 use blob::{OpenError, ProbeError, Store, StoreOptions};
 use meta::{BrokerError, LogError, Meta, MetaHandle, MetaOptions, SnapshotPolicy, WalOptions};
 use stream::catalogue::IncarnationPhase;
-use stream::wal::{Access, BlockLog, Claim, WalError};
+use stream::wal::{Access, BlockLog, BlockLogOptions, Claim, WalError};
 use thiserror::Error;
 
 use crate::identity::{self, Identity, IdentityError};
@@ -279,6 +279,11 @@ impl Held {
 }
 
 impl Wanted {
+    /// As any log is.
+    fn logs_are_opened_as(&self) -> BlockLogOptions {
+        BlockLogOptions { files: self.files.clone(), ..BlockLogOptions::new("", Access::Observer) }
+    }
+
     /// Who the broker is. The directory may be as new as the disk that replaced the log's.
     fn identity(&self, broker: BrokerId, home: Option<PathBuf>) -> Result<Identity, AbandonError> {
         let Some(home) = home else { return Ok(Identity::homeless(broker)) };
@@ -292,7 +297,8 @@ impl Wanted {
     /// What is at the place that the operator named must be of the store's cluster: else one of the two is a slip.
     fn ask_named_place(&self) -> Result<(), AbandonError> {
         let place = self.named.display().to_string();
-        let seen = takeover::visit(&self.files, &place, Access::Observer).and_then(|log| Ok(log.incarnations()?));
+        let seen = takeover::visit(&self.logs_are_opened_as(), &place, Access::Observer)
+            .and_then(|log| Ok(log.incarnations()?));
         // What cannot be read has no say: whether a log is missed is asked where metadata says that it is.
         let Ok(found) = seen else { return Ok(()) };
         for cluster in found.into_iter().filter_map(|log| log.cluster_id.ok()) {
@@ -329,7 +335,7 @@ impl Wanted {
 
     fn lock(&self, incarnation: Incarnation, place: &Arc<str>, held: &mut Held) -> Result<Arc<BlockLog>, Missing> {
         // Looked at first: an owner makes what is not there.
-        let seen = takeover::visit(&self.files, place, Access::Observer)?;
+        let seen = takeover::visit(&self.logs_are_opened_as(), place, Access::Observer)?;
         takeover::check_there(&seen, incarnation, &self.cluster_id)?;
         // Metadata may know one place by several names, and a second lock would find the first one taken.
         let failed = |source| WalError::Io { what: format!("looking at {place}"), source };
@@ -337,7 +343,7 @@ impl Wanted {
         if let Some((_, log)) = held.places.iter().find(|(at, _)| *at == identity) {
             return Ok(log.clone());
         }
-        let log = Arc::new(takeover::visit(&self.files, place, Access::Owner)?);
+        let log = Arc::new(takeover::visit(&self.logs_are_opened_as(), place, Access::Owner)?);
         takeover::check_there(&log, incarnation, &self.cluster_id)?;
         held.places.push((identity, log.clone()));
         Ok(log)

@@ -39,7 +39,7 @@ mod takeover;
 pub use abandon::{AbandonError, AbandonOptions, BrokerFate, FilesLeft, abandon};
 pub use drain::DrainError;
 pub use end::End;
-pub use options::{Afterwards, LogPlace, NodeOptions};
+pub use options::{Afterwards, LogPlace, NodeOptions, Segments};
 pub use recover::Recovery;
 pub use run::{LEAVING_TIME_MAX, Order, run};
 pub use start::{Facts, StartError};

@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use base::file::Files;
 use base::{Incarnation, task};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -14,7 +13,7 @@ use stream::engine::{EngineSink, Pending};
 use stream::wal::{Access, BlockLog, BlockLogOptions, Claim, IncarnationSummary, OwnLog as WalPort, Wal, WalError};
 
 use crate::memory::MemoryVolume;
-use crate::options::LogPlace;
+use crate::options::{LogPlace, NodeOptions};
 use crate::start::StartError;
 
 /// Bytes of a log in memory: four segments, of which its records take what they need.
@@ -24,7 +23,7 @@ const MEMORY_LOG_BYTES_MAX: u64 = 256 << 20;
 pub(crate) struct LockedLog {
     log: Arc<dyn WalPort<Pending>>,
     place: LogPlace,
-    files: Files,
+    options: BlockLogOptions,
 }
 
 /// The log place of a registered node. Cheap to clone.
@@ -33,7 +32,7 @@ pub(crate) struct OwnLog {
     log: Arc<dyn WalPort<Pending>>,
     place: Arc<str>,
     cluster_id: Arc<str>,
-    files: Files,
+    options: BlockLogOptions,
 }
 
 /// Does work that may hang in storage aside. The end of the node's tasks waits for it.
@@ -48,20 +47,34 @@ pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
     }
 }
 
+/// How the node's own log is opened.
+pub(crate) fn options(options: &NodeOptions) -> BlockLogOptions {
+    let path = match &options.log {
+        LogPlace::At(path) => path.clone(),
+        LogPlace::Memory => "memory".into(),
+    };
+    let capacity_bytes = match &options.log {
+        LogPlace::At(_) => options.segments.capacity_bytes,
+        LogPlace::Memory => options.segments.capacity_bytes.min(MEMORY_LOG_BYTES_MAX),
+    };
+    BlockLogOptions {
+        segment_bytes: options.segments.bytes,
+        capacity_bytes,
+        files: options.files.clone(),
+        entropy: options.entropy.clone(),
+        clock: options.clock.clone(),
+        ..BlockLogOptions::new(path, Access::Owner)
+    }
+}
+
 /// Opens the place and locks it, so that no second process can fence a living first one by mistake. Blocks.
-pub(crate) fn lock(place: &LogPlace, files: &Files) -> Result<LockedLog, StartError> {
+pub(crate) fn lock(place: &LogPlace, options: BlockLogOptions) -> Result<LockedLog, StartError> {
     let opened = match place {
-        LogPlace::At(path) => {
-            BlockLog::open(BlockLogOptions { files: files.clone(), ..BlockLogOptions::new(path, Access::Owner) })
-        }
-        LogPlace::Memory => {
-            let mut options = BlockLogOptions::new("memory", Access::Owner);
-            options.capacity_bytes = MEMORY_LOG_BYTES_MAX;
-            BlockLog::over(Arc::new(MemoryVolume::new(options.segment_bytes)), options)
-        }
+        LogPlace::At(_) => BlockLog::open(options.clone()),
+        LogPlace::Memory => BlockLog::over(Arc::new(MemoryVolume::new(options.segment_bytes)), options.clone()),
     };
     match opened {
-        Ok(log) => Ok(LockedLog { log: Arc::new(log), place: place.clone(), files: files.clone() }),
+        Ok(log) => Ok(LockedLog { log: Arc::new(log), place: place.clone(), options }),
         Err(source @ WalError::InUse { .. }) => Err(StartError::LogInUse { place: place.to_string(), source }),
         Err(source) => Err(StartError::LogUnusable { place: place.to_string(), source }),
     }
@@ -96,7 +109,7 @@ impl LockedLog {
 
     /// The place of a node that is registered in `cluster_id`.
     pub(crate) fn registered(self, cluster_id: Arc<str>) -> OwnLog {
-        OwnLog { log: self.log, place: self.place.to_string().into(), cluster_id, files: self.files }
+        OwnLog { log: self.log, place: self.place.to_string().into(), cluster_id, options: self.options }
     }
 }
 
@@ -109,8 +122,9 @@ impl OwnLog {
         &self.cluster_id
     }
 
-    pub(crate) fn files(&self) -> &Files {
-        &self.files
+    /// How it was opened.
+    pub(crate) fn options(&self) -> &BlockLogOptions {
+        &self.options
     }
 
     /// The place, as metadata and messages name it.

@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use base::file::Files;
 use base::net::Network;
 use base::{Clock, Entropy};
+use blob::Stores;
 use broker::config::BrokerConfig;
+use stream::wal::{Access, BlockLogOptions};
 
 /// Where a node keeps its own write-ahead log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +38,23 @@ pub enum Afterwards {
     PlaceIsReused,
 }
 
+/// How a log is cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segments {
+    /// Bytes of each, a multiple of 4096; for a place that was used before, what it was made with counts.
+    pub bytes: u64,
+    /// Un-trimmed bytes at which the writer waits: at least two segments.
+    pub capacity_bytes: u64,
+}
+
+impl Default for Segments {
+    /// The block log's own.
+    fn default() -> Self {
+        let BlockLogOptions { segment_bytes, capacity_bytes, .. } = BlockLogOptions::new("", Access::Owner);
+        Self { bytes: segment_bytes, capacity_bytes }
+    }
+}
+
 /// What a node is told.
 #[derive(Debug)]
 pub struct NodeOptions {
@@ -50,6 +69,10 @@ pub struct NodeOptions {
     pub home: Option<PathBuf>,
     /// Where the console is, for browsers that come to the Kafka port.
     pub console: Option<String>,
+    /// Bytes of the log's segments, and how many there may be.
+    pub segments: Segments,
+    /// Where the URL of the store leads.
+    pub stores: Stores,
     /// Where its listeners listen.
     pub network: Network,
     /// Where its identity and its logs are kept.

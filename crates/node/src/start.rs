@@ -279,9 +279,10 @@ struct WhoseFiles {
 /// Locks the log's place, and asks that and the identity whose they are.
 async fn whose_files(options: &NodeOptions) -> Result<WhoseFiles, StartError> {
     let (place, home, files) = (options.log.clone(), options.home.clone(), options.files.clone());
+    let log_options = log::options(options);
     let (broker, lasting) = (options.broker.node_id, !options.store.starts_with("memory:"));
     let ask = move || {
-        let locked = log::lock(&place, &files)?;
+        let locked = log::lock(&place, log_options)?;
         let known = match &home {
             Some(home) => identity::load(&files, home, broker)?,
             None => None,
@@ -319,7 +320,7 @@ fn serve(
 
 async fn open_store(options: &NodeOptions) -> Result<Store, StartError> {
     let (clock, entropy) = (options.clock.clone(), options.entropy.clone());
-    let store = Store::open(&options.store, StoreOptions { clock, entropy, ..StoreOptions::default() }).await?;
+    let store = options.stores.open(&options.store, StoreOptions { clock, entropy, ..StoreOptions::default() }).await?;
     let report = blob::probe(&store, true).await?;
     tracing::info!(store = %report.store, raced_keys = report.raced_keys, "the store keeps its promises");
     Ok(store)

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use base::Incarnation;
-use base::file::Files;
 use stream::wal::{Access, BlockLog, BlockLogOptions, Log, WalError};
 use thiserror::Error;
 
@@ -62,20 +61,20 @@ pub(crate) fn find(own: &OwnLog, incarnation: Incarnation, location: &Arc<str>) 
     }
     // A log that a former process wrote elsewhere.
     let stranger = || {
-        let log = visit(own.files(), location, Access::Taker)?;
+        let log = visit(own.options(), location, Access::Taker)?;
         check_there(&log, incarnation, own.cluster_id()).map(|()| Arc::new(log))
     };
     let log = stranger().map_err(|why| Unreachable { incarnation, location: location.clone(), why })?;
     Ok(Assigned { log, is_own: false })
 }
 
-/// Opens the place of a log, if there is anything. Blocks.
-pub(crate) fn visit(files: &Files, location: &str, access: Access) -> Result<BlockLog, Missing> {
+/// Opens the place of a log, if there is anything, as the own one was opened. Blocks.
+pub(crate) fn visit(own: &BlockLogOptions, location: &str, access: Access) -> Result<BlockLog, Missing> {
     let is_missing = |error: std::io::Error| error.kind() == std::io::ErrorKind::NotFound;
-    if files.list(Path::new(location)).is_err_and(is_missing) {
+    if own.files.list(Path::new(location)).is_err_and(is_missing) {
         return Err(Missing::Nothing);
     }
-    Ok(BlockLog::open(BlockLogOptions { files: files.clone(), ..BlockLogOptions::new(location, access) })?)
+    Ok(BlockLog::open(BlockLogOptions { path: location.into(), access, ..own.clone() })?)
 }
 
 /// Whether the log of `incarnation` is there, and not another cluster's of the same name.

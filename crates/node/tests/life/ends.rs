@@ -47,6 +47,10 @@ impl Breakable {
     }
 
     fn look(&self) {
+        // The log's threads have ends of their own.
+        if std::thread::current().name().is_some_and(|name| name.starts_with("wal-")) {
+            return;
+        }
         let broken = self.broken.load(Ordering::SeqCst) || self.breaks_in.as_ref() == Some(&*self.phases.borrow());
         assert!(!broken, "broken on purpose");
     }

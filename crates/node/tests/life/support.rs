@@ -33,6 +33,8 @@ pub fn options(directory: &Path) -> NodeOptions {
         log: LogPlace::At(directory.join("wal")),
         home: Some(directory.to_owned()),
         console: None,
+        segments: node::Segments::default(),
+        stores: blob::Stores::system(),
         network: base::net::Network::system(),
         files: base::file::Files::system(),
         clock: Clock::system(),

@@ -241,10 +241,10 @@ impl Replay {
     fn send(&mut self, position: WalPosition) -> Result<(), NobodyCommits> {
         let chunk = std::mem::replace(&mut self.chunk, Chunk::new(position));
         self.view = self.catalogue.view();
-        let room = futures::executor::block_on(self.memory.charge(chunk.bytes(position)));
+        let room = base::task::wait(self.memory.charge(chunk.bytes(position)));
         let mut streams: Vec<UploadStream> = chunk.streams.into_values().collect();
         streams.sort_unstable_by_key(|s| s.stream);
-        self.chunks.blocking_send(WholeChunk { streams, position, room }).map_err(|_| NobodyCommits)
+        base::task::wait(self.chunks.send(WholeChunk { streams, position, room })).map_err(|_| NobodyCommits)
     }
 }
 

@@ -124,7 +124,13 @@ pub(crate) fn drive(mut machine: Box<dyn Machine>, clock: &Clock) -> io::Result<
         // It ends by itself, and so that everybody who waits for the log hears of it.
         drop(task::spawn(name, async move {
             loop {
-                match machine.step() {
+                let step;
+                (machine, step) = task::step(name, move || {
+                    let step = machine.step();
+                    (machine, step)
+                })
+                .await;
+                match step {
                     Step::Did => tokio::task::yield_now().await,
                     Step::Wait(None) => bell.rings().await,
                     Step::Wait(Some(until)) => {

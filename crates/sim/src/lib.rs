@@ -1,0 +1,1 @@
+//! Whole brokers, clients, store, network and disks on one seed.
