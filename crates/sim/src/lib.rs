@@ -1,1 +1,16 @@
 //! Whole brokers, clients, store, network and disks on one seed.
+//!
+//! One thread, one paused clock, one seed: whatever happens in a run happens again in the next one with that seed. Brokers
+//! are nodes as the program starts them (`node::run`); what is simulated stands behind the ports of `base` and `blob`.
+//!
+//! | Module | Holds |
+//! |---|---|
+//! | [`dice`] | all that is random |
+//! | [`faults`] | the kinds of faults, counted |
+//! | [`trace`] | what happened, in words, and its hash |
+//! | [`process`] | a process that can die at any moment |
+
+pub mod dice;
+pub mod faults;
+pub mod process;
+pub mod trace;

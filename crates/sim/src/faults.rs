@@ -1,0 +1,97 @@
+//! The kinds of faults. Each that is done is counted; a campaign in which one never occurred has not looked.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $kind:ident $label:literal,)+) => {
+        /// A kind of fault.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Fault { $($(#[doc = $doc])+ $kind,)+ }
+
+        impl Fault {
+            /// All of them.
+            pub const ALL: &[Self] = &[$(Self::$kind,)+];
+
+            /// Its name, for tables.
+            pub fn label(self) -> &'static str {
+                match self { $(Self::$kind => $label,)+ }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A process ends between two polls of its tasks.
+    Crash "crash",
+    /// A process ends within a call of its disk.
+    CrashInIo "crash in I/O",
+    /// Its machine loses power: what was not synced is gone.
+    PowerLoss "power loss",
+    /// A process stands still while everything else goes on.
+    Pause "pause",
+    /// A second process with the same broker id starts while the first lives.
+    Twin "twin",
+    /// A wall clock is set.
+    ClockJump "clock jump",
+    /// A task panics at a planted place.
+    Panic "panic",
+    /// A write lands in part when its process ends.
+    TornWrite "torn write",
+    /// Writes in flight land in another order.
+    ReorderedWrite "reordered write",
+    /// A name that was not synced is gone after a loss of power.
+    LostName "lost name",
+    /// A disk answers late.
+    SlowDisk "slow disk",
+    /// A read sees a part of a write that is in flight.
+    SplitRead "split read",
+    /// A write or sync fails.
+    WriteError "write error",
+    /// A read fails.
+    ReadError "read error",
+    /// There is no room for another file.
+    FullDisk "full disk",
+    /// Connections are slow.
+    SlowNetwork "slow network",
+    /// A connection breaks, with requests under way: whoever serves them is cancelled.
+    Reset "reset",
+    /// Nothing of what one side sends arrives for a while.
+    StalledLink "stalled link",
+    /// Nobody can connect for a while.
+    Refused "refused",
+    /// The store answers 503 and does nothing.
+    Unavailable "503",
+    /// A request is lost on its way to the store.
+    LostRequest "lost request",
+    /// The store does what was asked, and the answer is lost.
+    LostReply "lost reply",
+    /// The request is said to have failed, and is done later.
+    LateEffect "late effect",
+    /// A read comes back cut.
+    ShortRead "short read",
+    /// A request takes very long.
+    StoreStall "store stall",
+    /// A body is damaged on its way back.
+    DamagedRead "damaged read",
+    /// A client closes its connection, or goes, while its request is served.
+    ClientGone "client gone",
+}
+
+/// How often each has occurred; clones count together.
+#[derive(Clone, Debug, Default)]
+pub struct Faults(Arc<Mutex<BTreeMap<Fault, u64>>>);
+
+impl Faults {
+    /// One more.
+    pub fn did(&self, fault: Fault) {
+        *self.0.lock().entry(fault).or_default() += 1;
+    }
+
+    /// How often each occurred that did.
+    pub fn counts(&self) -> BTreeMap<Fault, u64> {
+        self.0.lock().clone()
+    }
+}

@@ -1,0 +1,82 @@
+//! What happened, line by line, and a hash of all of it: two runs of one seed have the same.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Clock;
+use parking_lot::Mutex;
+
+/// The lines that are kept.
+const LINES_MAX: usize = 4_000;
+
+/// A trace; clones write into the same one.
+#[derive(Clone, Debug)]
+pub struct Trace(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    /// The world's time, which no process's clock changes.
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+struct State {
+    last: VecDeque<String>,
+    lines: u64,
+    hash: u64,
+    /// Where all of it goes as it happens.
+    copy: Option<Box<dyn Write + Send>>,
+}
+
+impl fmt::Debug for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} lines", self.lines)
+    }
+}
+
+impl Trace {
+    /// An empty trace, to be made when the world's time begins. All lines go to `copy` as well.
+    pub fn new(copy: Option<Box<dyn Write + Send>>) -> Self {
+        let state = State { last: VecDeque::new(), lines: 0, hash: 0xcbf2_9ce4_8422_2325, copy };
+        Self(Arc::new(Shared { clock: Clock::runtime(0), state: Mutex::new(state) }))
+    }
+
+    /// Time since the beginning.
+    pub fn now(&self) -> Duration {
+        self.0.clock.monotonic()
+    }
+
+    /// Something happened to `who`.
+    pub fn note(&self, who: &str, what: impl fmt::Display) {
+        let now = self.now();
+        let line = format!("{:>4}.{:06} {who:<12} {what}", now.as_secs(), now.subsec_micros());
+        let mut state = self.0.state.lock();
+        // FNV-1a.
+        state.hash =
+            line.bytes().fold(state.hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        state.lines += 1;
+        if let Some(copy) = &mut state.copy {
+            // A reader that went away is no reason to stop.
+            let _ = writeln!(copy, "{line}");
+        }
+        if state.last.len() == LINES_MAX {
+            state.last.pop_front();
+        }
+        state.last.push_back(line);
+    }
+
+    /// The last lines, `count` at most.
+    pub fn last(&self, count: usize) -> Vec<String> {
+        let state = self.0.state.lock();
+        state.last.iter().skip(state.last.len().saturating_sub(count)).cloned().collect()
+    }
+
+    /// How many lines there are, and their hash.
+    pub fn digest(&self) -> (u64, u64) {
+        let state = self.0.state.lock();
+        (state.lines, state.hash)
+    }
+}
