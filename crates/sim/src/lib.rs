@@ -8,9 +8,13 @@
 //! | [`dice`] | all that is random |
 //! | [`faults`] | the kinds of faults, counted |
 //! | [`trace`] | what happened, in words, and its hash |
+//! | [`fiber`] | blocking work that waits in simulated time |
+//! | [`host`] | when a process's tasks go on, and whether they do |
 //! | [`process`] | a process that can die at any moment |
 
 pub mod dice;
 pub mod faults;
+pub mod fiber;
+pub mod host;
 pub mod process;
 pub mod trace;

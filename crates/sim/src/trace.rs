@@ -1,13 +1,16 @@
 //! What happened, line by line, and a hash of all of it: two runs of one seed have the same.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write;
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 use base::Clock;
 use parking_lot::Mutex;
+
+use crate::process::Process;
 
 /// The lines that are kept.
 const LINES_MAX: usize = 4_000;
@@ -79,4 +82,63 @@ impl Trace {
         let state = self.0.state.lock();
         (state.lines, state.hash)
     }
+}
+
+/// What a thread that runs worlds knows of the one that runs now: for whoever has no other way to learn it, the sink of log
+/// lines and the hook of panics.
+#[derive(Clone, Debug, Default)]
+struct Running {
+    trace: Option<Trace>,
+    process: Option<Process>,
+    /// Panics that nobody planted.
+    panics: Vec<String>,
+}
+
+thread_local! {
+    static RUNNING: RefCell<Running> = RefCell::default();
+}
+
+/// From here on this thread runs the world of that trace.
+pub fn begin(trace: &Trace) {
+    RUNNING.with(|running| *running.borrow_mut() = Running { trace: Some(trace.clone()), ..Running::default() });
+}
+
+/// The world has ended: what panicked in it.
+pub fn end() -> Vec<String> {
+    RUNNING.with(|running| std::mem::take(&mut *running.borrow_mut()).panics)
+}
+
+/// A task of this process is polled next.
+pub fn runs(process: &Process) {
+    RUNNING.with(|running| running.borrow_mut().process = Some(process.clone()));
+}
+
+/// Writes a line of whoever runs now; nothing where no world runs. False then.
+pub fn note_of_running(what: impl fmt::Display) -> bool {
+    let (trace, process) = RUNNING.with(|running| {
+        let running = running.borrow();
+        (running.trace.clone(), running.process.clone())
+    });
+    let Some(trace) = trace else { return false };
+    trace.note(process.as_ref().map_or("world", Process::name), what);
+    true
+}
+
+/// Tells panics to the trace of the world in which they happened, and to the standard error where none runs. Once for all
+/// threads.
+pub fn hook_panics() {
+    static HOOKED: Once = Once::new();
+    HOOKED.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            let words = panic.to_string().replace('\n', " ");
+            if note_of_running(format_args!("PANIC {words}")) {
+                let backtrace = std::backtrace::Backtrace::force_capture();
+                let told = format!("{words}\n{backtrace}");
+                RUNNING.with(|running| running.borrow_mut().panics.push(told));
+            } else {
+                before(panic);
+            }
+        }));
+    });
 }

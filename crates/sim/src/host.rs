@@ -1,0 +1,233 @@
+//! The host of one simulated process: it decides when the process's tasks go on, and whether they do at all.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use base::host::{AbortHandle, BoxFuture, Host};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::dice::Dice;
+use crate::faults::{Fault, Faults};
+use crate::fiber::{self, Fiber};
+use crate::process::Process;
+use crate::trace::{self, Trace};
+
+/// How often a task is sent to the end of the queue, so that tasks that are ready run in any order.
+const YIELD_CHANCE: f64 = 0.05;
+
+/// What is planted in a run, and how often each place was passed. Clones are the same.
+#[derive(Clone, Debug, Default)]
+pub struct Planted(Arc<Mutex<PlantedState>>);
+
+#[derive(Debug, Default)]
+struct PlantedState {
+    bug: Option<&'static str>,
+    /// How often the bug was asked for.
+    bug_met: u64,
+    /// Passes and panics of each place.
+    places: BTreeMap<&'static str, (u64, u64)>,
+}
+
+impl Planted {
+    /// A world with that bug, or none.
+    pub fn bug(bug: Option<&'static str>) -> Self {
+        Self(Arc::new(Mutex::new(PlantedState { bug, ..PlantedState::default() })))
+    }
+
+    /// How often the bug's place was reached.
+    pub fn met(&self) -> u64 {
+        self.0.lock().bug_met
+    }
+
+    /// How often each place was passed, and how often there was a panic.
+    pub fn places(&self) -> BTreeMap<&'static str, (u64, u64)> {
+        self.0.lock().places.clone()
+    }
+}
+
+/// A host. The process dies with [`Process::die`]: its tasks are held up from then on, and whoever runs the world aborts
+/// them when [`SimHost::fate`] says so.
+#[derive(Debug)]
+pub struct SimHost {
+    process: Process,
+    dice: Dice,
+    faults: Faults,
+    trace: Trace,
+    planted: Planted,
+    state: Mutex<State>,
+    /// Rings when the process has died.
+    death: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    tasks: Vec<AbortHandle>,
+    /// Tasks are counted again when there are so many.
+    sweep_at: usize,
+    /// Who wants to go on while the process stands still.
+    paused: Option<Vec<Waker>>,
+    /// Polls until the process dies.
+    dies_in: Option<u64>,
+    /// Passes of planted places until one of them panics.
+    panics_in: Option<u64>,
+}
+
+impl SimHost {
+    /// The host of a process.
+    pub fn new(process: &Process, dice: Dice, faults: &Faults, trace: &Trace, planted: &Planted) -> Arc<Self> {
+        Arc::new(Self {
+            process: process.clone(),
+            dice,
+            faults: faults.clone(),
+            trace: trace.clone(),
+            planted: planted.clone(),
+            state: Mutex::default(),
+            death: Notify::new(),
+        })
+    }
+
+    /// The process dies before the poll after so many.
+    pub fn die_in(&self, polls: u64) {
+        self.state.lock().dies_in = Some(polls);
+    }
+
+    /// There is a panic at one of the planted places, after so many passes.
+    pub fn panic_in(&self, passes: u64) {
+        self.state.lock().panics_in = Some(passes);
+    }
+
+    /// The process dies now.
+    pub fn die(&self) {
+        self.process.die();
+        self.death.notify_one();
+    }
+
+    /// Resolves when the process has died.
+    pub async fn died(&self) {
+        if !self.process.is_dead() {
+            self.death.notified().await;
+        }
+    }
+
+    /// Ends what is left of a process that has died.
+    pub fn abort_all(&self) {
+        let (tasks, woken) = {
+            let mut state = self.state.lock();
+            (std::mem::take(&mut state.tasks), state.paused.take())
+        };
+        tasks.iter().for_each(AbortHandle::abort);
+        drop(woken);
+    }
+
+    /// The process stands still.
+    pub fn pause(&self) {
+        self.state.lock().paused.get_or_insert_default();
+    }
+
+    /// It goes on.
+    pub fn go_on(&self) {
+        let woken = self.state.lock().paused.take();
+        woken.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+impl Host for SimHost {
+    fn started(&self, _: &'static str, task: AbortHandle) {
+        let mut state = self.state.lock();
+        if self.process.is_dead() {
+            drop(state);
+            task.abort();
+            return;
+        }
+        if state.tasks.len() >= state.sweep_at.max(64) {
+            state.tasks.retain(|task| !task.is_finished());
+            state.sweep_at = state.tasks.len() * 2;
+        }
+        state.tasks.push(task);
+    }
+
+    fn turn(&self, _: &'static str, cx: &mut Context<'_>) -> Poll<()> {
+        trace::runs(&self.process);
+        if self.process.is_dead() {
+            return Poll::Pending;
+        }
+        let mut state = self.state.lock();
+        if let Some(left) = &mut state.dies_in {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                state.dies_in = None;
+                drop(state);
+                self.faults.did(Fault::Crash);
+                self.trace.note(self.process.name(), "dies between two polls");
+                self.die();
+                return Poll::Pending;
+            }
+        }
+        if let Some(waiting) = &mut state.paused {
+            waiting.push(cx.waker().clone());
+            return Poll::Pending;
+        }
+        drop(state);
+        if self.dice.chance(YIELD_CHANCE) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    }
+
+    fn next_u64(&self) -> u64 {
+        self.dice.next_u64()
+    }
+
+    fn blocking(&self, _: &'static str, work: Box<dyn FnOnce() + Send>) -> BoxFuture<()> {
+        Box::pin(Fiber::new(work))
+    }
+
+    fn wait(&self, future: Pin<&mut dyn Future<Output = ()>>) {
+        fiber::wait(future);
+    }
+
+    fn bug(&self, name: &'static str) -> bool {
+        let mut planted = self.planted.0.lock();
+        let is_it = planted.bug == Some(name);
+        planted.bug_met += u64::from(is_it);
+        is_it
+    }
+
+    fn place(&self, name: &'static str) {
+        if self.process.is_dead() {
+            return;
+        }
+        let now = {
+            let mut state = self.state.lock();
+            match &mut state.panics_in {
+                Some(0) => {
+                    state.panics_in = None;
+                    true
+                }
+                Some(left) => {
+                    *left -= 1;
+                    false
+                }
+                None => false,
+            }
+        };
+        let mut planted = self.planted.0.lock();
+        let (passes, panics) = planted.places.entry(name).or_default();
+        *passes += 1;
+        *panics += u64::from(now);
+        drop(planted);
+        if now {
+            self.faults.did(Fault::Panic);
+            self.trace.note(self.process.name(), format_args!("panics at {name}"));
+            std::panic::resume_unwind(Box::new(PlantedPanic(name)));
+        }
+    }
+}
+
+/// What a planted panic carries. It is no bug, so that no hook tells of it.
+#[derive(Clone, Copy, Debug)]
+pub struct PlantedPanic(pub &'static str);
