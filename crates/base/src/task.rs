@@ -34,6 +34,15 @@ where
     group::spawn(name, group::Panics::Told, future)
 }
 
+/// Starts a hosted task in place of a thread: its group waits for it, and it has to end by itself.
+pub fn spawn_lasting<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    group::spawn_lasting(name, future)
+}
+
 /// Runs blocking work on the runtime's blocking pool. It cannot be aborted; the end of its group waits for it. A hosted
 /// program has no such pool: its work is a task, which the host runs as it sees fit.
 pub fn spawn_blocking<F, T>(name: &'static str, work: F) -> JoinHandle<T>

@@ -12,6 +12,7 @@
 //! | [`host`] | when a process's tasks go on, and whether they do |
 //! | [`process`] | a process that can die at any moment |
 
+pub mod broker;
 pub mod dice;
 pub mod faults;
 pub mod fiber;

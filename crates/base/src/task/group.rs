@@ -49,7 +49,7 @@ struct Members {
 #[derive(Debug, Default)]
 struct State {
     next: u64,
-    /// `None` for blocking work, which cannot be aborted, and for a task that is just being started.
+    /// `None` for blocking work and what stands for it, which cannot be aborted, and for a task that is just being started.
     running: HashMap<u64, Option<AbortHandle>>,
     over: bool,
 }
@@ -170,6 +170,21 @@ where
     task
 }
 
+/// As [`spawn`], of a task that the group waits for and does not abort.
+pub(super) fn spawn_lasting<F>(name: &'static str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    let Ok(members) = CURRENT.try_with(Arc::clone) else { return host::spawn(name, future) };
+    let place = Place::enter(members.clone(), name, Panics::Alone);
+    let joining = CURRENT.scope(members, async move {
+        let _place = place;
+        future.await
+    });
+    host::spawn(name, joining)
+}
+
 pub(super) fn spawn_blocking<F, T>(name: &'static str, work: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,
@@ -277,6 +292,19 @@ mod tests {
             .await;
         assert!(consequence.await.is_err());
         assert_eq!(group.end().await, Some(Panicked { task: "vital" }));
+    }
+
+    #[tokio::test]
+    async fn a_task_that_stands_for_a_thread_is_waited_for_and_not_aborted() {
+        let (group, (told, lasts)) = (Group::default(), tokio::sync::oneshot::channel::<()>());
+        let lasting = group.run(async { super::super::spawn_lasting("thread", lasts) }).await;
+        group.abort();
+        let mut end = std::pin::pin!(group.end());
+        let early = tokio::time::timeout(Duration::from_millis(20), end.as_mut()).await;
+        assert!(early.is_err(), "it was not waited for");
+        told.send(()).unwrap();
+        end.await;
+        assert!(lasting.await.unwrap().is_ok());
     }
 
     #[tokio::test]

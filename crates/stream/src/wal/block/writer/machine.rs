@@ -122,7 +122,7 @@ pub(crate) fn drive(mut machine: Box<dyn Machine>, clock: &Clock) -> io::Result<
     let left = move |until: Duration| until.saturating_sub(clock.monotonic());
     if host::current().is_some() {
         // It ends by itself, and so that everybody who waits for the log hears of it.
-        drop(task::spawn(name, async move {
+        drop(task::spawn_lasting(name, async move {
             loop {
                 let step;
                 (machine, step) = task::step(name, move || {
