@@ -12,6 +12,7 @@ use base::net::Network;
 use base::{Clock, Entropy};
 use blob::Stores;
 use console::{Console, Readiness, Sources};
+use meta::SnapshotPolicy;
 use node::{Afterwards, End, NodeOptions, Order, Phase, Segments, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -59,6 +60,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         home: settings.home,
         console: http.clone(),
         segments: Segments::default(),
+        snapshots: SnapshotPolicy::default(),
         stores: Stores::system(),
         network,
         files: Files::system(),

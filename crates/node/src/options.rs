@@ -8,6 +8,7 @@ use base::net::Network;
 use base::{Clock, Entropy};
 use blob::Stores;
 use broker::config::BrokerConfig;
+use meta::SnapshotPolicy;
 use stream::wal::{Access, BlockLogOptions};
 
 /// Where a node keeps its own write-ahead log.
@@ -71,6 +72,8 @@ pub struct NodeOptions {
     pub console: Option<String>,
     /// Bytes of the log's segments, and how many there may be.
     pub segments: Segments,
+    /// When metadata snapshots are made.
+    pub snapshots: SnapshotPolicy,
     /// Where the URL of the store leads.
     pub stores: Stores,
     /// Where its listeners listen.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base::{BrokerId, Uuid};
 use blob::Store;
 use broker::Listeners;
-use meta::{Endpoint, Meta, MetaHandle, MetaOptions, Registration, SnapshotPolicy, WalOptions};
+use meta::{Endpoint, Meta, MetaHandle, MetaOptions, Registration, WalOptions};
 use stream::catalogue::WalPlace;
 
 use crate::options::NodeOptions;
@@ -43,7 +43,7 @@ pub(crate) async fn register(
         rack: options.broker.rack.clone(),
         wal: WalOptions { place: wal_place(&options.log.to_string()), reach: String::new() },
         cluster_id: cluster.as_ref().map(|(id, _)| id.to_string()),
-        snapshots: SnapshotPolicy::default(),
+        snapshots: options.snapshots,
         clock: options.clock.clone(),
         entropy: options.entropy.clone(),
     };

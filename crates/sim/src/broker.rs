@@ -10,6 +10,7 @@ use base::task::JoinHandle;
 use base::{Clock, Entropy};
 use blob::Stores;
 use broker::config::BrokerConfig;
+use meta::SnapshotPolicy;
 use node::{Afterwards, End, LogPlace, NodeOptions, Order, Phase, Segments, Status};
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -45,6 +46,8 @@ pub struct Settings {
     pub home: Option<std::path::PathBuf>,
     /// How its log is cut.
     pub segments: Segments,
+    /// When it makes metadata snapshots.
+    pub snapshots: SnapshotPolicy,
     /// The URL of its store.
     pub store: String,
     /// Further keys of its configuration.
@@ -81,6 +84,7 @@ impl Broker {
             home: settings.home.clone(),
             console: None,
             segments: settings.segments,
+            snapshots: settings.snapshots,
             stores: ports.stores.clone(),
             network: ports.network.clone(),
             files: ports.files.clone(),

@@ -10,6 +10,8 @@
 //! | [`trace`] | what happened, in words, and its hash |
 //! | [`fiber`] | blocking work that waits in simulated time |
 //! | [`host`] | when a process's tasks go on, and whether they do |
+//! | [`logs`] | what brokers log, in the trace |
+//! | [`broker`] | one process of a broker |
 //! | [`process`] | a process that can die at any moment |
 
 pub mod broker;
@@ -17,5 +19,6 @@ pub mod dice;
 pub mod faults;
 pub mod fiber;
 pub mod host;
+pub mod logs;
 pub mod process;
 pub mod trace;

@@ -36,6 +36,7 @@ fn once(seed: u64) -> (u64, u64) {
             log: LogPlace::Memory,
             home: None,
             segments: Segments::default(),
+            snapshots: meta::SnapshotPolicy::default(),
             store: "memory://".to_owned(),
             keys: Vec::new(),
         };

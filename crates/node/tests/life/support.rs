@@ -34,6 +34,7 @@ pub fn options(directory: &Path) -> NodeOptions {
         home: Some(directory.to_owned()),
         console: None,
         segments: node::Segments::default(),
+        snapshots: meta::SnapshotPolicy::default(),
         stores: blob::Stores::system(),
         network: base::net::Network::system(),
         files: base::file::Files::system(),
