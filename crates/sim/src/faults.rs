@@ -74,6 +74,10 @@ kinds! {
     ShortRead "short read",
     /// A request takes very long.
     StoreStall "store stall",
+    /// Everything that is asked of the store fails for a while.
+    StoreOutage "store outage",
+    /// A body is damaged on its way there, and refused.
+    DamagedWrite "damaged write",
     /// A body is damaged on its way back.
     DamagedRead "damaged read",
     /// A client closes its connection, or goes, while its request is served.

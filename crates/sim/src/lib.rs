@@ -13,12 +13,16 @@
 //! | [`logs`] | what brokers log, in the trace |
 //! | [`broker`] | one process of a broker |
 //! | [`process`] | a process that can die at any moment |
+//! | [`errands`] | what has left a process and outlives it |
+//! | [`store`] | the object store |
 
 pub mod broker;
 pub mod dice;
+pub mod errands;
 pub mod faults;
 pub mod fiber;
 pub mod host;
 pub mod logs;
 pub mod process;
+pub mod store;
 pub mod trace;
