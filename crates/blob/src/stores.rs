@@ -15,6 +15,9 @@ use crate::url::{Place, StoreUrl};
 /// A source of backends.
 pub trait StoreSource: Send + Sync + fmt::Debug {
     /// What does the requests to the store at `url`, one attempt each.
+    ///
+    /// # Errors
+    /// When the URL is not understood or the place cannot be used.
     fn backend<'a>(
         &'a self,
         url: &'a str,
@@ -37,12 +40,20 @@ impl Stores {
         Self(source)
     }
 
+    /// See [`StoreSource::backend`].
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn backend(&self, url: &str, options: &StoreOptions) -> Result<Arc<dyn Backend>, OpenError> {
+        self.0.backend(url, options).await
+    }
+
     /// Opens the store at `url`. For clouds this only checks the settings: the first request is [`crate::probe`]'s.
     ///
     /// # Errors
     /// When the URL is not understood or the directory cannot be used.
     pub async fn open(&self, url: &str, options: StoreOptions) -> Result<Store, OpenError> {
-        let backend = self.0.backend(url, &options).await?;
+        let backend = self.backend(url, &options).await?;
         Ok(Store::with_backend(backend, options))
     }
 }

@@ -185,6 +185,11 @@ impl Image {
         self.partition_count
     }
 
+    /// Whether what stands at this place of the log is never deleted: a claim, or a name that one calls void (I-7).
+    pub fn keeps(&self, sequence: MetaSequence) -> bool {
+        self.kept.contains(&sequence.0)
+    }
+
     /// Who leads the partition of `stream`; `None` while nobody can.
     pub fn leader(&self, stream: StreamId) -> Option<Leader> {
         let state = self.catalogue.stream(stream)?;
@@ -340,7 +345,10 @@ mod persist {
     impl Image {
         /// Replays a whole entry, which must come next, or next behind the names that it calls void, and be written by the
         /// controller in office.
-        pub(crate) fn replay_entry(&mut self, header: &Header, records: &[MetadataRecord]) -> Result<(), LogError> {
+        ///
+        /// # Errors
+        /// When it does not come next, or does not fit; the image is then not to be used.
+        pub fn replay_entry(&mut self, header: &Header, records: &[MetadataRecord]) -> Result<(), LogError> {
             let sequence = header.sequence;
             let foreign = |reason| LogError::Foreign { sequence, reason };
             let mut place = self.next_sequence;
@@ -392,8 +400,11 @@ mod persist {
             Some((sequence, records.map(|records| format::encode_snapshot(&header, &records, &tail))))
         }
 
-        /// Reads a snapshot.
-        pub(crate) fn from_snapshot(bytes: &Bytes, sequence: MetaSequence, key: &str) -> Result<Self, LogError> {
+        /// Reads the snapshot that stands at `sequence` under `key`.
+        ///
+        /// # Errors
+        /// When it cannot be read, or what it says does not fit together.
+        pub fn from_snapshot(bytes: &Bytes, sequence: MetaSequence, key: &str) -> Result<Self, LogError> {
             let unusable = |reason| LogError::Format { key: key.to_owned(), reason };
             let (header, records, tail) = format::decode_snapshot(bytes, sequence).map_err(unusable)?;
             let mut image = Self::default();

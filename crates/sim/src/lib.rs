@@ -17,6 +17,7 @@
 //! | [`store`] | the object store |
 
 pub mod broker;
+pub mod checkers;
 pub mod dice;
 pub mod errands;
 pub mod faults;

@@ -1,0 +1,107 @@
+//! I-5: upload first, commit second, delete last.
+//!
+//! What an entry names is in the store, whole, before the entry is. What is deleted was retired, by an entry, for as long as
+//! the grace lasts; nothing that is named goes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base::checksum::crc32c;
+use base::{ObjectId, TimestampMs};
+use blob::Operation;
+use meta::Image;
+use parking_lot::Mutex;
+use stream::catalogue::DELETION_GRACE;
+
+use super::{Clocks, Entry, Findings, FollowsMetadata};
+use crate::store::{Effect, ObjectStore};
+
+const NAME: &str = "I-5";
+
+/// See the module.
+pub(super) struct Checker {
+    findings: Findings,
+    store: ObjectStore,
+    clocks: Clocks,
+    known: Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    /// All objects that were ever named, by key.
+    named: BTreeMap<String, ObjectId>,
+    /// Those of which an entry says that they are gone.
+    removed: BTreeSet<String>,
+}
+
+impl Checker {
+    pub(super) fn new(findings: &Findings, store: &ObjectStore, clocks: &Clocks) -> Self {
+        Self { findings: findings.clone(), store: store.clone(), clocks: clocks.clone(), known: Mutex::default() }
+    }
+
+    fn deleted(&self, effect: &Effect<'_>, image: &Image) {
+        let Some(id) = self.known.lock().named.get(effect.key).copied() else {
+            // Of an upload that was given up.
+            return;
+        };
+        let (key, by) = (effect.key, effect.process);
+        if image.catalogue.object(id).is_some() {
+            self.findings.add(NAME, format_args!("{by:?} deleted {key}, which metadata names"));
+        }
+        let pending = image.catalogue.pending_deletions().find(|(pending, _)| *pending == id);
+        let Some((_, pending)) = pending else {
+            if !self.known.lock().removed.contains(key) {
+                self.findings.add(NAME, format_args!("{by:?} deleted {key}, which was never retired"));
+            }
+            return;
+        };
+        let Some(now) = self.clocks.lock().get(by.name()).map(base::Clock::now) else { return };
+        let due = TimestampMs(pending.retired_at.0 + DELETION_GRACE.as_millis() as i64);
+        if now < due {
+            let early = due.0 - now.0;
+            self.findings.add(NAME, format_args!("{by:?} deleted {key} {early} ms before its grace was over"));
+        }
+    }
+}
+
+impl FollowsMetadata for Checker {
+    fn entry(&self, entry: &Entry<'_>) {
+        let (before, after) = (&entry.before.catalogue, &entry.after.catalogue);
+        for (id, state) in after.objects().filter(|(id, _)| before.object(*id).is_none()) {
+            let key = id.key();
+            let sequence = entry.header.sequence;
+            match self.store.object(&key) {
+                None => self.findings.add(NAME, format_args!("entry {sequence} names {key}, which is not there")),
+                Some(bytes) if bytes.len() as u64 != state.length || crc32c(&bytes) != state.crc => {
+                    self.findings.add(NAME, format_args!("entry {sequence} names {key}, which is something else"));
+                }
+                Some(_) => {}
+            }
+            self.known.lock().named.insert(key, id);
+        }
+        let gone =
+            before.pending_deletions().filter(|(id, _)| after.pending_deletions().all(|(still, _)| still != *id));
+        for (id, _) in gone {
+            let key = id.key();
+            if self.store.object(&key).is_some() {
+                let sequence = entry.header.sequence;
+                self.findings.add(NAME, format_args!("entry {sequence} says that {key} is gone, and it is there"));
+            }
+            self.known.lock().removed.insert(key);
+        }
+    }
+
+    fn effect(&self, effect: &Effect<'_>, image: &Image) {
+        match effect.operation {
+            Operation::Delete => self.deleted(effect, image),
+            _ if effect.before.is_some_and(|before| Some(before) != effect.after) => {
+                if let Some(id) = self.known.lock().named.get(effect.key).copied()
+                    && image.catalogue.object(id).is_some()
+                {
+                    let (key, by) = (effect.key, effect.process);
+                    self.findings.add(NAME, format_args!("{by:?} wrote other bytes over {key}, which metadata names"));
+                }
+            }
+            _ => {}
+        }
+    }
+}

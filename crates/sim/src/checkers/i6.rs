@@ -1,0 +1,151 @@
+//! I-6: an unknown create is resolved only by the same bytes under the same name; new bytes take a new name.
+//!
+//! A process that was not told what became of a create, and sends other bytes under that name, is found here.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use base::checksum::crc32c;
+use blob::backend::{BoxFuture, CreateAttempt, Evidence, MultipartPlan};
+use blob::{
+    Backend, ListPage, ObjectMeta, OpenError, Payload, ReadRange, StoreError, StoreOptions, StoreSource, Stores,
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
+
+use super::Findings;
+use crate::process::Process;
+
+const NAME: &str = "I-6";
+
+/// What a process sent under a name, and has not been told the end of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sent {
+    length: u64,
+    crc: u32,
+}
+
+/// The same stores, with a look at what this process creates.
+pub fn watched(stores: Stores, process: &Process, findings: &Findings) -> Stores {
+    Stores::from_source(Arc::new(Watched { stores, process: process.clone(), findings: findings.clone() }))
+}
+
+#[derive(Debug)]
+struct Watched {
+    stores: Stores,
+    process: Process,
+    findings: Findings,
+}
+
+impl StoreSource for Watched {
+    fn backend<'a>(
+        &'a self,
+        url: &'a str,
+        options: &'a StoreOptions,
+    ) -> BoxFuture<'a, Result<Arc<dyn Backend>, OpenError>> {
+        Box::pin(async move {
+            let beneath = self.stores.backend(url, options).await?;
+            let (process, findings) = (self.process.clone(), self.findings.clone());
+            let watching: Arc<dyn Backend> =
+                Arc::new(Watching { beneath, process, findings, unresolved: Mutex::default() });
+            Ok(watching)
+        })
+    }
+}
+
+struct Watching {
+    beneath: Arc<dyn Backend>,
+    process: Process,
+    findings: Findings,
+    unresolved: Mutex<BTreeMap<String, Sent>>,
+}
+
+impl fmt::Debug for Watching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.beneath.fmt(f)
+    }
+}
+
+impl Backend for Watching {
+    fn name(&self) -> String {
+        self.beneath.name()
+    }
+
+    fn lacks_create(&self) -> Option<String> {
+        self.beneath.lacks_create()
+    }
+
+    fn is_remote(&self) -> bool {
+        self.beneath.is_remote()
+    }
+
+    fn failed(&self) -> BoxFuture<'static, StoreError> {
+        self.beneath.failed()
+    }
+
+    fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<Evidence, StoreError>> {
+        self.beneath.put(key, body)
+    }
+
+    fn put_multipart<'a>(
+        &'a self,
+        key: &'a str,
+        body: Payload,
+        plan: MultipartPlan,
+    ) -> BoxFuture<'a, Result<(u64, Evidence), StoreError>> {
+        self.beneath.put_multipart(key, body, plan)
+    }
+
+    fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateAttempt> {
+        let sent = Sent { length: body.len(), crc: crc32c(&body.to_contiguous()) };
+        // Sent from now on, whether or not the caller waits for the answer.
+        let before = self.unresolved.lock().insert(key.to_owned(), sent);
+        if before.is_some_and(|before| before != sent) {
+            let by = &self.process;
+            self.findings
+                .add(NAME, format_args!("{by:?} sent other bytes to {key} before it knew what became of its own"));
+        }
+        Box::pin(async move {
+            let attempt = self.beneath.create(key, body).await;
+            if matches!(attempt, CreateAttempt::Created(_) | CreateAttempt::Exists) {
+                self.unresolved.lock().remove(key);
+            }
+            attempt
+        })
+    }
+
+    fn test_checksums<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool, StoreError>> {
+        self.beneath.test_checksums(key)
+    }
+
+    fn get<'a>(&'a self, key: &'a str, range: ReadRange) -> BoxFuture<'a, Result<Bytes, StoreError>> {
+        self.beneath.get(key, range)
+    }
+
+    fn get_parts<'a>(
+        &'a self,
+        key: &'a str,
+        start: u64,
+        lengths: &'a [u32],
+    ) -> BoxFuture<'a, Result<Vec<Bytes>, StoreError>> {
+        self.beneath.get_parts(key, start, lengths)
+    }
+
+    fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<ObjectMeta, StoreError>> {
+        self.beneath.head(key)
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        start_after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ListPage, StoreError>> {
+        self.beneath.list(prefix, start_after, limit)
+    }
+
+    fn delete_batch<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.beneath.delete_batch(keys)
+    }
+}

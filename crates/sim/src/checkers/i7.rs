@@ -1,0 +1,65 @@
+//! I-7: a name once used for fencing or ordering is never created twice with success.
+//!
+//! Claims, and what they call void, are never deleted. Entries go only after the marker of their range stands, and that
+//! only after a snapshot that reaches beyond the range. Markers are never replaced and never deleted.
+
+use base::MetaSequence;
+use blob::Operation;
+use meta::Image;
+use meta::names::{FLOORS, RANGE_ENTRIES, SNAPSHOTS};
+
+use super::{Findings, FollowsMetadata};
+use crate::store::{Effect, ObjectStore};
+
+const NAME: &str = "I-7";
+const LOG: &str = "meta/log/";
+
+/// See the module.
+pub(super) struct Checker {
+    findings: Findings,
+    store: ObjectStore,
+}
+
+impl Checker {
+    pub(super) fn new(findings: &Findings, store: &ObjectStore) -> Self {
+        Self { findings: findings.clone(), store: store.clone() }
+    }
+
+    /// The end of the entries that the newest snapshot covers.
+    fn covered(&self) -> u64 {
+        let snapshots = self.store.objects(SNAPSHOTS);
+        snapshots.iter().filter_map(|(key, _)| number(key, SNAPSHOTS)).map(|last| last + 1).max().unwrap_or(0)
+    }
+}
+
+fn number(key: &str, prefix: &str) -> Option<u64> {
+    key.strip_prefix(prefix)?.parse().ok()
+}
+
+impl FollowsMetadata for Checker {
+    fn effect(&self, effect: &Effect<'_>, image: &Image) {
+        let (key, by) = (effect.key, effect.process);
+        if let Some(range) = number(key, FLOORS) {
+            if effect.operation != Operation::Create {
+                self.findings.add(NAME, format_args!("{by:?} did {} to the marker {key}", effect.operation.label()));
+            } else if self.covered() < (range + 1) * RANGE_ENTRIES {
+                self.findings.add(NAME, format_args!("{by:?} made {key}, and no snapshot covers that range"));
+            }
+        }
+        let Some(sequence) = number(key, LOG) else { return };
+        if effect.operation != Operation::Delete {
+            self.findings.add(NAME, format_args!("{by:?} did {} to {key}", effect.operation.label()));
+            return;
+        }
+        if image.keeps(MetaSequence(sequence)) {
+            self.findings.add(NAME, format_args!("{by:?} deleted {key}, which is a claim or void"));
+        }
+        let marker = format!("{FLOORS}{:020}", sequence / RANGE_ENTRIES);
+        if self.store.object(&marker).is_none() {
+            self.findings.add(NAME, format_args!("{by:?} deleted {key}, and {marker} is not there"));
+        }
+        if self.covered() <= sequence {
+            self.findings.add(NAME, format_args!("{by:?} deleted {key}, which no snapshot covers"));
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! What must be true while a run goes on, looked at from outside: one file for each invariant.
+//!
+//! A checker sees what the store and the disks did, and what brokers were asked and answered; never what a broker thinks.
+//! It knows what must hold, not how brokers make it hold.
+
+mod i4;
+mod i5;
+mod i6;
+mod i7;
+mod metadata;
+mod snapshots;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::collections::HashMap;
+use meta::Image;
+use meta::format::Header;
+use parking_lot::Mutex;
+
+use crate::process::Process;
+use crate::store::{Effect, ObjectStore, Observer};
+use crate::trace::Trace;
+
+pub use i6::watched as watched_creates;
+
+/// Most findings of a run: what goes wrong once goes wrong often.
+const FINDINGS_MAX: usize = 20;
+
+/// Something that must not be.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// When it was seen.
+    pub at: Duration,
+    /// Which checker saw it.
+    pub checker: &'static str,
+    /// What, in words.
+    pub words: String,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:>4}.{:06} {}: {}", self.at.as_secs(), self.at.subsec_micros(), self.checker, self.words)
+    }
+}
+
+/// What all checkers of a run found; clones are the same.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    trace: Trace,
+    found: Arc<Mutex<Vec<Finding>>>,
+}
+
+impl Findings {
+    /// None yet.
+    pub fn new(trace: &Trace) -> Self {
+        Self { trace: trace.clone(), found: Arc::default() }
+    }
+
+    /// One more.
+    pub fn add(&self, checker: &'static str, words: impl fmt::Display) {
+        self.trace.note(checker, format_args!("VIOLATED {words}"));
+        let mut found = self.found.lock();
+        if found.len() < FINDINGS_MAX {
+            found.push(Finding { at: self.trace.now(), checker, words: words.to_string() });
+        }
+    }
+
+    /// All of them.
+    pub fn all(&self) -> Vec<Finding> {
+        self.found.lock().clone()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.found.lock().is_empty()
+    }
+}
+
+/// An entry of the metadata log that was just made.
+pub(crate) struct Entry<'a> {
+    /// Who made it.
+    pub(crate) process: &'a Process,
+    /// Its header.
+    pub(crate) header: &'a Header,
+    /// What the log said before.
+    pub(crate) before: &'a Image,
+    /// What it says with it.
+    pub(crate) after: &'a Image,
+}
+
+/// A checker that follows the metadata log and the store.
+pub(crate) trait FollowsMetadata: Send + Sync {
+    /// An entry was made.
+    fn entry(&self, entry: &Entry<'_>) {
+        let _ = entry;
+    }
+
+    /// The store did something else, while metadata said `image`.
+    fn effect(&self, effect: &Effect<'_>, image: &Image) {
+        let _ = (effect, image);
+    }
+}
+
+/// Wall clocks of processes, by their names: what a grace is measured by.
+pub type Clocks = Arc<Mutex<HashMap<String, base::Clock>>>;
+
+/// Has all checkers that look at the store look at this one.
+pub fn look_at_store(store: &ObjectStore, clocks: &Clocks, findings: &Findings) {
+    let followers: Vec<Box<dyn FollowsMetadata>> = vec![
+        Box::new(i4::Checker::new(findings)),
+        Box::new(i5::Checker::new(findings, store, clocks)),
+        Box::new(i7::Checker::new(findings, store)),
+        Box::new(snapshots::Checker::new(findings)),
+    ];
+    let observer: Arc<dyn Observer> = Arc::new(metadata::View::new(findings, followers));
+    store.observe(observer);
+}
