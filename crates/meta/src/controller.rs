@@ -15,6 +15,7 @@ use base::{Clock, MetaSequence, TimestampMs};
 use tokio::sync::{mpsc, watch};
 use wire::meta::MetadataRecord;
 
+use crate::deleter;
 use crate::error::{LogLost, MetaError};
 use crate::format::{ENTRY_BYTES_MAX, EncodedRecords, HEADER_BYTES};
 use crate::housekeeping::Housekeeper;
@@ -180,11 +181,17 @@ impl Controller {
     /// changes nothing that they depend on.
     async fn write(&mut self, batch: Batch, image: Arc<Image>) -> Result<(), MetaError> {
         let Batch { image: mut after, records, answers } = batch;
+        if base::plant::bug("delete-before-grace") {
+            // Planted: what the batch retires is deleted at once, and nobody knows whether the batch will stand.
+            deleter::delete_early(&self.log.store, &image, &after).await;
+        }
         let mut image = image;
         let mut wait = BACKOFF_MIN;
         let outcome = loop {
+            let kept = base::plant::bug("lost-create-keeps-image").then(|| after.clone());
             match office::write(&self.log, &image, &records, after).await {
                 Ok(Batched::Stands(written)) => {
+                    base::plant::place("after-meta-create");
                     self.publish(written);
                     break Ok(());
                 }
@@ -195,7 +202,13 @@ impl Controller {
                         Err(error) => break Err(error),
                     }
                 }
-                Err(loss) => break Err(loss.into()),
+                Err(loss) => {
+                    let Some(mut image) = kept else { break Err(loss.into()) };
+                    // Planted: what was decided is kept and told as done, whoever has the name.
+                    image.next_sequence = MetaSequence(image.next_sequence.0 + 1);
+                    self.publish(Written { image, bytes: 0 });
+                    break Ok(());
+                }
             }
             // A way that damages these very bytes, and lets others pass, uses up two names each time.
             tokio::time::sleep(wait).await;

@@ -4,15 +4,17 @@
 //! What one object refuses does not hold up the others: a batch that is refused is deleted object by object, and a round
 //! begins behind the last object that was tried, until all have been.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use base::ObjectId;
+use base::{ObjectId, TimestampMs};
 use blob::{DELETE_KEYS_MAX, Purpose, Store, StoreError};
 use stream::catalogue::DELETION_GRACE;
 
 use crate::MetaHandle;
 use crate::error::MetaError;
 use crate::handle::WeakHandle;
+use crate::image::Image;
 
 /// How often it looks.
 const PERIOD: Duration = Duration::from_secs(30);
@@ -48,6 +50,17 @@ pub(crate) struct Deleter {
     store: Store,
     /// The last object that was tried; nothing where the next round begins with the first.
     tried: Option<ObjectId>,
+}
+
+/// Planted: deletes what is retired `after` and was not `before`, without any grace.
+pub(crate) async fn delete_early(store: &Store, before: &Image, after: &Image) {
+    let retired =
+        |image: &Image| image.catalogue.due_for_deletion(TimestampMs(i64::MAX), Duration::ZERO, None, usize::MAX);
+    let before: BTreeSet<ObjectId> = retired(before).into_iter().collect();
+    let keys: Vec<_> = retired(after).into_iter().filter(|id| !before.contains(id)).map(ObjectId::key).collect();
+    if let Err(error) = store.delete(Purpose::Metadata, &keys).await {
+        tracing::warn!(%error, "retired objects were not deleted at once");
+    }
 }
 
 /// What came of a batch.
@@ -91,6 +104,7 @@ impl Deleter {
             self.tried = None;
         }
         if !gone.is_empty() {
+            base::plant::place("after-delete");
             handle.objects_removed(gone).await?;
         }
         Ok(round)

@@ -47,6 +47,8 @@ pub(crate) enum Appended {
     },
     /// What stands there cannot be read, is none of ours, and nothing says that it is void.
     Unreadable,
+    /// Planted: nobody knows, and it is given up.
+    GivenUp,
 }
 
 /// How often what cannot be read is read before it is taken for what stands there.
@@ -125,6 +127,10 @@ impl Log {
                     Err(StoreError::NotFound { .. }) => return Appended::LostUnsure,
                     Err(error) => tracing::warn!(%error, %sequence, "reading back a metadata entry failed; retrying"),
                 },
+                // Planted: what is not known to be done is not done, and the name is free for what comes next.
+                CreateOutcome::Unknown(_) if base::plant::bug("unknown-create-takes-new-bytes") => {
+                    return Appended::GivenUp;
+                }
                 CreateOutcome::Unknown(cause) => {
                     tracing::warn!(%cause, %sequence, "the outcome of a metadata write is unknown; sending it again");
                 }

@@ -108,6 +108,7 @@ pub(crate) async fn claim(
                 burnt_bytes = burnt_bytes.max(bytes.len());
             }
             Appended::Unreadable => return Err(Loss::Unreadable(place)),
+            Appended::GivenUp => {}
         }
         tokio::time::sleep(wait).await;
         wait = (wait * 2).min(BACKOFF_MAX);
@@ -142,6 +143,7 @@ pub(crate) async fn write(
         Appended::Lost => Err(Loss::Another(sequence)),
         Appended::LostUnsure => Err(Loss::Unsure(sequence)),
         Appended::Unreadable => Err(Loss::Unreadable(sequence)),
+        Appended::GivenUp => Err(unfit("the store did not answer")),
         Appended::Burnt { crc } => {
             let present = image.controller.as_deref().ok_or_else(|| unfit("nobody is in office"))?;
             let again = ControllerRecord { controller_epoch: epoch.0 + 1, ..present.clone() };

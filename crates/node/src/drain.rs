@@ -38,6 +38,7 @@ pub(crate) async fn drain(
         tracing::warn!("some connections did not finish in time and were cut");
     }
     engine.drain().await?;
+    base::plant::place("in-drain");
     meta.unregister(me).await?;
     log.remove_ended(me).await?;
     tracing::info!("drained: everything is in the store");

@@ -45,6 +45,7 @@ pub(crate) async fn recover(
             Ok(found) => {
                 all.batches += found.records;
                 all.bytes += found.bytes;
+                base::plant::place("before-recovered");
                 meta.recovered(id, me, found.end).await?;
                 if is_own {
                     own.remove_ended(id).await?;

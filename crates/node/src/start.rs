@@ -246,6 +246,7 @@ async fn join(
 
         let wal = log.create(me, engine.sink(), remains.log_threads()).await?;
         meta.open_incarnation(me, register::wal_place(&log.place())).await?;
+        base::plant::place("in-start");
         engine.attach(wal)?;
         meta.activate(me).await?;
         leftovers::clear(&log, &meta, me).await?;

@@ -132,6 +132,8 @@ impl Partition {
         self.check_open()?;
         if let (Some(producer), Some(producers)) = (producer, &state.producers)
             && let Verdict::Duplicate(original) = producers.check(producer, origin, now, expiration_ms)?
+            // Planted: what was stored is stored again.
+            && !base::plant::bug("no-dedup")
         {
             return Ok(Appended {
                 base_offset: original.first,
@@ -155,6 +157,7 @@ impl Partition {
             producers.record(producer, last, max_timestamp, now, self.high_watermark());
         }
         self.log_end.store(end.0, Ordering::Release);
+        base::plant::place("in-append");
         let (head, tail) = batch.into_parts();
         let payload = Fragments::from_buf([Bytes::copy_from_slice(&head), tail]);
         let partition = self.clone();

@@ -68,10 +68,15 @@ impl Partition {
     }
 
     async fn load(&self) -> Result<(Producers, Source), LoadError> {
+        base::plant::place("in-producer-load");
         let now = self.shared.clock.now();
         let (mut producers, from, lost) = match read_checkpoint(&self.stream).await {
             Ok(Some((producers, at))) => (producers, at, None),
             Ok(None) => (Producers::new(), Offset(0), None),
+            // Planted: what cannot be read said nothing.
+            Err(why) if why.is_lost_checkpoint() && base::plant::bug("unreadable-checkpoint-is-empty") => {
+                (Producers::new(), self.opened_end, None)
+            }
             Err(why) if why.is_lost_checkpoint() => (Producers::new(), self.rebuild_from(now), Some(why)),
             Err(error) => return Err(error),
         };

@@ -186,6 +186,7 @@ impl Partitions {
         let outcome = match told {
             Ok(told) => {
                 let Some(start) = self.still_due(placement, due) else { return false };
+                base::plant::place("in-retention");
                 told.trim(stream, start).await.map(|()| start).map_err(TrimError::from)
             }
             Err(error) => Err(error),

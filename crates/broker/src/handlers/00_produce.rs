@@ -89,6 +89,7 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
     for topic in request.topics() {
         topics.push(append_topic(&core, &call, &request, &mut memory, &mut unloaded, topic, refused).await);
     }
+    base::plant::place("in-produce");
     // What was appended holds it on; what was refused or copied does not.
     drop(memory);
     if acks == 0 {

@@ -159,6 +159,7 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         return refused.told(&call);
     }
     let (pass, _waited) = read_enough(&core, &call, &targets, &limits, started + max_wait).await;
+    base::plant::place("in-fetch");
     let Pass { mut answers, charge, .. } = pass;
     if call.version < READS_ALL_FROM {
         suit(&core, &call, &targets, &mut answers).await;

@@ -51,10 +51,13 @@ pub(super) async fn run<M: Machine>(shard: Arc<Shard<M>>) {
             Some((writes, appended)) = appended(&mut appending) => {
                 appending = None;
                 match appended {
-                    Ok(Appended { base, durable }) => in_flight.push_back(Box::pin(async move {
-                        durable.await?;
-                        Ok(Sent { writes, base })
-                    })),
+                    Ok(Appended { base, durable }) => {
+                        base::plant::place("after-coordinator-append");
+                        in_flight.push_back(Box::pin(async move {
+                            durable.await?;
+                            Ok(Sent { writes, base })
+                        }));
+                    }
                     Err(error) if error.refuses_the_batch() && shard.give_up_snapshot(writes, &error) => {}
                     Err(error) => return discard(&shard, &error.to_string()),
                 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use base::Uuid;
 use base::collections::{HashTable, SeededState};
 use meta::{Image, TopicImage};
+use tokio::sync::oneshot;
 use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
@@ -72,6 +73,15 @@ impl GroupCoordinator {
             let _charge = charge;
             groups.commit(&committer, encoded, out)
         };
+        if base::plant::bug("offset-commit-before-durable") {
+            // Planted: the answer follows from the decision and does not wait for its records.
+            let decided = |groups: &mut Groups, out: &mut Out<'_>| {
+                let (tell, told) = oneshot::channel();
+                drop(tell.send(decide(groups, out)));
+                told
+            };
+            return shard.take_part(decided).await?;
+        }
         shard.write(decide).await?
     }
 }

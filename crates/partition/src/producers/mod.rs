@@ -159,7 +159,9 @@ impl Producer {
         let epoch = below.checked_sub(1).map(|last| self.batches[last].epoch);
         let first_of_epoch =
             self.batches.iter().take(below).position(|batch| Some(batch.epoch) == epoch).unwrap_or(below);
-        let start = first_of_epoch.max(below.saturating_sub(PRODUCER_BATCHES));
+        // Planted: only the last batch is remembered.
+        let window = if base::plant::bug("sequence-window-of-one") { 1 } else { PRODUCER_BATCHES };
+        let start = first_of_epoch.max(below.saturating_sub(window));
         self.batches.range(start..below)
     }
 

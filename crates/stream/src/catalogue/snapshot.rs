@@ -64,8 +64,10 @@ pub fn encode(catalogue: &Catalogue) -> Vec<u8> {
         out.u64(state.length);
         out.0.extend(state.crc.to_be_bytes());
     }
-    out.count(catalogue.pending.len());
-    for (id, pending) in &catalogue.pending {
+    // Planted: what waits for its deletion is forgotten.
+    let is_left_out = base::plant::bug("snapshot-forgets-pending");
+    out.count(if is_left_out { 0 } else { catalogue.pending.len() });
+    for (id, pending) in catalogue.pending.iter().filter(|_| !is_left_out) {
         out.object(*id);
         out.i64(pending.retired_at.0);
         out.u64(pending.length);

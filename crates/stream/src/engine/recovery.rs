@@ -111,6 +111,10 @@ impl Engine {
         let mut ended = false;
         // Uploads overlap with one another and with the replay; commits follow the order of the log.
         while !ended || !uploads.is_empty() {
+            if ended && base::plant::bug("recovered-too-early") {
+                // Planted: what has been read counts as recovered, whatever became of the last chunks.
+                break;
+            }
             base::select! {
                 chunk = queue.recv(), if !ended && uploads.len() < UPLOADS_MAX => match chunk {
                     Some(whole) => uploads.push_back(self.put_chunk(whole)),
@@ -120,6 +124,7 @@ impl Engine {
                     let StoredChunk { uploaded, kept, position, room } = stored.map_err(RecoverError::Commit)?;
                     let committed = self.inner.committer.commit(incarnation, position, kept, uploaded).await;
                     committed.map_err(RecoverError::Commit)?;
+                    base::plant::place("in-recovery");
                     drop(room);
                 }
             }
@@ -227,7 +232,10 @@ impl Replay {
             return ControlFlow::Break(());
         }
         match self.keeper.keeps(&self.view, &record) {
-            Ok(true) => self.chunk.push(record),
+            Ok(true) => {
+                base::plant::place("in-replay");
+                self.chunk.push(record);
+            }
             Ok(false) => {}
             Err(gap) => {
                 self.gap = Some(gap);

@@ -57,6 +57,7 @@ impl DurableSink<Pending> for EngineSink {
         if is_due {
             engine.ring();
         }
+        base::plant::place("before-acknowledgement");
         // Whoever is told may do some work; no cut need wait for it.
         for done in done {
             done(Ok(()));
@@ -95,7 +96,13 @@ fn complete(active: &mut Active, group: Vec<(Append, Pending)>, done: &mut Vec<D
             bytes: pending.bytes,
             _room: room,
         };
-        if pending.stream.complete(entry)? {
+        let is_new = if base::plant::bug("watermark-before-durable") {
+            // Planted: it was shown when it was appended.
+            pending.stream.mark_dirty()
+        } else {
+            pending.stream.complete(entry)?
+        };
+        if is_new {
             active.push(pending.stream.clone());
         }
         active.gather(weight(pending.bytes));

@@ -217,6 +217,14 @@ impl Shared {
         Ok(!std::mem::replace(&mut tail.dirty, true))
     }
 
+    /// Planted: takes in an entry that is not durable.
+    pub fn show(&self, entry: Entry) {
+        let mut tail = self.tail.lock();
+        let end = entry.range.end;
+        tail.push(entry);
+        self.durable_end.store(end.0, Ordering::Release);
+    }
+
     /// Puts the stream on the list of the next cut; `false` when it is there.
     pub fn mark_dirty(&self) -> bool {
         !std::mem::replace(&mut self.tail.lock().dirty, true)
@@ -305,9 +313,13 @@ impl Stream {
         let NewEntry { range, max_timestamp, payload, room, done } = entry;
         let bytes = payload.iter().map(Bytes::len).sum();
         let (payload, room) = settle(self.engine.cache.budget(), payload, bytes, room);
-        let pending = Pending { stream: self.shared.clone(), bytes, room: Some(room), done: Some(done) };
+        let pending = Pending { stream: self.shared.clone(), bytes, room: Some(room.clone()), done: Some(done) };
         if self.shared.is_closed() || self.engine.has_failed() {
             return; // dropping `pending` answers the appender
+        }
+        if base::plant::bug("watermark-before-durable") {
+            // Planted: the end moves, and readers see the entry, before the log has it.
+            self.shared.show(Entry { range, max_timestamp, payload: payload.clone(), bytes, _room: room });
         }
         let (stream, epoch) = (self.shared.id, self.shared.epoch);
         let append = Append { stream, epoch, base: range.start, end: range.end, max_timestamp, payload };

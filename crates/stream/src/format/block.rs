@@ -155,7 +155,12 @@ impl Block {
 /// Compares a block's bytes, which are at least a header, with their checksum.
 fn check(bytes: &[u8], found: u32) -> Result<(), FormatError> {
     let computed = checksum(&bytes[..CRC_AT], [&bytes[HEADER_BYTES..]]);
-    if computed == found { Ok(()) } else { Err(FormatError::Checksum { what: WHAT, found, computed }) }
+    // Planted: what the checksum says does not matter.
+    if computed == found || base::plant::bug("crc-ignored") {
+        Ok(())
+    } else {
+        Err(FormatError::Checksum { what: WHAT, found, computed })
+    }
 }
 
 fn checksum<'a>(head: &[u8], rest: impl IntoIterator<Item = &'a [u8]>) -> u32 {

@@ -101,7 +101,7 @@ enum Outcome {
 
 impl Clerk {
     async fn run(mut self, mut jobs: mpsc::Receiver<Job>) {
-        while let Some(Job { log, position, covers, uploaded, answer }) = jobs.recv().await {
+        while let Some(Job { log, position, covers, uploaded, mut answer }) = jobs.recv().await {
             let Uploaded { lease, objects } = uploaded;
             let request = CommitRequest {
                 writer: self.writer,
@@ -112,7 +112,17 @@ impl Clerk {
                 upload_floor: self.names.floor_after(&lease),
                 objects,
             };
-            let outcome = self.send(request).await;
+            let outcome = if base::plant::bug("commit-in-callers-future") {
+                // Planted: it is driven by whoever waits. When that goes, it ends wherever it is, and nothing is counted.
+                base::select! {
+                    biased;
+                    outcome = self.send(request) => outcome,
+                    () = answer.closed() => continue,
+                }
+            } else {
+                self.send(request).await
+            };
+            base::plant::place("in-commit");
             let is_open = matches!(outcome, Outcome::Open(_));
             let told = match outcome {
                 Outcome::Stands(committed) => {

@@ -55,6 +55,11 @@ pub(crate) async fn run(engine: Weak<Inner>, mut bell: Bell) {
             rung = bell.recv() => if rung.is_none() { return },
             Some(stored) = uploads.next() => {
                 let outcome = match stored {
+                    // Planted: a commit that is under way is dropped when another cut may be due.
+                    Ok(Ok(stored)) if base::plant::bug("commit-in-callers-future") => base::select! {
+                        outcome = commit_cut(stored) => outcome,
+                        _ = bell.recv() => Ok(()),
+                    },
                     Ok(Ok(stored)) => commit_cut(stored).await,
                     Ok(Err(why)) => Err(why),
                     Err(ended) => Err(ended.to_string().into()),
@@ -87,6 +92,7 @@ fn next_cut(
 
 async fn commit_cut(stored: StoredCut) -> Result<(), Arc<str>> {
     let StoredCut { engine, cut: Cut { streams, position, waiters, owed: _ }, uploaded } = stored;
+    base::plant::place("after-put");
     if let Err(why) = make_part(&engine, streams, position, uploaded).await {
         // First, so that a waiter whose end is dropped hears this.
         engine.fail(why.clone());
@@ -113,7 +119,12 @@ async fn make_part(
     // A cut without data (its streams are deleted) moves the log's end too, or a log full of such data would never empty.
     if !streams.is_empty() || position > committed {
         let covers = streams.iter().map(|part| (part.stream.id, part.range)).collect();
+        if base::plant::bug("trim-before-commit") {
+            // Planted: the log forgets what is in objects, though no commit names them.
+            engine.log.trim(position);
+        }
         engine.committer.commit(engine.writer, position, covers, uploaded).await?;
+        base::plant::place("after-commit");
         engine.cache.committed(&streams);
         engine.log.trim(position);
     }

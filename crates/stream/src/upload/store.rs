@@ -40,6 +40,7 @@ async fn build_and_put(engine: Arc<Inner>, mut cut: Cut) -> Result<StoredCut, Ar
 }
 
 fn build_cut(engine: &Inner, cut: &mut Cut) -> (Vec<BuiltObject>, Charge) {
+    base::plant::place("in-upload-build");
     let mut charge = engine.cache.charge_existing(0);
     let mut streams = Vec::with_capacity(cut.streams.len());
     for part in &mut cut.streams {

@@ -318,6 +318,7 @@ impl<M: Machine> Shard<M> {
         let max = self.batch_bytes_max();
         let mut out = Output::new(moment(&self.clock), max, Some(&active.writes));
         let result = decide(&mut active.machine, &mut out);
+        base::plant::place("in-coordinator-decision");
         let Output { records, after, .. } = out;
         active.machine.queued(&records);
         let wait = if !records.is_empty() {

@@ -456,7 +456,9 @@ impl RecordHeader {
         };
         let payload = bytes.get(RECORD_HEADER..RECORD_HEADER + parsed.payload_bytes as usize)?;
         let crc = u32_at(header, 24);
-        (crc32c_of([&header[..24], &header[28..], payload]) == crc).then_some((parsed, crc, payload))
+        // Planted: what the checksum says does not matter.
+        let is_whole = base::plant::bug("crc-ignored") || crc32c_of([&header[..24], &header[28..], payload]) == crc;
+        is_whole.then_some((parsed, crc, payload))
     }
 }
 

@@ -85,6 +85,10 @@ pub(crate) fn replay(
             ReplayEnd::Clean { .. } | ReplayEnd::Stopped { .. } => return Ok(end),
             // The same break for the same reason. Whoever came further would have said another place.
             ReplayEnd::TornTail { .. } | ReplayEnd::Corrupt { .. } if before.as_ref() == Some(&end) => return Ok(end),
+            // Planted: a break is called one at the first look.
+            ReplayEnd::TornTail { .. } | ReplayEnd::Corrupt { .. } if base::plant::bug("replay-one-pass") => {
+                return Ok(end);
+            }
             ReplayEnd::TornTail { .. } | ReplayEnd::Corrupt { .. } => before = Some(end),
         }
     }
@@ -205,8 +209,13 @@ fn read_whole(file: &dyn BlockFile, bytes: u64, what: impl Fn() -> String) -> Re
     const PIECE: usize = 1 << 20;
     let mut memory = AlignedBuffer::zeroed(bytes as usize);
     for (index, piece) in memory.as_mut_slice().chunks_mut(PIECE).enumerate() {
-        file.read_at(piece, (index * PIECE) as u64)
-            .map_err(|source| WalError::io(format!("reading {}", what()), source))?;
+        let read = file.read_at(piece, (index * PIECE) as u64);
+        if read.is_err() && base::plant::bug("short-read-is-the-end") {
+            // Planted: nothing was written where nothing can be read.
+            piece.fill(0);
+            break;
+        }
+        read.map_err(|source| WalError::io(format!("reading {}", what()), source))?;
     }
     Ok(memory)
 }

@@ -180,12 +180,32 @@ impl<T> Writer<T> {
             }
         }
         let start = WalPosition(segment.logical * self.shared.segment_bytes + used as u64);
+        let end = WalPosition(start.0 + padded as u64);
+        let is_early = base::plant::bug("ack-before-sync");
+        // Planted: the group counts as durable while it is being written.
+        if is_early && !self.hand_over(count, start, end) {
+            return Step::Ended;
+        }
         let bytes = &self.buffer.as_slice()[..padded];
-        if let Err(error) = segment.file.write_at(bytes, used as u64) {
+        let mut written = segment.file.write_at(bytes, used as u64);
+        if written.is_err() && base::plant::bug("sync-retried") {
+            // Planted: a write that failed is tried again on the same descriptor.
+            written = segment.file.write_at(bytes, used as u64);
+        }
+        if let Err(error) = written {
             self.shared.fail_io(format!("writing group at {start}"), error);
             return Step::Ended;
         }
-        let end = WalPosition(start.0 + padded as u64);
+        base::plant::place("after-wal-write");
+        if !is_early && !self.hand_over(count, start, end) {
+            return Step::Ended;
+        }
+        self.current = Some((group.segment, used + padded));
+        Step::Did
+    }
+
+    /// Gives the first `count` of the backlog, which are durable, to the completer; `false` when the log is over.
+    fn hand_over(&mut self, count: usize, start: WalPosition, end: WalPosition) -> bool {
         let tokens: Vec<_> = self.backlog.drain(..count).collect();
         if self.backlog.is_empty() {
             // The storage of a long one goes with its last.
@@ -196,14 +216,13 @@ impl<T> Writer<T> {
             // The completer may have ended; nobody would look at them again.
             drop(state);
             drop(tokens);
-            return Step::Ended;
+            return false;
         }
         state.completed.push(Group { tokens, start, end });
         state.durable = end;
         drop(state);
         self.shared.to_completer.ring();
-        self.current = Some((group.segment, used + padded));
-        Step::Did
+        true
     }
 
     /// There is nothing to write: waits, and seals once it has waited long enough.
