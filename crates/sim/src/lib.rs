@@ -24,6 +24,7 @@ pub mod faults;
 pub mod fiber;
 pub mod host;
 pub mod logs;
+pub mod planted;
 pub mod process;
 pub mod store;
 pub mod trace;
