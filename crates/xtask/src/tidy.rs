@@ -73,6 +73,59 @@ fn imports_go_strictly_down_the_layers() {
     assert!(wrong.is_empty(), "against the layers: {wrong:?}");
 }
 
+/// Whoever switches on what is planted in the code: by a dependency's features or by a feature of its own.
+fn who_plants(manifests: &[(String, toml::Table)]) -> BTreeSet<&str> {
+    /// Whether a value, however deep, gives a dependency on `base` the feature, or names it as a crate's own features do.
+    fn plants(key: &str, value: &toml::Value) -> bool {
+        let is_planted = |feature: &toml::Value| feature.as_str() == Some("planted");
+        match value {
+            toml::Value::Table(table) => {
+                let is_base = key == "base" || table.get("package").and_then(toml::Value::as_str) == Some("base");
+                let features = table.get("features").and_then(toml::Value::as_array);
+                is_base && features.is_some_and(|features| features.iter().any(is_planted))
+                    || table.iter().any(|(key, value)| plants(key, value))
+            }
+            toml::Value::Array(values) => {
+                values.iter().any(|value| value.as_str().is_some_and(|s| s.ends_with("/planted")) || plants("", value))
+            }
+            _ => false,
+        }
+    }
+    manifests
+        .iter()
+        .filter(|(_, manifest)| manifest.iter().any(|(key, value)| plants(key, value)))
+        .map(|(n, _)| &**n)
+        .collect()
+}
+
+#[test]
+fn only_the_simulator_has_bugs_planted() {
+    let mut manifests: Vec<_> = crates().into_iter().map(|(name, _, manifest)| (name, manifest)).collect();
+    for other in ["Cargo.toml", "fuzz/Cargo.toml"] {
+        let Ok(text) = fs::read_to_string(root().join(other)) else { continue };
+        manifests.push((other.to_owned(), text.parse().unwrap()));
+    }
+    assert_eq!(who_plants(&manifests), BTreeSet::from(["sim"]), "these ask for the feature `planted` of `base`");
+    let base = &manifests.iter().find(|(name, _)| name == "base").unwrap().1;
+    assert!(base["features"].get("default").is_none(), "a default feature of `base` could bring `planted` with it");
+}
+
+#[test]
+fn bugs_that_are_planted_by_any_way_are_seen() {
+    let ways = [
+        "[dependencies]\nbase = { workspace = true, features = [\"planted\"] }",
+        "[dev-dependencies]\nport = { package = \"base\", path = \"../base\", features = [\"planted\"] }",
+        "[target.'cfg(unix)'.dependencies.base]\nworkspace = true\nfeatures = [\"other\", \"planted\"]",
+        "[features]\ndefault = [\"base/planted\"]",
+    ];
+    for way in ways {
+        assert_eq!(who_plants(&[("x".to_owned(), way.parse().unwrap())]).len(), 1, "{way}");
+    }
+    let not =
+        "[features]\nplanted = []\n[dependencies]\nbase = { workspace = true }\nseeds = { features = [\"planted\"] }";
+    assert!(who_plants(&[("x".to_owned(), not.parse().unwrap())]).is_empty());
+}
+
 #[test]
 fn folder_and_package_have_one_name_and_share_the_lints() {
     for (folder, _, manifest) in crates() {
