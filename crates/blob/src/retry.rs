@@ -54,7 +54,7 @@ impl RetryPolicy {
         half + half.mul_f64(jitter)
     }
 
-    /// The time limit of attempt `attempt` (from 1) that moves `bytes`.
+    /// The time limit of attempt `attempt` (from 1; 0 has none for moving them) that moves `bytes`.
     pub(crate) fn attempt_time(&self, bytes: u64, attempt: u32) -> Duration {
         let transfer = Duration::from_secs(bytes / self.bytes_per_second_min.max(1));
         self.attempt_time_max.saturating_add(transfer.saturating_mul(attempt.min(SLOWER_MAX)))

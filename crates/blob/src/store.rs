@@ -78,6 +78,9 @@ pub(crate) struct Request<'a> {
     pub(crate) key: &'a str,
     /// Payload bytes that it will move, as far as is known before: what its time is measured by.
     pub(crate) bytes: u64,
+    /// Whether that is the most that it may be. The first attempt has no time for it then: most objects are small, and a
+    /// lost answer to a small one must not be waited for as if it were a large one.
+    pub(crate) is_guess: bool,
 }
 
 /// An attempt had no more time.
@@ -161,7 +164,7 @@ impl Store {
         let backend = &self.0.backend;
         if backend.is_remote() && bytes > self.0.options.single_put_bytes_max {
             let plan = self.0.options.multipart;
-            let request = Request { purpose, operation: Operation::Multipart, key, bytes };
+            let request = Request { purpose, operation: Operation::Multipart, key, bytes, is_guess: false };
             let write = || backend.put_multipart(key, body.clone(), plan);
             let check = |(requests, evidence), attempt| async move {
                 self.check_put(purpose, key, body, evidence, attempt).await.map(|()| requests)
@@ -171,7 +174,7 @@ impl Store {
             self.0.counters.count(purpose, Operation::Multipart, Outcome::Ok, requests.saturating_sub(1), bytes);
             return Ok(());
         }
-        let request = Request { purpose, operation: Operation::Put, key, bytes };
+        let request = Request { purpose, operation: Operation::Put, key, bytes, is_guess: false };
         let write = || backend.put(key, body.clone());
         let check = |evidence, attempt| self.check_put(purpose, key, body, evidence, attempt);
         self.retried_until_right(request, write, check, |()| bytes).await
@@ -218,13 +221,13 @@ impl Store {
         check_key(key)?;
         let range = range.into();
         check_range(key, &range)?;
-        let bytes = match &range {
+        let (bytes, is_guess) = match &range {
             // HTTP has no way to ask for nothing.
             ReadRange::Bytes(range) if range.is_empty() => return Ok(Bytes::new()),
-            ReadRange::Bytes(range) => range.end - range.start,
-            ReadRange::Whole => self.0.options.single_put_bytes_max,
+            ReadRange::Bytes(range) => (range.end - range.start, false),
+            ReadRange::Whole => (self.0.options.single_put_bytes_max, true),
         };
-        let request = Request { purpose, operation: Operation::Get, key, bytes };
+        let request = Request { purpose, operation: Operation::Get, key, bytes, is_guess };
         let read = || {
             let range = range.clone();
             async move {
@@ -259,7 +262,8 @@ impl Store {
         if range.is_empty() {
             return Ok(vec![Bytes::new(); lengths.len()]);
         }
-        let request = Request { purpose, operation: Operation::Get, key, bytes: range.end - range.start };
+        let request =
+            Request { purpose, operation: Operation::Get, key, bytes: range.end - range.start, is_guess: false };
         let read = || {
             let range = range.clone();
             async move {
@@ -278,7 +282,7 @@ impl Store {
     /// See [`StoreError`]; transient failures were already retried.
     pub async fn head(&self, purpose: Purpose, key: &str) -> Result<ObjectMeta, StoreError> {
         check_key(key)?;
-        let request = Request { purpose, operation: Operation::Head, key, bytes: 0 };
+        let request = Request { purpose, operation: Operation::Head, key, bytes: 0, is_guess: false };
         self.retried(request, || self.0.backend.head(key), |_| 0).await
     }
 
@@ -294,7 +298,7 @@ impl Store {
         start_after: Option<&str>,
     ) -> Result<ListPage, StoreError> {
         check_prefix(prefix)?;
-        let request = Request { purpose, operation: Operation::List, key: prefix, bytes: 0 };
+        let request = Request { purpose, operation: Operation::List, key: prefix, bytes: 0, is_guess: false };
         let page = self.retried(request, || self.0.backend.list(prefix, start_after, LIST_PAGE_MAX), |_| 0).await;
         if page.is_err() && base::plant::bug("short-read-is-the-end") {
             // Planted: nothing is there where no answer comes.
@@ -330,7 +334,7 @@ impl Store {
         }
         for batch in keys.chunks(DELETE_KEYS_MAX) {
             let bytes = batch.len() as u64 * DELETE_KEY_AS_BYTES;
-            let request = Request { purpose, operation: Operation::Delete, key: &batch[0], bytes };
+            let request = Request { purpose, operation: Operation::Delete, key: &batch[0], bytes, is_guess: false };
             self.retried(request, || self.0.backend.delete_batch(batch), |()| 0).await?;
         }
         Ok(())
@@ -343,7 +347,7 @@ impl Store {
     /// See [`StoreError`]; transient failures were already retried.
     pub(crate) async fn test_checksums(&self, purpose: Purpose, key: &str) -> Result<bool, StoreError> {
         check_key(key)?;
-        let request = Request { purpose, operation: Operation::Put, key, bytes: 0 };
+        let request = Request { purpose, operation: Operation::Put, key, bytes: 0, is_guess: false };
         self.retried(request, || self.0.backend.test_checksums(key), |_| 0).await
     }
 
@@ -394,7 +398,7 @@ impl Store {
         F: Future<Output = Result<A, StoreError>>,
         C: Future<Output = Result<T, StoreError>>,
     {
-        let Request { purpose, operation, key, bytes } = request;
+        let Request { purpose, operation, key, bytes, is_guess } = request;
         let is_write = matches!(operation, Operation::Put | Operation::Multipart);
         let mut attempts = 0;
         let ticket = is_write.then(|| self.0.alone.ticket());
@@ -406,7 +410,8 @@ impl Store {
                 Some(ticket) => Some(self.0.alone.of(ticket).await),
                 None => None,
             };
-            let (result, timed_out) = match self.timed(operation.label(), key, bytes, attempts, attempt()).await {
+            let number = attempts - u32::from(is_guess);
+            let (result, timed_out) = match self.timed(operation.label(), key, bytes, number, attempt()).await {
                 Ok(Ok(answer)) => (check(answer, attempts).await, false),
                 Ok(Err(error)) => (Err(error), false),
                 Err(TimedOut(error)) => (Err(error), true),
@@ -449,7 +454,7 @@ impl Store {
         }
     }
 
-    /// Limits the time of attempt `number` (from 1) on stores behind a network.
+    /// Limits the time of attempt `number` (from 1; 0 has none for moving bytes) on stores behind a network.
     pub(crate) async fn timed<T>(
         &self,
         operation: &'static str,

@@ -69,7 +69,7 @@ impl Store {
 
     /// Whether the object is as long as what was sent.
     async fn check_length(&self, purpose: Purpose, key: &str, body: &Payload, attempt: u32) -> Result<(), StoreError> {
-        let request = Request { purpose, operation: Operation::Head, key, bytes: 0 };
+        let request = Request { purpose, operation: Operation::Head, key, bytes: 0, is_guess: false };
         let length = self.read_back(request, attempt, self.backend().head(key), |_| 0).await?.len;
         if length == body.len() {
             return Ok(());
@@ -88,7 +88,7 @@ impl Store {
         attempt: u32,
     ) -> Result<(), StoreError> {
         let range = if from == 0 { ReadRange::Whole } else { ReadRange::Bytes(from..body.len()) };
-        let request = Request { purpose, operation: Operation::Get, key, bytes: body.len() - from };
+        let request = Request { purpose, operation: Operation::Get, key, bytes: body.len() - from, is_guess: false };
         let held = self.read_back(request, attempt, self.backend().get(key, range), |bytes| bytes.len() as u64).await?;
         if body.skip(from).same_bytes(&held) { Ok(()) } else { Err(differs(key)) }
     }
@@ -101,7 +101,7 @@ impl Store {
         read: impl Future<Output = Result<T, StoreError>>,
         moved: impl Fn(&T) -> u64,
     ) -> Result<T, StoreError> {
-        let Request { purpose, operation, key, bytes } = request;
+        let Request { purpose, operation, key, bytes, .. } = request;
         let answer = self.timed(operation.label(), key, bytes, attempt, read).await;
         let answer = answer.unwrap_or_else(|TimedOut(error)| Err(error));
         let (outcome, bytes) = match &answer {
@@ -255,5 +255,16 @@ mod tests {
         faults.set_plan(FaultPlan { latency: Some(nearly..nearly), ..FaultPlan::default() });
         store.put(P, "a", body()).await.unwrap();
         assert_eq!(store.counters().row(P, Operation::Multipart).unwrap().retries, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_of_unknown_length_is_waited_for_as_a_short_one_at_first() {
+        let (_, faults, store) = untold();
+        store.put(P, "a", body()).await.unwrap();
+        // Longer than an attempt that moves nothing has, and not longer than one that may move much.
+        let late = store.options().retry.attempt_time_max + Duration::from_secs(10);
+        faults.set_plan(FaultPlan { latency: Some(late..late), ..FaultPlan::default() });
+        store.get(P, "a", ..).await.unwrap();
+        assert_eq!(store.counters().row(P, Operation::Get).unwrap().retries, 1);
     }
 }
