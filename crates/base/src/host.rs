@@ -29,10 +29,27 @@ pub trait Host: Send + Sync + fmt::Debug {
     /// A task was spawned. Aborting all tasks of a program is its crash.
     fn started(&self, name: &'static str, task: AbortHandle);
 
+    /// A task begins to be the host's: the number is for what follows.
+    fn enters(&self, name: &'static str) -> u64 {
+        let _ = name;
+        0
+    }
+
     /// Whether a task may go on now. `Pending` holds it up; the host wakes it later. By default all may.
-    fn turn(&self, name: &'static str, cx: &mut Context<'_>) -> Poll<()> {
-        let _ = (name, cx);
+    fn turn(&self, task: u64, cx: &mut Context<'_>) -> Poll<()> {
+        let _ = (task, cx);
         Poll::Ready(())
+    }
+
+    /// A task was dropped before its end: `drops` does away with what it holds, now or later. By default now.
+    fn dropped(&self, task: u64, drops: Box<dyn FnOnce() + Send>) {
+        let _ = task;
+        drops();
+    }
+
+    /// A task has ended, and nothing is left of it.
+    fn leaves(&self, task: u64) {
+        let _ = task;
     }
 
     /// The next number of the host's seeded sequence, for choices and hash seeds.
@@ -79,7 +96,8 @@ pub fn current() -> Option<Arc<dyn Host>> {
 
 /// Makes a future and all that it spawns the host's.
 pub fn within<F: Future>(host: Arc<dyn Host>, name: &'static str, future: F) -> Within<F> {
-    Within { host, name, future: Some(Box::pin(future)) }
+    let task = host.enters(name);
+    Within { host, task, future: Some(Box::pin(future)), drops: |host, task, future| now(&host, task, future) }
 }
 
 /// Runs `work` as the host's.
@@ -101,9 +119,23 @@ impl Drop for Entered {
 #[derive(Debug)]
 pub struct Within<F> {
     host: Arc<dyn Host>,
-    name: &'static str,
-    /// `None` only while it is dropped.
+    task: u64,
+    /// `None` once it has ended, or while it is dropped.
     future: Option<Pin<Box<F>>>,
+    drops: fn(Arc<dyn Host>, u64, Pin<Box<F>>),
+}
+
+/// Drops a task's future as the host's.
+fn now<F>(host: &Arc<dyn Host>, task: u64, future: Pin<Box<F>>) {
+    // What the future holds may spawn as it goes, and that is the host's too.
+    scope(host, || drop(future));
+    host.leaves(task);
+}
+
+/// Drops it when the host says so.
+fn later<F: Send + 'static>(host: Arc<dyn Host>, task: u64, future: Pin<Box<F>>) {
+    let its = host.clone();
+    host.dropped(task, Box::new(move || now(&its, task, future)));
 }
 
 impl<F: Future> Future for Within<F> {
@@ -111,17 +143,21 @@ impl<F: Future> Future for Within<F> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
-        std::task::ready!(this.host.turn(this.name, cx));
-        let future = this.future.as_mut().expect("it is taken only by drop");
-        scope(&this.host, || future.as_mut().poll(cx))
+        std::task::ready!(this.host.turn(this.task, cx));
+        let future = this.future.as_mut().expect("it is polled until it has ended");
+        let output = std::task::ready!(scope(&this.host, || future.as_mut().poll(cx)));
+        if let Some(ended) = this.future.take() {
+            now(&this.host, this.task, ended);
+        }
+        Poll::Ready(output)
     }
 }
 
 impl<F> Drop for Within<F> {
     fn drop(&mut self) {
-        // What the future holds may spawn as it goes, and that is the host's too.
-        let future = self.future.take();
-        scope(&self.host, || drop(future));
+        if let Some(future) = self.future.take() {
+            (self.drops)(self.host.clone(), self.task, future);
+        }
     }
 }
 
@@ -133,8 +169,10 @@ where
 {
     #[allow(clippy::disallowed_methods, reason = "this is the home of spawning")]
     let Some(host) = current() else { return tokio::spawn(future) };
+    let mut hosted = within(host.clone(), name, future);
+    hosted.drops = later;
     #[allow(clippy::disallowed_methods, reason = "this is the home of spawning")]
-    let task = tokio::spawn(within(host.clone(), name, future));
+    let task = tokio::spawn(hosted);
     host.started(name, task.abort_handle());
     task
 }

@@ -313,13 +313,20 @@ impl Stream {
         let NewEntry { range, max_timestamp, payload, room, done } = entry;
         let bytes = payload.iter().map(Bytes::len).sum();
         let (payload, room) = settle(self.engine.cache.budget(), payload, bytes, room);
-        let pending = Pending { stream: self.shared.clone(), bytes, room: Some(room.clone()), done: Some(done) };
+        // Planted: the end moves, and readers see the entry, before the log has it.
+        let early = base::plant::bug("watermark-before-durable").then(|| Entry {
+            range,
+            max_timestamp,
+            payload: payload.clone(),
+            bytes,
+            _room: room.clone(),
+        });
+        let pending = Pending { stream: self.shared.clone(), bytes, room: Some(room), done: Some(done) };
         if self.shared.is_closed() || self.engine.has_failed() {
             return; // dropping `pending` answers the appender
         }
-        if base::plant::bug("watermark-before-durable") {
-            // Planted: the end moves, and readers see the entry, before the log has it.
-            self.shared.show(Entry { range, max_timestamp, payload: payload.clone(), bytes, _room: room });
+        if let Some(entry) = early {
+            self.shared.show(entry);
         }
         let (stream, epoch) = (self.shared.id, self.shared.epoch);
         let append = Append { stream, epoch, base: range.start, end: range.end, max_timestamp, payload };
