@@ -49,7 +49,7 @@ pub struct NewObject {
     pub kind: ObjectKind,
     /// Its size in bytes.
     pub length: u64,
-    /// CRC-32C of all its bytes.
+    /// CRC-32C of its index and footer, which hold the checksums of all the rest.
     pub crc: u32,
     /// What it holds of each stream.
     pub ranges: Vec<NewRange>,

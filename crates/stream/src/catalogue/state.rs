@@ -166,7 +166,7 @@ pub struct ObjectState {
     pub kind: ObjectKind,
     /// Its size in bytes.
     pub length: u64,
-    /// CRC-32C of all its bytes.
+    /// CRC-32C of its index and footer, which hold the checksums of all the rest.
     pub crc: u32,
     /// Extents in it plus newest checkpoints in it; at zero the object is retired in the same batch.
     pub live: u32,
