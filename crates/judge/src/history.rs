@@ -134,7 +134,7 @@ pub enum What {
         /// The latest, if that was asked.
         latest: Option<i64>,
     },
-    /// A group member commits an offset.
+    /// A group member commits an offset. Each request is a commit of its own: who sends it again begins another.
     CommitBegan {
         /// The group.
         group: GroupName,

@@ -1,0 +1,67 @@
+//! Deletions of topics, and from when on they make what is said of a topic uncertain.
+
+use std::collections::BTreeMap;
+
+use super::Place;
+use crate::{Client, Event, Key, Outcome, What};
+
+/// Topics that were deleted, or may have been.
+#[derive(Default)]
+pub(crate) struct Topics<'h> {
+    closed: BTreeMap<&'h str, Deletion>,
+}
+
+/// The first deletion of a topic that did not certainly fail.
+#[derive(Clone, Copy)]
+pub(crate) struct Deletion {
+    /// Where it began.
+    pub began: Place,
+    /// Where the first one ended of which it is known that it was done.
+    pub done: Option<Place>,
+}
+
+impl<'h> Topics<'h> {
+    pub fn new(events: &'h [Event]) -> Self {
+        let mut pending: BTreeMap<(Client, &str), Vec<Place>> = BTreeMap::new();
+        let mut topics = Self::default();
+        for (place, event) in events.iter().enumerate() {
+            match &event.what {
+                What::DeleteBegan { topic } => pending.entry((event.client, topic)).or_default().push(place),
+                What::DeleteEnded { topic, outcome } => {
+                    let began = pending.remove(&(event.client, &**topic)).unwrap_or_default();
+                    match (outcome, began.as_slice()) {
+                        // Of several that are under way nobody knows which one failed.
+                        (Outcome::Failed(_), [_]) => {}
+                        (outcome, began) => {
+                            let done = matches!(outcome, Outcome::Done(())).then_some(place);
+                            topics.close(topic, began.first().copied().unwrap_or(place), done);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        for ((_, topic), began) in pending {
+            if let Some(&began) = began.first() {
+                topics.close(topic, began, None);
+            }
+        }
+        topics
+    }
+
+    fn close(&mut self, topic: &'h str, began: Place, done: Option<Place>) {
+        let deletion = self.closed.entry(topic).or_insert(Deletion { began, done });
+        deletion.began = deletion.began.min(began);
+        deletion.done = deletion.done.into_iter().chain(done).min();
+    }
+
+    /// The deletion of the topic, if it may have been deleted.
+    pub fn deletion(&self, topic: &str) -> Option<Deletion> {
+        self.closed.get(topic).copied()
+    }
+
+    /// What is said of the key at this place is said of the topic that it names, and of no successor.
+    pub fn is_open(&self, key: &Key, place: Place) -> bool {
+        self.deletion(&key.topic).is_none_or(|deletion| place < deletion.began)
+    }
+}

@@ -1,0 +1,19 @@
+//! **inconsistent-offset**: an offset of a partition holds two values.
+//!
+//! Flagged: an offset at which polls, or a poll and an acknowledgement, or two acknowledgements show different values. What
+//! may be read at an offset is the same for ever, until it is removed; no acknowledgement and no poll comes before it may
+//! be read. So neither faults nor stale answers excuse it.
+
+use super::Findings;
+use crate::index::Index;
+
+pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
+    for (key, log) in index.logs.iter() {
+        for (offset, stored) in &log.stored {
+            if let [(one, shown), (other, shown_too), ..] = stored.values[..] {
+                let words = format!("offset {offset} holds {one} and {other}");
+                findings.add(Some(key), words, [shown, shown_too]);
+            }
+        }
+    }
+}
