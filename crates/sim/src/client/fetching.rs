@@ -1,0 +1,198 @@
+//! Fetch requests and what comes of them: sessions (KIP-227) and the records within an answer.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use judge::{Refusal, Value};
+use records::{Batch, RecordsError};
+use wire::messages::FetchRequest;
+use wire::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
+
+use super::{Place, value};
+
+/// From where a partition is read, and the leader's epoch.
+pub type Wanted = BTreeMap<Place, (i64, i32)>;
+
+/// More than any batch here decompresses to.
+const DECOMPRESSED_BYTES_MAX: usize = 32 << 20;
+
+/// What one broker remembers of a reader.
+#[derive(Debug, Default)]
+pub struct Session {
+    id: i32,
+    /// 0 begins a session.
+    epoch: i32,
+    /// What the broker knows.
+    told: Wanted,
+}
+
+/// The epoch of a request that wants no session.
+const NO_SESSION: i32 = -1;
+
+impl Session {
+    /// Fills in what is wanted: all of it at the beginning of a session, what has changed later on.
+    pub fn ask(&mut self, wanted: &Wanted, partition_bytes_max: i32, with_sessions: bool, request: &mut FetchRequest) {
+        request.session_id = if with_sessions { self.id } else { 0 };
+        request.session_epoch = if with_sessions { self.epoch } else { NO_SESSION };
+        let is_full = request.session_epoch <= 0;
+        let mut topics: BTreeMap<_, FetchTopic> = BTreeMap::new();
+        for (place, (offset, leader_epoch)) in wanted {
+            if !is_full && self.told.get(place) == Some(&(*offset, *leader_epoch)) {
+                continue;
+            }
+            let topic = topics.entry(place.topic).or_insert_with(|| FetchTopic {
+                topic: (&*place.name).into(),
+                topic_id: place.topic,
+                ..FetchTopic::default()
+            });
+            topic.partitions.push(FetchPartition {
+                partition: place.partition,
+                current_leader_epoch: *leader_epoch,
+                fetch_offset: *offset,
+                partition_max_bytes: partition_bytes_max,
+                ..FetchPartition::default()
+            });
+        }
+        request.topics = topics.into_values().collect();
+        if !is_full {
+            let mut forgotten: BTreeMap<_, ForgottenTopic> = BTreeMap::new();
+            for place in self.told.keys().filter(|place| !wanted.contains_key(place)) {
+                let topic = forgotten.entry(place.topic).or_insert_with(|| ForgottenTopic {
+                    topic: (&*place.name).into(),
+                    topic_id: place.topic,
+                    ..ForgottenTopic::default()
+                });
+                topic.partitions.push(place.partition);
+            }
+            request.forgotten_topics_data = forgotten.into_values().collect();
+        }
+        self.told.clone_from(wanted);
+    }
+
+    /// An answer came: the session goes on, if there is one.
+    pub fn answered(&mut self, session_id: i32) {
+        if session_id == 0 {
+            self.reset();
+        } else {
+            self.id = session_id;
+            self.epoch = self.epoch.checked_add(1).unwrap_or(1);
+        }
+    }
+
+    /// No answer came: another session begins, and ends the one that was.
+    pub fn lost(&mut self) {
+        self.epoch = 0;
+        self.told.clear();
+    }
+
+    /// The broker knows nothing of the session.
+    pub fn reset(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// The records of an answer.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Found {
+    /// Offset and value, as they came.
+    pub records: Vec<(i64, Value)>,
+    /// Offset, and what is wrong.
+    pub garbage: Vec<(i64, Refusal)>,
+    /// The offset of what is wanted next.
+    pub next: i64,
+}
+
+/// Reads what a partition's answer holds, from `position` on.
+pub fn read(bytes: &Bytes, position: i64) -> Found {
+    let mut found = Found { next: position, ..Found::default() };
+    for (number, batch) in records::batches(bytes).enumerate() {
+        match batch {
+            Ok(batch) => read_batch(&batch, &mut found),
+            // A batch that did not fit in wholly; the first one always does.
+            Err(RecordsError::Truncated { .. }) if number > 0 => {}
+            Err(error) => found.garbage.push((found.next, format!("no batch: {error}").into())),
+        }
+    }
+    found
+}
+
+fn read_batch(batch: &Batch, found: &mut Found) {
+    let position = found.next;
+    let first = batch.header.base_offset.max(position);
+    let mut read = || -> Result<(), RecordsError> {
+        batch.verify_crc()?;
+        if batch.header.is_control() {
+            found.garbage.push((first, "a control batch, which nobody wrote".into()));
+            return Ok(());
+        }
+        for record in batch.records(DECOMPRESSED_BYTES_MAX)? {
+            let record = record?;
+            // A reader begins anywhere in a batch.
+            if record.offset < position {
+                continue;
+            }
+            match value::decode(record.value.as_deref().unwrap_or_default()) {
+                Ok(value) => found.records.push((record.offset, value)),
+                Err(why) => found.garbage.push((record.offset, why.into())),
+            }
+        }
+        Ok(())
+    };
+    if let Err(error) = read() {
+        found.garbage.push((first, format!("a batch: {error}").into()));
+    }
+    found.next = position.max(batch.header.next_offset());
+}
+
+#[cfg(test)]
+mod tests {
+    use records::{BatchBuilder, Compression};
+
+    use super::*;
+
+    fn batch(base_offset: i64, values: &[u64], codec: Compression) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(codec).base_offset(base_offset);
+        for number in values {
+            builder.append(0, None, Some(&value::encode(Value(*number), 40)), &[]).unwrap();
+        }
+        builder.build().unwrap().to_vec()
+    }
+
+    #[test]
+    fn records_below_the_position_are_passed_over_and_damage_is_named() {
+        let good = batch(10, &[1, 2, 3], Compression::Lz4);
+        let mut bad = batch(13, &[4], Compression::None);
+        *bad.last_mut().unwrap() ^= 1;
+        let other = [batch(14, &[5], Compression::None), batch(15, &[6], Compression::Zstd)].concat();
+        let all = Bytes::from([good, bad, other].concat());
+        let found = read(&all.slice(..all.len() - 1), 11);
+        assert_eq!(found.records, [(11, Value(2)), (12, Value(3)), (14, Value(5))]);
+        assert!(found.garbage.len() == 1 && found.garbage[0].0 == 13, "{found:?}");
+        assert_eq!(found.next, 15);
+        assert_eq!(read(&Bytes::from_static(b"what is this"), 3).garbage[0].0, 3);
+    }
+
+    #[test]
+    fn a_session_tells_what_has_changed() {
+        let place = |partition| Place { topic: base::Uuid::from_u128(1), partition, name: "t".into() };
+        let mut session = Session::default();
+        let asked = |session: &mut Session, wanted: &[(i32, i64)]| {
+            let wanted = wanted.iter().map(|(partition, offset)| (place(*partition), (*offset, 0))).collect();
+            let mut request = FetchRequest::default();
+            session.ask(&wanted, 1, true, &mut request);
+            let partitions = request.topics.iter().flat_map(|topic| &topic.partitions).map(|found| found.partition);
+            let forgotten = request.forgotten_topics_data.iter().flat_map(|topic| topic.partitions.clone());
+            (request.session_id, request.session_epoch, partitions.collect(), forgotten.collect())
+        };
+        let none = Vec::<i32>::new;
+        assert_eq!(asked(&mut session, &[(0, 5), (1, 5)]), (0, 0, vec![0, 1], none()));
+        session.answered(7);
+        assert_eq!(asked(&mut session, &[(0, 6), (1, 5)]), (7, 1, vec![0], none()));
+        session.answered(7);
+        assert_eq!(asked(&mut session, &[(1, 5)]), (7, 2, none(), vec![0]));
+        session.lost();
+        assert_eq!(asked(&mut session, &[(1, 5)]), (7, 0, vec![1], none()));
+        session.answered(0);
+        assert_eq!(asked(&mut session, &[(1, 5)]), (0, 0, vec![1], none()));
+    }
+}

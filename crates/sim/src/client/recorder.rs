@@ -1,0 +1,100 @@
+//! Where lives write what they do and see.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
+
+use judge::{Client, History, Moment, Value, What};
+use parking_lot::Mutex;
+
+use crate::trace::Trace;
+
+/// The history of a run; clones write into the same one.
+#[derive(Clone, Debug)]
+pub struct Recorder(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    history: Arc<Mutex<History>>,
+    trace: Trace,
+    next_client: AtomicU32,
+    next_value: AtomicU64,
+    complaints: Mutex<Vec<String>>,
+}
+
+impl Recorder {
+    /// Writes into `history`, by the time of `trace`.
+    pub fn new(history: Arc<Mutex<History>>, trace: Trace) -> Self {
+        Self(Arc::new(Shared {
+            history,
+            trace,
+            next_client: AtomicU32::new(1),
+            next_value: AtomicU64::new(1),
+            complaints: Mutex::default(),
+        }))
+    }
+
+    /// A new life; `name` is what the trace calls it.
+    pub fn life(&self, name: &str) -> Life {
+        let client = Client(self.0.next_client.fetch_add(1, Ordering::Relaxed));
+        Life { shared: self.0.clone(), client, name: name.into() }
+    }
+
+    /// What happened so far.
+    pub fn history(&self) -> History {
+        self.0.history.lock().clone()
+    }
+
+    /// What a broker did that no broker may do, and that no history can hold: answers that are none. Empty, if all is well.
+    pub fn complaints(&self) -> Vec<String> {
+        self.0.complaints.lock().clone()
+    }
+}
+
+/// One life of one client, as it writes about itself.
+#[derive(Clone, Debug)]
+pub struct Life {
+    shared: Arc<Shared>,
+    client: Client,
+    name: Arc<str>,
+}
+
+impl Life {
+    /// Time since the run began.
+    pub fn now(&self) -> Duration {
+        self.shared.trace.now()
+    }
+
+    /// What the trace calls it.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its number in the history.
+    pub fn client(&self) -> Client {
+        self.client
+    }
+
+    /// A value that nobody has sent.
+    pub fn next_value(&self) -> Value {
+        Value(self.shared.next_value.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Something for the history.
+    pub fn event(&self, what: What) {
+        let mut history = self.shared.history.lock();
+        history.push(Moment(self.now().as_micros() as u64), self.client, what);
+    }
+
+    /// Something for the trace.
+    pub fn note(&self, what: impl fmt::Display) {
+        self.shared.trace.note(&self.name, what);
+    }
+
+    /// A broker did what no broker may do.
+    pub fn complain(&self, what: impl fmt::Display) {
+        self.note(format_args!("COMPLAINS {what}"));
+        self.shared.complaints.lock().push(format!("{}: {what}", self.name));
+    }
+}
