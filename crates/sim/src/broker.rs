@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use base::file::Files;
-use base::host::{Host, within};
+use base::host::Host;
 use base::net::Network;
 use base::task::JoinHandle;
 use base::{Clock, Entropy};
@@ -12,7 +12,6 @@ use blob::Stores;
 use broker::config::BrokerConfig;
 use meta::SnapshotPolicy;
 use node::{Afterwards, End, LogPlace, NodeOptions, Order, Phase, Segments, Status};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::dice::Dice;
@@ -60,7 +59,7 @@ pub struct Broker {
     process: Process,
     host: Arc<SimHost>,
     orders: watch::Sender<Order>,
-    status: Arc<Mutex<watch::Receiver<Phase>>>,
+    phases: watch::Receiver<Phase>,
     life: JoinHandle<End>,
 }
 
@@ -105,10 +104,9 @@ impl Broker {
             trace.note(&name, format_args!("ends: {end}"));
             end
         };
-        let life = base::task::spawn("node", within(host.clone() as Arc<dyn Host>, "node", life));
-        host.started("node", life.abort_handle());
-        let status = Arc::new(Mutex::new(phases));
-        Self { process: process.clone(), host: host.clone(), orders, status, life }
+        let hosted: Arc<dyn Host> = host.clone();
+        let life = base::host::scope(&hosted, || base::task::spawn("node", life));
+        Self { process: process.clone(), host: host.clone(), orders, phases, life }
     }
 
     /// The process.
@@ -121,14 +119,14 @@ impl Broker {
         &self.host
     }
 
-    /// Gives it an order.
-    pub fn order(&self, order: Order) {
-        self.orders.send_replace(order);
+    /// How it is given orders.
+    pub fn orders(&self) -> &watch::Sender<Order> {
+        &self.orders
     }
 
     /// Where it is in its life, as it would tell a probe.
-    pub fn phase(&self) -> Phase {
-        self.status.lock().borrow().clone()
+    pub fn phases(&self) -> watch::Receiver<Phase> {
+        self.phases.clone()
     }
 
     /// Resolves when the process is over: with its end where it ended by itself, with nothing where it died. Nothing of it

@@ -60,6 +60,8 @@ kinds! {
     Reset "reset",
     /// Nothing of what one side sends arrives for a while.
     StalledLink "stalled link",
+    /// Some hosts do not reach some others.
+    Partition "partition",
     /// Nobody can connect for a while.
     Refused "refused",
     /// The store answers 503 and does nothing.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use base::host::{AbortHandle, BoxFuture, Host};
 use parking_lot::Mutex;
@@ -13,10 +13,8 @@ use crate::dice::Dice;
 use crate::faults::{Fault, Faults};
 use crate::fiber::{self, Fiber};
 use crate::process::Process;
+use crate::scheduler::Scheduler;
 use crate::trace::{self, Trace};
-
-/// How often a task is sent to the end of the queue, so that tasks that are ready run in any order.
-const YIELD_CHANCE: f64 = 0.05;
 
 /// What is planted in a run, and how often each place was passed. Clones are the same.
 #[derive(Clone, Debug, Default)]
@@ -53,6 +51,7 @@ impl Planted {
 #[derive(Debug)]
 pub struct SimHost {
     process: Process,
+    scheduler: Scheduler,
     dice: Dice,
     faults: Faults,
     trace: Trace,
@@ -71,15 +70,23 @@ struct State {
     paused: Option<Vec<Waker>>,
     /// Polls until the process dies.
     dies_in: Option<u64>,
-    /// Passes of planted places until one of them panics.
-    panics_in: Option<u64>,
+    /// The place that panics next, after so many passes.
+    panics_at: Option<(&'static str, u64)>,
 }
 
 impl SimHost {
     /// The host of a process.
-    pub fn new(process: &Process, dice: Dice, faults: &Faults, trace: &Trace, planted: &Planted) -> Arc<Self> {
+    pub fn new(
+        process: &Process,
+        dice: Dice,
+        scheduler: &Scheduler,
+        faults: &Faults,
+        trace: &Trace,
+        planted: &Planted,
+    ) -> Arc<Self> {
         Arc::new(Self {
             process: process.clone(),
+            scheduler: scheduler.clone(),
             dice,
             faults: faults.clone(),
             trace: trace.clone(),
@@ -89,14 +96,25 @@ impl SimHost {
         })
     }
 
+    /// Who chooses among its tasks and others.
+    pub fn scheduler(&self) -> &Scheduler {
+        &self.scheduler
+    }
+
     /// The process dies before the poll after so many.
     pub fn die_in(&self, polls: u64) {
         self.state.lock().dies_in = Some(polls);
     }
 
-    /// There is a panic at one of the planted places, after so many passes.
-    pub fn panic_in(&self, passes: u64) {
-        self.state.lock().panics_in = Some(passes);
+    /// There is a panic at that planted place, after so many passes.
+    pub fn panic_at(&self, place: &'static str, passes: u64) {
+        self.state.lock().panics_at = Some((place, passes));
+    }
+
+    /// Takes back what was to happen to it.
+    pub fn spare(&self) {
+        let mut state = self.state.lock();
+        (state.dies_in, state.panics_at) = (None, None);
     }
 
     /// The process dies now.
@@ -149,11 +167,26 @@ impl Host for SimHost {
         state.tasks.push(task);
     }
 
-    fn turn(&self, _: &'static str, cx: &mut Context<'_>) -> Poll<()> {
-        trace::runs(&self.process);
+    fn enters(&self, _: &'static str) -> u64 {
+        self.scheduler.enters()
+    }
+
+    fn turn(&self, task: u64, cx: &mut Context<'_>) -> Poll<()> {
         if self.process.is_dead() {
+            self.scheduler.forgets(task);
             return Poll::Pending;
         }
+        {
+            let mut state = self.state.lock();
+            if let Some(waiting) = &mut state.paused {
+                waiting.push(cx.waker().clone());
+                drop(state);
+                self.scheduler.forgets(task);
+                return Poll::Pending;
+            }
+        }
+        ready!(self.scheduler.turn(task, cx));
+        trace::runs(&self.process);
         let mut state = self.state.lock();
         if let Some(left) = &mut state.dies_in {
             *left = left.saturating_sub(1);
@@ -166,16 +199,15 @@ impl Host for SimHost {
                 return Poll::Pending;
             }
         }
-        if let Some(waiting) = &mut state.paused {
-            waiting.push(cx.waker().clone());
-            return Poll::Pending;
-        }
-        drop(state);
-        if self.dice.chance(YIELD_CHANCE) {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         Poll::Ready(())
+    }
+
+    fn dropped(&self, task: u64, drops: Box<dyn FnOnce() + Send>) {
+        self.scheduler.drops(task, drops);
+    }
+
+    fn leaves(&self, task: u64) {
+        self.scheduler.forgets(task);
     }
 
     fn next_u64(&self) -> u64 {
@@ -203,16 +235,16 @@ impl Host for SimHost {
         }
         let now = {
             let mut state = self.state.lock();
-            match &mut state.panics_in {
-                Some(0) => {
-                    state.panics_in = None;
+            match &mut state.panics_at {
+                Some((place, 0)) if *place == name => {
+                    state.panics_at = None;
                     true
                 }
-                Some(left) => {
+                Some((place, left)) if *place == name => {
                     *left -= 1;
                     false
                 }
-                None => false,
+                _ => false,
             }
         };
         let mut planted = self.planted.0.lock();

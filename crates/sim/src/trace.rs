@@ -52,6 +52,11 @@ impl Trace {
         self.0.clock.monotonic()
     }
 
+    /// The clock behind it; its wall shows 0 at the beginning.
+    pub fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
     /// Something happened to `who`.
     pub fn note(&self, who: &str, what: impl fmt::Display) {
         let now = self.now();

@@ -1,6 +1,7 @@
 //! The project's chores: `cargo xtask <chore>`. CI calls the same entry points a developer calls.
 
 mod bench;
+mod simulate;
 mod suites;
 mod test;
 mod times;
@@ -32,11 +33,19 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Simulate brokers, clients, store, network and disks on many seeds, on one again, or with bugs planted
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// Arguments of the simulator; `--help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     match Cli::parse().chore {
         Chore::Test(options) => test::run(&options),
         Chore::Bench { args } => bench::run(&args).map(|()| ExitCode::SUCCESS),
+        Chore::Sim { args } => simulate::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }

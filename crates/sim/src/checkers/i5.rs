@@ -8,9 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use base::checksum::crc32c;
 use base::{ObjectId, TimestampMs};
 use blob::Operation;
+use bytes::Bytes;
 use meta::Image;
 use parking_lot::Mutex;
-use stream::catalogue::DELETION_GRACE;
+use stream::catalogue::{DELETION_GRACE, ObjectState};
+use stream::format::Block;
+use stream::format::object::{FOOTER_BYTES, Footer};
 
 use super::{Clocks, Entry, Findings, FollowsMetadata};
 use crate::store::{Effect, ObjectStore};
@@ -63,6 +66,31 @@ impl Checker {
     }
 }
 
+/// Whether an object is the one that metadata means, to its last block.
+fn whole(bytes: &Bytes, named: ObjectState) -> Result<(), String> {
+    if bytes.len() as u64 != named.length {
+        return Err(format!("it has {} bytes instead of {}", bytes.len(), named.length));
+    }
+    let footer = bytes.len().checked_sub(FOOTER_BYTES).ok_or("it has no footer")?;
+    let described = Footer::decode(&bytes[footer..], named.length).map_err(|error| error.to_string())?;
+    let position = described.index_position as usize;
+    if crc32c(&bytes[position..]) != named.crc {
+        return Err("its index or footer is another".to_owned());
+    }
+    let index = described.index(&bytes.slice(position..footer)).map_err(|error| error.to_string())?;
+    let blocks = index.blocks.iter().map(|block| (block.position, block.length));
+    for (position, length) in blocks {
+        let block = bytes.slice(position as usize..position as usize + length as usize);
+        Block::decode(block).map_err(|error| format!("its block at {position}: {error}"))?;
+    }
+    for side in &index.sides {
+        if crc32c(&bytes[side.position as usize..side.position as usize + side.length as usize]) != side.crc {
+            return Err(format!("its checkpoint at {} is another", side.position));
+        }
+    }
+    Ok(())
+}
+
 impl FollowsMetadata for Checker {
     fn entry(&self, entry: &Entry<'_>) {
         let (before, after) = (&entry.before.catalogue, &entry.after.catalogue);
@@ -71,10 +99,11 @@ impl FollowsMetadata for Checker {
             let sequence = entry.header.sequence;
             match self.store.object(&key) {
                 None => self.findings.add(NAME, format_args!("entry {sequence} names {key}, which is not there")),
-                Some(bytes) if bytes.len() as u64 != state.length || crc32c(&bytes) != state.crc => {
-                    self.findings.add(NAME, format_args!("entry {sequence} names {key}, which is something else"));
+                Some(bytes) => {
+                    if let Err(why) = whole(&bytes, *state) {
+                        self.findings.add(NAME, format_args!("entry {sequence} names {key}: {why}"));
+                    }
                 }
-                Some(_) => {}
             }
             self.known.lock().named.insert(key, id);
         }

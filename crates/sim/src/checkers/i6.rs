@@ -98,6 +98,10 @@ impl Backend for Watching {
     }
 
     fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateAttempt> {
+        // The probe wants to know who wins, and names of its own are nobody's.
+        if key.starts_with("probe/") {
+            return self.beneath.create(key, body);
+        }
         let sent = Sent { length: body.len(), crc: crc32c(&body.to_contiguous()) };
         // Sent from now on, whether or not the caller waits for the answer.
         let before = self.unresolved.lock().insert(key.to_owned(), sent);

@@ -3,12 +3,18 @@
 //! A checker sees what the store and the disks did, and what brokers were asked and answered; never what a broker thinks.
 //! It knows what must hold, not how brokers make it hold.
 
+mod durable;
+mod i1;
+mod i3;
 mod i4;
 mod i5;
 mod i6;
 mod i7;
+mod i8;
+mod i9;
 mod metadata;
 mod snapshots;
+mod tap;
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +24,10 @@ use base::collections::HashMap;
 use meta::Image;
 use meta::format::Header;
 use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
 
+use crate::disk::Disk;
+use crate::net::Net;
 use crate::process::Process;
 use crate::store::{Effect, ObjectStore, Observer};
 use crate::trace::Trace;
@@ -29,12 +38,12 @@ pub use i6::watched as watched_creates;
 const FINDINGS_MAX: usize = 20;
 
 /// Something that must not be.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Finding {
     /// When it was seen.
     pub at: Duration,
     /// Which checker saw it.
-    pub checker: &'static str,
+    pub checker: String,
     /// What, in words.
     pub words: String,
 }
@@ -63,7 +72,7 @@ impl Findings {
         self.trace.note(checker, format_args!("VIOLATED {words}"));
         let mut found = self.found.lock();
         if found.len() < FINDINGS_MAX {
-            found.push(Finding { at: self.trace.now(), checker, words: words.to_string() });
+            found.push(Finding { at: self.trace.now(), checker: checker.to_owned(), words: words.to_string() });
         }
     }
 
@@ -116,4 +125,19 @@ pub fn look_at_store(store: &ObjectStore, clocks: &Clocks, findings: &Findings) 
     ];
     let observer: Arc<dyn Observer> = Arc::new(metadata::View::new(findings, followers));
     store.observe(observer);
+}
+
+/// Has all checkers that look at what clients are told look at these.
+pub fn look_at_answers(net: &Net, disk: &Disk, store: &ObjectStore, trace: &Trace, findings: &Findings) {
+    let durable = durable::Durable::new(trace);
+    let of = |findings: &Findings| (findings.clone(), durable.clone());
+    let listeners: Vec<Arc<dyn tap::Listens>> = vec![
+        Arc::new(i1::Checker::new(of(findings))),
+        Arc::new(i3::Checker::new(of(findings))),
+        Arc::new(i8::Checker::new(of(findings))),
+        Arc::new(i9::Checker::new(findings)),
+    ];
+    store.observe(Arc::new(durable.clone()));
+    disk.observe(Arc::new(durable));
+    net.observe(Arc::new(tap::Tap::new(listeners)));
 }

@@ -1,0 +1,196 @@
+//! Many runs: over seeds, a few at a time, with what they have in common.
+//!
+//! Each run is a process of its own: what libraries draw at random is the same in each (see the program), and a run that
+//! hangs or dies is a finding like any other.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io::Read;
+use std::ops::Range;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::Context;
+use parking_lot::Mutex;
+
+use crate::checkers::Finding;
+use crate::faults::Fault;
+use crate::planted::{BUGS, Bug, PLACES};
+use crate::run::{Options, Report};
+
+/// How long a run may take by the clock on the wall: it takes seconds.
+const RUN_TIME_MAX: Duration = Duration::from_secs(600);
+
+/// What the runs of a campaign have met, all together.
+#[derive(Debug, Default)]
+pub struct Met {
+    /// How often each fault occurred.
+    pub faults: BTreeMap<String, u64>,
+    /// Passes and panics of each planted place.
+    pub places: BTreeMap<String, (u64, u64)>,
+    /// Simulated time.
+    pub time: Duration,
+    /// Records that were acknowledged.
+    pub acknowledged: usize,
+    /// Runs.
+    pub runs: usize,
+}
+
+impl Met {
+    fn add(&mut self, report: &Report) {
+        for (fault, count) in &report.faults {
+            *self.faults.entry(fault.clone()).or_default() += count;
+        }
+        for (place, (passes, panics)) in &report.places {
+            let sum = self.places.entry(place.clone()).or_default();
+            *sum = (sum.0 + passes, sum.1 + panics);
+        }
+        self.time += report.time;
+        self.acknowledged += report.acknowledged;
+        self.runs += 1;
+    }
+
+    /// What never occurred: a campaign that says nothing of it has not looked.
+    pub fn missing(&self) -> Vec<String> {
+        let faults = Fault::ALL.iter().filter(|fault| !self.faults.contains_key(fault.label()));
+        let panics = |name| self.places.get(name).map_or(0, |(_, panics)| *panics);
+        let places = PLACES.iter().filter(|place| panics(place.name) == 0);
+        faults
+            .map(|fault| format!("fault: {}", fault.label()))
+            .chain(places.map(|place| format!("panic: {}", place.name)))
+            .collect()
+    }
+
+    /// A table of it.
+    pub fn table(&self) -> String {
+        let hours = self.time.as_secs_f64() / 3_600.0;
+        let mut out =
+            format!("{} runs, {hours:.1} simulated hours, {} records acknowledged\n", self.runs, self.acknowledged);
+        for (fault, count) in &self.faults {
+            out += &format!("{count:>9} {fault}\n");
+        }
+        for (place, (passes, panics)) in &self.places {
+            out += &format!("{panics:>9} of {passes:>9} panic {place}\n");
+        }
+        out
+    }
+}
+
+/// One run in a process of its own: `program` is the simulator.
+fn apart(program: &Path, options: &Options) -> anyhow::Result<Report> {
+    let mut call = Command::new(program);
+    call.arg("--report").arg("--seed").arg(options.seed.to_string());
+    call.arg("--seconds").arg(options.time.as_secs().to_string()).arg("--level").arg(options.level.to_string());
+    if let Some(bug) = options.bug {
+        call.arg("--bug").arg(bug);
+    }
+    call.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = call.spawn().context("the simulator could not be started")?;
+    let (mut out, mut err) = (child.stdout.take().context("piped")?, child.stderr.take().context("piped")?);
+    let (told, over) = std::sync::mpsc::channel::<()>();
+    let id = child.id().to_string();
+    #[allow(clippy::disallowed_methods, reason = "nothing here is simulated")]
+    let watchdog = std::thread::spawn(move || {
+        if over.recv_timeout(RUN_TIME_MAX) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            // It is waited for below, whatever becomes of this.
+            let _ = Command::new("kill").arg("-9").arg(id).status();
+        }
+    });
+    #[allow(clippy::disallowed_methods, reason = "nothing here is simulated")]
+    let words = std::thread::spawn(move || {
+        let mut words = String::new();
+        err.read_to_string(&mut words).map(|_| words).unwrap_or_default()
+    });
+    let mut report = String::new();
+    out.read_to_string(&mut report).context("what the simulator says cannot be read")?;
+    let status = child.wait().context("the simulator cannot be waited for")?;
+    drop(told);
+    let _ = watchdog.join();
+    let words = words.join().unwrap_or_default();
+    Ok(serde_json::from_str(&report).unwrap_or_else(|_| {
+        let words = format!("the run ended without a report ({status}): {words}");
+        let finding = Finding { at: Duration::ZERO, checker: "simulator".to_owned(), words };
+        Report { seed: options.seed, findings: vec![finding], ..Report::default() }
+    }))
+}
+
+/// Runs all seeds, `threads` at a time. `seen` is told of each run as it ends, in any order, and says whether to go on.
+///
+/// # Errors
+/// When a run cannot be started.
+pub fn over(
+    program: &Path,
+    runs: impl IntoIterator<Item = Options>,
+    threads: usize,
+    seen: impl Fn(&Report) -> bool + Sync,
+) -> anyhow::Result<Met> {
+    let waiting: Mutex<VecDeque<Options>> = Mutex::new(runs.into_iter().collect());
+    let met = Mutex::new(Met::default());
+    std::thread::scope(|scope| {
+        let mut workers = Vec::new();
+        for number in 0..threads.max(1) {
+            let work = || -> anyhow::Result<()> {
+                loop {
+                    let Some(options) = waiting.lock().pop_front() else { return Ok(()) };
+                    let report = apart(program, &options)?;
+                    met.lock().add(&report);
+                    if !seen(&report) {
+                        waiting.lock().clear();
+                    }
+                }
+            };
+            let name = format!("runs-{number}");
+            #[allow(clippy::disallowed_methods, reason = "nothing here is simulated")]
+            workers.push(std::thread::Builder::new().name(name).spawn_scoped(scope, work).context("a thread of runs")?);
+        }
+        workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| anyhow::bail!("a thread panicked")))
+    })?;
+    Ok(met.into_inner())
+}
+
+/// How a planted bug was caught.
+#[derive(Debug)]
+pub struct Caught {
+    /// Which bug.
+    pub bug: &'static Bug,
+    /// The seed and the checker that saw it, and in which words; nothing when no seed showed it.
+    pub by: Option<(u64, String, String)>,
+    /// Runs in which its place was reached.
+    pub met: usize,
+    /// Runs.
+    pub runs: usize,
+}
+
+/// Plants each bug in the runs of these seeds, until one catches it.
+///
+/// # Errors
+/// As [`over`].
+pub fn planted(
+    program: &Path,
+    bugs: &[&'static Bug],
+    seeds: &Range<u64>,
+    time: Duration,
+    threads: usize,
+) -> anyhow::Result<Vec<Caught>> {
+    let mut all = Vec::new();
+    for bug in bugs {
+        let caught = Mutex::new(Caught { bug, by: None, met: 0, runs: 0 });
+        let runs = seeds.clone().map(|seed| Options { bug: Some(bug.name), time, ..Options::new(seed) });
+        over(program, runs, threads, |report| {
+            let mut caught = caught.lock();
+            caught.runs += 1;
+            caught.met += usize::from(report.bug_met > 0);
+            if let (None, Some(finding)) = (&caught.by, report.findings.first()) {
+                caught.by = Some((report.seed, finding.checker.clone(), finding.words.clone()));
+            }
+            caught.by.is_none()
+        })?;
+        all.push(caught.into_inner());
+    }
+    Ok(all)
+}
+
+/// The planted bug of that name.
+pub fn bug(name: &str) -> Option<&'static Bug> {
+    BUGS.iter().find(|bug| bug.name == name)
+}

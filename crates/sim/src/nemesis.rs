@@ -1,0 +1,314 @@
+//! What befalls the brokers: each site has somebody who starts its broker again, and one who sees to it that it must.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use node::{Order, Phase};
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use crate::broker::Broker;
+use crate::dice::Dice;
+use crate::faults::Fault;
+use crate::host::SimHost;
+use crate::net::Death;
+use crate::planted::PLACES;
+use crate::process::Process;
+use crate::weather;
+use crate::world::{SITES, Site, World};
+
+/// How long a broker may take from its start, in a world without faults, to serve.
+const STARTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// A site that is looked after.
+#[derive(Clone)]
+pub struct Tended {
+    site: Site,
+    world: World,
+    wanted: watch::Sender<bool>,
+    /// Whether it may still be harmed.
+    harmed: Arc<Mutex<bool>>,
+    present: Arc<Mutex<Option<Present>>>,
+}
+
+/// The process that runs at a site.
+#[derive(Clone)]
+struct Present {
+    process: Process,
+    host: Arc<SimHost>,
+    orders: watch::Sender<Order>,
+    phases: watch::Receiver<Phase>,
+    /// How it will be seen to have died.
+    death: Arc<Mutex<Death>>,
+}
+
+impl Tended {
+    fn new(world: &World, site: &Site) -> Self {
+        let tended = Self {
+            site: site.clone(),
+            world: world.clone(),
+            wanted: watch::channel(false).0,
+            harmed: Arc::new(Mutex::new(true)),
+            present: Arc::default(),
+        };
+        let looked_after = tended.clone();
+        base::task::spawn("site", async move { looked_after.look_after().await });
+        tended
+    }
+
+    /// Starts the broker, again and again, while it is wanted.
+    async fn look_after(self) {
+        let (dice, mut wanted) = (self.world.dice.branch(self.site.name), self.wanted.subscribe());
+        let mut number = 0;
+        loop {
+            if wanted.wait_for(|wanted| *wanted).await.is_err() {
+                return;
+            }
+            number += 1;
+            let broker = self.world.start(&self.site, number);
+            self.one_life(broker, &dice).await;
+            // As a supervisor does, or an operator: soon, or after a while.
+            let wait = if dice.chance(0.8) { 50..1_000 } else { 1_000..8_000 };
+            tokio::time::sleep(dice.time(Duration::from_millis(wait.start)..Duration::from_millis(wait.end))).await;
+        }
+    }
+
+    async fn one_life(&self, mut broker: Broker, dice: &Dice) {
+        let death = Arc::new(Mutex::new(Death::Kill));
+        let process = broker.process().clone();
+        if *self.harmed.lock() && dice.chance(0.3) {
+            // So that starts and recoveries meet it, too.
+            arm(broker.host(), dice);
+        }
+        *self.present.lock() = Some(Present {
+            process: process.clone(),
+            host: broker.host().clone(),
+            orders: broker.orders().clone(),
+            phases: broker.phases(),
+            death: death.clone(),
+        });
+        let end = broker.over().await;
+        let death = if end.is_some() { Death::Kill } else { *death.lock() };
+        let how = match (&end, death) {
+            (Some(_), _) => "is over",
+            (None, Death::Kill) => "was killed",
+            (None, Death::PowerLoss) => "lost its power",
+        };
+        self.world.trace.note(process.name(), how);
+        self.world.over(&process, death);
+        *self.present.lock() = None;
+    }
+
+    fn present(&self) -> Option<Present> {
+        self.present.lock().clone()
+    }
+
+    fn serves(&self) -> bool {
+        self.present().is_some_and(|present| *present.phases.borrow() == Phase::Serving)
+    }
+}
+
+/// Lets a panic wait for the process, at one place of all.
+fn arm(host: &SimHost, dice: &Dice) {
+    let place = dice.pick(PLACES);
+    host.panic_at(place.name, dice.below(1 << dice.below(6)));
+}
+
+/// Both sites, and what befalls them.
+pub struct Nemesis {
+    world: World,
+    dice: Dice,
+    sites: Vec<Tended>,
+    /// The site whose broker is wanted in the end.
+    home: usize,
+}
+
+impl Nemesis {
+    /// The first site's broker is started.
+    pub fn new(world: &World) -> Self {
+        let sites: Vec<Tended> = SITES.iter().map(|site| Tended::new(world, site)).collect();
+        sites[0].wanted.send_replace(true);
+        Self { world: world.clone(), dice: world.dice.branch("nemesis"), sites, home: 0 }
+    }
+
+    /// Disturbs the world until `until`, by the trace's clock.
+    pub async fn rage(&mut self, until: Duration) {
+        weather::calm(&self.world);
+        self.wait(3_000..8_000).await;
+        while self.world.trace.now() < until {
+            weather::calm(&self.world);
+            if self.dice.chance(0.75) {
+                weather::bad(&self.world, &self.dice);
+            }
+            self.strike().await;
+            self.wait(1_000..7_000).await;
+        }
+    }
+
+    async fn wait(&self, millis: std::ops::Range<u64>) {
+        tokio::time::sleep(self.dice.time(Duration::from_millis(millis.start)..Duration::from_millis(millis.end)))
+            .await;
+    }
+
+    fn home(&self) -> &Tended {
+        &self.sites[self.home]
+    }
+
+    fn did(&self, fault: Fault, who: &str, what: impl std::fmt::Display) {
+        self.world.faults.did(fault);
+        self.world.trace.note(who, format_args!("{}: {what}", fault.label()));
+    }
+
+    async fn strike(&mut self) {
+        let Some(present) = self.home().present() else { return };
+        let name = present.process.name().to_owned();
+        match self.dice.below(100) {
+            // Between any two polls: of a start that has hardly begun as well as of a busy broker.
+            0..16 => {
+                let polls = 1 << self.dice.below(15);
+                present.host.die_in(polls + self.dice.below(polls));
+            }
+            16..28 => {
+                let host = present.host.clone();
+                self.world.disk.crash_within(&present.process, 1 + self.dice.below(200), Arc::new(move || host.die()));
+            }
+            28..38 => {
+                *present.death.lock() = Death::PowerLoss;
+                self.did(Fault::PowerLoss, &name, "its machine stops");
+                present.host.die();
+            }
+            38..48 => self.pause(&present).await,
+            48..58 => self.twin().await,
+            58..64 => {
+                self.world.trace.note(&name, "is told to drain");
+                present.orders.send_replace(Order::Drain);
+            }
+            64..70 => {
+                // Back by no more than what clients may be ahead of their broker.
+                let (by, back) = match self.dice.below(3) {
+                    0 => (Duration::from_secs(1 + self.dice.below(300)), true),
+                    1 => (Duration::from_secs(1 + self.dice.below(30)), self.dice.chance(0.5)),
+                    // Long enough for every grace to be over.
+                    _ => (Duration::from_secs(660 + self.dice.below(600)), false),
+                };
+                self.did(Fault::ClockJump, &name, format_args!("{by:?}{}", if back { " back" } else { "" }));
+                self.world.set_clock(present.process.machine(), by, back);
+            }
+            70..80 => arm(&present.host, &self.dice),
+            80..86 => {
+                let outage =
+                    if self.dice.chance(0.5) { crate::store::Outage::Refuses } else { crate::store::Outage::IsSilent };
+                self.world.store.set_outage(Some(outage));
+                self.wait(500..8_000).await;
+                self.world.store.set_outage(None);
+            }
+            86..92 => {
+                let fault = self.dice.below(3);
+                let path = format!("/{}/wal", self.home().site.name);
+                match fault {
+                    0 => self.world.disk.fail_write(&path),
+                    1 => self.world.disk.fail_read(&path),
+                    _ => {
+                        self.world.disk.set_full(true);
+                        self.wait(500..8_000).await;
+                        self.world.disk.set_full(false);
+                    }
+                }
+            }
+            _ => {
+                let broker = self.home().site.ip;
+                self.world.net.partition(&[broker], &[crate::run::CLIENTS]);
+                self.wait(500..6_000).await;
+                self.world.net.heal();
+            }
+        }
+    }
+
+    /// The process stands still for a while; a twin may take over meanwhile.
+    async fn pause(&mut self, present: &Present) {
+        self.did(Fault::Pause, present.process.name(), "stands still");
+        present.host.pause();
+        if self.dice.chance(0.4) {
+            self.twin().await;
+        } else {
+            self.wait(100..20_000).await;
+        }
+        self.world.trace.note(present.process.name(), "goes on");
+        present.host.go_on();
+    }
+
+    /// A broker of the same id starts at the other site, which goes on alone in the end.
+    async fn twin(&mut self) {
+        let other = 1 - self.home;
+        self.did(Fault::Twin, self.sites[other].site.name, "is wanted, too");
+        self.sites[other].wanted.send_replace(true);
+        self.wait(1_000..15_000).await;
+        // Whoever is not wanted any more ends by itself, or is told to go.
+        let stays = if self.dice.chance(0.7) { other } else { self.home };
+        let goes = 1 - stays;
+        self.sites[goes].wanted.send_replace(false);
+        if let Some(present) = self.sites[goes].present() {
+            match self.dice.below(3) {
+                0 => present.host.die(),
+                1 => {
+                    present.orders.send_replace(Order::Drain);
+                }
+                // A zombie that lives on for as long as it can.
+                _ => {}
+            }
+        }
+        self.home = stays;
+    }
+
+    /// Ends all disturbance. Returns when one broker serves alone, or says why none does.
+    ///
+    /// # Errors
+    /// When none serves in time.
+    pub async fn heal(&mut self) -> anyhow::Result<()> {
+        weather::calm(&self.world);
+        self.world.disk.set_full(false);
+        self.world.trace.note("world", "heals");
+        for (number, tended) in self.sites.iter().enumerate() {
+            tended.wanted.send_replace(number == self.home);
+            *tended.harmed.lock() = false;
+            if let Some(present) = tended.present() {
+                present.host.spare();
+                present.host.go_on();
+                self.world.disk.spare(&present.process);
+                if number != self.home {
+                    present.host.die();
+                }
+            }
+        }
+        let healed = self.world.trace.now();
+        while !self.home().serves() {
+            if self.world.trace.now() > healed + STARTS_WITHIN {
+                let phase = self.home().present().map(|present| present.phases.borrow().clone());
+                anyhow::bail!("no broker serves {STARTS_WITHIN:?} after the last fault; the last is {phase:?}");
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    }
+
+    /// Drains the last broker.
+    ///
+    /// # Errors
+    /// When it does not end in time, in order.
+    pub async fn drain(&mut self) -> anyhow::Result<()> {
+        self.home().wanted.send_replace(false);
+        let Some(present) = self.home().present() else { anyhow::bail!("the last broker is not there any more") };
+        present.orders.send_replace(Order::Drain);
+        let mut phases = present.phases;
+        let ended =
+            tokio::time::timeout(STARTS_WITHIN, phases.wait_for(|phase| matches!(phase, Phase::Ended(_)))).await;
+        match ended {
+            Ok(Ok(phase)) => match &*phase {
+                Phase::Ended(how) if how.starts_with("drained") => Ok(()),
+                other => anyhow::bail!("the drain of the last broker came to {other:?}"),
+            },
+            Ok(Err(_)) => anyhow::bail!("the last broker died as it drained"),
+            Err(_) => anyhow::bail!("the last broker has not drained {STARTS_WITHIN:?} after it was told to"),
+        }
+    }
+}
