@@ -97,7 +97,7 @@ pub fn current() -> Option<Arc<dyn Host>> {
 /// Makes a future and all that it spawns the host's.
 pub fn within<F: Future>(host: Arc<dyn Host>, name: &'static str, future: F) -> Within<F> {
     let task = host.enters(name);
-    Within { host, task, future: Some(Box::pin(future)), drops: |host, task, future| now(&host, task, future) }
+    Within { host, task, future: Some(Box::pin(future)), drops: now }
 }
 
 /// Runs `work` as the host's.
@@ -122,7 +122,7 @@ pub struct Within<F> {
     task: u64,
     /// `None` once it has ended, or while it is dropped.
     future: Option<Pin<Box<F>>>,
-    drops: fn(Arc<dyn Host>, u64, Pin<Box<F>>),
+    drops: fn(&Arc<dyn Host>, u64, Pin<Box<F>>),
 }
 
 /// Drops a task's future as the host's.
@@ -133,7 +133,7 @@ fn now<F>(host: &Arc<dyn Host>, task: u64, future: Pin<Box<F>>) {
 }
 
 /// Drops it when the host says so.
-fn later<F: Send + 'static>(host: Arc<dyn Host>, task: u64, future: Pin<Box<F>>) {
+fn later<F: Send + 'static>(host: &Arc<dyn Host>, task: u64, future: Pin<Box<F>>) {
     let its = host.clone();
     host.dropped(task, Box::new(move || now(&its, task, future)));
 }
@@ -156,7 +156,7 @@ impl<F: Future> Future for Within<F> {
 impl<F> Drop for Within<F> {
     fn drop(&mut self) {
         if let Some(future) = self.future.take() {
-            (self.drops)(self.host.clone(), self.task, future);
+            (self.drops)(&self.host, self.task, future);
         }
     }
 }
