@@ -1,7 +1,7 @@
 //! Retries: bounded in number, in time and by a budget that all requests of a store share, so that a store in trouble
 //! is not hit harder than a healthy one.
 //!
-//! A slow way to the store is met otherwise than a store in trouble: each attempt has more time than the one before, and
+//! A slow way to the store is met otherwise than a store in trouble: whoever ran out of time has more the next time, and
 //! a write that ran out of it is tried again alone, for those that share the way may all be too slow together and none
 //! of them for itself. Going one at a time, the oldest first, it costs no retry. While it waits for its next attempt the
 //! others go.
@@ -22,8 +22,8 @@ pub struct RetryPolicy {
     pub wait_max: Duration,
     /// Time for one attempt without data.
     pub attempt_time_max: Duration,
-    /// Slowest acceptable transfer; adds to the time for attempts that move data, once more with each attempt up to
-    /// [`SLOWER_MAX`].
+    /// Slowest acceptable transfer; adds to the time for attempts that move data, once more with each that ran out of time, up
+    /// to [`SLOWER_MAX`].
     pub bytes_per_second_min: u64,
     /// Retries in hand when all is well. A retry costs one; ten successes earn one back.
     pub budget: u32,
@@ -54,7 +54,8 @@ impl RetryPolicy {
         half + half.mul_f64(jitter)
     }
 
-    /// The time limit of attempt `attempt` (from 1; 0 has none for moving them) that moves `bytes`.
+    /// The time limit of an attempt that moves `bytes`; `attempt` is 1 and one more for each that ran out of time before, or
+    /// 0 where there is to be none for moving them.
     pub(crate) fn attempt_time(&self, bytes: u64, attempt: u32) -> Duration {
         let transfer = Duration::from_secs(bytes / self.bytes_per_second_min.max(1));
         self.attempt_time_max.saturating_add(transfer.saturating_mul(attempt.min(SLOWER_MAX)))

@@ -400,7 +400,7 @@ impl Store {
     {
         let Request { purpose, operation, key, bytes, is_guess } = request;
         let is_write = matches!(operation, Operation::Put | Operation::Multipart);
-        let mut attempts = 0;
+        let (mut attempts, mut timeouts) = (0, 0);
         let ticket = is_write.then(|| self.0.alone.ticket());
         let mut goes_alone = None;
         loop {
@@ -410,12 +410,14 @@ impl Store {
                 Some(ticket) => Some(self.0.alone.of(ticket).await),
                 None => None,
             };
-            let number = attempts - u32::from(is_guess);
+            // What fails soon says nothing of how long it takes.
+            let number = timeouts + u32::from(!is_guess);
             let (result, timed_out) = match self.timed(operation.label(), key, bytes, number, attempt()).await {
                 Ok(Ok(answer)) => (check(answer, attempts).await, false),
                 Ok(Err(error)) => (Err(error), false),
                 Err(TimedOut(error)) => (Err(error), true),
             };
+            timeouts += u32::from(timed_out);
             drop(alone);
             let (outcome, transferred) = match &result {
                 Ok(answer) => (Outcome::Ok, moved(answer)),
