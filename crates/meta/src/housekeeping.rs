@@ -138,7 +138,10 @@ async fn release(log: &Log, image: &Image, snapshot: MetaSequence) -> Result<(),
             // Planted: entries go, and nothing says so.
             CreateOutcome::Exists
         } else {
-            log.store.create(Purpose::Metadata, &key, format::encode_floor(range, snapshot)).await
+            // The same bytes from whoever sends them, and again after an answer that was lost (I-6): that the entries up to
+            // here stand in a snapshot, and not in which.
+            let last = MetaSequence((range + 1) * RANGE_ENTRIES - 1);
+            log.store.create(Purpose::Metadata, &key, format::encode_floor(range, last)).await
         };
         match made {
             CreateOutcome::Created | CreateOutcome::Exists => {}

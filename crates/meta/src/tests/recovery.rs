@@ -266,6 +266,12 @@ async fn metalog_a_stalled_deleter_does_not_lower_the_floor() {
     };
     let before = floor().await;
     assert_eq!(before, [true, true, false, false]);
+    for range in 0..2 {
+        // Whoever made it, and sent it again after another snapshot, sent these bytes.
+        let last = MetaSequence((range + 1) * names::RANGE_ENTRIES - 1);
+        let held = bucket.plain.get(Purpose::Metadata, &names::floor(range), ..).await.unwrap();
+        assert_eq!(held, crate::format::encode_floor(range, last));
+    }
     // Whatever the stalled one is told, what the others rely on stands.
     drop(round(&log, &stalled).await);
     assert_eq!(floor().await, before);
