@@ -142,14 +142,16 @@ impl Partition {
     }
 
     fn result(&self, admitted: &Admitted, fetched: Fetched) -> ReadResult {
+        // It may have been moved beyond the ends that were taken before; these have been moved at least as far by then.
+        let log_start = self.log_start();
         ReadResult {
             has_more: fetched.range.end < admitted.limit,
             slices: fetched.slices,
             bytes: fetched.bytes,
             range: fetched.range,
-            high_watermark: admitted.high_watermark,
-            last_stable_offset: admitted.last_stable_offset,
-            log_start: self.log_start(),
+            high_watermark: admitted.high_watermark.max(log_start),
+            last_stable_offset: admitted.last_stable_offset.max(log_start),
+            log_start,
             aborted: Vec::new(),
         }
     }
