@@ -89,6 +89,8 @@ pub(crate) struct Active {
     /// Somebody asked for a cut of what the log holds.
     requested: bool,
     waiters: Vec<oneshot::Sender<()>>,
+    /// Only what somebody waits for is cut any more: the log has ended.
+    closed: bool,
     cut_bytes: u64,
     interval: Duration,
     /// Where the WAL stood when the last round began, and how far it may go on before the next: small groups fill it
@@ -123,6 +125,7 @@ impl Active {
             since: None,
             requested: false,
             waiters: Vec::new(),
+            closed: false,
             cut_bytes: options.cut_bytes(u64::MAX),
             interval: options.upload_interval,
             round_at: position,
@@ -181,11 +184,21 @@ impl Active {
 
     /// Asks for a cut of a stream as it is now, whatever else has gathered.
     pub fn request_ahead(&mut self, stream: &Arc<Shared>, waiter: oneshot::Sender<()>) {
+        if self.closed {
+            // Whoever waits is told that nothing will come of it.
+            return;
+        }
         if self.ahead.len() >= self.looked_for_gone_at {
             self.ahead.retain(|(_, waiter)| !waiter.is_closed());
             self.looked_for_gone_at = (self.ahead.len() * 2).max(GONE_LOOKED_FOR_MIN);
         }
         self.ahead.push_back((stream.clone(), waiter));
+    }
+
+    /// From here on nothing is cut but what is asked for with a waiter.
+    pub fn close(&mut self) {
+        self.closed = true;
+        self.ahead.clear();
     }
 
     /// Whether a cut should be taken as soon as there is a place for it.
@@ -196,6 +209,9 @@ impl Active {
     fn is_round_due(&self, room_is_wanted: bool) -> bool {
         // Groups may have ended without leaving a dirty stream: theirs is deleted. Their place in the log counts.
         let gathered = self.position.0.saturating_sub(self.round_at.0);
+        if self.closed {
+            return self.round.is_some() || !self.waiters.is_empty();
+        }
         self.round.is_some()
             || !self.waiters.is_empty()
             || (self.requested && gathered > 0)

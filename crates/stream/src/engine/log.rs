@@ -83,6 +83,11 @@ impl EngineLog {
         self.ring()
     }
 
+    /// From here on nothing is cut but what is asked for with a waiter.
+    pub fn close_cuts(&self) {
+        self.active.lock().close();
+    }
+
     /// The next cut looks at a stream, though it may have no data: a checkpoint is due. It waits for its time.
     pub fn mark(&self, stream: &Arc<SharedStream>) {
         self.active.lock().mark(stream);

@@ -313,6 +313,10 @@ impl Engine {
             Err(error) => return Err(EngineFailure(error.to_string().into())),
         };
         self.flush().await?;
+        // Checkpoints fall due and trims ask for theirs all the same: what is cut behind the word that the log has ended is
+        // refused, and would fail a drain that is done. Commits go in order, so that this one is the last.
+        self.inner.log.close_cuts();
+        self.flush().await?;
         let drained = self.inner.catalogue.drained(self.inner.writer, end).await;
         drained.map_err(|error| EngineFailure(error.to_string().into()))?;
         drop(self.inner.log.detach());
