@@ -40,6 +40,8 @@ kinds! {
     Panic "panic",
     /// A write lands in part when its process ends.
     TornWrite "torn write",
+    /// A write that has failed lands all the same, later.
+    LateWrite "late write",
     /// Writes in flight land in another order.
     ReorderedWrite "reordered write",
     /// A name that was not synced is gone after a loss of power.
@@ -82,6 +84,8 @@ kinds! {
     DamagedWrite "damaged write",
     /// A body is damaged on its way back.
     DamagedRead "damaged read",
+    /// What the store holds of a producer checkpoint has changed.
+    RottenCheckpoint "rotten checkpoint",
     /// A client closes its connection, or goes, while its request is served.
     ClientGone "client gone",
 }

@@ -2,21 +2,24 @@
 //!
 //! All processes of the world see one tree of paths, as if each machine's disk were attached to the other. A write takes
 //! its time; until it returns each of its sectors holds what was or what is to be, and nothing makes them agree. When its
-//! process dies meanwhile that is decided once, sector by sector, and a sector may be torn. Names are seen at once and
-//! durable when their directory was synced: a machine that loses power forgets the last of the others.
+//! process dies meanwhile that is decided once, sector by sector, and a sector may be torn. One that fails may land for
+//! seconds afterwards; what is written to its place by the same descriptor then may return and never reach the device.
+//! Names are seen at once and durable when their directory was synced: a machine that loses power forgets others.
 //!
 //! Invariants:
-//! * What a call returned as durable stays, whatever happens.
+//! * What a call returned as durable stays, whatever happens; but for what one of its descriptor had failed to before.
 //! * A sector that was read as new stays new.
 //! * Who is dead writes nothing more; its locks are free once what it had in flight has landed.
 
+mod block;
 mod content;
+mod names;
 mod plan;
 mod port;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,7 +33,8 @@ use crate::faults::{Fault, Faults};
 use crate::process::Process;
 use crate::trace::Trace;
 
-use content::Content;
+use content::{Content, Settled};
+use names::Names;
 pub use plan::DiskPlan;
 
 /// Who is told of what disks do, as they do it.
@@ -68,40 +72,31 @@ struct Inner {
     state: Mutex<State>,
 }
 
-/// Kills a process.
+/// Kills a process, or does something else to it.
 type Kill = Arc<dyn Fn() + Send + Sync>;
 
 #[derive(Default)]
 struct State {
     plan: DiskPlan,
-    /// What lies where.
-    files: BTreeMap<PathBuf, u64>,
-    directories: BTreeMap<PathBuf, u64>,
+    names: Names,
     contents: BTreeMap<u64, Content>,
     ids_given: u64,
     writes_begun: u64,
-    /// Changes of names that are not durable, oldest first.
-    unsynced: Vec<NameChange>,
     locks: BTreeMap<PathBuf, (u64, Process)>,
     crashes: Vec<(Process, u64, Kill)>,
-    /// The next write, or read, of a file below fails.
+    /// The next write or sync, sync of a directory, or read below fails.
     fails_write: Option<PathBuf>,
-    fails_read: Option<PathBuf>,
+    fails_sync: Option<PathBuf>,
+    /// What happens when another than that process reads there.
+    visits: Option<(PathBuf, Process, Kill)>,
+    /// After so many more.
+    fails_read: Option<(PathBuf, u64)>,
     is_full: bool,
-}
-
-/// What takes a change of names back.
-#[derive(Debug)]
-struct NameChange {
-    machine: u32,
-    path: PathBuf,
-    /// What the name led to before.
-    before: Option<u64>,
 }
 
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "disks with {} files", self.0.state.lock().files.len())
+        write!(f, "disks with {} files", self.0.state.lock().names.files.len())
     }
 }
 
@@ -109,7 +104,7 @@ impl Disk {
     /// Empty disks without faults.
     pub fn new(dice: Dice, faults: Faults, trace: Trace) -> Self {
         let mut state = State::default();
-        state.directories.insert(PathBuf::from("/"), 0);
+        state.names.directories.insert(PathBuf::from("/"), 0);
         state.ids_given = 1;
         Self(Arc::new(Inner { dice, faults, trace, observers: Mutex::default(), state: Mutex::new(state) }))
     }
@@ -136,19 +131,57 @@ impl Disk {
 
     /// Takes that back.
     pub fn spare(&self, process: &Process) {
-        let mut state = self.0.state.lock();
-        state.crashes.retain(|(other, ..)| !other.is(process));
-        (state.fails_write, state.fails_read) = (None, None);
+        self.0.state.lock().crashes.retain(|(other, ..)| !other.is(process));
     }
 
-    /// The next write of a file below `path` fails, and leaves any mix of old and new.
+    /// No planned fault waits any more for whom it meets, and there is room.
+    pub fn mend(&self) {
+        let mut state = self.0.state.lock();
+        (state.fails_write, state.fails_sync, state.fails_read) = (None, None, None);
+        state.visits = None;
+        state.is_full = false;
+    }
+
+    /// The next write or sync at or below `path` fails, and leaves any mix of old and new, now or later.
     pub fn fail_write(&self, path: impl Into<PathBuf>) {
         self.0.state.lock().fails_write = Some(path.into());
     }
 
+    /// The next sync of a directory at or below `path` fails, and none after it by the same process proves anything about
+    /// its names.
+    pub fn fail_sync(&self, path: impl Into<PathBuf>) {
+        self.0.state.lock().fails_sync = Some(path.into());
+    }
+
     /// The next read of a file below `path` fails.
     pub fn fail_read(&self, path: impl Into<PathBuf>) {
-        self.0.state.lock().fails_read = Some(path.into());
+        self.fail_read_after(path, 0);
+    }
+
+    /// So does the one after so many more.
+    pub fn fail_read_after(&self, path: impl Into<PathBuf>, reads: u64) {
+        self.0.state.lock().fails_read = Some((path.into(), reads));
+    }
+
+    /// The first to read a segment below `path` that is not `of`, its owner, causes this.
+    pub fn when_visited(&self, path: impl Into<PathBuf>, of: &Process, then: Kill) {
+        self.0.state.lock().visits = Some((path.into(), of.clone(), then));
+    }
+
+    fn visited(&self, by: &Process, path: &Path) {
+        let is_segment = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("segment-"));
+        let then = {
+            let visits = &mut self.0.state.lock().visits;
+            match visits {
+                Some((below, of, _)) if is_segment && path.starts_with(&*below) && !of.is(by) => {
+                    visits.take().map(|(.., then)| then)
+                }
+                _ => None,
+            }
+        };
+        if let Some(then) = then {
+            then();
+        }
     }
 
     /// Whether there is room for new files.
@@ -159,7 +192,7 @@ impl Disk {
     /// A bit turns over.
     pub fn flip(&self, path: &Path, offset: u64) {
         let mut state = self.0.state.lock();
-        let Some(id) = state.files.get(path).copied() else { return };
+        let Some(id) = state.names.files.get(path).copied() else { return };
         if let Some(content) = state.contents.get_mut(&id) {
             let mut byte = [0];
             content.read(&mut byte, offset);
@@ -170,42 +203,34 @@ impl Disk {
     /// What a process that has died had in flight lands as it may, and its locks are free.
     pub fn process_died(&self, process: &Process) {
         let mut state = self.0.state.lock();
-        let mut torn = 0;
+        let (mut all, mut lost) = (Settled::default(), 0);
         for content in state.contents.values_mut() {
-            torn += content.settle(|write| write.process.is(process), &self.0.dice);
+            let settled = content.settle(|write| write.process.is(process), &self.0.dice);
+            (all.torn, all.late) = (all.torn + settled.torn, all.late + settled.late);
+            lost += content.forget(process, &self.0.dice);
         }
         state.locks.retain(|_, (_, holder)| !holder.is(process));
         state.crashes.retain(|(other, ..)| !other.is(process));
         drop(state);
-        for _ in 0..torn {
-            self.did(Fault::TornWrite, process.name());
+        self.settled(all, process.name());
+        if lost > 0 {
+            // Who writes again after a failure deserves it, and others do not: no fault that must occur.
+            self.0.trace.note(process.name(), format_args!("had {lost} sectors written again that are lost"));
         }
     }
 
-    /// A machine forgets its last changes of names, in each directory those after some moment.
+    /// A machine forgets changes of names that were not synced.
     pub fn power_loss(&self, machine: u32) {
-        let mut state = self.0.state.lock();
-        let (own, others): (Vec<_>, Vec<_>) =
-            std::mem::take(&mut state.unsynced).into_iter().partition(|change| change.machine == machine);
-        state.unsynced = others;
-        let directories: BTreeSet<PathBuf> = own.iter().filter_map(|change| parent(&change.path)).collect();
-        let mut lost = Vec::new();
-        for directory in directories {
-            let changes: Vec<&NameChange> =
-                own.iter().filter(|change| parent(&change.path).as_ref() == Some(&directory)).collect();
-            let kept = self.0.dice.index(changes.len() + 1);
-            for change in changes[kept..].iter().rev() {
-                match change.before {
-                    Some(id) => state.files.insert(change.path.clone(), id),
-                    None => state.files.remove(&change.path),
-                };
-                lost.push(change.path.display().to_string());
-            }
-        }
-        drop(state);
+        let lost = self.0.state.lock().names.lose(machine, &self.0.dice);
         for path in lost {
-            self.did(Fault::LostName, path);
+            self.did(Fault::LostName, path.display());
         }
+    }
+
+    /// Tells what came of writes that ended otherwise than by returning.
+    fn settled(&self, settled: Settled, what: impl fmt::Display) {
+        (0..settled.torn).for_each(|_| self.did(Fault::TornWrite, &what));
+        (0..settled.late).for_each(|_| self.did(Fault::LateWrite, &what));
     }
 
     fn did(&self, fault: Fault, what: impl fmt::Display) {
@@ -226,21 +251,54 @@ impl State {
         self.ids_given
     }
 
-    /// Changes what a name leads to.
-    fn rename_to(&mut self, machine: u32, path: &Path, to: Option<u64>) {
-        let before = match to {
-            Some(id) => self.files.insert(path.to_owned(), id),
-            None => self.files.remove(path),
-        };
-        self.unsynced.push(NameChange { machine, path: path.to_owned(), before });
+    fn content(&mut self, id: u64) -> &mut Content {
+        self.contents.get_mut(&id).expect("files stay")
+    }
+
+    /// Changes what names in one directory lead to.
+    fn rename_to(&mut self, machine: u32, names: Vec<(PathBuf, Option<u64>)>) {
+        let directory = names.first().and_then(|(name, _)| parent(name)).unwrap_or_default();
+        self.names.change(machine, &directory, names);
     }
 
     fn file(&self, path: &Path) -> io::Result<u64> {
-        if self.directories.contains_key(path) {
+        if self.names.directories.contains_key(path) {
             return Err(io::ErrorKind::IsADirectory.into());
         }
-        self.files.get(path).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+        self.names.files.get(path).copied().ok_or_else(|| self.missing(path).into())
     }
+
+    /// Why there is nothing of that name.
+    fn missing(&self, path: &Path) -> io::ErrorKind {
+        let is_below_file = path.ancestors().any(|above| self.names.files.contains_key(above));
+        if is_below_file { io::ErrorKind::NotADirectory } else { io::ErrorKind::NotFound }
+    }
+
+    /// The file of that name, made anew: empty, and the same one if it was there.
+    fn make(&mut self, machine: u32, path: &Path) -> io::Result<u64> {
+        let found = self.file(path);
+        match found {
+            Ok(id) => {
+                self.content(id).replace(0);
+                Ok(id)
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if !parent(path).is_some_and(|directory| self.names.directories.contains_key(&directory)) {
+                    return Err(error);
+                }
+                let id = self.new_id();
+                self.contents.insert(id, Content::default());
+                self.rename_to(machine, vec![(path.to_owned(), Some(id))]);
+                Ok(id)
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Takes a planned fault that waits for a path at or below its own.
+fn strikes(planned: &mut Option<PathBuf>, path: &Path) -> bool {
+    planned.take_if(|below| path.starts_with(below)).is_some()
 }
 
 fn parent(path: &Path) -> Option<PathBuf> {

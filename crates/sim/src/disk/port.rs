@@ -8,16 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::file::{Access, BlockFile, FileIdentity, FileSource, Lock, Locked, Transfer};
-use bytes::Bytes;
 
-use super::content::{Content, SECTOR};
-use super::{Disk, parent};
+use super::block::Block;
+use super::content::SECTOR;
+use super::{Disk, strikes};
 use crate::faults::Fault;
 use crate::fiber;
 use crate::process::Process;
-
-/// Zeros that are written as one.
-static ZEROS: [u8; 1 << 20] = [0; 1 << 20];
 
 #[derive(Clone)]
 pub(super) struct Port {
@@ -31,13 +28,13 @@ impl fmt::Debug for Port {
     }
 }
 
-fn dead() -> io::Error {
+pub(super) fn dead() -> io::Error {
     io::Error::other("the process is dead")
 }
 
 impl Port {
     /// A call begins, or goes on: this may be the end of its process.
-    fn alive(&self) -> io::Result<()> {
+    pub(super) fn alive(&self) -> io::Result<()> {
         let mut state = self.disk.0.state.lock();
         let due = state.crashes.iter_mut().position(|(process, calls, _)| {
             *calls = calls.saturating_sub(u64::from(process.is(&self.process)));
@@ -56,7 +53,7 @@ impl Port {
     }
 
     /// Takes a part of a call's time.
-    fn pass(&self, time: Duration) -> io::Result<()> {
+    pub(super) fn pass(&self, time: Duration) -> io::Result<()> {
         self.alive()?;
         if fiber::may_wait() && !time.is_zero() {
             base::task::wait(tokio::time::sleep(time));
@@ -64,7 +61,7 @@ impl Port {
         self.alive()
     }
 
-    fn draw_time(&self) -> Duration {
+    pub(super) fn draw_time(&self) -> Duration {
         let plan = self.disk.0.state.lock().plan.clone();
         let dice = &self.disk.0.dice;
         let mut time = dice.time(plan.latency);
@@ -80,29 +77,45 @@ impl Port {
         self.pass(self.draw_time())
     }
 
-    fn fails_read(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.disk.0.state.lock();
-        if state.fails_read.as_ref().is_some_and(|below| path.starts_with(below)) {
-            state.fails_read = None;
-            drop(state);
+    pub(super) fn fails_read(&self, path: &Path) -> io::Result<()> {
+        let now = {
+            let planned = &mut self.disk.0.state.lock().fails_read;
+            match planned {
+                Some((below, reads)) if path.starts_with(&*below) => {
+                    let now = *reads == 0;
+                    *reads = reads.saturating_sub(1);
+                    if now {
+                        *planned = None;
+                    }
+                    now
+                }
+                _ => false,
+            }
+        };
+        if now {
             self.disk.did(Fault::ReadError, path.display());
             return Err(io::Error::other("a planned fault: the device cannot read this"));
         }
         Ok(())
     }
 
-    /// Makes a file with these bytes, or replaces one.
-    fn put(&self, path: &Path, content: Content) -> io::Result<()> {
-        let mut state = self.disk.0.state.lock();
-        if !parent(path).is_some_and(|directory| state.directories.contains_key(&directory)) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let id = state.new_id();
-        state.contents.insert(id, content);
-        state.rename_to(self.process.machine(), path, Some(id));
-        drop(state);
+    /// Whether a write or sync fails now, as planned. Whoever asks does what a failure leaves behind, and says so.
+    pub(super) fn must_fail(&self, path: &Path) -> bool {
+        strikes(&mut self.disk.0.state.lock().fails_write, path)
+    }
+
+    /// A write or sync has failed, as planned.
+    pub(super) fn failed(&self, path: &Path) -> io::Error {
+        self.disk.did(Fault::WriteError, path.display());
+        self.disk.tell(|observer| observer.write_failed(&self.process, path));
+        io::Error::other("a planned fault: the device cannot write this")
+    }
+
+    /// Makes a file, or empties one.
+    fn make(&self, path: &Path) -> io::Result<u64> {
+        let id = self.disk.0.state.lock().make(self.process.machine(), path)?;
         self.disk.tell(|observer| observer.named(&self.process, path));
-        Ok(())
+        Ok(id)
     }
 
     fn room(&self, path: &Path) -> io::Result<()> {
@@ -118,35 +131,64 @@ impl FileSource for Port {
     fn open(&self, path: &Path, access: Access, _: Transfer, range: Range<u64>) -> io::Result<Arc<dyn BlockFile>> {
         self.takes_time()?;
         let id = self.disk.0.state.lock().file(path)?;
-        Ok(Arc::new(Block { port: self.clone(), path: path.to_owned(), id, writes: access != Access::Read, range }))
+        Ok(Arc::new(Block::new(self.clone(), path, id, access != Access::Read, range)))
     }
 
     fn create_zeroed(&self, path: &Path, length: u64, zeroed: u64, _: Transfer) -> io::Result<u64> {
-        self.takes_time()?;
+        let time = self.draw_time();
+        self.pass(time / 2)?;
+        let id = self.make(path)?;
         self.room(path)?;
-        self.put(path, Content::zeros(length))?;
-        self.takes_time()?;
+        let so_far = self.disk.0.dice.below(length / SECTOR as u64 + 1) * SECTOR as u64;
+        self.disk.0.state.lock().content(id).replace(so_far);
+        self.pass(time - time / 2)?;
+        if self.must_fail(path) {
+            return Err(self.failed(path));
+        }
+        self.disk.0.state.lock().content(id).replace(length);
+        self.alive()?;
         Ok(if self.disk.0.dice.chance(0.5) { zeroed.min(length) } else { length })
     }
 
     fn write(&self, path: &Path, bytes: &[u8]) -> io::Result<()> {
-        self.takes_time()?;
-        self.room(path)?;
-        let mut content = Content::zeros(bytes.len() as u64);
-        content.write(bytes, 0);
-        self.put(path, content)?;
+        let (time, dice) = (self.draw_time(), &self.disk.0.dice);
+        self.pass(time / 2)?;
+        let id = self.make(path)?;
+        if !bytes.is_empty() {
+            self.room(path)?;
+        }
+        {
+            // So far some of it is there, or all of its length.
+            let mut state = self.disk.0.state.lock();
+            let content = state.content(id);
+            let so_far = &bytes[..dice.index(bytes.len() + 1)];
+            content.replace(if dice.chance(0.5) { bytes.len() } else { so_far.len() } as u64);
+            content.write(so_far, 0);
+        }
+        self.pass(time - time / 2)?;
+        if self.must_fail(path) {
+            return Err(self.failed(path));
+        }
+        {
+            let mut state = self.disk.0.state.lock();
+            state.content(id).replace(bytes.len() as u64);
+            state.content(id).write(bytes, 0);
+        }
         self.disk.tell(|observer| observer.written(&self.process, path, 0, bytes));
-        self.takes_time()
+        self.alive()
     }
 
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         self.takes_time()?;
         self.fails_read(path)?;
-        let state = self.disk.0.state.lock();
-        let content = &state.contents[&state.file(path)?];
+        let (now, mut state) = (self.disk.0.trace.now(), self.disk.0.state.lock());
+        let id = state.file(path)?;
+        let content = state.content(id);
+        content.expire(now, &self.disk.0.dice);
         if content.length > limit as u64 {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
+        content.glimpse(0, content.length as usize, &self.disk.0.dice);
         let mut bytes = vec![0; content.length as usize];
         content.read(&mut bytes, 0);
         Ok(bytes)
@@ -161,7 +203,7 @@ impl FileSource for Port {
     fn identity(&self, path: &Path) -> io::Result<FileIdentity> {
         self.takes_time()?;
         let state = self.disk.0.state.lock();
-        if let Some(id) = state.directories.get(path) {
+        if let Some(id) = state.names.directories.get(path) {
             return Ok(FileIdentity(1, *id));
         }
         Ok(FileIdentity(0, state.file(path)?))
@@ -171,13 +213,10 @@ impl FileSource for Port {
         self.takes_time()?;
         self.fails_read(path)?;
         let state = self.disk.0.state.lock();
-        if state.files.contains_key(path) {
-            return Err(io::ErrorKind::NotADirectory.into());
+        if !state.names.directories.contains_key(path) {
+            return Err(state.missing(path).into());
         }
-        if !state.directories.contains_key(path) {
-            return Err(io::ErrorKind::NotFound.into());
-        }
-        let all = state.files.keys().chain(state.directories.keys());
+        let all = state.names.files.keys().chain(state.names.directories.keys());
         let within = all.filter(|name| name.parent() == Some(path));
         let mut names: Vec<String> = within.filter_map(|name| name.file_name()?.to_str().map(str::to_owned)).collect();
         names.sort_unstable();
@@ -186,87 +225,100 @@ impl FileSource for Port {
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.takes_time()?;
-        let machine = self.process.machine();
-        let mut state = self.disk.0.state.lock();
-        let id = state.file(from)?;
-        state.rename_to(machine, to, Some(id));
-        state.rename_to(machine, from, None);
-        drop(state);
+        {
+            let mut state = self.disk.0.state.lock();
+            let id = state.file(from)?;
+            state.rename_to(self.process.machine(), vec![(to.to_owned(), Some(id)), (from.to_owned(), None)]);
+        }
         self.disk.tell(|observer| {
             observer.named(&self.process, to);
             observer.removed(&self.process, from);
         });
-        Ok(())
+        self.alive()
     }
 
     fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.takes_time()?;
-        let mut state = self.disk.0.state.lock();
-        let id = state.file(from)?;
-        if state.files.contains_key(to) || state.directories.contains_key(to) {
-            return Err(io::ErrorKind::AlreadyExists.into());
+        {
+            let mut state = self.disk.0.state.lock();
+            let id = state.file(from)?;
+            if state.names.files.contains_key(to) || state.names.directories.contains_key(to) {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            state.rename_to(self.process.machine(), vec![(to.to_owned(), Some(id))]);
         }
-        state.rename_to(self.process.machine(), to, Some(id));
-        drop(state);
         self.disk.tell(|observer| observer.named(&self.process, to));
-        Ok(())
+        self.alive()
     }
 
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.takes_time()?;
-        let mut state = self.disk.0.state.lock();
-        if state.files.contains_key(path) {
-            state.rename_to(self.process.machine(), path, None);
-            drop(state);
-            self.disk.tell(|observer| observer.removed(&self.process, path));
+        {
+            let mut state = self.disk.0.state.lock();
+            if !state.names.files.contains_key(path) {
+                return Ok(());
+            }
+            state.rename_to(self.process.machine(), vec![(path.to_owned(), None)]);
         }
-        Ok(())
+        self.disk.tell(|observer| observer.removed(&self.process, path));
+        self.alive()
     }
 
     fn create_directory(&self, path: &Path) -> io::Result<()> {
         self.takes_time()?;
         let mut state = self.disk.0.state.lock();
         for directory in path.ancestors() {
-            if state.files.contains_key(directory) {
+            if state.names.files.contains_key(directory) {
                 return Err(io::ErrorKind::NotADirectory.into());
             }
-            if !state.directories.contains_key(directory) {
+            if !state.names.directories.contains_key(directory) {
                 let id = state.new_id();
-                state.directories.insert(directory.to_owned(), id);
+                state.names.directories.insert(directory.to_owned(), id);
             }
         }
         Ok(())
     }
 
     fn sync_directory(&self, path: &Path) -> io::Result<()> {
-        // What was changed before the call is durable on its return, and may be before.
+        let before = {
+            let state = self.disk.0.state.lock();
+            if !state.names.directories.contains_key(path) {
+                return Err(state.missing(path).into());
+            }
+            state.names.changes_made()
+        };
         self.takes_time()?;
-        let mut state = self.disk.0.state.lock();
-        if !state.directories.contains_key(path) {
-            return Err(io::ErrorKind::NotFound.into());
+        if strikes(&mut self.disk.0.state.lock().fails_sync, path) || self.must_fail(path) {
+            self.disk.0.state.lock().names.doubt(&self.process, path);
+            return Err(self.failed(path));
         }
-        state.unsynced.retain(|change| change.path.parent() != Some(path));
-        Ok(())
+        self.disk.0.state.lock().names.sync(&self.process, path, before);
+        self.alive()
     }
 
     fn lock(&self, path: &Path, note: Option<&str>) -> io::Result<Locked> {
         self.takes_time()?;
-        let token = {
+        let lock = {
             let mut state = self.disk.0.state.lock();
+            match state.file(path) {
+                Err(error) if note.is_none() || error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
             if let Some((_, holder)) = state.locks.get(path) {
-                return Ok(Locked::Taken(Some(holder.name().to_owned())));
+                let is_over = holder.is_dead() && !state.contents.values().any(|content| content.awaits(holder));
+                if !is_over {
+                    return Ok(Locked::Taken(Some(holder.name().to_owned())));
+                }
             }
             let token = state.new_id();
             state.locks.insert(path.to_owned(), (token, self.process.clone()));
-            token
+            Held { disk: self.disk.clone(), path: path.to_owned(), token }
         };
-        let lock = Held { disk: self.disk.clone(), path: path.to_owned(), token };
         if let Some(note) = note {
-            let mut content = Content::zeros(note.len() as u64);
-            content.write(note.as_bytes(), 0);
-            self.put(path, content)?;
-        } else if !self.disk.0.state.lock().files.contains_key(path) {
-            return Err(io::ErrorKind::NotFound.into());
+            let id = self.make(path)?;
+            let mut state = self.disk.0.state.lock();
+            state.content(id).replace(note.len() as u64);
+            state.content(id).write(note.as_bytes(), 0);
         }
         Ok(Locked::Held(Lock::new(lock)))
     }
@@ -285,143 +337,5 @@ impl Drop for Held {
         if state.locks.get(&self.path).is_some_and(|(token, _)| *token == self.token) {
             state.locks.remove(&self.path);
         }
-    }
-}
-
-/// An open file.
-struct Block {
-    port: Port,
-    path: PathBuf,
-    id: u64,
-    writes: bool,
-    range: Range<u64>,
-}
-
-impl fmt::Debug for Block {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {:?}", self.path.display(), self.port)
-    }
-}
-
-/// A write that may be given up, with its task or its process: it must not land on what is written there later.
-struct UnderWay<'a> {
-    block: &'a Block,
-    number: u64,
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        let disk = &self.block.port.disk;
-        let torn = {
-            let mut state = disk.0.state.lock();
-            let content = state.contents.get_mut(&self.block.id);
-            content.map_or(0, |content| content.settle(|write| write.number == self.number, &disk.0.dice))
-        };
-        if torn > 0 {
-            disk.did(Fault::TornWrite, self.block.port.process.name());
-        }
-    }
-}
-
-impl Block {
-    /// Where bytes of the range lie in the file.
-    fn place(&self, offset: u64, length: usize) -> io::Result<u64> {
-        let state = self.port.disk.0.state.lock();
-        let (place, end) = (self.range.start + offset, self.range.start + offset + length as u64);
-        if end > self.range.end || end > state.contents[&self.id].length {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        Ok(place)
-    }
-
-    /// Reads what has landed by now.
-    fn glimpse(&self, buffer: &mut [u8], place: u64) {
-        let disk = &self.port.disk;
-        let is_split = {
-            let mut state = disk.0.state.lock();
-            let Some(content) = state.contents.get_mut(&self.id) else { return };
-            let is_split = content.glimpse(place, buffer.len(), &disk.0.dice);
-            content.read(buffer, place);
-            is_split
-        };
-        if is_split {
-            disk.did(Fault::SplitRead, self.path.display());
-        }
-    }
-
-    fn write(&self, bytes: Bytes, offset: u64) -> io::Result<()> {
-        let (port, disk) = (&self.port, &self.port.disk);
-        port.alive()?;
-        if !self.writes {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        let place = self.place(offset, bytes.len())?;
-        let number = {
-            let mut state = disk.0.state.lock();
-            state.writes_begun += 1;
-            let number = state.writes_begun;
-            state.contents.get_mut(&self.id).expect("files that are open stay").begin(
-                number,
-                &port.process,
-                place,
-                bytes.clone(),
-            );
-            number
-        };
-        let _under_way = UnderWay { block: self, number };
-        let time = port.draw_time();
-        port.pass(time / 2)?;
-        port.pass(time - time / 2)?;
-        let mut state = disk.0.state.lock();
-        if state.fails_write.as_ref().is_some_and(|below| self.path.starts_with(below)) {
-            state.fails_write = None;
-            let content = state.contents.get_mut(&self.id).expect("files that are open stay");
-            content.settle(|write| write.number == number, &disk.0.dice);
-            drop(state);
-            disk.did(Fault::WriteError, self.path.display());
-            disk.tell(|observer| observer.write_failed(&port.process, &self.path));
-            return Err(io::Error::other("a planned fault: the device cannot write this"));
-        }
-        let overtakes = state.contents.values().any(|content| content.has_older(number));
-        if !state.contents.get_mut(&self.id).is_some_and(|content| content.finish(number)) {
-            return Err(dead());
-        }
-        drop(state);
-        if overtakes {
-            disk.0.faults.did(Fault::ReorderedWrite);
-        }
-        disk.tell(|observer| observer.written(&port.process, &self.path, place, &bytes));
-        Ok(())
-    }
-}
-
-impl BlockFile for Block {
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.port.alive()?;
-        let place = self.place(offset, buffer.len())?;
-        self.port.fails_read(&self.path)?;
-        // What is read first was read at another moment than the rest.
-        let time = self.port.draw_time();
-        let cut = self.port.disk.0.dice.index(buffer.len() / SECTOR + 1) * SECTOR;
-        let (first, rest) = buffer.split_at_mut(cut);
-        self.port.pass(time / 2)?;
-        self.glimpse(first, place);
-        self.port.pass(time - time / 2)?;
-        self.glimpse(rest, place + cut as u64);
-        Ok(())
-    }
-
-    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.write(Bytes::copy_from_slice(bytes), offset)
-    }
-
-    fn write_zeros(&self, length: u64, offset: u64) -> io::Result<()> {
-        let mut at = 0;
-        while at < length {
-            let piece = (ZEROS.len() as u64).min(length - at);
-            self.write(Bytes::from_static(&ZEROS[..piece as usize]), offset + at)?;
-            at += piece;
-        }
-        Ok(())
     }
 }
