@@ -161,7 +161,7 @@ pub struct Caught {
     pub runs: usize,
 }
 
-/// Plants each bug in the runs of these seeds, until one catches it.
+/// Plants each bug in the runs of these seeds, until one catches it. `told` hears of each.
 ///
 /// # Errors
 /// As [`over`].
@@ -171,6 +171,7 @@ pub fn planted(
     seeds: &Range<u64>,
     time: Duration,
     threads: usize,
+    told: impl Fn(&Caught),
 ) -> anyhow::Result<Vec<Caught>> {
     let mut all = Vec::new();
     for bug in bugs {
@@ -185,9 +186,24 @@ pub fn planted(
             }
             caught.by.is_none()
         })?;
-        all.push(caught.into_inner());
+        let caught = caught.into_inner();
+        told(&caught);
+        all.push(caught);
     }
     Ok(all)
+}
+
+impl std::fmt::Display for Caught {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = self.bug.name;
+        match &self.by {
+            Some((seed, checker, words)) => {
+                let words = words.lines().next().unwrap_or_default();
+                write!(f, "{name:<32} seed {seed:>3}, {checker}: {words}")
+            }
+            None => write!(f, "{name:<32} NOT CAUGHT in {} runs; reached in {}", self.runs, self.met),
+        }
+    }
 }
 
 /// The planted bug of that name.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use base::host::{AbortHandle, BoxFuture, Host};
 use parking_lot::Mutex;
@@ -12,6 +13,7 @@ use tokio::sync::Notify;
 use crate::dice::Dice;
 use crate::faults::{Fault, Faults};
 use crate::fiber::{self, Fiber};
+use crate::planted::PLACES;
 use crate::process::Process;
 use crate::scheduler::Scheduler;
 use crate::trace::{self, Trace};
@@ -72,6 +74,8 @@ struct State {
     dies_in: Option<u64>,
     /// The place that panics next, after so many passes.
     panics_at: Option<(&'static str, u64)>,
+    /// Where the process has panicked.
+    panicked: Vec<&'static str>,
 }
 
 impl SimHost {
@@ -109,6 +113,22 @@ impl SimHost {
     /// There is a panic at that planted place, after so many passes.
     pub fn panic_at(&self, place: &'static str, passes: u64) {
         self.state.lock().panics_at = Some((place, passes));
+    }
+
+    /// The planted place at which it has panicked, and which it must not outlive.
+    pub fn must_end(&self) -> Option<&'static str> {
+        let panicked = self.state.lock().panicked.clone();
+        panicked.into_iter().find(|name| PLACES.iter().any(|place| place.name == *name && place.ends))
+    }
+
+    /// Whether it stands still.
+    pub fn is_paused(&self) -> bool {
+        self.state.lock().paused.is_some()
+    }
+
+    /// Whether it has panicked at that planted place.
+    pub fn has_panicked_at(&self, place: &'static str) -> bool {
+        self.state.lock().panicked.contains(&place)
     }
 
     /// Takes back what was to happen to it.
@@ -214,8 +234,21 @@ impl Host for SimHost {
         self.dice.next_u64()
     }
 
-    fn blocking(&self, _: &'static str, work: Box<dyn FnOnce() + Send>) -> BoxFuture<()> {
-        Box::pin(Fiber::new(work))
+    fn blocking(&self, name: &'static str, work: Box<dyn FnOnce() + Send>) -> BoxFuture<()> {
+        // What is work for a processor takes its time, too; what drives a log goes in small steps.
+        let steps = name.starts_with("wal-") && name != "wal-replay";
+        let time = match self.dice.below(100) {
+            _ if steps => Duration::ZERO,
+            0..2 => self.dice.time(Duration::ZERO..Duration::from_secs(1)),
+            2..30 => self.dice.time(Duration::ZERO..Duration::from_millis(30)),
+            _ => Duration::ZERO,
+        };
+        Box::pin(Fiber::new(Box::new(move || {
+            if !time.is_zero() {
+                fiber::wait(std::pin::pin!(tokio::time::sleep(time)));
+            }
+            work();
+        })))
     }
 
     fn wait(&self, future: Pin<&mut dyn Future<Output = ()>>) {
@@ -238,6 +271,7 @@ impl Host for SimHost {
             match &mut state.panics_at {
                 Some((place, 0)) if *place == name => {
                     state.panics_at = None;
+                    state.panicked.push(name);
                     true
                 }
                 Some((place, left)) if *place == name => {

@@ -153,18 +153,9 @@ fn planted(cli: &Cli, bug: Option<&'static Bug>, time: Duration) -> anyhow::Resu
     if cli.seeds == 0 {
         bail!("no seeds, no bugs");
     }
-    let all = campaign::planted(&program()?, &bugs, &(cli.from..cli.from + cli.seeds.min(20)), time, cli.threads)?;
-    let mut missed = 0;
-    for caught in &all {
-        let name = caught.bug.name;
-        match &caught.by {
-            Some((seed, checker, words)) => say(format_args!("{name:<32} seed {seed:>3}, {checker}: {words}")),
-            None => {
-                missed += 1;
-                say(format_args!("{name:<32} NOT CAUGHT in {} runs; reached in {}", caught.runs, caught.met));
-            }
-        }
-    }
+    let seeds = cli.from..cli.from + cli.seeds.min(20);
+    let all = campaign::planted(&program()?, &bugs, &seeds, time, cli.threads, |caught| say(caught))?;
+    let missed = all.iter().filter(|caught| caught.by.is_none()).count();
     say(format_args!("{} of {} planted bugs were caught", all.len() - missed, all.len()));
     Ok(missed > 0)
 }

@@ -3,8 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::{Offset, StreamId};
+use bytes::Bytes;
 use node::{Order, Phase};
 use parking_lot::Mutex;
+use stream::format::SideIndex;
+use stream::format::object::{FOOTER_BYTES, Footer};
 use tokio::sync::watch;
 
 use crate::broker::Broker;
@@ -19,6 +23,9 @@ use crate::world::{SITES, Site, World};
 
 /// How long a broker may take from its start, in a world without faults, to serve.
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
+
+/// And how long it may live on after a panic that must end it.
+const ENDS_WITHIN_SECONDS: u32 = 20;
 
 /// A site that is looked after.
 #[derive(Clone)]
@@ -76,9 +83,14 @@ impl Tended {
     async fn one_life(&self, mut broker: Broker, dice: &Dice) {
         let death = Arc::new(Mutex::new(Death::Kill));
         let process = broker.process().clone();
-        if *self.harmed.lock() && dice.chance(0.3) {
+        if *self.harmed.lock() {
             // So that starts and recoveries meet it, too.
-            arm(broker.host(), dice);
+            if dice.chance(0.3) {
+                arm(broker.host(), dice);
+            }
+            if dice.chance(0.15) {
+                self.world.disk.fail_read_after(format!("/{}/wal", self.site.name), dice.below(60));
+            }
         }
         *self.present.lock() = Some(Present {
             process: process.clone(),
@@ -87,7 +99,12 @@ impl Tended {
             phases: broker.phases(),
             death: death.clone(),
         });
-        let end = broker.over().await;
+        let host = broker.host().clone();
+        let end = base::select! {
+            biased;
+            end = broker.over() => end,
+            () = self.sees_it_end(&host, &process) => unreachable!("it looks on for as long as it is asked"),
+        };
         let death = if end.is_some() { Death::Kill } else { *death.lock() };
         let how = match (&end, death) {
             (Some(_), _) => "is over",
@@ -99,6 +116,20 @@ impl Tended {
         *self.present.lock() = None;
     }
 
+    /// A process that has panicked where nobody can do without the rest must not go on as if nothing were.
+    async fn sees_it_end(&self, host: &SimHost, process: &Process) {
+        let mut seconds = 0;
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let Some(place) = host.must_end().filter(|_| !host.is_paused()) else { continue };
+            seconds += 1;
+            if seconds == ENDS_WITHIN_SECONDS {
+                let words = format_args!("{process:?} panicked at {place}, and lives on");
+                self.world.findings.add("vitals", words);
+            }
+        }
+    }
+
     fn present(&self) -> Option<Present> {
         self.present.lock().clone()
     }
@@ -108,10 +139,20 @@ impl Tended {
     }
 }
 
+/// Where the checkpoint of a stream lies in an object.
+fn side_of(bytes: &Bytes, stream: StreamId, offset: Offset) -> Option<SideIndex> {
+    let footer = bytes.len().checked_sub(FOOTER_BYTES)?;
+    let described = Footer::decode(&bytes[footer..], bytes.len() as u64).ok()?;
+    let index = described.index(&bytes.slice(described.index_position as usize..footer)).ok()?;
+    index.sides.iter().find(|side| side.stream == stream && side.offset == offset).cloned()
+}
+
 /// Lets a panic wait for the process, at one place of all.
 fn arm(host: &SimHost, dice: &Dice) {
     let place = dice.pick(PLACES);
-    host.panic_at(place.name, dice.below(1 << dice.below(6)));
+    // Some are passed once in a life.
+    let passes = if dice.chance(0.5) { 0 } else { dice.below(1 << dice.below(6)) };
+    host.panic_at(place.name, passes);
 }
 
 /// Both sites, and what befalls them.
@@ -169,8 +210,17 @@ impl Nemesis {
                 present.host.die_in(polls + self.dice.below(polls));
             }
             16..28 => {
-                let host = present.host.clone();
-                self.world.disk.crash_within(&present.process, 1 + self.dice.below(200), Arc::new(move || host.die()));
+                // With the machine in half of the cases: names are forgotten between their change and its sync.
+                let (process, world, with_machine) = (present.process, self.world.clone(), self.dice.chance(0.5));
+                let dies = move || {
+                    if with_machine {
+                        *present.death.lock() = Death::PowerLoss;
+                        world.faults.did(Fault::PowerLoss);
+                        world.trace.note(&name, "power loss: its machine stops");
+                    }
+                    present.host.die();
+                };
+                self.world.disk.crash_within(&process, 1 + self.dice.below(200), Arc::new(dies));
             }
             28..38 => {
                 *present.death.lock() = Death::PowerLoss;
@@ -179,13 +229,16 @@ impl Nemesis {
             }
             38..48 => self.pause(&present).await,
             48..58 => self.twin().await,
-            58..64 => {
+            58..62 => {
                 self.world.trace.note(&name, "is told to drain");
+                if self.dice.chance(0.3) {
+                    present.host.panic_at("in-drain", 0);
+                }
                 present.orders.send_replace(Order::Drain);
             }
-            64..70 => {
+            62..70 => {
                 // Back by no more than what clients may be ahead of their broker.
-                let (by, back) = match self.dice.below(3) {
+                let (by, back) = match self.dice.below(4) {
                     0 => (Duration::from_secs(1 + self.dice.below(300)), true),
                     1 => (Duration::from_secs(1 + self.dice.below(30)), self.dice.chance(0.5)),
                     // Long enough for every grace to be over.
@@ -193,21 +246,34 @@ impl Nemesis {
                 };
                 self.did(Fault::ClockJump, &name, format_args!("{by:?}{}", if back { " back" } else { "" }));
                 self.world.set_clock(present.process.machine(), by, back);
+                if by > Duration::from_secs(600) {
+                    // What waits for time to pass comes next.
+                    if self.dice.chance(0.6) {
+                        present.host.panic_at(*self.dice.pick(&["after-delete", "after-delete", "in-retention"]), 0);
+                    }
+                    self.wait(20_000..45_000).await;
+                }
             }
-            70..80 => arm(&present.host, &self.dice),
-            80..86 => {
+            70..78 => arm(&present.host, &self.dice),
+            78..82 => self.rot(&present),
+            82..86 => {
                 let outage =
                     if self.dice.chance(0.5) { crate::store::Outage::Refuses } else { crate::store::Outage::IsSilent };
                 self.world.store.set_outage(Some(outage));
-                self.wait(500..8_000).await;
+                // At times for longer than anybody tries.
+                let time = if self.dice.chance(0.3) { 15_000..45_000 } else { 500..8_000 };
+                if self.dice.chance(0.3) {
+                    present.host.die();
+                }
+                self.wait(time).await;
                 self.world.store.set_outage(None);
             }
             86..92 => {
-                let fault = self.dice.below(3);
-                let path = format!("/{}/wal", self.home().site.name);
-                match fault {
-                    0 => self.world.disk.fail_write(&path),
-                    1 => self.world.disk.fail_read(&path),
+                let (log, home) = (format!("/{}/wal", self.home().site.name), format!("/{}", self.home().site.name));
+                match self.dice.below(4) {
+                    0 => self.world.disk.fail_write(if self.dice.chance(0.8) { log } else { home }),
+                    1 => self.world.disk.fail_sync(home),
+                    2 => self.world.disk.fail_read(log),
                     _ => {
                         self.world.disk.set_full(true);
                         self.wait(500..8_000).await;
@@ -224,11 +290,35 @@ impl Nemesis {
         }
     }
 
+    /// Checkpoints of producers rot in the store, and mostly the broker has to read them next.
+    fn rot(&self, present: &Present) {
+        let image = self.world.metadata.image();
+        for (stream, state) in image.catalogue.streams() {
+            let Some(checkpoint) = state.checkpoint else { continue };
+            let key = checkpoint.object.key();
+            let Some(side) = self.world.store.object(&key).and_then(|bytes| side_of(&bytes, stream, checkpoint.offset))
+            else {
+                continue;
+            };
+            let offset = side.position as usize + self.dice.index((side.length as usize).max(1));
+            self.world.store.damage(&key, offset);
+            self.did(Fault::RottenCheckpoint, "store", format_args!("of stream {stream} in {key}"));
+        }
+        if self.dice.chance(0.7) {
+            present.host.die();
+        }
+    }
+
     /// The process stands still for a while; a twin may take over meanwhile.
     async fn pause(&mut self, present: &Present) {
         self.did(Fault::Pause, present.process.name(), "stands still");
         present.host.pause();
-        if self.dice.chance(0.4) {
+        if self.dice.chance(0.5) {
+            if self.dice.chance(0.7) {
+                // It goes on at the worst moment: while the other one reads its log.
+                let (host, log) = (present.host.clone(), format!("/{}/wal", self.home().site.name));
+                self.world.disk.when_visited(log, &present.process, Arc::new(move || host.go_on()));
+            }
             self.twin().await;
         } else {
             self.wait(100..20_000).await;
@@ -241,6 +331,10 @@ impl Nemesis {
     async fn twin(&mut self) {
         let other = 1 - self.home;
         self.did(Fault::Twin, self.sites[other].site.name, "is wanted, too");
+        if self.dice.chance(0.6) {
+            // Whoever takes over meets what the other has under way.
+            weather::slow_disks(&self.world);
+        }
         self.sites[other].wanted.send_replace(true);
         self.wait(1_000..15_000).await;
         // Whoever is not wanted any more ends by itself, or is told to go.
@@ -266,7 +360,7 @@ impl Nemesis {
     /// When none serves in time.
     pub async fn heal(&mut self) -> anyhow::Result<()> {
         weather::calm(&self.world);
-        self.world.disk.set_full(false);
+        self.world.disk.mend();
         self.world.trace.note("world", "heals");
         for (number, tended) in self.sites.iter().enumerate() {
             tended.wanted.send_replace(number == self.home);
@@ -277,9 +371,16 @@ impl Nemesis {
                 self.world.disk.spare(&present.process);
                 if number != self.home {
                     present.host.die();
+                } else if present.host.has_panicked_at("in-append") {
+                    // A partition whose append broke off is closed until a restart, and its broker says so.
+                    self.world.trace.note(present.process.name(), "is stopped by its operator");
+                    present.host.die();
                 }
             }
         }
+        // What was sent before may still have its effect, that of a dead process on its successor among them.
+        tokio::time::sleep(weather::LATE_MAX).await;
+        self.world.trace.note("world", "is healed");
         let healed = self.world.trace.now();
         while !self.home().serves() {
             if self.world.trace.now() > healed + STARTS_WITHIN {
@@ -296,6 +397,18 @@ impl Nemesis {
     /// # Errors
     /// When it does not end in time, in order.
     pub async fn drain(&mut self) -> anyhow::Result<()> {
+        let mut how = self.drains().await?;
+        if how.starts_with("another process took this broker's place") {
+            // A twin that has died since, as this one learns by its next word to the metadata. Its successor drains.
+            self.heal().await?;
+            how = self.drains().await?;
+        }
+        anyhow::ensure!(how.starts_with("drained"), "the drain of the last broker came to {how:?}");
+        Ok(())
+    }
+
+    /// Tells the last broker to drain; answers how it ended.
+    async fn drains(&self) -> anyhow::Result<String> {
         self.home().wanted.send_replace(false);
         let Some(present) = self.home().present() else { anyhow::bail!("the last broker is not there any more") };
         present.orders.send_replace(Order::Drain);
@@ -304,7 +417,7 @@ impl Nemesis {
             tokio::time::timeout(STARTS_WITHIN, phases.wait_for(|phase| matches!(phase, Phase::Ended(_)))).await;
         match ended {
             Ok(Ok(phase)) => match &*phase {
-                Phase::Ended(how) if how.starts_with("drained") => Ok(()),
+                Phase::Ended(how) => Ok(how.clone()),
                 other => anyhow::bail!("the drain of the last broker came to {other:?}"),
             },
             Ok(Err(_)) => anyhow::bail!("the last broker died as it drained"),

@@ -22,6 +22,8 @@ pub struct Place {
     pub name: &'static str,
     /// Where it lies, and what a panic there must come to.
     pub what: &'static str,
+    /// Whether the node must end soon, and not only the request that met it.
+    pub ends: bool,
 }
 
 /// "Kafka": what clients rely on.
@@ -70,8 +72,8 @@ pub const BUGS: &[Bug] = &[
         breaks: "I-4",
     },
     Bug {
-        name: "stale-epoch-commits",
-        what: "The commit rule takes ranges of an older stream epoch, whoever owns the stream.",
+        name: "stale-epoch-goes-on",
+        what: "A stream passes to another owner at the epoch that it has: what its former tenure wrote late is not stale.",
         breaks: "I-4",
     },
     Bug { name: "no-dedup", what: "A batch that an idempotent producer repeats is appended again.", breaks: "I-2" },
@@ -142,81 +144,103 @@ pub const PLACES: &[Place] = &[
     Place {
         name: "after-wal-write",
         what: "The log's writer, with a group on the device that nobody was told of: the log fails and the node ends.",
+        ends: true,
     },
     Place {
         name: "before-acknowledgement",
         what: "The log's completer, with a group that can be read and is not acknowledged: the log fails and the node ends.",
+        ends: true,
     },
     Place {
         name: "in-upload-build",
         what: "The work that builds a cut's objects: the upload fails, and the engine and the node with it.",
+        ends: true,
     },
     Place {
         name: "after-put",
         what: "The uploader, with objects in the store that no commit names: the node ends; they are orphans.",
+        ends: true,
     },
     Place {
         name: "in-commit",
         what: "The committer, with a commit whose outcome it has not counted: the node ends, and nothing follows it.",
+        ends: true,
     },
     Place {
         name: "after-commit",
         what: "The uploader, with a commit that stands and a log that is not trimmed: the node ends.",
+        ends: true,
     },
-    Place { name: "in-replay", what: "The replay of a former log, amid a chunk: the start fails and may be repeated." },
+    Place {
+        name: "in-replay",
+        what: "The replay of a former log, amid a chunk: the start fails and may be repeated.",
+        ends: true,
+    },
     Place {
         name: "in-recovery",
         what: "A recovery between the commits of two chunks, or behind the last: the start fails and may be repeated.",
+        ends: true,
     },
     Place {
         name: "before-recovered",
         what: "A start, with a log that is committed whole and not said to be recovered: the start fails and may be repeated.",
+        ends: true,
     },
     Place {
         name: "in-start",
         what: "A start, with a log of its own that is open and to which nothing was appended: the start fails.",
+        ends: true,
     },
     Place {
         name: "after-meta-create",
         what: "The controller, with an entry that stands and that nobody has replayed or answered: the node ends.",
+        ends: true,
     },
     Place {
         name: "after-snapshot",
         what: "Housekeeping, with a metadata snapshot in the store and nothing released below it: the node ends.",
+        ends: true,
     },
     Place {
         name: "after-delete",
         what: "The deleter, with objects gone from the store that metadata still has as pending: the node ends.",
+        ends: true,
     },
     Place {
         name: "in-append",
         what: "An append under its partition's lock, with offsets taken and nothing queued: the partition closes in this \
                leader epoch and appends no more; the request's connection breaks, or, where a coordinator appends, the \
                node ends.",
+        ends: false,
     },
     Place {
         name: "in-producer-load",
         what: "The load of producer state: the request's connection breaks, and the next one loads; in a retention sweep the \
                node ends.",
+        ends: false,
     },
-    Place { name: "in-retention", what: "The retention sweep, before a trim is asked for: the node ends." },
+    Place { name: "in-retention", what: "The retention sweep, before a trim is asked for: the node ends.", ends: true },
     Place {
         name: "in-produce",
         what: "A produce request whose batches are queued and not answered: its connection breaks; they become durable.",
+        ends: false,
     },
-    Place { name: "in-fetch", what: "A fetch that has read what it will answer: its connection breaks." },
+    Place { name: "in-fetch", what: "A fetch that has read what it will answer: its connection breaks.", ends: false },
     Place {
         name: "in-coordinator-decision",
         what: "A decision under its shard's lock: the shard is discarded and loaded again, what was decided by then may \
                stand, and the request's connection breaks; where a timer decides, the node ends.",
+        ends: false,
     },
     Place {
         name: "after-coordinator-append",
         what: "A coordinator's writer, with a batch in the log's queue that it does not follow: the node ends.",
+        ends: true,
     },
     Place {
         name: "in-drain",
         what: "A drain, with the log emptied and the registration still there: the node ends; the next start has little to do.",
+        ends: true,
     },
 ];
 

@@ -9,12 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base::host::Host;
-use judge::{History, Promises};
+use judge::History;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tracing::level_filters::LevelFilter;
 
-use crate::checkers::Finding;
+use crate::checkers::{self, Finding};
 use crate::client::Recorder;
 use crate::client::workload::{Surroundings, Workload, WorkloadOptions};
 use crate::host::{Planted, SimHost};
@@ -158,9 +158,7 @@ async fn hosted(options: Options, world: World, planted: Planted, trace: Trace) 
             world.findings.add("simulator", format_args!("the history cannot be written to {}: {why}", path.display()));
         }
     }
-    for violation in judge::judge(&history, &Promises::default()) {
-        world.findings.add(violation.rule, violation.shown(&history));
-    }
+    checkers::judge_history(&history, &world.findings);
     for panic in panics {
         world.findings.add("panics", panic);
     }

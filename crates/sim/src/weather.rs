@@ -17,6 +17,9 @@ fn micros(range: Range<u64>) -> Range<Duration> {
     Duration::from_micros(range.start)..Duration::from_micros(range.end)
 }
 
+/// How late an effect may come at most.
+pub const LATE_MAX: Duration = Duration::from_secs(15);
+
 /// Nothing fails, and everything takes its time.
 pub fn calm(world: &World) {
     world.store.set_plan(calm_store());
@@ -38,6 +41,11 @@ fn calm_disk() -> DiskPlan {
     DiskPlan { latency: micros(50..2_000), ..DiskPlan::default() }
 }
 
+/// Disks on which there is always something under way.
+pub fn slow_disks(world: &World) {
+    world.disk.set_plan(DiskPlan { latency: millis(3..60), ..calm_disk() });
+}
+
 /// A share of what can go wrong goes wrong for a while.
 pub fn bad(world: &World, dice: &Dice) {
     let often =
@@ -51,7 +59,7 @@ pub fn bad(world: &World, dice: &Dice) {
             lost_request: often(dice, 0.05),
             lost_reply: often(dice, 0.1),
             late_effect: often(dice, 0.05),
-            late_by: millis(100..15_000),
+            late_by: Duration::from_millis(100)..LATE_MAX,
             damaged_write: often(dice, 0.02),
             short_read: often(dice, 0.1),
             damaged_read: often(dice, 0.05),
@@ -72,6 +80,7 @@ pub fn bad(world: &World, dice: &Dice) {
         });
     }
     if dice.chance(0.5) {
-        world.disk.set_plan(DiskPlan { slow: often(dice, 0.05), slow_by: millis(5..300), ..calm_disk() });
+        let latency = if dice.chance(0.4) { millis(2..30) } else { calm_disk().latency };
+        world.disk.set_plan(DiskPlan { latency, slow: often(dice, 0.05), slow_by: millis(5..300) });
     }
 }

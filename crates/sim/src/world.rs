@@ -110,6 +110,8 @@ pub struct World {
     pub store: ObjectStore,
     /// What is planted.
     pub planted: Planted,
+    /// What the metadata log says.
+    pub metadata: Arc<checkers::View>,
     /// What checkers found.
     pub findings: Findings,
     /// Clocks of processes.
@@ -129,7 +131,7 @@ impl World {
         let net = Net::new(dice.branch("net"), faults.clone(), trace.clone(), errands.clone());
         let disk = Disk::new(dice.branch("disk"), faults.clone(), trace.clone());
         let clocks = Clocks::default();
-        checkers::look_at_store(&store, &clocks, &findings);
+        let metadata = checkers::look_at_store(&store, &clocks, &findings);
         checkers::look_at_answers(&net, &disk, &store, trace, &findings);
         let shape = Arc::new(Shape::draw(&dice.branch("shape")));
         Self {
@@ -142,6 +144,7 @@ impl World {
             net,
             store,
             planted: planted.clone(),
+            metadata,
             findings,
             clocks,
             shape,
@@ -165,7 +168,7 @@ impl World {
         let ports = Ports {
             network: self.net.network(&process, site.ip),
             files: self.disk.files(&process),
-            stores: checkers::watched_creates(self.store.stores(&process), &process, &self.findings),
+            stores: checkers::watched_creates(&self.store, &process, &self.findings),
             clock,
         };
         let settings = Settings {

@@ -42,6 +42,7 @@ impl World {
             home: None,
             console: None,
             segments: Segments::default(),
+            snapshots: meta::SnapshotPolicy::default(),
             stores: blob::Stores::system(),
             network: network.clone(),
             files: base::file::Files::system(),

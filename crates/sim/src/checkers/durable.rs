@@ -69,6 +69,11 @@ fn is_segment(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("segment-"))
 }
 
+/// The directory of a log, of which a sync may fail.
+fn is_log(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name == "wal")
+}
+
 impl Durable {
     pub(super) fn new(trace: &Trace) -> Self {
         Self(Arc::new(Inner { trace: trace.clone(), state: Mutex::default() }))
@@ -132,7 +137,7 @@ impl crate::disk::Observer for Durable {
     }
 
     fn write_failed(&self, by: &Process, path: &Path) {
-        if is_header(path) || is_segment(path) {
+        if is_header(path) || is_segment(path) || is_log(path) {
             self.0.state.lock().failed.entry(by.name().to_owned()).or_insert(self.0.trace.now());
         }
     }

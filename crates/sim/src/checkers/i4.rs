@@ -52,6 +52,13 @@ impl Checker {
         if after.end < before.end || after.start < before.start || after.epoch < before.epoch {
             self.add(entry, format_args!("stream {id} goes back from {before:?} to {after:?}"));
         }
+        if after.owner != before.owner && after.epoch <= before.epoch {
+            let (from, to, epoch) = (before.owner, after.owner, after.epoch);
+            self.add(
+                entry,
+                format_args!("stream {id} passed from {from} to {to} and is at epoch {epoch} all the same"),
+            );
+        }
         let added = extents.iter().rev().take_while(|extent| extent.range.end > before.end);
         for extent in added {
             // What an older commit had begun may be told again as part of a longer one, never from below the end.

@@ -1,21 +1,25 @@
 //! I-6: an unknown create is resolved only by the same bytes under the same name; new bytes take a new name.
 //!
-//! A process that was not told what became of a create, and sends other bytes under that name, is found here.
+//! A process that was not told what became of a create, and sends other bytes under that name, is found here; so is a
+//! controller that lost a name to another and writes on: it has to discard what it speculated, with its office.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use base::MetaSequence;
 use base::checksum::crc32c;
 use blob::backend::{BoxFuture, CreateAttempt, Evidence, MultipartPlan};
 use blob::{
     Backend, ListPage, ObjectMeta, OpenError, Payload, ReadRange, StoreError, StoreOptions, StoreSource, Stores,
 };
 use bytes::Bytes;
+use meta::format::{EntryKind, decode_entry};
 use parking_lot::Mutex;
 
 use super::Findings;
 use crate::process::Process;
+use crate::store::ObjectStore;
 
 const NAME: &str = "I-6";
 
@@ -27,13 +31,15 @@ struct Sent {
 }
 
 /// The same stores, with a look at what this process creates.
-pub fn watched(stores: Stores, process: &Process, findings: &Findings) -> Stores {
-    Stores::from_source(Arc::new(Watched { stores, process: process.clone(), findings: findings.clone() }))
+pub fn watched(store: &ObjectStore, process: &Process, findings: &Findings) -> Stores {
+    let (stores, store) = (store.stores(process), store.clone());
+    Stores::from_source(Arc::new(Watched { stores, store, process: process.clone(), findings: findings.clone() }))
 }
 
 #[derive(Debug)]
 struct Watched {
     stores: Stores,
+    store: ObjectStore,
     process: Process,
     findings: Findings,
 }
@@ -46,9 +52,15 @@ impl StoreSource for Watched {
     ) -> BoxFuture<'a, Result<Arc<dyn Backend>, OpenError>> {
         Box::pin(async move {
             let beneath = self.stores.backend(url, options).await?;
-            let (process, findings) = (self.process.clone(), self.findings.clone());
-            let watching: Arc<dyn Backend> =
-                Arc::new(Watching { beneath, process, findings, unresolved: Mutex::default() });
+            let (store, process, findings) = (self.store.clone(), self.process.clone(), self.findings.clone());
+            let watching: Arc<dyn Backend> = Arc::new(Watching {
+                beneath,
+                store,
+                process,
+                findings,
+                unresolved: Mutex::default(),
+                lost: Mutex::default(),
+            });
             Ok(watching)
         })
     }
@@ -56,9 +68,19 @@ impl StoreSource for Watched {
 
 struct Watching {
     beneath: Arc<dyn Backend>,
+    store: ObjectStore,
     process: Process,
     findings: Findings,
     unresolved: Mutex<BTreeMap<String, Sent>>,
+    /// The batch of metadata of which it was told that another has its name.
+    lost: Mutex<Option<String>>,
+}
+
+/// Whether these bytes, created under that name, are a batch of a controller in office.
+fn is_batch(key: &str, body: &Payload) -> bool {
+    let sequence = key.strip_prefix("meta/log/").and_then(|digits| digits.parse().ok());
+    let decoded = sequence.map(|sequence| decode_entry(&body.to_contiguous(), MetaSequence(sequence)));
+    matches!(decoded, Some(Ok((header, _))) if header.kind == EntryKind::Batch)
 }
 
 impl fmt::Debug for Watching {
@@ -110,8 +132,24 @@ impl Backend for Watching {
             self.findings
                 .add(NAME, format_args!("{by:?} sent other bytes to {key} before it knew what became of its own"));
         }
+        if is_batch(key, &body)
+            && let Some(lost) = &*self.lost.lock()
+        {
+            // Only a claim may follow, by a start that begins anew.
+            let by = &self.process;
+            self.findings.add(NAME, format_args!("{by:?} creates {key}, though it was told that {lost} is another's"));
+        }
+        if key.starts_with("meta/log/") && !is_batch(key, &body) {
+            *self.lost.lock() = None;
+        }
         Box::pin(async move {
-            let attempt = self.beneath.create(key, body).await;
+            let attempt = self.beneath.create(key, body.clone()).await;
+            if matches!(attempt, CreateAttempt::Exists)
+                && is_batch(key, &body)
+                && self.store.object(key).is_none_or(|held| !body.same_bytes(&held))
+            {
+                *self.lost.lock() = Some(key.to_owned());
+            }
             if matches!(attempt, CreateAttempt::Created(_) | CreateAttempt::Exists) {
                 self.unresolved.lock().remove(key);
             }

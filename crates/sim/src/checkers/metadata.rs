@@ -12,7 +12,7 @@ use crate::store::{Effect, Observer};
 const NAME: &str = "metadata";
 
 /// Follows the log, and tells others what it says.
-pub(super) struct View {
+pub struct View {
     findings: Findings,
     image: Mutex<Image>,
     followers: Vec<Box<dyn FollowsMetadata>>,
@@ -21,6 +21,11 @@ pub(super) struct View {
 impl View {
     pub(super) fn new(findings: &Findings, followers: Vec<Box<dyn FollowsMetadata>>) -> Self {
         Self { findings: findings.clone(), image: Mutex::default(), followers }
+    }
+
+    /// What the log says now.
+    pub fn image(&self) -> Image {
+        self.image.lock().clone()
     }
 
     /// An entry was created. The log decides by what stands at the next name: nothing else is to be checked before it.

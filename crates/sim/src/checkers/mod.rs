@@ -5,6 +5,7 @@
 
 mod durable;
 mod i1;
+mod i2;
 mod i3;
 mod i4;
 mod i5;
@@ -12,6 +13,7 @@ mod i6;
 mod i7;
 mod i8;
 mod i9;
+mod kafka;
 mod metadata;
 mod snapshots;
 mod tap;
@@ -33,6 +35,8 @@ use crate::store::{Effect, ObjectStore, Observer};
 use crate::trace::Trace;
 
 pub use i6::watched as watched_creates;
+pub use kafka::judge_history;
+pub use metadata::View;
 
 /// Most findings of a run: what goes wrong once goes wrong often.
 const FINDINGS_MAX: usize = 20;
@@ -115,16 +119,18 @@ pub(crate) trait FollowsMetadata: Send + Sync {
 /// Wall clocks of processes, by their names: what a grace is measured by.
 pub type Clocks = Arc<Mutex<HashMap<String, base::Clock>>>;
 
-/// Has all checkers that look at the store look at this one.
-pub fn look_at_store(store: &ObjectStore, clocks: &Clocks, findings: &Findings) {
+/// Has all checkers that look at the store look at this one. What they read there is returned.
+pub fn look_at_store(store: &ObjectStore, clocks: &Clocks, findings: &Findings) -> Arc<View> {
     let followers: Vec<Box<dyn FollowsMetadata>> = vec![
         Box::new(i4::Checker::new(findings)),
         Box::new(i5::Checker::new(findings, store, clocks)),
         Box::new(i7::Checker::new(findings, store)),
         Box::new(snapshots::Checker::new(findings)),
     ];
-    let observer: Arc<dyn Observer> = Arc::new(metadata::View::new(findings, followers));
+    let view = Arc::new(View::new(findings, followers));
+    let observer: Arc<dyn Observer> = view.clone();
     store.observe(observer);
+    view
 }
 
 /// Has all checkers that look at what clients are told look at these.

@@ -39,7 +39,7 @@ pub fn decode(bytes: &[u8]) -> Result<Value, String> {
 /// All values that lie intact in these bytes, in order.
 pub fn find_all(bytes: &[u8]) -> Vec<Value> {
     let (mut found, mut at) = (Vec::new(), 0);
-    while let Some(next) = bytes[at..].windows(PREFIX.len()).position(|window| window == PREFIX) {
+    while let Some(next) = memchr::memmem::find(&bytes[at..], PREFIX) {
         at += next;
         match first(&bytes[at..]) {
             Ok((value, used)) => {

@@ -116,6 +116,8 @@ enum Role {
     Churn,
 }
 
+/// Who make and delete topics all the time, where somebody does.
+const CHURNS: usize = 4;
 /// How long records of some topics stay.
 const RETENTION_MS: &str = "10000";
 /// What a client may take to finish what it is about.
@@ -166,7 +168,7 @@ impl Workload {
             add(&format!("member-{number}"), self.options.members, Role::Member { group, topics });
         }
         if self.options.churn {
-            roles.push(("churn".to_owned(), Role::Churn));
+            roles.extend((0..CHURNS).map(|number| (format!("churn-{number}"), Role::Churn)));
         }
         join_all(roles.iter().map(|(name, role)| self.lives(name, role, until))).await;
     }
@@ -227,7 +229,7 @@ impl Workload {
             Role::Admin => self.administer(cluster, dice, end).await,
             // Who knows topics by their names alone cannot say which one is to go.
             Role::Churn if is_old => tokio::time::sleep(Duration::from_secs(1)).await,
-            Role::Churn => self.churn(cluster, end).await,
+            Role::Churn => self.churn(cluster, name, end).await,
         }
     }
 
@@ -341,10 +343,12 @@ impl Workload {
     }
 
     /// Makes and deletes a topic, again and again: what becomes of many metadata entries is seen within minutes.
-    async fn churn(&self, cluster: &Arc<Cluster>, end: Duration) {
+    async fn churn(&self, cluster: &Arc<Cluster>, name: &str, end: Duration) {
         let admin = Admin::new(cluster.clone());
-        let name: Arc<str> = "churned".into();
+        let mut number = 0;
         while cluster.life.now() < end {
+            number += 1;
+            let name: Arc<str> = format!("of-{name}-{}-{number}", cluster.life.client().0).into();
             let topic = admin.create(&name, 1, &[]).await;
             admin.delete(&name, topic.id).await;
         }
@@ -398,7 +402,7 @@ async fn pick_place(cluster: &Cluster, dice: &Dice, topics: &[Arc<str>]) -> Opti
 
 /// Bytes of a record: small ones, and a large one now and then.
 fn size(dice: &Dice) -> usize {
-    if dice.chance(0.002) { 100_000 } else { 20 + dice.below(*dice.pick(&[60, 300, 2_000])) as usize }
+    if dice.chance(0.01) { 100_000 } else { 20 + dice.below(*dice.pick(&[60, 300, 2_000])) as usize }
 }
 
 fn reading(dice: &Dice) -> ConsumerSettings {

@@ -119,6 +119,17 @@ impl ObjectStore {
         Stores::from_source(Arc::new(port::Port { store: self.clone(), process: process.clone() }))
     }
 
+    /// A bit of an object turns over, for good.
+    pub fn damage(&self, key: &str, offset: usize) {
+        if let Some(body) = self.0.state.lock().objects.get_mut(key) {
+            let mut bytes = body.to_vec();
+            if let Some(byte) = bytes.get_mut(offset) {
+                *byte ^= 1;
+            }
+            *body = bytes.into();
+        }
+    }
+
     /// An object as it is now.
     pub fn object(&self, key: &str) -> Option<Bytes> {
         self.0.state.lock().objects.get(key).cloned()
