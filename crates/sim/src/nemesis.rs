@@ -144,7 +144,7 @@ fn side_of(bytes: &Bytes, stream: StreamId, offset: Offset) -> Option<SideIndex>
     let footer = bytes.len().checked_sub(FOOTER_BYTES)?;
     let described = Footer::decode(&bytes[footer..], bytes.len() as u64).ok()?;
     let index = described.index(&bytes.slice(described.index_position as usize..footer)).ok()?;
-    index.sides.iter().find(|side| side.stream == stream && side.offset == offset).cloned()
+    index.sides.iter().find(|side| side.stream == stream && side.offset == offset).copied()
 }
 
 /// Lets a panic wait for the process, at one place of all.
@@ -249,7 +249,8 @@ impl Nemesis {
                 if by > Duration::from_secs(600) {
                     // What waits for time to pass comes next.
                     if self.dice.chance(0.6) {
-                        present.host.panic_at(*self.dice.pick(&["after-delete", "after-delete", "in-retention"]), 0);
+                        let places = ["after-delete", "after-delete", "in-retention"];
+                        present.host.panic_at(places[self.dice.index(places.len())], 0);
                     }
                     self.wait(20_000..45_000).await;
                 }
