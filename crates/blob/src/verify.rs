@@ -259,8 +259,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_answer_of_unknown_length_is_waited_for_as_a_short_one_at_first() {
-        let (_, faults, store) = untold();
-        store.put(P, "a", body()).await.unwrap();
+        let (_, faults, small) = untold();
+        small.put(P, "a", body()).await.unwrap();
+        let store = Store::with_backend(Arc::new(faults.clone()), StoreOptions::default());
         // Longer than an attempt that moves nothing has, and not longer than one that may move much.
         let late = store.options().retry.attempt_time_max + Duration::from_secs(10);
         faults.set_plan(FaultPlan { latency: Some(late..late), ..FaultPlan::default() });
