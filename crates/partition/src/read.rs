@@ -68,9 +68,9 @@ pub struct ReadResult {
     pub range: OffsetRange,
     /// More could be seen behind what was read: the limit stopped the read, or the end of what lies in objects.
     pub has_more: bool,
-    /// The high watermark, taken before reading.
+    /// The high watermark, taken before reading; the log start where that lies above it by now.
     pub high_watermark: Offset,
-    /// The last stable offset, taken before reading.
+    /// The last stable offset, likewise.
     pub last_stable_offset: Offset,
     /// The log start.
     pub log_start: Offset,
