@@ -103,7 +103,7 @@ impl Partition {
         let admitted = self.admit(&request)?;
         let (from, limit, ReadRequest { max_bytes, min_one, .. }) = (admitted.from, admitted.limit, request);
         match self.stream.fetch_for(reads_for, from, limit, max_bytes, min_one).await {
-            Ok(fetched) => Ok(self.result(&admitted, fetched)),
+            Ok(fetched) => self.result(&request, &admitted, fetched),
             Err(FetchError::OutOfRange { .. }) => Err(self.out_of_range(request.offset)),
             Err(error) => Err(ReadError::Storage(error)),
         }
@@ -117,7 +117,7 @@ impl Partition {
         };
         let Admitted { from, limit, .. } = admitted;
         let fetched = self.stream.try_fetch_cached(from, limit, request.max_bytes, request.min_one)?;
-        Some(Ok(self.result(&admitted, fetched)))
+        Some(self.result(&request, &admitted, fetched))
     }
 
     fn admit(&self, request: &ReadRequest) -> Result<Admitted, ReadError> {
@@ -141,10 +141,16 @@ impl Partition {
         ReadError::OutOfRange { offset, log: OffsetRange::new(self.log_start(), self.log_end()) }
     }
 
-    fn result(&self, admitted: &Admitted, fetched: Fetched) -> ReadResult {
+    fn result(&self, request: &ReadRequest, admitted: &Admitted, fetched: Fetched) -> Result<ReadResult, ReadError> {
         // It may have been moved beyond the ends that were taken before; these have been moved at least as far by then.
         let log_start = self.log_start();
-        ReadResult {
+        if log_start > admitted.high_watermark
+            && Offset::from_kafka(request.offset).is_none_or(|wanted| wanted < log_start)
+        {
+            // All that this could show has been trimmed meanwhile, and so has what was asked for.
+            return Err(self.out_of_range(request.offset));
+        }
+        Ok(ReadResult {
             has_more: fetched.range.end < admitted.limit,
             slices: fetched.slices,
             bytes: fetched.bytes,
@@ -153,7 +159,7 @@ impl Partition {
             last_stable_offset: admitted.last_stable_offset.max(log_start),
             log_start,
             aborted: Vec::new(),
-        }
+        })
     }
 
     /// The entry at `range`, whole and in one piece, though the log may start inside it; `None` when the log starts
