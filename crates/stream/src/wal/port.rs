@@ -25,7 +25,7 @@ pub enum Access {
 }
 
 /// What is known of an incarnation without reading its records.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncarnationSummary {
     /// Which.
     pub incarnation: Incarnation,

@@ -302,6 +302,37 @@ fn a_log_says_whether_it_holds_a_record() {
     assert!(log.holds_records(incarnation(3)).is_err());
 }
 
+/// Found by the simulator: the header went, and a segment that could not be read at that moment stayed, a log unknown to all.
+#[test]
+fn a_log_goes_whole_or_not_at_all_when_something_cannot_be_read() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    append_each(&wal, &sink, 0..4, |_| 30_000);
+    wal.shutdown().unwrap();
+    let (before, held) = (log.incarnations().unwrap(), volume.segments.lock().unwrap().len());
+    let mut skip = 0;
+    loop {
+        let reads = AtomicUsize::new(0);
+        volume.faults.reads(move |_| {
+            if reads.fetch_add(1, Ordering::SeqCst) == skip { Err(io::Error::other("EIO")) } else { Ok(()) }
+        });
+        let outcome = log.remove(incarnation(1), OURS);
+        volume.faults.heal();
+        let left = log.incarnations().unwrap();
+        match outcome {
+            Ok(()) => {
+                assert!(left.is_empty(), "read {skip}: {left:?}");
+                break;
+            }
+            Err(WalError::Io { .. }) => assert_eq!(left, before, "read {skip}"),
+            Err(other) => panic!("read {skip}: {other:?}"),
+        }
+        skip += 1;
+    }
+    assert_eq!(skip, held + 1, "each segment's page and the header were read");
+}
+
 #[test]
 fn access_bounds_what_an_opener_may_do() {
     let volume = MemoryVolume::new(SEGMENT);

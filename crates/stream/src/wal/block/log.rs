@@ -149,8 +149,12 @@ impl BlockLog {
     /// When the volume cannot be listed.
     pub fn incarnations(&self) -> Result<Vec<IncarnationSummary>, WalError> {
         let segments = self.scan()?;
+        Ok(self.summaries(&segments, &self.readable_headers()?))
+    }
+
+    fn summaries(&self, segments: &[Scanned], headers: &[Header]) -> Vec<IncarnationSummary> {
         let mut summaries: Vec<IncarnationSummary> = Vec::new();
-        for header in self.readable_headers()? {
+        for header in headers {
             let Some(incarnation) = header.incarnation else { continue };
             let stamp = header.page.as_ref().map(|page| page.stamp).ok();
             let trim = stamp.and_then(|stamp| TrimPage::newest(&header.pages, stamp));
@@ -158,14 +162,14 @@ impl BlockLog {
             summaries.push(IncarnationSummary {
                 incarnation,
                 segment_bytes: header.page.as_ref().map_or(self.volume.segment_bytes(), |page| page.segment_bytes),
-                cluster_id: header.page.map(|page| page.cluster_id),
+                cluster_id: header.page.as_ref().map(|page| page.cluster_id.clone()).map_err(String::clone),
                 fence: fence.map_or(FenceState::Unreadable, |(page, stamp)| fence_state(page, stamp)),
                 trimmed: trim.map_or(WalPosition(0), |trim| trim.trimmed),
                 segments: Vec::new(),
             });
         }
         for segment in segments {
-            let Ok(SegmentPage::InUse { stamp, logical }) = segment.page else { continue };
+            let Ok(SegmentPage::InUse { stamp, logical }) = &segment.page else { continue };
             let known = summaries.iter().position(|summary| summary.incarnation == stamp.incarnation);
             let at = known.unwrap_or_else(|| {
                 summaries.push(IncarnationSummary {
@@ -178,13 +182,13 @@ impl BlockLog {
                 });
                 summaries.len() - 1
             });
-            summaries[at].segments.push(logical);
+            summaries[at].segments.push(*logical);
         }
         for summary in &mut summaries {
             summary.segments.sort_unstable();
         }
         summaries.sort_by_key(|summary| summary.incarnation);
-        Ok(summaries)
+        summaries
     }
 
     /// Makes a fresh incarnation and starts what appends to it: three threads, or, in a hosted program, three tasks. The
@@ -307,17 +311,22 @@ impl BlockLog {
     /// repeated.
     ///
     /// # Errors
-    /// [`WalError::NotOwned`] when the header does not bear out the claim, while the incarnation is being written here, or
-    /// what storage says. Then nothing was removed.
+    /// [`WalError::NotOwned`] when the header does not bear out the claim, [`WalError::InUse`] while the incarnation is being
+    /// written here, [`WalError::Io`] when a header or a segment cannot be read: then nothing was removed. Or what storage
+    /// says to a write: then the header is still there.
     pub fn remove(&self, incarnation: Incarnation, claim: Claim<'_>) -> Result<(), WalError> {
         self.demand(&[Access::Owner], "remove an incarnation")?;
         if self.pool.running.lock().contains(&incarnation) {
             let path = self.volume.path();
             return Err(WalError::InUse { path, owner: "this process, which still appends to it".to_owned() });
         }
-        self.check_claim(incarnation, claim)?;
+        // A segment that cannot be read now may be one of them: left behind without its header, it would be a log that
+        // nobody knows.
+        let (segments, headers) = (self.readable_segments()?, self.readable_headers()?);
+        let mut found = self.summaries(&segments, &headers).into_iter().filter(|found| found.incarnation == incarnation);
+        found.try_for_each(|found| self.check_claim(found, claim))?;
         let failed = |source| WalError::io(format!("removing WAL incarnation {incarnation}"), source);
-        for segment in self.scan()? {
+        for segment in segments {
             let (Ok(SegmentPage::InUse { stamp, .. }), Some(file)) = (segment.page, segment.file) else { continue };
             // Trimmed segments of a running incarnation may wait in the pool under their old page.
             let pooled = self.pool.free.lock().iter().any(|(id, _)| *id == segment.id);
@@ -328,8 +337,7 @@ impl BlockLog {
                 }
             }
         }
-        let headers = self.readable_headers()?.into_iter();
-        for header in headers.filter(|header| header.incarnation == Some(incarnation)) {
+        for header in headers.into_iter().filter(|header| header.incarnation == Some(incarnation)) {
             self.volume.remove_header(&header.name).map_err(failed)?;
         }
         self.shrink_pool()
@@ -353,23 +361,20 @@ impl BlockLog {
         Err(WalError::Access { path: self.volume.path(), access, operation })
     }
 
-    /// Whether everything that is here of `incarnation` is the claimant's to remove.
-    fn check_claim(&self, incarnation: Incarnation, claim: Claim<'_>) -> Result<(), WalError> {
+    /// Whether an incarnation that is here is the claimant's to remove.
+    fn check_claim(&self, found: IncarnationSummary, claim: Claim<'_>) -> Result<(), WalError> {
         let (expected, may_be_unreadable) = match claim {
             Claim::Cluster(expected) => (expected, false),
             Claim::GivenUp(expected) => (expected, true),
         };
-        for found in self.incarnations()?.into_iter().filter(|found| found.incarnation == incarnation) {
-            let owner = match found.cluster_id {
-                Ok(cluster) if cluster == expected => continue,
-                Err(_) if may_be_unreadable => continue,
-                Ok(cluster) => format!("is of cluster {cluster}"),
-                Err(why) => format!("cannot say of which cluster it is ({why})"),
-            };
-            let (path, expected) = (self.volume.path(), expected.to_owned());
-            return Err(WalError::NotOwned { incarnation, path, owner, expected });
-        }
-        Ok(())
+        let owner = match found.cluster_id {
+            Ok(cluster) if cluster == expected => return Ok(()),
+            Err(_) if may_be_unreadable => return Ok(()),
+            Ok(cluster) => format!("is of cluster {cluster}"),
+            Err(why) => format!("cannot say of which cluster it is ({why})"),
+        };
+        let (path, expected) = (self.volume.path(), expected.to_owned());
+        Err(WalError::NotOwned { incarnation: found.incarnation, path, owner, expected })
     }
 
     fn no_space(&self, error: std::io::Error) -> WalError {
@@ -448,6 +453,18 @@ impl BlockLog {
             });
         }
         Ok(segments)
+    }
+
+    /// The segments, all of them read: what cannot be read now is an error, and no other's.
+    fn readable_segments(&self) -> Result<Vec<Scanned>, WalError> {
+        let mut segments = self.scan()?;
+        match segments.iter_mut().find_map(|segment| Some((segment.id, segment.unreadable.take()?))) {
+            Some((id, error)) => {
+                let what = format!("reading the page of segment {} of the WAL {}", id.0, self.volume.path());
+                Err(WalError::io(what, error))
+            }
+            None => Ok(segments),
+        }
     }
 
     /// Frees segments whose page says nothing sensible; only called while no incarnation could miss them. A file that was cut
