@@ -72,8 +72,8 @@ struct Watching {
     process: Process,
     findings: Findings,
     unresolved: Mutex<BTreeMap<String, Sent>>,
-    /// The batch of metadata of which it was told that another has its name.
-    lost: Mutex<Option<String>>,
+    /// The batch of metadata of which it was told that another has its name, and that name.
+    lost: Mutex<Option<(String, Sent)>>,
 }
 
 /// Whether these bytes, created under that name, are a batch of a controller in office.
@@ -132,10 +132,12 @@ impl Backend for Watching {
             self.findings
                 .add(NAME, format_args!("{by:?} sent other bytes to {key} before it knew what became of its own"));
         }
+        // The same once more may follow, where what stands there cannot be read yet; else only a claim, by a start that begins
+        // anew.
         if is_batch(key, &body)
-            && let Some(lost) = &*self.lost.lock()
+            && let Some((lost, refused)) = &*self.lost.lock()
+            && (lost != key || *refused != sent)
         {
-            // Only a claim may follow, by a start that begins anew.
             let by = &self.process;
             self.findings.add(NAME, format_args!("{by:?} creates {key}, though it was told that {lost} is another's"));
         }
@@ -148,7 +150,7 @@ impl Backend for Watching {
                 && is_batch(key, &body)
                 && self.store.object(key).is_none_or(|held| !body.same_bytes(&held))
             {
-                *self.lost.lock() = Some(key.to_owned());
+                *self.lost.lock() = Some((key.to_owned(), sent));
             }
             if matches!(attempt, CreateAttempt::Created(_) | CreateAttempt::Exists) {
                 self.unresolved.lock().remove(key);
