@@ -32,6 +32,19 @@ pub struct RetryPolicy {
 /// How many times slower than acceptable a transfer may be in the end. More would make an attempt that hangs last.
 pub const SLOWER_MAX: u32 = 4;
 
+/// The first guess at what an answer of unknown length moves, once one was waited for in vain; it doubles with each.
+const GUESS_BYTES: u64 = 1 << 20;
+
+/// What an attempt moves, by which its time is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moves {
+    /// So many payload bytes.
+    Bytes(u64),
+    /// So many at the most, and mostly far fewer: a lost answer to a small one must not be waited for as if it were a large
+    /// one.
+    AtMost(u64),
+}
+
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self {
@@ -54,11 +67,18 @@ impl RetryPolicy {
         half + half.mul_f64(jitter)
     }
 
-    /// The time limit of an attempt that moves `bytes`; `attempt` is 1 and one more for each that ran out of time before, or
-    /// 0 where there is to be none for moving them.
-    pub(crate) fn attempt_time(&self, bytes: u64, attempt: u32) -> Duration {
+    /// The time limit of an attempt that moves `moves`, behind so many of the same request that ran out of time.
+    pub(crate) fn attempt_time(&self, moves: Moves, timeouts: u32) -> Duration {
+        let (bytes, slower) = match moves {
+            Moves::Bytes(bytes) => (bytes, 1 + timeouts),
+            Moves::AtMost(_) if timeouts == 0 => (0, 1),
+            Moves::AtMost(most) => {
+                let doublings = most.div_ceil(GUESS_BYTES).max(1).next_power_of_two().ilog2();
+                (most.min(GUESS_BYTES << doublings.min(timeouts)), 1 + timeouts.saturating_sub(doublings.max(1)))
+            }
+        };
         let transfer = Duration::from_secs(bytes / self.bytes_per_second_min.max(1));
-        self.attempt_time_max.saturating_add(transfer.saturating_mul(attempt.min(SLOWER_MAX)))
+        self.attempt_time_max.saturating_add(transfer.saturating_mul(slower.min(SLOWER_MAX)))
     }
 }
 
@@ -197,5 +217,18 @@ mod tests {
             monitor.answered();
         }
         assert!(monitor.take_retry() && !monitor.take_retry());
+    }
+
+    #[test]
+    fn a_lost_answer_of_unknown_length_is_not_waited_for_as_if_it_were_the_longest() {
+        let seconds = |moves, attempts: std::ops::Range<u32>| -> Vec<u64> {
+            attempts.map(|timeouts| RetryPolicy::default().attempt_time(moves, timeouts).as_secs()).collect()
+        };
+        assert_eq!(seconds(Moves::Bytes(32 << 20), 0..5), [47, 79, 111, 143, 143]);
+        assert_eq!(seconds(Moves::Bytes(0), 0..3), [15, 15, 15]);
+        // What is as large as it may be, over a slow way, has its time in the end.
+        assert_eq!(seconds(Moves::AtMost(32 << 20), 0..10), [15, 17, 19, 23, 31, 47, 79, 111, 143, 143]);
+        assert_eq!(seconds(Moves::AtMost(3 << 20), 0..5), [15, 17, 18, 21, 24]);
+        assert_eq!(seconds(Moves::AtMost(0), 0..3), [15, 15, 15]);
     }
 }

@@ -19,14 +19,14 @@ use crate::error::{CreateOutcome, OpenError, StoreError};
 use crate::memory::MemoryBackend;
 use crate::payload::Payload;
 use crate::range::check_range;
-use crate::retry::{Health, Monitor, RetryPolicy};
+use crate::retry::{Health, Monitor, Moves, RetryPolicy};
 use crate::stores::Stores;
 use crate::turns::Turns;
 
 /// Most attempts at a read that comes back short.
 const SHORT_READ_ATTEMPTS_MAX: u32 = 3;
 
-/// What deleting one key adds to the time of an attempt, as a number of bytes moved: some stores delete one by one.
+/// What deleting one key may add to the time of an attempt, as a number of bytes moved: some stores delete one by one.
 const DELETE_KEY_AS_BYTES: u64 = 512 * 1024;
 
 /// Settings of a store.
@@ -76,11 +76,8 @@ pub(crate) struct Request<'a> {
     pub(crate) purpose: Purpose,
     pub(crate) operation: Operation,
     pub(crate) key: &'a str,
-    /// Payload bytes that it will move, as far as is known before: what its time is measured by.
-    pub(crate) bytes: u64,
-    /// Whether that is the most that it may be. The first attempt has no time for it then: most objects are small, and a
-    /// lost answer to a small one must not be waited for as if it were a large one.
-    pub(crate) is_guess: bool,
+    /// What it will move, as far as is known before.
+    pub(crate) moves: Moves,
 }
 
 /// An attempt had no more time.
@@ -164,7 +161,7 @@ impl Store {
         let backend = &self.0.backend;
         if backend.is_remote() && bytes > self.0.options.single_put_bytes_max {
             let plan = self.0.options.multipart;
-            let request = Request { purpose, operation: Operation::Multipart, key, bytes, is_guess: false };
+            let request = Request { purpose, operation: Operation::Multipart, key, moves: Moves::Bytes(bytes) };
             let write = || backend.put_multipart(key, body.clone(), plan);
             let check = |(requests, evidence), attempt| async move {
                 self.check_put(purpose, key, body, evidence, attempt).await.map(|()| requests)
@@ -174,7 +171,7 @@ impl Store {
             self.0.counters.count(purpose, Operation::Multipart, Outcome::Ok, requests.saturating_sub(1), bytes);
             return Ok(());
         }
-        let request = Request { purpose, operation: Operation::Put, key, bytes, is_guess: false };
+        let request = Request { purpose, operation: Operation::Put, key, moves: Moves::Bytes(bytes) };
         let write = || backend.put(key, body.clone());
         let check = |evidence, attempt| self.check_put(purpose, key, body, evidence, attempt);
         self.retried_until_right(request, write, check, |()| bytes).await
@@ -189,7 +186,7 @@ impl Store {
         let body = body.into();
         let bytes = body.len();
         let attempt = async { Ok(self.0.backend.create(key, body.clone()).await) };
-        let outcome = match self.timed("create", key, bytes, 1, attempt).await {
+        let outcome = match self.timed("create", key, Moves::Bytes(bytes), 0, attempt).await {
             Ok(Ok(CreateAttempt::Created(evidence))) => {
                 match self.check_created(purpose, key, &body, evidence, 1).await {
                     Ok(()) => CreateOutcome::Created,
@@ -221,13 +218,13 @@ impl Store {
         check_key(key)?;
         let range = range.into();
         check_range(key, &range)?;
-        let (bytes, is_guess) = match &range {
+        let moves = match &range {
             // HTTP has no way to ask for nothing.
             ReadRange::Bytes(range) if range.is_empty() => return Ok(Bytes::new()),
-            ReadRange::Bytes(range) => (range.end - range.start, false),
-            ReadRange::Whole => (self.0.options.single_put_bytes_max, true),
+            ReadRange::Bytes(range) => Moves::Bytes(range.end - range.start),
+            ReadRange::Whole => Moves::AtMost(self.0.options.single_put_bytes_max),
         };
-        let request = Request { purpose, operation: Operation::Get, key, bytes, is_guess };
+        let request = Request { purpose, operation: Operation::Get, key, moves };
         let read = || {
             let range = range.clone();
             async move {
@@ -262,8 +259,8 @@ impl Store {
         if range.is_empty() {
             return Ok(vec![Bytes::new(); lengths.len()]);
         }
-        let request =
-            Request { purpose, operation: Operation::Get, key, bytes: range.end - range.start, is_guess: false };
+        let moves = Moves::Bytes(range.end - range.start);
+        let request = Request { purpose, operation: Operation::Get, key, moves };
         let read = || {
             let range = range.clone();
             async move {
@@ -282,7 +279,7 @@ impl Store {
     /// See [`StoreError`]; transient failures were already retried.
     pub async fn head(&self, purpose: Purpose, key: &str) -> Result<ObjectMeta, StoreError> {
         check_key(key)?;
-        let request = Request { purpose, operation: Operation::Head, key, bytes: 0, is_guess: false };
+        let request = Request { purpose, operation: Operation::Head, key, moves: Moves::Bytes(0) };
         self.retried(request, || self.0.backend.head(key), |_| 0).await
     }
 
@@ -298,7 +295,7 @@ impl Store {
         start_after: Option<&str>,
     ) -> Result<ListPage, StoreError> {
         check_prefix(prefix)?;
-        let request = Request { purpose, operation: Operation::List, key: prefix, bytes: 0, is_guess: false };
+        let request = Request { purpose, operation: Operation::List, key: prefix, moves: Moves::Bytes(0) };
         let page = self.retried(request, || self.0.backend.list(prefix, start_after, LIST_PAGE_MAX), |_| 0).await;
         if page.is_err() && base::plant::bug("short-read-is-the-end") {
             // Planted: nothing is there where no answer comes.
@@ -333,8 +330,8 @@ impl Store {
             check_key(key)?;
         }
         for batch in keys.chunks(DELETE_KEYS_MAX) {
-            let bytes = batch.len() as u64 * DELETE_KEY_AS_BYTES;
-            let request = Request { purpose, operation: Operation::Delete, key: &batch[0], bytes, is_guess: false };
+            let moves = Moves::AtMost(batch.len() as u64 * DELETE_KEY_AS_BYTES);
+            let request = Request { purpose, operation: Operation::Delete, key: &batch[0], moves };
             self.retried(request, || self.0.backend.delete_batch(batch), |()| 0).await?;
         }
         Ok(())
@@ -347,7 +344,7 @@ impl Store {
     /// See [`StoreError`]; transient failures were already retried.
     pub(crate) async fn test_checksums(&self, purpose: Purpose, key: &str) -> Result<bool, StoreError> {
         check_key(key)?;
-        let request = Request { purpose, operation: Operation::Put, key, bytes: 0, is_guess: false };
+        let request = Request { purpose, operation: Operation::Put, key, moves: Moves::Bytes(0) };
         self.retried(request, || self.0.backend.test_checksums(key), |_| 0).await
     }
 
@@ -398,7 +395,7 @@ impl Store {
         F: Future<Output = Result<A, StoreError>>,
         C: Future<Output = Result<T, StoreError>>,
     {
-        let Request { purpose, operation, key, bytes, is_guess } = request;
+        let Request { purpose, operation, key, moves } = request;
         let is_write = matches!(operation, Operation::Put | Operation::Multipart);
         let (mut attempts, mut timeouts) = (0, 0);
         let ticket = is_write.then(|| self.0.alone.ticket());
@@ -411,8 +408,7 @@ impl Store {
                 None => None,
             };
             // What fails soon says nothing of how long it takes.
-            let number = timeouts + u32::from(!is_guess);
-            let (result, timed_out) = match self.timed(operation.label(), key, bytes, number, attempt()).await {
+            let (result, timed_out) = match self.timed(operation.label(), key, moves, timeouts, attempt()).await {
                 Ok(Ok(answer)) => (check(answer, attempts).await, false),
                 Ok(Err(error)) => (Err(error), false),
                 Err(TimedOut(error)) => (Err(error), true),
@@ -456,19 +452,19 @@ impl Store {
         }
     }
 
-    /// Limits the time of attempt `number` (from 1; 0 has none for moving bytes) on stores behind a network.
+    /// Limits the time of an attempt, behind so many that ran out of it, on stores behind a network.
     pub(crate) async fn timed<T>(
         &self,
         operation: &'static str,
         key: &str,
-        bytes: u64,
-        number: u32,
+        moves: Moves,
+        timeouts: u32,
         attempt: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<Result<T, StoreError>, TimedOut> {
         if !self.0.backend.is_remote() {
             return Ok(attempt.await);
         }
-        let limit = self.0.options.retry.attempt_time(bytes, number);
+        let limit = self.0.options.retry.attempt_time(moves, timeouts);
         tokio::time::timeout(limit, attempt).await.map_err(|_| {
             let reason = format!("no answer within {limit:?}");
             TimedOut(StoreError::Unavailable { operation, key: key.to_owned(), reason })

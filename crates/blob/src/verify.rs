@@ -22,6 +22,7 @@ use crate::backend::{Evidence, ReadRange};
 use crate::counters::{Operation, Outcome, Purpose};
 use crate::error::StoreError;
 use crate::payload::Payload;
+use crate::retry::Moves;
 use crate::store::{Request, Store, TimedOut};
 
 /// Bytes at the end of an object that are read back after a put without a hash: the footer and what lies before it.
@@ -69,7 +70,7 @@ impl Store {
 
     /// Whether the object is as long as what was sent.
     async fn check_length(&self, purpose: Purpose, key: &str, body: &Payload, attempt: u32) -> Result<(), StoreError> {
-        let request = Request { purpose, operation: Operation::Head, key, bytes: 0, is_guess: false };
+        let request = Request { purpose, operation: Operation::Head, key, moves: Moves::Bytes(0) };
         let length = self.read_back(request, attempt, self.backend().head(key), |_| 0).await?.len;
         if length == body.len() {
             return Ok(());
@@ -88,7 +89,8 @@ impl Store {
         attempt: u32,
     ) -> Result<(), StoreError> {
         let range = if from == 0 { ReadRange::Whole } else { ReadRange::Bytes(from..body.len()) };
-        let request = Request { purpose, operation: Operation::Get, key, bytes: body.len() - from, is_guess: false };
+        let moves = Moves::Bytes(body.len() - from);
+        let request = Request { purpose, operation: Operation::Get, key, moves };
         let held = self.read_back(request, attempt, self.backend().get(key, range), |bytes| bytes.len() as u64).await?;
         if body.skip(from).same_bytes(&held) { Ok(()) } else { Err(differs(key)) }
     }
@@ -101,8 +103,8 @@ impl Store {
         read: impl Future<Output = Result<T, StoreError>>,
         moved: impl Fn(&T) -> u64,
     ) -> Result<T, StoreError> {
-        let Request { purpose, operation, key, bytes, .. } = request;
-        let answer = self.timed(operation.label(), key, bytes, attempt, read).await;
+        let Request { purpose, operation, key, moves } = request;
+        let answer = self.timed(operation.label(), key, moves, attempt - 1, read).await;
         let answer = answer.unwrap_or_else(|TimedOut(error)| Err(error));
         let (outcome, bytes) = match &answer {
             Ok(answer) => (Outcome::Ok, moved(answer)),
@@ -266,6 +268,7 @@ mod tests {
         let late = store.options().retry.attempt_time_max + Duration::from_secs(10);
         faults.set_plan(FaultPlan { latency: Some(late..late), ..FaultPlan::default() });
         store.get(P, "a", ..).await.unwrap();
-        assert_eq!(store.counters().row(P, Operation::Get).unwrap().retries, 1);
+        // 15, 17, 19 and 23 s were too short.
+        assert_eq!(store.counters().row(P, Operation::Get).unwrap().retries, 4);
     }
 }
