@@ -48,7 +48,7 @@ pub enum Fault {
     LostReply,
     /// A reset now, the effect later. Writes only; reads are refused.
     LateEffect,
-    /// A bit turns over on its way, and the store, which compares nothing, answers OK. Writes of bytes only.
+    /// A bit turns over on its way, and nobody compares: the store answers OK. Writes and reads of bytes only.
     Damaged,
     /// The store publishes half of the body and answers OK. Writes of bytes only.
     Truncated,
@@ -69,11 +69,20 @@ pub struct JournalEntry {
     pub effect: Option<String>,
 }
 
+/// A fault that the plan does not draw.
+#[derive(Debug)]
+struct Scripted {
+    operation: Operation,
+    passed: u32,
+    fault: Fault,
+}
+
 #[derive(Debug)]
 struct State {
     plan: FaultPlan,
     random: u64,
-    scripted: Vec<(Operation, Fault)>,
+    scripted: Vec<Scripted>,
+    unanswered: Vec<String>,
     journal: Vec<JournalEntry>,
 }
 
@@ -87,7 +96,7 @@ pub struct FaultyBackend {
 impl FaultyBackend {
     /// Faults as in `plan`, decided from `seed`.
     pub fn new(beneath: Arc<dyn Backend>, plan: FaultPlan, seed: u64) -> Self {
-        let state = State { plan, random: seed, scripted: Vec::new(), journal: Vec::new() };
+        let state = State { plan, random: seed, scripted: Vec::new(), unanswered: Vec::new(), journal: Vec::new() };
         Self { beneath, state: Arc::new(Mutex::new(state)) }
     }
 
@@ -98,7 +107,17 @@ impl FaultyBackend {
 
     /// The next request of that kind meets this fault, whatever the plan says. Several queue up.
     pub fn fail_next(&self, operation: Operation, fault: Fault) {
-        self.state.lock().scripted.push((operation, fault));
+        self.fail_later(operation, 0, fault);
+    }
+
+    /// The request of that kind behind the next `passed` meets this fault, whatever the plan says.
+    pub fn fail_later(&self, operation: Operation, passed: u32, fault: Fault) {
+        self.state.lock().scripted.push(Scripted { operation, passed, fault });
+    }
+
+    /// No read of that object is answered from now on.
+    pub fn never_answers(&self, key: &str) {
+        self.state.lock().unanswered.push(key.to_owned());
     }
 
     /// What happened so far.
@@ -172,7 +191,7 @@ impl FaultyBackend {
         operation: Operation,
         key: &str,
         request: impl Future<Output = Result<T, StoreError>>,
-        cut: impl FnOnce(T) -> Result<T, StoreError>,
+        spoil: impl FnOnce(T, Fault) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         let fault = self.fate(operation).await;
         if matches!(fault, Some(Fault::Unavailable | Fault::LostReply | Fault::LateEffect)) {
@@ -186,8 +205,8 @@ impl FaultyBackend {
         let answer = request.await;
         self.note(operation, key, fault, Some(if answer.is_ok() { "read".to_owned() } else { "failed".to_owned() }));
         match fault {
-            Some(Fault::ShortRead) => answer.and_then(cut),
-            _ => answer,
+            Some(fault) => answer.and_then(|answer| spoil(answer, fault)),
+            None => answer,
         }
     }
 }
@@ -209,8 +228,11 @@ impl State {
             .latency
             .as_ref()
             .map_or(Duration::ZERO, |range| range.start + range.end.saturating_sub(range.start).mul_f64(share));
-        if let Some(at) = self.scripted.iter().position(|(scripted, _)| *scripted == operation) {
-            return (wait, Some(self.scripted.remove(at).1));
+        if let Some(at) = self.scripted.iter().position(|scripted| scripted.operation == operation) {
+            match self.scripted[at].passed.checked_sub(1) {
+                Some(passed) => self.scripted[at].passed = passed,
+                None => return (wait, Some(self.scripted.remove(at).fault)),
+            }
         }
         let mut dice = self.uniform();
         let reads = matches!(operation, Operation::Get | Operation::Head | Operation::List);
@@ -303,20 +325,27 @@ impl Backend for FaultyBackend {
 
     fn get<'a>(&'a self, key: &'a str, range: ReadRange) -> BoxFuture<'a, Result<Bytes, StoreError>> {
         Box::pin(async move {
+            let is_unanswered = self.state.lock().unanswered.iter().any(|unanswered| unanswered == key);
+            if is_unanswered {
+                return std::future::pending().await;
+            }
             let wanted = range.clone();
-            let cut = |bytes: Bytes| {
+            let spoil = |bytes: Bytes, fault| {
+                if fault != Fault::ShortRead {
+                    return Ok(under_way(bytes.into(), Some(fault)).to_contiguous());
+                }
                 let range = match wanted {
                     ReadRange::Bytes(range) => range,
                     ReadRange::Whole => 0..bytes.len() as u64,
                 };
                 Err(StoreError::ShortRead { key: key.to_owned(), range, got: bytes.len() as u64 / 2 })
             };
-            self.read(Operation::Get, key, self.beneath.get(key, range), cut).await
+            self.read(Operation::Get, key, self.beneath.get(key, range), spoil).await
         })
     }
 
     fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<ObjectMeta, StoreError>> {
-        Box::pin(self.read(Operation::Head, key, self.beneath.head(key), Ok))
+        Box::pin(self.read(Operation::Head, key, self.beneath.head(key), |answer, _| Ok(answer)))
     }
 
     fn list<'a>(
@@ -325,7 +354,7 @@ impl Backend for FaultyBackend {
         start_after: Option<&'a str>,
         limit: usize,
     ) -> BoxFuture<'a, Result<ListPage, StoreError>> {
-        Box::pin(self.read(Operation::List, prefix, self.beneath.list(prefix, start_after, limit), Ok))
+        Box::pin(self.read(Operation::List, prefix, self.beneath.list(prefix, start_after, limit), |page, _| Ok(page)))
     }
 
     fn delete_batch<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), StoreError>> {

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
 
+use crate::backend::ReadRange;
 use crate::counters::Purpose;
 use crate::error::{CreateOutcome, ProbeError, StoreError};
 use crate::payload::Payload;
@@ -100,12 +101,23 @@ impl Run<'_> {
     async fn write_and_read_back(&self, key: &str) -> Result<(), ProbeError> {
         let body = Bytes::from(format!("headwater probe {key}"));
         self.store.put(Purpose::Probe, key, body.clone()).await.map_err(|error| self.refuse(error))?;
-        let whole = self.store.get(Purpose::Probe, key, ..).await.map_err(|error| self.refuse(error))?;
-        let part = self.store.get(Purpose::Probe, key, 3..9).await.map_err(|error| self.refuse(error))?;
-        if whole != body || part != body.slice(3..9) {
-            return Err(self.inconsistent("the bytes read differ from the bytes written".to_owned()));
+        let part = body.slice(3..9);
+        let is_whole = self.read_back(key, .., |read| *read == body).await? == body;
+        if is_whole && self.read_back(key, 3..9, |read| *read == part).await? == part {
+            return Ok(());
         }
-        Ok(())
+        Err(self.inconsistent("the bytes read differ from the bytes written".to_owned()))
+    }
+
+    /// One reading that is damaged on its way says nothing of the store.
+    async fn read_back(
+        &self,
+        key: &str,
+        range: impl Into<ReadRange>,
+        right: impl Fn(&Bytes) -> bool,
+    ) -> Result<Bytes, ProbeError> {
+        let read = self.store.get_settled(Purpose::Probe, key, range, right).await;
+        read.map_err(|error| self.refuse(error))
     }
 
     /// All writers at once, then one more: exactly one may win, and its bytes must stay.
@@ -126,10 +138,11 @@ impl Run<'_> {
         match winners.as_slice() {
             _ if late_won => two(winners.len() + 1),
             [] => Err(self.inconsistent(format!("no writer could create {key}"))),
-            [body] => {
-                let held = self.store.get(Purpose::Probe, key, ..).await.map_err(|error| self.refuse(error))?;
-                if held == **body { Ok(()) } else { two(1) }
-            }
+            [body] => match self.read_back(key, .., |held| held == *body).await? {
+                held if held == **body => Ok(()),
+                held if held == late || bodies.contains(&held) => two(1),
+                _ => Err(self.inconsistent(format!("what is read of {key} was written by nobody"))),
+            },
             many => two(many.len()),
         }
     }

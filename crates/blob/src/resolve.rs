@@ -3,13 +3,14 @@
 //! 1. `Unknown`: send the same bytes to the same name again, after a wait, until the store answers. A read-back alone
 //!    would prove nothing, because the first request may still land.
 //! 2. `Exists`: read the object back. The same bytes are this writer's (the body carries its nonce), from an attempt
-//!    whose reply was lost; anything else is another's.
+//!    whose reply was lost; anything else is another's, if it is read twice: one reading may be damaged on its way.
 //!
 //! New bytes take a new name. A caller whose names may be deleted (I-7) checks its floor after the answer.
 
 use bytes::Bytes;
 use thiserror::Error;
 
+use crate::backend::ReadRange;
 use crate::counters::{Operation, Purpose};
 use crate::error::{CreateOutcome, StoreError};
 use crate::payload::Payload;
@@ -62,7 +63,8 @@ impl Store {
             match self.create(purpose, key, body.clone()).await {
                 CreateOutcome::Created => return Ok(Resolved::Created),
                 CreateOutcome::Exists => {
-                    let held = self.get(purpose, key, ..).await.map_err(unresolved)?;
+                    let held = self.get_settled(purpose, key, .., |held| body.same_bytes(held)).await;
+                    let held = held.map_err(unresolved)?;
                     return Ok(if body.same_bytes(&held) { Resolved::Created } else { Resolved::Exists(held) });
                 }
                 CreateOutcome::Unknown(cause) | CreateOutcome::Unproven(cause) => {
@@ -74,5 +76,27 @@ impl Store {
             self.back_off(attempts).await;
             self.count_retry(purpose, Operation::Create);
         }
+    }
+
+    /// What stands under a name that is written once: the first reading that is `right`, else what two in a row agree on.
+    pub(crate) async fn get_settled(
+        &self,
+        purpose: Purpose,
+        key: &str,
+        range: impl Into<ReadRange>,
+        right: impl Fn(&Bytes) -> bool,
+    ) -> Result<Bytes, StoreError> {
+        let range = range.into();
+        let mut before = None;
+        for attempt in 1..=self.options().retry.attempts_max {
+            let held = self.get(purpose, key, range.clone()).await?;
+            if right(&held) || before.as_ref() == Some(&held) {
+                return Ok(held);
+            }
+            before = Some(held);
+            self.back_off(attempt).await;
+        }
+        let reason = "it is read otherwise each time; the store or the way to it damages data";
+        Err(StoreError::Damaged { key: key.to_owned(), reason: reason.to_owned() })
     }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use blob::faulty::{Fault, FaultPlan, FaultyBackend};
 use blob::memory::MemoryBackend;
 use blob::{
-    CreateOutcome, Operation, Outcome, Payload, Purpose, Resolved, RetryPolicy, Store, StoreError, StoreOptions,
+    CreateOutcome, Operation, Outcome, Payload, Purpose, Resolved, RetryPolicy, Store, StoreError, StoreOptions, probe,
 };
 
 const P: Purpose = Purpose::Metadata;
@@ -101,6 +101,23 @@ async fn a_create_that_stored_other_bytes_is_not_made_and_nothing_is_replaced() 
     assert_eq!(store.create_resolved(P, "a", Payload::from(b"mine")).await.unwrap(), Resolved::Exists("mind".into()));
     backend.fail_next(Operation::Create, Fault::Truncated);
     assert_eq!(store.create_resolved(P, "b", Payload::from(b"mine")).await.unwrap(), Resolved::Exists("mi".into()));
+}
+
+/// Found by the simulator: a store whose every promise was kept was refused for good.
+#[tokio::test(start_paused = true)]
+async fn a_reading_that_was_damaged_on_its_way_proves_nothing_of_the_store() {
+    for passed in 0..3 {
+        let (backend, store) = faulty(FaultPlan::default(), 1);
+        backend.fail_later(Operation::Get, passed, Fault::Damaged);
+        probe(&store, true).await.unwrap_or_else(|error| panic!("read {passed}: {error}"));
+        assert!(backend.journal().iter().any(|entry| entry.fault == Some(Fault::Damaged)), "read {passed}");
+    }
+    let (backend, store) = faulty(FaultPlan::default(), 1);
+    store.put(P, "a", Payload::from(b"mine")).await.unwrap();
+    backend.fail_next(Operation::Get, Fault::Damaged);
+    assert_eq!(store.create_resolved(P, "a", Payload::from(b"mine")).await.unwrap(), Resolved::Created);
+    backend.fail_next(Operation::Get, Fault::Damaged);
+    assert_eq!(store.create_resolved(P, "a", Payload::from(b"yours")).await.unwrap(), Resolved::Exists("mine".into()));
 }
 
 #[tokio::test(start_paused = true)]
