@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, VecDeque};
 use base::MetaSequence;
 use blob::{Purpose, StoreError};
 use bytes::Bytes;
-use futures::future::join_all;
+use futures::StreamExt;
+use futures::stream::FuturesOrdered;
 use wire::meta::MetadataRecord;
 
 use crate::error::LogError;
@@ -74,6 +75,10 @@ pub(crate) struct Follower<'a> {
     largest: u64,
 }
 
+async fn get(log: &Log, sequence: MetaSequence) -> Result<Bytes, StoreError> {
+    log.store.get(Purpose::Metadata, &names::entry(sequence), ..).await
+}
+
 impl<'a> Follower<'a> {
     /// From `image` to the end of the log, or to `end`.
     pub(crate) fn new(log: &'a Log, image: Image, end: MetaSequence) -> Self {
@@ -95,16 +100,14 @@ impl<'a> Follower<'a> {
         }
     }
 
-    async fn get(&self, sequence: MetaSequence) -> Result<Bytes, StoreError> {
-        self.log.store.get(Purpose::Metadata, &names::entry(sequence), ..).await
-    }
-
-    /// Reads the next names, all at once, and replays them in order up to the first that is not there.
+    /// Reads the next names, all at once, and replays them in order up to the first that is not there. What lies behind that
+    /// one is not waited for.
     async fn read_on(&mut self) -> Result<Read, Halt> {
         let first = self.reached.next.0;
         let last = first.saturating_add(self.ahead).min(self.end.0);
-        let entries = join_all((first..last).map(|sequence| self.get(MetaSequence(sequence)))).await;
-        for entry in entries {
+        let log = self.log;
+        let mut entries: FuturesOrdered<_> = (first..last).map(|sequence| get(log, MetaSequence(sequence))).collect();
+        while let Some(entry) = entries.next().await {
             match entry {
                 Ok(bytes) => self.pass(bytes).await?,
                 Err(StoreError::NotFound { .. }) => return Ok(Read::All),
@@ -149,7 +152,7 @@ impl<'a> Follower<'a> {
         let mut entry = format::decode_entry(&bytes, sequence);
         if entry.as_ref().is_err_and(FormatError::is_damage) {
             // The reading may have been what is damaged.
-            entry = format::decode_entry(&self.get(sequence).await?, sequence);
+            entry = format::decode_entry(&get(self.log, sequence).await?, sequence);
         }
         let reason = match entry {
             Ok(entry) => return Ok(entry),

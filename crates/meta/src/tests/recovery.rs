@@ -322,6 +322,22 @@ async fn a_failed_read_is_an_error_and_never_the_end_of_the_log() {
     assert!(matches!(outcome, Err(LogError::Store(_))), "{outcome:?}");
 }
 
+/// A lost answer about a name behind the end held a start up for as long as the store's retries took.
+#[tokio::test]
+async fn whoever_reads_the_log_does_not_wait_for_names_behind_its_end() {
+    for entries in 1..6 {
+        let bucket = bucket();
+        let (handle, registration) = serve(&bucket.store, options(1)).await;
+        fill(&handle, registration.incarnation, entries).await;
+        let end = from_bucket(&bucket).await.next_sequence.0;
+        for behind in end + 1..end + 33 {
+            bucket.faults.never_answers(&names::entry(MetaSequence(behind)));
+        }
+        let read = tokio::time::timeout(Duration::from_secs(20), Meta::inspect(bucket.store.clone())).await;
+        assert_eq!(read.expect("waits for a name that nobody wrote").unwrap().next_sequence.0, end);
+    }
+}
+
 #[tokio::test]
 async fn a_corrupt_entry_stops_the_start_and_names_the_object() {
     let bucket = bucket();
