@@ -353,14 +353,17 @@ impl BlockCache {
         for (row, load) in run.blocks {
             let outcome = match &mut parts {
                 Err(error) => Err(ReadError::store(run.object, error)),
-                Ok(parts) => match decode(run.object, &row, parts.next().unwrap_or_default()) {
-                    Err(ReadError::Damaged { why, .. }) => {
-                        read_again(run.object, &why);
-                        let range = row.position..row.position + u64::from(row.length);
-                        lane.get(run.object, range).await.and_then(|bytes| decode(run.object, &row, bytes))
-                    }
-                    outcome => outcome,
-                },
+                Ok(parts) => {
+                    let range = row.position..row.position + u64::from(row.length);
+                    let bytes = parts.next().unwrap_or_default();
+                    let (object, row) = (run.object, &row);
+                    let check = move |bytes| decode(object, row, bytes);
+                    let again = || {
+                        let bytes = lane.get(object, range.clone());
+                        async move { Ok(Reading::of(bytes.await?, check)) }
+                    };
+                    settled(object, Reading::of(bytes, check), again).await
+                }
             };
             load.end(outcome);
         }
@@ -410,13 +413,8 @@ impl BlockCache {
         crc: u32,
         reads_for: ReadFor,
     ) -> Result<Arc<Index>, ReadError> {
-        match self.read_index(object, length, crc, reads_for).await {
-            Err(ReadError::Damaged { why, .. }) => {
-                read_again(object, &why);
-                self.read_index(object, length, crc, reads_for).await
-            }
-            other => other,
-        }
+        let read = || self.read_index(object, length, crc, reads_for);
+        settled(object, read().await?, read).await
     }
 
     async fn read_index(
@@ -425,7 +423,7 @@ impl BlockCache {
         length: u64,
         crc: u32,
         reads_for: ReadFor,
-    ) -> Result<Arc<Index>, ReadError> {
+    ) -> Result<Reading<Arc<Index>>, ReadError> {
         let lane = self.lane(reads_for);
         let damaged = |why| ReadError::Damaged { object, why };
         if length < FOOTER_BYTES as u64 {
@@ -438,17 +436,21 @@ impl BlockCache {
             let _admission = self.admit(reads_for, INDEX_COPIES * (length - tail_from)).await;
             let tail = lane.get(object, tail_from..length).await?;
             let footer_bytes = tail.slice(tail.len() - FOOTER_BYTES..);
-            let footer = Footer::decode(&footer_bytes, length).map_err(damaged)?;
+            let footer = match Footer::decode(&footer_bytes, length) {
+                Ok(footer) => footer,
+                Err(why) => return Ok(Reading::of(footer_bytes, |_| Err(damaged(why.clone())))),
+            };
             let index_end = footer.index_position + u64::from(footer.index_length);
             if footer.index_position >= tail_from {
                 let index = (footer.index_position - tail_from) as usize..(index_end - tail_from) as usize;
-                return decode_index(object, &footer, &tail[index], &footer_bytes, crc);
+                let check = |tail: Bytes| decode_index(object, &footer, &tail[index.clone()], &footer_bytes, crc);
+                return Ok(Reading::of(tail, check));
             }
             (Bytes::copy_from_slice(&footer_bytes), footer, index_end)
         };
         let _admission = self.admit(reads_for, INDEX_COPIES * u64::from(footer.index_length)).await;
         let index_bytes = lane.get(object, footer.index_position..index_end).await?;
-        decode_index(object, &footer, &index_bytes, &footer_bytes, crc)
+        Ok(Reading::of(index_bytes, |bytes| decode_index(object, &footer, &bytes, &footer_bytes, crc)))
     }
 
     /// A side block's bytes. Only the broker reads any.
@@ -458,14 +460,61 @@ impl BlockCache {
             return Ok(Bytes::new());
         }
         let _admission = self.admit(ReadFor::Broker, u64::from(side.length)).await;
-        match check_side(object, side, self.broker.get(object, range.clone()).await?) {
-            Err(ReadError::Damaged { why, .. }) => {
-                read_again(object, &why);
-                check_side(object, side, self.broker.get(object, range).await?)
-            }
-            other => other,
-        }
+        let check = move |bytes| check_side(object, side, bytes);
+        let read = || {
+            let bytes = self.broker.get(object, range.clone());
+            async move { Ok(Reading::of(bytes.await?, check)) }
+        };
+        settled(object, read().await?, read).await
     }
+}
+
+/// Most readings of what is damaged.
+const READINGS_MAX: usize = 4;
+
+/// What came of one reading.
+struct Reading<T> {
+    outcome: Result<T, ReadError>,
+    /// Where it is damaged, what tells it from another that is: CRC-32C of the bytes.
+    damage: u32,
+}
+
+impl<T> Reading<T> {
+    fn of(bytes: Bytes, check: impl Fn(Bytes) -> Result<T, ReadError>) -> Self {
+        let outcome = check(bytes.clone());
+        let damage = damage(&outcome).map_or(0, |_| crc32c(&bytes));
+        Self { outcome, damage }
+    }
+}
+
+fn damage<T>(outcome: &Result<T, ReadError>) -> Option<&FormatError> {
+    match outcome {
+        Err(ReadError::Damaged { why, .. }) => Some(why),
+        _ => None,
+    }
+}
+
+/// Damage is what two readings in a row agree on: one may have been damaged on its way, and so may the next. Where none do
+/// nothing is known of the object, and a later read may be whole.
+async fn settled<T, F>(object: ObjectId, first: Reading<T>, again: impl Fn() -> F) -> Result<T, ReadError>
+where
+    F: Future<Output = Result<Reading<T>, ReadError>>,
+{
+    let mut last = first;
+    for _ in 1..READINGS_MAX {
+        let Some(why) = damage(&last.outcome) else { return last.outcome };
+        read_again(object, why);
+        let next = again().await?;
+        if damage(&next.outcome).is_some() && next.damage == last.damage {
+            return next.outcome;
+        }
+        last = next;
+    }
+    if let Some(why) = damage(&last.outcome) {
+        let why = format!("it is read otherwise each time, and damaged; last: {why}").into();
+        return Err(ReadError::Store { object, missing: false, why });
+    }
+    last.outcome
 }
 
 fn read_again(object: ObjectId, why: &FormatError) {

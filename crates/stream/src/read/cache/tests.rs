@@ -19,7 +19,10 @@ const CLIENTS: ReadFor = ReadFor::Clients;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fate {
     Panics,
+    /// Alike, each time.
     Damaged,
+    /// In another place.
+    Otherwise,
 }
 
 /// A store in memory whose reads meet their fate, take a moment, and are counted.
@@ -67,15 +70,13 @@ impl Backend for Reads {
             let got = got?;
             let charged = self.cold.lock().as_ref().map_or(0, Budget::used);
             self.seen.lock().push((got.len() as u64, charged));
-            if fate == Some(Fate::Damaged) {
-                // The end is part of the footer or of the block, whatever else was read with it.
-                let mut bytes = got.to_vec();
-                if let Some(last) = bytes.last_mut() {
-                    *last ^= 1;
-                }
-                return Ok(bytes.into());
+            let Some(fate) = fate else { return Ok(got) };
+            // The end is part of the footer or of the block, whatever else was read with it.
+            let mut bytes = got.to_vec();
+            if let Some(last) = bytes.last_mut() {
+                *last ^= if fate == Fate::Otherwise { 2 } else { 1 };
             }
-            Ok(got)
+            Ok(bytes.into())
         })
     }
 
@@ -182,7 +183,7 @@ fn readers_of_a_load_that_is_cancelled_are_told() {
 }
 
 #[tokio::test]
-async fn what_arrives_damaged_is_read_once_more_and_kept_only_when_it_is_right() {
+async fn what_arrives_damaged_is_read_again_until_two_readings_agree_and_kept_only_when_it_is_right() {
     let site = Site::new();
     let (id, object) = site.put(1, 2, 7).await;
     let reads = |fates: &[Fate]| {
@@ -199,6 +200,20 @@ async fn what_arrives_damaged_is_read_once_more_and_kept_only_when_it_is_right()
     reads(&[Fate::Damaged]);
     assert_eq!(block().await.unwrap().payload(0, 1)[..], [7; 40]);
     assert_eq!(site.reads.seen.lock().len(), 2, "what was damaged had been kept");
+
+    // Each damaged on its way, as it seems: the object may be whole.
+    let (id, object) = site.put(2, 2, 7).await;
+    let index = || site.cache.index(id, object.length, object.crc, CLIENTS);
+    reads(&[Fate::Damaged, Fate::Otherwise, Fate::Damaged, Fate::Otherwise]);
+    assert!(matches!(index().await, Err(ReadError::Store { missing: false, .. })));
+    reads(&[Fate::Otherwise, Fate::Damaged]);
+    let index = index().await.unwrap();
+    let block = || site.cache.block(id, index.blocks_of(STREAM), 0, CLIENTS);
+    reads(&[Fate::Damaged, Fate::Otherwise, Fate::Damaged, Fate::Otherwise]);
+    assert!(matches!(block().await, Err(ReadError::Store { missing: false, .. })));
+    assert_eq!(site.reads.seen.lock().len(), READINGS_MAX);
+    reads(&[Fate::Damaged, Fate::Otherwise]);
+    assert_eq!(block().await.unwrap().payload(0, 1)[..], [7; 40]);
 }
 
 #[tokio::test]
