@@ -1,6 +1,7 @@
 //! The fence, step by step as `models/blocklog.py` has it, and the first error that ends all.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -331,6 +332,29 @@ fn a_log_goes_whole_or_not_at_all_when_something_cannot_be_read() {
         skip += 1;
     }
     assert_eq!(skip, held + 1, "each segment's page and the header were read");
+}
+
+/// There only the header itself says whose it is.
+#[test]
+fn a_header_of_a_device_that_cannot_be_read_is_not_one_that_is_missing() {
+    let volume = MemoryVolume::new(SEGMENT);
+    volume.is_device.store(true, Ordering::SeqCst);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    append_each(&wal, &sink, 0..3, |_| 100);
+    wal.shutdown().unwrap();
+    assert_eq!(replay(&log, 1, 0).0.len(), 3);
+    volume.faults.reads(|operation| match operation.place {
+        Place::Segment(_) => Ok(()),
+        Place::Header => Err(io::Error::other("EIO")),
+    });
+    let replayed = log.replay(incarnation(1), WalPosition(0), &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(replayed, Err(WalError::Io { .. })), "{replayed:?}");
+    let fenced = log.fence(incarnation(1));
+    assert!(matches!(fenced, Err(WalError::Io { .. })), "{fenced:?}");
+    volume.faults.heal();
+    assert_eq!(replay(&log, 1, 0).0.len(), 3);
+    assert!(matches!(log.fence(incarnation(2)), Err(WalError::NotFound { .. })));
 }
 
 #[test]

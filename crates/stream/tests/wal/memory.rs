@@ -117,11 +117,19 @@ pub struct MemoryVolume {
     pub headers: Mutex<BTreeMap<HeaderName, (Incarnation, Arc<MemoryFile>)>>,
     pub segments: Mutex<BTreeMap<SegmentId, Arc<MemoryFile>>>,
     pub faults: Arc<Faults>,
+    /// Whether the place of a header does not tell whose it is, as on a device.
+    pub is_device: AtomicBool,
 }
 
 impl MemoryVolume {
     pub fn new(segment_bytes: u64) -> Arc<Self> {
-        Arc::new(Self { segment_bytes, headers: Mutex::default(), segments: Mutex::default(), faults: Arc::default() })
+        Arc::new(Self {
+            segment_bytes,
+            headers: Mutex::default(),
+            segments: Mutex::default(),
+            faults: Arc::default(),
+            is_device: AtomicBool::new(false),
+        })
     }
 
     fn file(&self, place: Place, bytes: Vec<u8>) -> Arc<MemoryFile> {
@@ -144,7 +152,11 @@ impl Volume for MemoryVolume {
     }
 
     fn headers(&self) -> io::Result<Vec<(HeaderName, Option<Incarnation>)>> {
-        Ok(self.headers.lock().unwrap().iter().map(|(name, (inc, _))| (name.clone(), Some(*inc))).collect())
+        let names = |named: bool| {
+            let headers = self.headers.lock().unwrap();
+            headers.iter().map(|(name, (inc, _))| (name.clone(), named.then_some(*inc))).collect()
+        };
+        Ok(names(!self.is_device.load(Ordering::SeqCst)))
     }
 
     fn open_header(&self, name: &HeaderName) -> io::Result<Arc<dyn BlockFile>> {

@@ -146,10 +146,10 @@ impl BlockLog {
     /// The incarnations there are, each with what its header says; also those of which only segments are left.
     ///
     /// # Errors
-    /// When the volume cannot be listed.
+    /// When the volume cannot be listed, or a header or the page of a segment cannot be read: it may be of one that is not
+    /// seen otherwise.
     pub fn incarnations(&self) -> Result<Vec<IncarnationSummary>, WalError> {
-        let segments = self.scan()?;
-        Ok(self.summaries(&segments, &self.readable_headers()?))
+        Ok(self.summaries(&self.readable_segments()?, &self.readable_headers()?))
     }
 
     fn summaries(&self, segments: &[Scanned], headers: &[Header]) -> Vec<IncarnationSummary> {
@@ -323,7 +323,8 @@ impl BlockLog {
         // A segment that cannot be read now may be one of them: left behind without its header, it would be a log that
         // nobody knows.
         let (segments, headers) = (self.readable_segments()?, self.readable_headers()?);
-        let mut found = self.summaries(&segments, &headers).into_iter().filter(|found| found.incarnation == incarnation);
+        let mut found =
+            self.summaries(&segments, &headers).into_iter().filter(|found| found.incarnation == incarnation);
         found.try_for_each(|found| self.check_claim(found, claim))?;
         let failed = |source| WalError::io(format!("removing WAL incarnation {incarnation}"), source);
         for segment in segments {
@@ -385,12 +386,20 @@ impl BlockLog {
     }
 
     fn header_of(&self, incarnation: Incarnation) -> Result<Header, WalError> {
-        let found = self.headers()?.into_iter().find(|header| header.incarnation == Some(incarnation));
-        found.ok_or_else(|| WalError::NotFound { incarnation, path: self.volume.path() })
+        let mut headers = self.headers()?;
+        if let Some(at) = headers.iter().position(|header| header.incarnation == Some(incarnation)) {
+            return Ok(headers.swap_remove(at));
+        }
+        // On a device only the header itself says whose it is: one that cannot be read now may be this one.
+        let nameless = headers.iter_mut().filter(|header| header.incarnation.is_none());
+        match nameless.filter_map(|header| header.unreadable.take()).next() {
+            Some(error) => Err(self.headers_failed(error)),
+            None => Err(WalError::NotFound { incarnation, path: self.volume.path() }),
+        }
     }
 
     fn headers(&self) -> Result<Vec<Header>, WalError> {
-        let failed = |source| WalError::io(format!("reading the WAL headers of {}", self.volume.path()), source);
+        let failed = |error| self.headers_failed(error);
         let mut headers = Vec::new();
         for (name, named) in self.volume.headers().map_err(failed)? {
             let mut pages = base::aligned::AlignedBuffer::zeroed(HEADER_PAGES * PAGE);
@@ -423,9 +432,13 @@ impl BlockLog {
     fn readable_headers(&self) -> Result<Vec<Header>, WalError> {
         let mut headers = self.headers()?;
         match headers.iter_mut().find_map(|header| header.unreadable.take()) {
-            Some(error) => Err(WalError::io(format!("reading the WAL headers of {}", self.volume.path()), error)),
+            Some(error) => Err(self.headers_failed(error)),
             None => Ok(headers),
         }
+    }
+
+    fn headers_failed(&self, error: std::io::Error) -> WalError {
+        WalError::io(format!("reading the WAL headers of {}", self.volume.path()), error)
     }
 
     fn scan(&self) -> Result<Vec<Scanned>, WalError> {
