@@ -387,3 +387,13 @@ fn a_log_of_a_cluster_that_is_gone_is_removed_by_an_operator_who_names_it() {
     let (_, shown) = run(&[&["wal", "show"], &place[..]].concat(), &[]);
     assert!(shown.contains("is empty"), "{shown}");
 }
+
+/// A device that is attached late is not replaced by a directory in memory.
+#[test]
+fn a_device_that_is_not_there_is_not_made() {
+    let data = tempfile::tempdir().unwrap();
+    let dirs = format!("log.dirs={}", data.path().display());
+    let said = refused(&["--wal", "/dev/no-such-device-of-headwater", "--override", &dirs], &[]);
+    assert!(said.contains("there is no such device"), "{said}");
+    assert!(!Path::new("/dev/no-such-device-of-headwater").exists());
+}

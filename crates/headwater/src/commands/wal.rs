@@ -116,7 +116,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
 fn show(place: &Place) -> anyhow::Result<()> {
     let settings = place.settings()?;
     let path = path_of(&settings)?;
-    if !path.exists() {
+    if !path.try_exists().with_context(|| format!("looking for a write-ahead log at {}", path.display()))? {
         bail!("there is no write-ahead log at {}; name its place with --wal PATH", path.display());
     }
     let log = BlockLog::open(BlockLogOptions::new(path, Access::Observer))?;
@@ -216,7 +216,7 @@ fn remove(text: &str, cluster: &str, place: &Place, yes: bool) -> anyhow::Result
             path.display()
         );
     }
-    if !path.exists() {
+    if !path.try_exists().with_context(|| format!("looking for a write-ahead log at {}", path.display()))? {
         bail!("there is no write-ahead log at {}; name its place with --wal PATH", path.display());
     }
     // Looked at first: an owner makes what is not there.
