@@ -12,14 +12,18 @@ use std::time::Duration;
 
 use anyhow::Context;
 use parking_lot::Mutex;
+use rustix::process::{Pid, Signal};
 
-use crate::checkers::Finding;
 use crate::faults::Fault;
 use crate::planted::{BUGS, Bug, PLACES};
 use crate::run::{Options, Report};
 
-/// How long a run may take by the clock on the wall: it takes seconds.
-const RUN_TIME_MAX: Duration = Duration::from_secs(600);
+/// How long a run may take by the clock on the wall beside what it simulates: two minutes take seconds, and a run that makes
+/// no progress ends itself.
+const RUN_TIME_MAX: Duration = Duration::from_secs(300);
+
+/// After so many runs that came to no verdict a campaign ends.
+const DEAD_RUNS_MAX: usize = 3;
 
 /// What the runs of a campaign have met, all together.
 #[derive(Debug, Default)]
@@ -34,6 +38,8 @@ pub struct Met {
     pub acknowledged: usize,
     /// Runs.
     pub runs: usize,
+    /// Runs that came to no verdict.
+    pub dead: usize,
 }
 
 impl Met {
@@ -48,6 +54,7 @@ impl Met {
         self.time += report.time;
         self.acknowledged += report.acknowledged;
         self.runs += 1;
+        self.dead += usize::from(report.is_of_none());
     }
 
     /// What never occurred: a campaign that says nothing of it has not looked.
@@ -88,12 +95,12 @@ fn apart(program: &Path, options: &Options) -> anyhow::Result<Report> {
     let mut child = call.spawn().context("the simulator could not be started")?;
     let (mut out, mut err) = (child.stdout.take().context("piped")?, child.stderr.take().context("piped")?);
     let (told, over) = std::sync::mpsc::channel::<()>();
-    let id = child.id().to_string();
+    let (id, time_max) = (Pid::from_child(&child), RUN_TIME_MAX + options.time);
     #[allow(clippy::disallowed_methods, reason = "nothing here is simulated")]
     let watchdog = std::thread::spawn(move || {
-        if over.recv_timeout(RUN_TIME_MAX) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
-            // It is waited for below, whatever becomes of this.
-            let _ = Command::new("kill").arg("-9").arg(id).status();
+        if over.recv_timeout(time_max) == Err(std::sync::mpsc::RecvTimeoutError::Timeout) {
+            // It has not been waited for yet, so the number is still its own; and one that is gone needs no signal.
+            let _ = rustix::process::kill_process(id, Signal::KILL);
         }
     });
     #[allow(clippy::disallowed_methods, reason = "nothing here is simulated")]
@@ -103,14 +110,12 @@ fn apart(program: &Path, options: &Options) -> anyhow::Result<Report> {
     });
     let mut report = String::new();
     out.read_to_string(&mut report).context("what the simulator says cannot be read")?;
-    let status = child.wait().context("the simulator cannot be waited for")?;
     drop(told);
     let _ = watchdog.join();
+    let status = child.wait().context("the simulator cannot be waited for")?;
     let words = words.join().unwrap_or_default();
     Ok(serde_json::from_str(&report).unwrap_or_else(|_| {
-        let words = format!("the run ended without a report ({status}): {words}");
-        let finding = Finding { at: Duration::ZERO, checker: "simulator".to_owned(), words };
-        Report { seed: options.seed, findings: vec![finding], ..Report::default() }
+        Report::of_none(options.seed, format!("the run ended without a report ({status}): {words}"))
     }))
 }
 
@@ -134,7 +139,7 @@ pub fn over(
                     let Some(options) = waiting.lock().pop_front() else { return Ok(()) };
                     let report = apart(program, &options)?;
                     met.lock().add(&report);
-                    if !seen(&report) {
+                    if !seen(&report) || met.lock().dead >= DEAD_RUNS_MAX {
                         waiting.lock().clear();
                     }
                 }

@@ -80,7 +80,14 @@ fn main() -> anyhow::Result<ExitCode> {
         Some(seed) => {
             let options = Options { seed, time, bug: bug.map(|bug| bug.name), level: cli.level, history: cli.history };
             if cli.report {
-                say(serde_json::to_string(&run(&options, None)).context("a report is JSON")?);
+                // Nobody reads the report of a run whose campaign is gone.
+                rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+                let hung = |report| {
+                    // What is no JSON is found to be no report.
+                    say(serde_json::to_string(&report).unwrap_or_default());
+                    std::process::exit(1);
+                };
+                say(serde_json::to_string(&run(&options, None, hung)).context("a report is JSON")?);
                 return Ok(ExitCode::SUCCESS);
             }
             one(&options, cli.trace)
@@ -106,11 +113,17 @@ fn say(words: impl std::fmt::Display) {
 
 fn one(options: &Options, all: bool) -> bool {
     let copy: Option<Box<dyn Write + Send>> = if all { Some(Box::new(std::io::stdout())) } else { None };
-    let report = run(options, copy);
-    if !all {
-        report.last.iter().for_each(say);
-    }
-    say(&report);
+    let told = move |report: &Report| {
+        if !all {
+            report.last.iter().for_each(say);
+        }
+        say(report);
+    };
+    let report = run(options, copy, move |report| {
+        told(&report);
+        std::process::exit(1);
+    });
+    told(&report);
     !report.findings.is_empty()
 }
 

@@ -6,6 +6,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use base::host::Host;
@@ -25,6 +26,9 @@ use crate::world::{SITES, World};
 
 /// Where all clients are.
 pub const CLIENTS: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1));
+
+/// How much of its trace a run shows in the end.
+const LAST_LINES: usize = 400;
 
 /// What a run is to be.
 #[derive(Clone, Debug)]
@@ -87,20 +91,69 @@ impl fmt::Display for Report {
     }
 }
 
-/// Runs it on this thread. The whole trace goes to `copy` as it happens.
+/// The checker that finds fault with the simulator itself.
+pub const SIMULATOR: &str = "simulator";
+
+/// How long simulated time may stand still, by the clock on the wall.
+const STANDS_STILL_MAX: Duration = Duration::from_secs(60);
+
+impl Report {
+    /// Of a run that came to no verdict.
+    pub fn of_none(seed: u64, why: String) -> Self {
+        let finding = Finding { at: Duration::ZERO, checker: SIMULATOR.to_owned(), words: why };
+        Self { seed, findings: vec![finding], ..Self::default() }
+    }
+
+    /// Whether the run came to no verdict.
+    pub fn is_of_none(&self) -> bool {
+        self.findings.iter().any(|finding| finding.checker == SIMULATOR)
+    }
+}
+
+/// Runs it on this thread. The whole trace goes to `copy` as it happens. Where the run makes no progress any more, `hung` is
+/// told on another thread, and has to end the process.
 ///
 /// # Panics
-/// When the simulator itself fails.
-pub fn run(options: &Options, copy: Option<Box<dyn Write + Send>>) -> Report {
+/// When not even a runtime can be made.
+pub fn run(
+    options: &Options,
+    copy: Option<Box<dyn Write + Send>>,
+    hung: impl FnOnce(Report) + Send + 'static,
+) -> Report {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     let runtime = runtime.expect("a runtime without I/O needs nothing");
     trace::hook_panics();
     let _logs = crate::logs::into_trace(options.level);
-    runtime.block_on(one(options, copy))
+    runtime.block_on(async {
+        let trace = Trace::new(copy);
+        let over = watch(options.seed, trace.clone(), hung);
+        let report = one(options, trace).await;
+        drop(over);
+        report
+    })
 }
 
-async fn one(options: &Options, copy: Option<Box<dyn Write + Send>>) -> Report {
-    let trace = Trace::new(copy);
+/// Looks on until what it returns is dropped.
+fn watch(seed: u64, trace: Trace, hung: impl FnOnce(Report) + Send + 'static) -> Sender<()> {
+    let (running, over) = std::sync::mpsc::channel();
+    #[allow(clippy::disallowed_methods, reason = "it looks at the simulation from outside")]
+    std::thread::spawn(move || {
+        let mut before = None;
+        while over.recv_timeout(STANDS_STILL_MAX) == Err(RecvTimeoutError::Timeout) {
+            let newest = trace.newest();
+            if newest.is_none() || newest == before {
+                let why = format!("nothing has moved for {STANDS_STILL_MAX:?}, since {before:?} of simulated time");
+                let last = if newest.is_some() { trace.last(LAST_LINES) } else { Vec::new() };
+                return hung(Report { last, ..Report::of_none(seed, why) });
+            }
+            before = newest;
+        }
+    });
+    running
+}
+
+async fn one(options: &Options, trace: Trace) -> Report {
+    let kept = trace.clone();
     trace::begin(&trace);
     let planted = Planted::bug(options.bug);
     let world = World::new(options.seed, &planted, &trace);
@@ -109,10 +162,14 @@ async fn one(options: &Options, copy: Option<Box<dyn Write + Send>>) -> Report {
     let dice = world.dice.branch("world");
     let host: Arc<dyn Host> =
         SimHost::new(&everything, dice, &world.scheduler, &world.faults, &trace, &Planted::default());
+    let seed = options.seed;
     let (scheduler, world_scheduler, options) = (world.scheduler.clone(), world.scheduler.clone(), options.clone());
     let choosing = base::task::spawn("scheduler", async move { scheduler.run().await });
     let run = base::host::scope(&host, || base::task::spawn("run", hosted(options, world, planted, trace)));
-    let report = run.await.unwrap_or_else(|ended| std::panic::resume_unwind(ended.into_panic()));
+    let report = run.await.unwrap_or_else(|ended| {
+        let why = format!("the run itself {ended}: {}", trace::end().join("; "));
+        Report { last: kept.last(LAST_LINES), digest: kept.digest(), ..Report::of_none(seed, why) }
+    });
     choosing.abort();
     world_scheduler.end();
     report
@@ -155,7 +212,7 @@ async fn hosted(options: Options, world: World, planted: Planted, trace: Trace) 
     if let Some(path) = &options.history {
         let lines = history.0.iter().enumerate().map(|(place, event)| format!("#{place} {event}\n"));
         if let Err(why) = std::fs::write(path, lines.collect::<String>()) {
-            world.findings.add("simulator", format_args!("the history cannot be written to {}: {why}", path.display()));
+            world.findings.add(SIMULATOR, format_args!("the history cannot be written to {}: {why}", path.display()));
         }
     }
     checkers::judge_history(&history, &world.findings);
@@ -171,7 +228,7 @@ async fn hosted(options: Options, world: World, planted: Planted, trace: Trace) 
         places: planted.places().into_iter().map(|(place, counts)| (place.to_owned(), counts)).collect(),
         bug_met: planted.met(),
         digest: trace.digest(),
-        last: trace.last(400),
+        last: trace.last(LAST_LINES),
         events: history.0.len(),
         acknowledged: history.0.iter().filter(acknowledged).count(),
         time: trace.now(),

@@ -28,6 +28,8 @@ struct Shared {
 
 struct State {
     last: VecDeque<String>,
+    /// When the newest line was written.
+    at: Duration,
     lines: u64,
     hash: u64,
     /// Where all of it goes as it happens.
@@ -43,7 +45,7 @@ impl fmt::Debug for State {
 impl Trace {
     /// An empty trace, to be made when the world's time begins. All lines go to `copy` as well.
     pub fn new(copy: Option<Box<dyn Write + Send>>) -> Self {
-        let state = State { last: VecDeque::new(), lines: 0, hash: 0xcbf2_9ce4_8422_2325, copy };
+        let state = State { last: VecDeque::new(), at: Duration::ZERO, lines: 0, hash: 0xcbf2_9ce4_8422_2325, copy };
         Self(Arc::new(Shared { clock: Clock::runtime(0), state: Mutex::new(state) }))
     }
 
@@ -66,6 +68,7 @@ impl Trace {
         state.hash =
             line.bytes().fold(state.hash, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         state.lines += 1;
+        state.at = now;
         if let Some(copy) = &mut state.copy {
             // A reader that went away is no reason to stop.
             let _ = writeln!(copy, "{line}");
@@ -80,6 +83,12 @@ impl Trace {
     pub fn last(&self, count: usize) -> Vec<String> {
         let state = self.0.state.lock();
         state.last.iter().skip(state.last.len().saturating_sub(count)).cloned().collect()
+    }
+
+    /// When the newest line was written, by the trace's clock. For another thread than the one that runs the world, which may
+    /// hold the trace for ever: nothing then.
+    pub fn newest(&self) -> Option<Duration> {
+        Some(self.0.state.try_lock_for(Duration::from_secs(1))?.at)
     }
 
     /// How many lines there are, and their hash.

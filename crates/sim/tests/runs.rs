@@ -32,6 +32,7 @@ fn digests(seeds: impl Iterator<Item = u64>) -> Vec<(u64, (u64, u64))> {
     let seen = Mutex::new(Vec::new());
     let runs = seeds.map(|seed| Options { time: Duration::from_secs(30), ..Options::new(seed) });
     campaign::over(program(), runs, THREADS, |report| {
+        assert!(!report.is_of_none(), "{report}");
         seen.lock().unwrap().push((report.seed, report.digest));
         true
     })
