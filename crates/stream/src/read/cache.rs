@@ -360,9 +360,9 @@ impl BlockCache {
                     let check = move |bytes| decode(object, row, bytes);
                     let again = || {
                         let bytes = lane.get(object, range.clone());
-                        async move { Ok(Reading::of(bytes.await?, check)) }
+                        async move { Ok(Reading::of(&bytes.await?, check)) }
                     };
-                    settled(object, Reading::of(bytes, check), again).await
+                    settled(object, Reading::of(&bytes, check), again).await
                 }
             };
             load.end(outcome);
@@ -438,19 +438,19 @@ impl BlockCache {
             let footer_bytes = tail.slice(tail.len() - FOOTER_BYTES..);
             let footer = match Footer::decode(&footer_bytes, length) {
                 Ok(footer) => footer,
-                Err(why) => return Ok(Reading::of(footer_bytes, |_| Err(damaged(why.clone())))),
+                Err(why) => return Ok(Reading::of(&footer_bytes, |_| Err(damaged(why.clone())))),
             };
             let index_end = footer.index_position + u64::from(footer.index_length);
             if footer.index_position >= tail_from {
                 let index = (footer.index_position - tail_from) as usize..(index_end - tail_from) as usize;
                 let check = |tail: Bytes| decode_index(object, &footer, &tail[index.clone()], &footer_bytes, crc);
-                return Ok(Reading::of(tail, check));
+                return Ok(Reading::of(&tail, check));
             }
             (Bytes::copy_from_slice(&footer_bytes), footer, index_end)
         };
         let _admission = self.admit(reads_for, INDEX_COPIES * u64::from(footer.index_length)).await;
         let index_bytes = lane.get(object, footer.index_position..index_end).await?;
-        Ok(Reading::of(index_bytes, |bytes| decode_index(object, &footer, &bytes, &footer_bytes, crc)))
+        Ok(Reading::of(&index_bytes, |bytes| decode_index(object, &footer, &bytes, &footer_bytes, crc)))
     }
 
     /// A side block's bytes. Only the broker reads any.
@@ -463,7 +463,7 @@ impl BlockCache {
         let check = move |bytes| check_side(object, side, bytes);
         let read = || {
             let bytes = self.broker.get(object, range.clone());
-            async move { Ok(Reading::of(bytes.await?, check)) }
+            async move { Ok(Reading::of(&bytes.await?, check)) }
         };
         settled(object, read().await?, read).await
     }
@@ -480,9 +480,9 @@ struct Reading<T> {
 }
 
 impl<T> Reading<T> {
-    fn of(bytes: Bytes, check: impl Fn(Bytes) -> Result<T, ReadError>) -> Self {
+    fn of(bytes: &Bytes, check: impl Fn(Bytes) -> Result<T, ReadError>) -> Self {
         let outcome = check(bytes.clone());
-        let damage = damage(&outcome).map_or(0, |_| crc32c(&bytes));
+        let damage = damage(&outcome).map_or(0, |_| crc32c(bytes));
         Self { outcome, damage }
     }
 }
