@@ -76,6 +76,8 @@ struct State {
     panics_at: Option<(&'static str, u64)>,
     /// Where the process has panicked.
     panicked: Vec<&'static str>,
+    /// Whether the process ever stood still.
+    was_paused: bool,
 }
 
 impl SimHost {
@@ -126,6 +128,16 @@ impl SimHost {
         self.state.lock().paused.is_some()
     }
 
+    /// Whether it ever stood still.
+    pub fn was_paused(&self) -> bool {
+        self.state.lock().was_paused
+    }
+
+    /// Whether it has panicked at a planted place.
+    pub fn has_panicked(&self) -> bool {
+        !self.state.lock().panicked.is_empty()
+    }
+
     /// Whether it has panicked at that planted place.
     pub fn has_panicked_at(&self, place: &'static str) -> bool {
         self.state.lock().panicked.contains(&place)
@@ -162,7 +174,9 @@ impl SimHost {
 
     /// The process stands still.
     pub fn pause(&self) {
-        self.state.lock().paused.get_or_insert_default();
+        let mut state = self.state.lock();
+        state.was_paused = true;
+        state.paused.get_or_insert_default();
     }
 
     /// It goes on.

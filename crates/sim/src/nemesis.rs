@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use base::{Offset, StreamId};
 use bytes::Bytes;
-use node::{Order, Phase};
+use node::{End, Order, Phase};
 use parking_lot::Mutex;
 use stream::format::SideIndex;
 use stream::format::object::{FOOTER_BYTES, Footer};
 use tokio::sync::watch;
 
 use crate::broker::Broker;
+use crate::checkers::Cause;
 use crate::dice::Dice;
 use crate::faults::Fault;
 use crate::host::SimHost;
@@ -106,6 +107,10 @@ impl Tended {
             () = self.sees_it_end(&host, &process) => unreachable!("it looks on for as long as it is asked"),
         };
         let death = if end.is_some() { Death::Kill } else { *death.lock() };
+        match &end {
+            Some(end) => self.judge_end(&broker, end),
+            None => self.world.ends.died(&process),
+        }
         let how = match (&end, death) {
             (Some(_), _) => "is over",
             (None, Death::Kill) => "was killed",
@@ -114,6 +119,19 @@ impl Tended {
         self.world.trace.note(process.name(), how);
         self.world.over(&process, death);
         *self.present.lock() = None;
+    }
+
+    /// Tells what only its host knows, and has the end judged.
+    fn judge_end(&self, broker: &Broker, end: &End) {
+        let (ends, process, host) = (&self.world.ends, broker.process(), broker.host());
+        ends.told(process, *broker.orders().borrow());
+        if host.has_panicked() {
+            ends.befell(process, Cause::Panic);
+        }
+        if host.was_paused() {
+            ends.befell(process, Cause::Pause);
+        }
+        ends.ended(process, end);
     }
 
     /// A process that has panicked where nobody can do without the rest must not go on as if nothing were.

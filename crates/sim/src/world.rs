@@ -12,7 +12,7 @@ use meta::SnapshotPolicy;
 use node::{LogPlace, Segments};
 
 use crate::broker::{Broker, Ports, Settings, dice_of};
-use crate::checkers::{self, Clocks, Findings};
+use crate::checkers::{self, Clocks, Ends, Findings};
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::errands::Errands;
@@ -114,6 +114,8 @@ pub struct World {
     pub metadata: Arc<checkers::View>,
     /// What checkers found.
     pub findings: Findings,
+    /// How processes end.
+    pub ends: Ends,
     /// Clocks of processes.
     pub clocks: Clocks,
     /// How brokers are configured.
@@ -131,7 +133,8 @@ impl World {
         let net = Net::new(dice.branch("net"), faults.clone(), trace.clone(), errands.clone());
         let disk = Disk::new(dice.branch("disk"), faults.clone(), trace.clone());
         let clocks = Clocks::default();
-        let metadata = checkers::look_at_store(&store, &clocks, &findings);
+        let ends = checkers::look_at_ends(&disk, &store, &findings);
+        let metadata = checkers::look_at_store(&store, &clocks, &ends, &findings);
         checkers::look_at_answers(&net, &disk, &store, trace, &findings);
         let shape = Arc::new(Shape::draw(&dice.branch("shape")));
         Self {
@@ -146,6 +149,7 @@ impl World {
             planted: planted.clone(),
             metadata,
             findings,
+            ends,
             clocks,
             shape,
             shifts: Arc::default(),
@@ -181,6 +185,7 @@ impl World {
             store: "s3://simulated/".to_owned(),
             keys: self.shape.keys.clone(),
         };
+        self.ends.started(&process);
         self.trace.note(process.name(), "starts");
         Broker::start(&process, &host, &settings, &ports, &self.trace)
     }

@@ -4,6 +4,7 @@
 //! It knows what must hold, not how brokers make it hold.
 
 mod durable;
+mod ends;
 mod i1;
 mod i2;
 mod i3;
@@ -34,12 +35,13 @@ use crate::process::Process;
 use crate::store::{Effect, ObjectStore, Observer};
 use crate::trace::Trace;
 
+pub use ends::{Cause, Ends};
 pub use i6::watched as watched_creates;
 pub use kafka::judge_history;
 pub use metadata::View;
 
-/// Most findings of a run: what goes wrong once goes wrong often.
-const FINDINGS_MAX: usize = 20;
+/// Most findings of one checker in a run: what goes wrong once goes wrong often, and must not hide what others see.
+const FINDINGS_MAX: usize = 8;
 
 /// Something that must not be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -75,7 +77,7 @@ impl Findings {
     pub fn add(&self, checker: &'static str, words: impl fmt::Display) {
         self.trace.note(checker, format_args!("VIOLATED {words}"));
         let mut found = self.found.lock();
-        if found.len() < FINDINGS_MAX {
+        if found.iter().filter(|finding| finding.checker == checker).count() < FINDINGS_MAX {
             found.push(Finding { at: self.trace.now(), checker: checker.to_owned(), words: words.to_string() });
         }
     }
@@ -119,12 +121,21 @@ pub(crate) trait FollowsMetadata: Send + Sync {
 /// Wall clocks of processes, by their names: what a grace is measured by.
 pub type Clocks = Arc<Mutex<HashMap<String, base::Clock>>>;
 
+/// Has the checker of ends look at what befalls processes.
+pub fn look_at_ends(disk: &Disk, store: &ObjectStore, findings: &Findings) -> Ends {
+    let ends = Ends::new(findings);
+    disk.observe(Arc::new(ends.clone()));
+    store.observe(Arc::new(ends.clone()));
+    ends
+}
+
 /// Has all checkers that look at the store look at this one. What they read there is returned.
-pub fn look_at_store(store: &ObjectStore, clocks: &Clocks, findings: &Findings) -> Arc<View> {
+pub fn look_at_store(store: &ObjectStore, clocks: &Clocks, ends: &Ends, findings: &Findings) -> Arc<View> {
     let followers: Vec<Box<dyn FollowsMetadata>> = vec![
         Box::new(i4::Checker::new(findings)),
         Box::new(i5::Checker::new(findings, store, clocks)),
         Box::new(i7::Checker::new(findings, store)),
+        Box::new(ends.clone()),
         Box::new(snapshots::Checker::new(findings)),
     ];
     let view = Arc::new(View::new(findings, followers));

@@ -155,7 +155,8 @@ impl BlockFile for Block {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
         self.port.alive()?;
         let place = self.place(offset, buffer.len())?;
-        self.port.fails_read(&self.path)?;
+        let began = self.port.disk.0.trace.now();
+        self.port.fails_read(&self.path, place)?;
         self.port.disk.visited(&self.port.process, &self.path);
         // What is read first was read at another moment than the rest: anywhere, or where it matters most, behind what is
         // under way just now.
@@ -174,6 +175,7 @@ impl BlockFile for Block {
         self.glimpse(first, place);
         self.port.pass(time - time / 2)?;
         self.glimpse(rest, place + cut as u64);
+        self.port.disk.tell(|observer| observer.read(&self.port.process, &self.path, place, began));
         Ok(())
     }
 

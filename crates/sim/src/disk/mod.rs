@@ -24,6 +24,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::file::Files;
 use parking_lot::Mutex;
@@ -56,6 +57,26 @@ pub trait Observer: Send + Sync {
 
     /// A write failed.
     fn write_failed(&self, by: &Process, path: &Path) {
+        let _ = (by, path);
+    }
+
+    /// Bytes of a file from `offset` on were read, by a call that had begun at that time of the trace.
+    fn read(&self, by: &Process, path: &Path, offset: u64, began: Duration) {
+        let _ = (by, path, offset, began);
+    }
+
+    /// A read of a file from `offset` on failed, or one of a directory.
+    fn read_failed(&self, by: &Process, path: &Path, offset: u64) {
+        let _ = (by, path, offset);
+    }
+
+    /// There was no room for a file.
+    fn had_no_room(&self, by: &Process, path: &Path) {
+        let _ = (by, path);
+    }
+
+    /// A lock was asked for that another held.
+    fn found_locked(&self, by: &Process, path: &Path) {
         let _ = (by, path);
     }
 }

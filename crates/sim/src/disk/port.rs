@@ -77,7 +77,7 @@ impl Port {
         self.pass(self.draw_time())
     }
 
-    pub(super) fn fails_read(&self, path: &Path) -> io::Result<()> {
+    pub(super) fn fails_read(&self, path: &Path, offset: u64) -> io::Result<()> {
         let now = {
             let planned = &mut self.disk.0.state.lock().fails_read;
             match planned {
@@ -94,6 +94,7 @@ impl Port {
         };
         if now {
             self.disk.did(Fault::ReadError, path.display());
+            self.disk.tell(|observer| observer.read_failed(&self.process, path, offset));
             return Err(io::Error::other("a planned fault: the device cannot read this"));
         }
         Ok(())
@@ -121,6 +122,7 @@ impl Port {
     fn room(&self, path: &Path) -> io::Result<()> {
         if self.disk.0.state.lock().is_full {
             self.disk.did(Fault::FullDisk, path.display());
+            self.disk.tell(|observer| observer.had_no_room(&self.process, path));
             return Err(io::ErrorKind::StorageFull.into());
         }
         Ok(())
@@ -180,7 +182,7 @@ impl FileSource for Port {
 
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         self.takes_time()?;
-        self.fails_read(path)?;
+        self.fails_read(path, 0)?;
         let (now, mut state) = (self.disk.0.trace.now(), self.disk.0.state.lock());
         let id = state.file(path)?;
         let content = state.content(id);
@@ -211,7 +213,7 @@ impl FileSource for Port {
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         self.takes_time()?;
-        self.fails_read(path)?;
+        self.fails_read(path, 0)?;
         let state = self.disk.0.state.lock();
         if !state.names.directories.contains_key(path) {
             return Err(state.missing(path).into());
@@ -307,7 +309,10 @@ impl FileSource for Port {
             if let Some((_, holder)) = state.locks.get(path) {
                 let is_over = holder.is_dead() && !state.contents.values().any(|content| content.awaits(holder));
                 if !is_over {
-                    return Ok(Locked::Taken(Some(holder.name().to_owned())));
+                    let holder = holder.name().to_owned();
+                    drop(state);
+                    self.disk.tell(|observer| observer.found_locked(&self.process, path));
+                    return Ok(Locked::Taken(Some(holder)));
                 }
             }
             let token = state.new_id();

@@ -34,7 +34,14 @@ pub use plan::StorePlan;
 /// Who is told of what the store does, as it does it.
 pub trait Observer: Send + Sync {
     /// An object was made, replaced or deleted.
-    fn effect(&self, effect: &Effect<'_>);
+    fn effect(&self, effect: &Effect<'_>) {
+        let _ = effect;
+    }
+
+    /// A request of a process met a fault, or an outage.
+    fn failed(&self, by: &Process, operation: Operation, key: &str, fault: Fault) {
+        let _ = (by, operation, key, fault);
+    }
 }
 
 /// Something that the store did.
@@ -145,6 +152,12 @@ impl ObjectStore {
     fn did(&self, fault: Fault, what: impl fmt::Display) {
         self.0.faults.did(fault);
         self.0.trace.note("store", format_args!("{}: {what}", fault.label()));
+    }
+
+    /// A request meets a fault.
+    fn meets(&self, by: &Process, operation: Operation, key: &str, fault: Fault) {
+        let observers = self.0.observers.lock().clone();
+        observers.iter().for_each(|observer| observer.failed(by, operation, key, fault));
     }
 
     fn outage(&self) -> Option<Outage> {

@@ -87,11 +87,17 @@ impl Port {
     ) {
         let store = &self.store;
         let who = format!("{asked} for {:?}", self.process);
+        let meets = |fault| store.meets(&self.process, asked.operation, &asked.key, fault);
         if fate.stalls {
+            meets(Fault::StoreStall);
             store.did(Fault::StoreStall, format_args!("{who}, {:?}", fate.there + fate.back));
         }
         wait(fate.there + self.transfer(asked.bytes)).await;
-        match store.outage() {
+        let outage = store.outage();
+        if outage.is_some() {
+            meets(Fault::StoreOutage);
+        }
+        match outage {
             Some(Outage::IsSilent) => return,
             Some(Outage::Refuses) => {
                 wait(fate.back).await;
@@ -113,6 +119,7 @@ impl Port {
                 wait(fate.back + done.as_ref().map_or(Duration::ZERO, |done| self.transfer(weigh(done)))).await;
                 if fate.fault == Some(Fault::LostReply) {
                     store.did(Fault::LostReply, &who);
+                    meets(Fault::LostReply);
                     if let Some(error) = told(asked.failed("reset, the answer is lost")) {
                         let _ = answer.send(Err(error));
                     }
@@ -124,6 +131,7 @@ impl Port {
         };
         if let Some(fault) = fate.fault {
             store.did(fault, &who);
+            meets(fault);
         }
         wait(fate.back).await;
         match failure {
@@ -170,6 +178,7 @@ impl Port {
         match fate.fault {
             Some(Fault::ShortRead) => {
                 self.store.did(Fault::ShortRead, who);
+                self.store.meets(&self.process, Operation::Get, key, Fault::ShortRead);
                 short(range, body.len() as u64 / 2)
             }
             Some(Fault::DamagedRead) if !body.is_empty() => {
@@ -177,6 +186,7 @@ impl Port {
                 let bit = fate.number % (damaged.len() as u64 * 8);
                 damaged[(bit / 8) as usize] ^= 1 << (bit % 8);
                 self.store.did(Fault::DamagedRead, format_args!("{who}, bit {bit}"));
+                self.store.meets(&self.process, Operation::Get, key, Fault::DamagedRead);
                 Ok(damaged.into())
             }
             _ => Ok(body),
