@@ -14,6 +14,7 @@ use anyhow::Context;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal};
 
+use crate::checkers::Finding;
 use crate::faults::Fault;
 use crate::planted::{BUGS, Bug, PLACES};
 use crate::run::{Options, Report};
@@ -158,8 +159,10 @@ pub fn over(
 pub struct Caught {
     /// Which bug.
     pub bug: &'static Bug,
-    /// The seed and the checker that saw it, and in which words; nothing when no seed showed it.
-    pub by: Option<(u64, String, String)>,
+    /// The seed and what was found, by a checker that is one for this bug; nothing when no seed showed it.
+    pub by: Option<(u64, Finding)>,
+    /// What others found before.
+    pub besides: Option<(u64, Finding)>,
     /// Runs in which its place was reached.
     pub met: usize,
     /// Runs.
@@ -180,14 +183,17 @@ pub fn planted(
 ) -> anyhow::Result<Vec<Caught>> {
     let mut all = Vec::new();
     for bug in bugs {
-        let caught = Mutex::new(Caught { bug, by: None, met: 0, runs: 0 });
+        let caught = Mutex::new(Caught { bug, by: None, besides: None, met: 0, runs: 0 });
         let runs = seeds.clone().map(|seed| Options { bug: Some(bug.name), time, ..Options::new(seed) });
         over(program, runs, threads, |report| {
             let mut caught = caught.lock();
             caught.runs += 1;
-            caught.met += usize::from(report.bug_met > 0);
-            if let (None, Some(finding)) = (&caught.by, report.findings.first()) {
-                caught.by = Some((report.seed, finding.checker.clone(), finding.words.clone()));
+            let is_met = report.bug_met > 0;
+            caught.met += usize::from(is_met);
+            for finding in &report.findings {
+                let is_it = is_met && bug.is_seen_by(&finding.checker);
+                let seen = if is_it { &mut caught.by } else { &mut caught.besides };
+                seen.get_or_insert_with(|| (report.seed, finding.clone()));
             }
             caught.by.is_none()
         })?;
@@ -200,13 +206,16 @@ pub fn planted(
 
 impl std::fmt::Display for Caught {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let told = |(seed, Finding { checker, words, .. }): &(u64, Finding)| {
+            format!("seed {seed:>3}, {checker}: {}", words.lines().next().unwrap_or_default())
+        };
         let name = self.bug.name;
-        match &self.by {
-            Some((seed, checker, words)) => {
-                let words = words.lines().next().unwrap_or_default();
-                write!(f, "{name:<32} seed {seed:>3}, {checker}: {words}")
+        match (&self.by, &self.besides) {
+            (Some(seen), _) => write!(f, "{name:<32} {}", told(seen)),
+            (None, besides) => {
+                write!(f, "{name:<32} NOT CAUGHT in {} runs; reached in {}", self.runs, self.met)?;
+                besides.as_ref().map_or(Ok(()), |other| write!(f, "; not by its own checkers: {}", told(other)))
             }
-            None => write!(f, "{name:<32} NOT CAUGHT in {} runs; reached in {}", self.runs, self.met),
         }
     }
 }

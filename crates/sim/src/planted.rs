@@ -11,8 +11,17 @@ pub struct Bug {
     pub name: &'static str,
     /// What is wrong where it is taken.
     pub what: &'static str,
-    /// What it breaks: an invariant of the design, or a rule of Kafka's.
+    /// What it breaks: an invariant of the design, or a rule of Kafka's. The checker of that name has to see it.
     pub breaks: &'static str,
+    /// Checkers that may see it instead, by what it leads to. What others find was not this bug, or shows it by chance.
+    pub leads_to: &'static [&'static str],
+}
+
+impl Bug {
+    /// Whether a finding of that checker is one of this bug.
+    pub fn is_seen_by(&self, checker: &str) -> bool {
+        self.breaks == checker || self.leads_to.contains(&checker)
+    }
 }
 
 /// A place at which the code may panic.
@@ -35,107 +44,133 @@ pub const BUGS: &[Bug] = &[
         name: "replay-one-pass",
         what: "A replay of a block log calls a break damage, or the end, at the first look.",
         breaks: "I-2",
+        leads_to: &["ends"],
     },
     Bug {
         name: "commit-in-callers-future",
         what: "Whoever waits for a commit drives it, and a commit that is dropped half-way may stand without being counted.",
         breaks: "I-4",
+        leads_to: &["ends"],
     },
     Bug {
         name: "floor-of-one-cut",
         what: "The upload floor of a commit passes lower names that other cuts have in flight, whose commits are then refused.",
         breaks: "I-5",
+        leads_to: &["ends"],
     },
     Bug {
         name: "deaf-to-panics",
         what: "Nobody is told that a vital task or a machine of the log has panicked, and the node stays ready.",
         breaks: "I-8",
+        leads_to: &["vitals", "liveness"],
     },
     Bug {
         name: "unreadable-checkpoint-is-empty",
         what: "A producer checkpoint that cannot be read counts as one of no producers, and the log is not asked.",
         breaks: "I-2",
+        leads_to: &[],
     },
     Bug {
         name: "ack-before-sync",
         what: "The writer hands a group to the completer before its write has returned.",
         breaks: "I-1",
+        leads_to: &["I-2", "I-3"],
     },
     Bug {
         name: "ack-before-fence-read",
         what: "The completer acknowledges groups without a look at the fence page.",
         breaks: "I-1",
+        leads_to: &["I-2", "I-3"],
     },
     Bug {
         name: "trim-before-commit",
         what: "The log is trimmed when the objects of a cut are put, before a commit names them.",
         breaks: "I-4",
+        leads_to: &["I-2", "ends"],
     },
     Bug {
         name: "stale-epoch-goes-on",
         what: "A stream passes to another owner at the epoch that it has: what its former tenure wrote late is not stale.",
         breaks: "I-4",
+        leads_to: &[],
     },
-    Bug { name: "no-dedup", what: "A batch that an idempotent producer repeats is appended again.", breaks: "I-2" },
+    Bug {
+        name: "no-dedup",
+        what: "A batch that an idempotent producer repeats is appended again.",
+        breaks: "I-2",
+        leads_to: &[],
+    },
     Bug {
         name: "crc-ignored",
         what: "Records of the log and data blocks are used whatever their checksums say.",
         breaks: "I-9",
+        leads_to: &["I-2"],
     },
     Bug {
         name: "delete-before-grace",
         what: "Objects are deleted when a batch that retires them is decided, before it stands.",
         breaks: "I-5",
+        leads_to: &[],
     },
     Bug {
         name: "no-floor-marker",
         what: "Entries of the metadata log are deleted, and no floor marker is made before.",
         breaks: "I-7",
+        leads_to: &[],
     },
     Bug {
         name: "snapshot-forgets-pending",
         what: "A metadata snapshot leaves out the objects that wait for their deletion.",
         breaks: "I-5",
+        leads_to: &["snapshots"],
     },
     Bug {
         name: "unknown-create-takes-new-bytes",
         what: "A metadata create without an outcome is told as failed, and the next entry is sent under the same name.",
         breaks: "I-6",
+        leads_to: &[],
     },
     Bug {
         name: "watermark-before-durable",
         what: "The durable end moves, and readers see an entry, when it is appended.",
         breaks: "I-3",
+        leads_to: &[],
     },
     Bug {
         name: "offset-commit-before-durable",
         what: "OffsetCommit is answered when it is decided, before its records are durable.",
         breaks: "I-3",
+        leads_to: &["Kafka"],
     },
     Bug {
         name: "lost-create-keeps-image",
         what: "A controller that lost its create keeps its image and tells those who wait that it is done.",
         breaks: "I-6",
+        leads_to: &["metadata"],
     },
     Bug {
         name: "sync-retried",
         what: "A write of the log that failed is tried again on the same descriptor, and the log goes on.",
         breaks: "I-8",
+        leads_to: &["I-2"],
     },
     Bug {
         name: "short-read-is-the-end",
         what: "An object, a listing or a log ends where a read of it fails or stops short.",
         breaks: "I-5",
+        leads_to: &["I-2", "ends"],
     },
     Bug {
         name: "recovered-too-early",
         what: "An incarnation is reported recovered once it is read, though its last chunks are not committed.",
         breaks: "I-2",
+        leads_to: &["I-4"],
     },
     Bug {
         name: "sequence-window-of-one",
         what: "Producer state remembers one durable batch of a producer instead of five.",
         breaks: KAFKA,
+        leads_to: &[],
     },
 ];
 
