@@ -155,10 +155,16 @@ pub const BUGS: &[Bug] = &[
         leads_to: &["I-2"],
     },
     Bug {
+        name: "fence-read-error-is-open",
+        what: "A fence page that cannot be read counts as open, and the log goes on.",
+        breaks: "I-8",
+        leads_to: &[],
+    },
+    Bug {
         name: "short-read-is-the-end",
         what: "An object, a listing or a log ends where a read of it fails or stops short.",
         breaks: "I-5",
-        leads_to: &["I-2", "ends"],
+        leads_to: &["I-2", "Kafka", "ends"],
     },
     Bug {
         name: "recovered-too-early",

@@ -38,6 +38,10 @@ struct State {
     fenced: BTreeMap<String, Duration>,
     /// When a write of a process's log first failed.
     failed: BTreeMap<String, Duration>,
+    /// When the last read of its fence page began that has come back: what was durable by then, it may tell of.
+    covered: BTreeMap<String, Duration>,
+    /// When a read of its fence page first failed, and what was covered by then.
+    unread: BTreeMap<String, (Duration, Option<Duration>)>,
 }
 
 /// Why a record must not be told of.
@@ -59,6 +63,20 @@ pub(super) enum Objection {
         /// When the write failed.
         failed: Duration,
     },
+    /// Its owner could not read whether the log was fenced by then, which counts as fenced.
+    Unread {
+        /// When it became durable.
+        durable: Duration,
+        /// When the read failed.
+        failed: Duration,
+    },
+    /// Its owner has not looked since whether the log is fenced.
+    Unseen {
+        /// When it became durable.
+        durable: Duration,
+        /// When the owner last looked.
+        looked: Option<Duration>,
+    },
 }
 
 fn is_header(path: &Path) -> bool {
@@ -79,7 +97,17 @@ impl Durable {
         Self(Arc::new(Inner { trace: trace.clone(), state: Mutex::default() }))
     }
 
-    /// What speaks against telling a client of a value.
+    /// What speaks against showing a value to a reader. One that was durable before this process had it may be there twice,
+    /// as a producer that does not number its batches repeats them, and it is the other that is shown.
+    pub(super) fn objection_to_showing(&self, by: &Process, value: Value) -> Option<Objection> {
+        let objection = self.objection(by, value)?;
+        let state = self.0.state.lock();
+        let own = state.by_process.get(&(by.name().to_owned(), value));
+        let is_elsewhere = own.is_some_and(|own| state.at_all.get(&value).is_some_and(|first| first < own));
+        (!is_elsewhere).then_some(objection)
+    }
+
+    /// What speaks against acknowledging a value.
     pub(super) fn objection(&self, by: &Process, value: Value) -> Option<Objection> {
         let state = self.0.state.lock();
         if !state.at_all.contains_key(&value) {
@@ -90,8 +118,22 @@ impl Durable {
         if let Some(fenced) = state.fenced.get(by.name()).copied().filter(|fenced| *fenced < durable) {
             return Some(Objection::Fenced { durable, fenced });
         }
-        let failed = state.failed.get(by.name()).copied().filter(|failed| *failed < durable)?;
-        Some(Objection::Failed { durable, failed })
+        if let Some(failed) = state.failed.get(by.name()).copied().filter(|failed| *failed < durable) {
+            return Some(Objection::Failed { durable, failed });
+        }
+        let is_uncovered = |covered: Option<Duration>| covered.is_none_or(|covered| covered < durable);
+        if let Some((failed, covered)) = state.unread.get(by.name()).copied()
+            && is_uncovered(covered)
+        {
+            return Some(Objection::Unread { durable, failed });
+        }
+        let looked = state.covered.get(by.name()).copied();
+        is_uncovered(looked).then_some(Objection::Unseen { durable, looked })
+    }
+
+    /// Whether that is the fence page of a process's own log.
+    fn is_own_fence(&self, by: &Process, path: &Path, offset: u64) -> bool {
+        offset == FENCE_OFFSET && self.0.state.lock().headers.get(path).is_some_and(|owner| owner == by.name())
     }
 
     /// Bytes became durable in a file.
@@ -133,6 +175,22 @@ impl crate::disk::Observer for Durable {
     fn named(&self, by: &Process, path: &Path) {
         if is_header(path) {
             self.0.state.lock().headers.entry(path.to_owned()).or_insert_with(|| by.name().to_owned());
+        }
+    }
+
+    fn read(&self, by: &Process, path: &Path, offset: u64, began: Duration) {
+        if self.is_own_fence(by, path, offset) {
+            let covered = &mut self.0.state.lock().covered;
+            let last = covered.entry(by.name().to_owned()).or_insert(began);
+            *last = began.max(*last);
+        }
+    }
+
+    fn read_failed(&self, by: &Process, path: &Path, offset: u64) {
+        if self.is_own_fence(by, path, offset) {
+            let state = &mut *self.0.state.lock();
+            let covered = state.covered.get(by.name()).copied();
+            state.unread.entry(by.name().to_owned()).or_insert((self.0.trace.now(), covered));
         }
     }
 

@@ -34,7 +34,13 @@ impl Listens for Checker {
                         "{by:?} acknowledged {value:?}, durable at {durable:?} in a log that was fenced at {fenced:?}"
                     ),
                 ),
-                Some(Objection::Failed { .. }) | None => {}
+                Some(Objection::Unseen { durable, looked }) => self.findings.add(
+                    NAME,
+                    format_args!(
+                        "{by:?} acknowledged {value:?}, durable at {durable:?}, and looked at the fence at {looked:?} for the last time"
+                    ),
+                ),
+                Some(Objection::Failed { .. } | Objection::Unread { .. }) | None => {}
             }
         }
     }

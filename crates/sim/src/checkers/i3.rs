@@ -25,7 +25,7 @@ impl Checker {
 impl Listens for Checker {
     fn shown(&self, by: &Process, records: &Bytes) {
         for value in value::find_all(records) {
-            match self.durable.objection(by, value) {
+            match self.durable.objection_to_showing(by, value) {
                 Some(Objection::NotDurable) => {
                     self.findings.add(NAME, format_args!("{by:?} showed {value:?}, which is not durable"));
                 }
@@ -35,7 +35,13 @@ impl Listens for Checker {
                         "{by:?} showed {value:?}, durable at {durable:?} in a log that was fenced at {fenced:?}"
                     ),
                 ),
-                Some(Objection::Failed { .. }) | None => {}
+                Some(Objection::Unseen { durable, looked }) => self.findings.add(
+                    NAME,
+                    format_args!(
+                        "{by:?} showed {value:?}, durable at {durable:?}, and looked at the fence at {looked:?} for the last time"
+                    ),
+                ),
+                Some(Objection::Failed { .. } | Objection::Unread { .. }) | None => {}
             }
         }
     }

@@ -1,6 +1,7 @@
 //! I-8: a first write, sync or corruption error on a log fences it: no acknowledgement follows.
 //!
-//! What became durable after a write of the same log had failed is neither acknowledged nor shown.
+//! What became durable after a write of the same log had failed is neither acknowledged nor shown, nor what was durable when
+//! its owner could not read whether the log was fenced.
 
 use bytes::Bytes;
 use judge::Value;
@@ -20,11 +21,20 @@ pub(super) struct Checker {
 }
 
 impl Checker {
-    fn told(&self, by: &Process, value: Value, how: &str) {
-        if let Some(Objection::Failed { durable, failed }) = self.durable.objection(by, value) {
-            let words =
-                format_args!("{by:?} {how} {value:?}, durable at {durable:?} in a log that failed at {failed:?}");
-            self.findings.add(NAME, words);
+    fn told(&self, by: &Process, value: Value, how: &str, objection: Option<Objection>) {
+        match objection {
+            Some(Objection::Failed { durable, failed }) => {
+                let words =
+                    format_args!("{by:?} {how} {value:?}, durable at {durable:?} in a log that failed at {failed:?}");
+                self.findings.add(NAME, words);
+            }
+            Some(Objection::Unread { durable, failed }) => {
+                let words = format_args!(
+                    "{by:?} {how} {value:?}, durable at {durable:?}, though its look at the fence failed at {failed:?}"
+                );
+                self.findings.add(NAME, words);
+            }
+            _ => {}
         }
     }
 }
@@ -37,10 +47,14 @@ impl Checker {
 
 impl Listens for Checker {
     fn acknowledged(&self, by: &Process, values: &[Value]) {
-        values.iter().for_each(|value| self.told(by, *value, "acknowledged"));
+        for value in values {
+            self.told(by, *value, "acknowledged", self.durable.objection(by, *value));
+        }
     }
 
     fn shown(&self, by: &Process, records: &Bytes) {
-        value::find_all(records).into_iter().for_each(|value| self.told(by, value, "showed"));
+        for value in value::find_all(records) {
+            self.told(by, value, "showed", self.durable.objection_to_showing(by, value));
+        }
     }
 }
