@@ -80,6 +80,8 @@ kinds! {
     StoreStall "store stall",
     /// Everything that is asked of the store fails for a while.
     StoreOutage "store outage",
+    /// Everything that one machine asks of the store fails for a while.
+    CutOff "cut off from the store",
     /// A body is damaged on its way there, and refused.
     DamagedWrite "damaged write",
     /// A body is damaged on its way back.

@@ -14,11 +14,13 @@ use tokio::sync::watch;
 use crate::broker::Broker;
 use crate::checkers::Cause;
 use crate::dice::Dice;
+use crate::disk::BadRead;
 use crate::faults::Fault;
 use crate::host::SimHost;
 use crate::net::Death;
 use crate::planted::PLACES;
 use crate::process::Process;
+use crate::store::Outage;
 use crate::weather;
 use crate::world::{SITES, Site, World};
 
@@ -90,7 +92,8 @@ impl Tended {
                 arm(broker.host(), dice);
             }
             if dice.chance(0.15) {
-                self.world.disk.fail_read_after(format!("/{}/wal", self.site.name), dice.below(60));
+                let (below, after) = (format!("/{}/wal", self.site.name), dice.below(60));
+                self.world.disk.fail_read(BadRead::next(below).after(after).lasting(lasts(dice)));
             }
         }
         *self.present.lock() = Some(Present {
@@ -165,6 +168,11 @@ fn side_of(bytes: &Bytes, stream: StreamId, offset: Offset) -> Option<SideIndex>
     index.sides.iter().find(|side| side.stream == stream && side.offset == offset).copied()
 }
 
+/// For how long reads of a file fail once one has.
+fn lasts(dice: &Dice) -> Duration {
+    if dice.chance(0.5) { Duration::ZERO } else { dice.time(Duration::from_millis(10)..Duration::from_secs(10)) }
+}
+
 /// Lets a panic wait for the process, at one place of all.
 fn arm(host: &SimHost, dice: &Dice) {
     let place = dice.pick(PLACES);
@@ -177,6 +185,8 @@ fn arm(host: &SimHost, dice: &Dice) {
 pub struct Nemesis {
     world: World,
     dice: Dice,
+    /// For what came later: what the others draw stays as it was.
+    aside: Dice,
     sites: Vec<Tended>,
     /// The site whose broker is wanted in the end.
     home: usize,
@@ -187,7 +197,8 @@ impl Nemesis {
     pub fn new(world: &World) -> Self {
         let sites: Vec<Tended> = SITES.iter().map(|site| Tended::new(world, site)).collect();
         sites[0].wanted.send_replace(true);
-        Self { world: world.clone(), dice: world.dice.branch("nemesis"), sites, home: 0 }
+        let (dice, aside) = (world.dice.branch("nemesis"), world.dice.branch("nemesis-aside"));
+        Self { world: world.clone(), dice, aside, sites, home: 0 }
     }
 
     /// Disturbs the world until `until`, by the trace's clock.
@@ -221,6 +232,9 @@ impl Nemesis {
     async fn strike(&mut self) {
         let Some(present) = self.home().present() else { return };
         let name = present.process.name().to_owned();
+        if self.aside.chance(0.08) {
+            return self.rot(&present);
+        }
         match self.dice.below(100) {
             // Between any two polls: of a start that has hardly begun as well as of a busy broker.
             0..16 => {
@@ -271,13 +285,26 @@ impl Nemesis {
                         present.host.panic_at(places[self.dice.index(places.len())], 0);
                     }
                     self.wait(20_000..45_000).await;
+                    // What was trimmed and retired then has its grace before it, and a broker that lives that long.
+                    if self.aside.chance(0.8) {
+                        let by = Duration::from_secs(660);
+                        self.did(Fault::ClockJump, &name, format_args!("{by:?}"));
+                        self.world.set_clock(present.process.machine(), by, false);
+                        tokio::time::sleep(self.aside.time(Duration::from_secs(4)..Duration::from_secs(10))).await;
+                    }
                 }
             }
             70..78 => arm(&present.host, &self.dice),
             78..82 => self.rot(&present),
             82..86 => {
-                let outage =
-                    if self.dice.chance(0.5) { crate::store::Outage::Refuses } else { crate::store::Outage::IsSilent };
+                let outage = if self.dice.chance(0.5) { Outage::Refuses } else { Outage::IsSilent };
+                if self.aside.chance(0.4) {
+                    // The owner of a log that is no more to be uploaded, beside one that takes it over.
+                    self.world.store.cut_off(Some((present.process.machine(), outage)));
+                    self.twin().await;
+                    self.world.store.cut_off(None);
+                    return;
+                }
                 self.world.store.set_outage(Some(outage));
                 // At times for longer than anybody tries.
                 let time = if self.dice.chance(0.3) { 15_000..45_000 } else { 500..8_000 };
@@ -292,7 +319,10 @@ impl Nemesis {
                 match self.dice.below(4) {
                     0 => self.world.disk.fail_write(if self.dice.chance(0.8) { log } else { home }),
                     1 => self.world.disk.fail_sync(home),
-                    2 => self.world.disk.fail_read(log),
+                    2 => {
+                        let below = if self.aside.chance(0.8) { log } else { home };
+                        self.world.disk.fail_read(BadRead::next(below).lasting(lasts(&self.aside)));
+                    }
                     _ => {
                         self.world.disk.set_full(true);
                         self.wait(500..8_000).await;
@@ -323,17 +353,26 @@ impl Nemesis {
             self.world.store.damage(&key, offset);
             self.did(Fault::RottenCheckpoint, "store", format_args!("of stream {stream} in {key}"));
         }
-        if self.dice.chance(0.7) {
+        // Often with batches on their way to the disk or back: their senders repeat them to whoever has lost the state.
+        if self.aside.chance(0.6) {
+            let host = present.host.clone();
+            let calls = 1 + self.aside.below(20);
+            self.world.disk.crash_within(&present.process, calls, Arc::new(move || host.die()));
+        } else if self.dice.chance(0.7) {
             present.host.die();
         }
     }
 
     /// The process stands still for a while; a twin may take over meanwhile.
     async fn pause(&mut self, present: &Present) {
+        let is_amid = self.aside.chance(0.5);
+        if is_amid {
+            self.pause_amid_write(present).await;
+        }
         self.did(Fault::Pause, present.process.name(), "stands still");
         present.host.pause();
-        if self.dice.chance(0.5) {
-            if self.dice.chance(0.7) {
+        if is_amid || self.dice.chance(0.5) {
+            if is_amid || self.dice.chance(0.7) {
                 // It goes on at the worst moment: while the other one reads its log.
                 let (host, log) = (present.host.clone(), format!("/{}/wal", self.home().site.name));
                 self.world.disk.when_visited(log, &present.process, Arc::new(move || host.go_on()));
@@ -344,6 +383,22 @@ impl Nemesis {
         }
         self.world.trace.note(present.process.name(), "goes on");
         present.host.go_on();
+    }
+
+    /// Where disks are so slow that there is always a write under way, the process stands still amid one.
+    async fn pause_amid_write(&self, present: &Present) {
+        // And all else lets the other one start at once.
+        weather::calm(&self.world);
+        weather::slow_disks(&self.world);
+        let (host, log) = (present.host.clone(), format!("/{}/wal", self.home().site.name));
+        self.world.disk.when_writing(log, &present.process, Arc::new(move || host.pause()));
+        for _ in 0..40 {
+            if present.host.is_paused() {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        self.world.disk.spare_writes();
     }
 
     /// A broker of the same id starts at the other site, which goes on alone in the end.

@@ -24,6 +24,7 @@ pub const LATE_MAX: Duration = Duration::from_secs(15);
 pub fn calm(world: &World) {
     world.store.set_plan(calm_store());
     world.store.set_outage(None);
+    world.store.cut_off(None);
     world.net.set_plan(calm_net());
     world.net.heal();
     world.disk.set_plan(calm_disk());

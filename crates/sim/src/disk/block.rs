@@ -130,6 +130,7 @@ impl Block {
         }
         let place = self.place(offset, bytes.len())?;
         let under_way = self.begin(bytes, place);
+        disk.writing(&port.process, &self.path);
         let time = port.draw_time();
         port.pass(time / 2)?;
         port.pass(time - time / 2)?;
@@ -157,7 +158,6 @@ impl BlockFile for Block {
         let place = self.place(offset, buffer.len())?;
         let began = self.port.disk.0.trace.now();
         self.port.fails_read(&self.path, place)?;
-        self.port.disk.visited(&self.port.process, &self.path);
         // What is read first was read at another moment than the rest: anywhere, or where it matters most, behind what is
         // under way just now.
         let mut time = self.port.draw_time();
@@ -173,6 +173,7 @@ impl BlockFile for Block {
         let (first, rest) = buffer.split_at_mut(cut);
         self.port.pass(time / 2)?;
         self.glimpse(first, place);
+        self.port.disk.visited(&self.port.process, &self.path, behind.is_some());
         self.port.pass(time - time / 2)?;
         self.glimpse(rest, place + cut as u64);
         self.port.disk.tell(|observer| observer.read(&self.port.process, &self.path, place, began));

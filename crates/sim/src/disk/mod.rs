@@ -110,9 +110,56 @@ struct State {
     fails_sync: Option<PathBuf>,
     /// What happens when another than that process reads there.
     visits: Option<(PathBuf, Process, Kill)>,
-    /// After so many more.
-    fails_read: Option<(PathBuf, u64)>,
+    /// What happens when that process next has a write of a segment there under way.
+    writes: Option<(PathBuf, Process, Kill)>,
+    fails_read: Option<BadRead>,
     is_full: bool,
+}
+
+/// A read that will fail, and those of the same file that fail after it.
+#[derive(Clone, Debug)]
+pub struct BadRead {
+    below: PathBuf,
+    after: u64,
+    lasts: Duration,
+    /// The file and when it can be read again, once it has failed.
+    met: Option<(PathBuf, Duration)>,
+}
+
+impl BadRead {
+    /// The next read at or below `path` fails, and no other.
+    pub fn next(path: impl Into<PathBuf>) -> Self {
+        Self { below: path.into(), after: 0, lasts: Duration::ZERO, met: None }
+    }
+
+    /// So many pass before.
+    #[must_use]
+    pub fn after(self, reads: u64) -> Self {
+        Self { after: reads, ..self }
+    }
+
+    /// For so long no other read of that file passes either.
+    #[must_use]
+    pub fn lasting(self, time: Duration) -> Self {
+        Self { lasts: time, ..self }
+    }
+
+    /// Whether a read fails at that time, and whether any may after it.
+    fn strikes(&mut self, path: &Path, now: Duration) -> (bool, bool) {
+        match &self.met {
+            Some((_, until)) if *until <= now => (false, false),
+            Some((file, _)) => (file == path, true),
+            None if !path.starts_with(&self.below) => (false, true),
+            None if self.after > 0 => {
+                self.after -= 1;
+                (false, true)
+            }
+            None => {
+                self.met = Some((path.to_owned(), now + self.lasts));
+                (true, !self.lasts.is_zero())
+            }
+        }
+    }
 }
 
 impl fmt::Debug for Disk {
@@ -159,7 +206,7 @@ impl Disk {
     pub fn mend(&self) {
         let mut state = self.0.state.lock();
         (state.fails_write, state.fails_sync, state.fails_read) = (None, None, None);
-        state.visits = None;
+        (state.visits, state.writes) = (None, None);
         state.is_full = false;
     }
 
@@ -174,33 +221,46 @@ impl Disk {
         self.0.state.lock().fails_sync = Some(path.into());
     }
 
-    /// The next read of a file below `path` fails.
-    pub fn fail_read(&self, path: impl Into<PathBuf>) {
-        self.fail_read_after(path, 0);
+    /// A read will fail.
+    pub fn fail_read(&self, read: BadRead) {
+        self.0.state.lock().fails_read = Some(read);
     }
 
-    /// So does the one after so many more.
-    pub fn fail_read_after(&self, path: impl Into<PathBuf>, reads: u64) {
-        self.0.state.lock().fails_read = Some((path.into(), reads));
+    /// As soon as `by` has a write of a segment below `path` under way, this happens.
+    pub fn when_writing(&self, path: impl Into<PathBuf>, by: &Process, then: Kill) {
+        self.0.state.lock().writes = Some((path.into(), by.clone(), then));
     }
 
-    /// The first to read a segment below `path` that is not `of`, its owner, causes this.
+    /// Nothing happens amid a write any more.
+    pub fn spare_writes(&self) {
+        self.0.state.lock().writes = None;
+    }
+
+    fn writing(&self, by: &Process, path: &Path) {
+        let is_it =
+            |(below, of, _): &mut (PathBuf, Process, Kill)| is_segment(path) && path.starts_with(&*below) && of.is(by);
+        let then = self.0.state.lock().writes.take_if(is_it);
+        if let Some((.., then)) = then {
+            then();
+        }
+    }
+
+    /// The first to read a segment below `path` that is not `of`, its owner, causes this in the middle of its read: of what the
+    /// owner has under way there, or of anything where it has nothing under way.
     pub fn when_visited(&self, path: impl Into<PathBuf>, of: &Process, then: Kill) {
         self.0.state.lock().visits = Some((path.into(), of.clone(), then));
     }
 
-    fn visited(&self, by: &Process, path: &Path) {
-        let is_segment = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("segment-"));
+    fn visited(&self, by: &Process, path: &Path, meets_write: bool) {
         let then = {
-            let visits = &mut self.0.state.lock().visits;
-            match visits {
-                Some((below, of, _)) if is_segment && path.starts_with(&*below) && !of.is(by) => {
-                    visits.take().map(|(.., then)| then)
-                }
-                _ => None,
-            }
+            let state = &mut *self.0.state.lock();
+            let contents = &state.contents;
+            state.visits.take_if(|(below, of, _)| {
+                let is_there = is_segment(path) && path.starts_with(&*below) && !of.is(by);
+                is_there && (meets_write || !contents.values().any(|content| content.awaits(of)))
+            })
         };
-        if let Some(then) = then {
+        if let Some((.., then)) = then {
             then();
         }
     }
@@ -320,6 +380,11 @@ impl State {
 /// Takes a planned fault that waits for a path at or below its own.
 fn strikes(planned: &mut Option<PathBuf>, path: &Path) -> bool {
     planned.take_if(|below| path.starts_with(below)).is_some()
+}
+
+/// Whether a file is a segment of a log.
+fn is_segment(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("segment-"))
 }
 
 fn parent(path: &Path) -> Option<PathBuf> {

@@ -79,18 +79,13 @@ impl Port {
 
     pub(super) fn fails_read(&self, path: &Path, offset: u64) -> io::Result<()> {
         let now = {
+            let time = self.disk.0.trace.now();
             let planned = &mut self.disk.0.state.lock().fails_read;
-            match planned {
-                Some((below, reads)) if path.starts_with(&*below) => {
-                    let now = *reads == 0;
-                    *reads = reads.saturating_sub(1);
-                    if now {
-                        *planned = None;
-                    }
-                    now
-                }
-                _ => false,
+            let (now, later) = planned.as_mut().map_or((false, false), |planned| planned.strikes(path, time));
+            if !later {
+                *planned = None;
             }
+            now
         };
         if now {
             self.disk.did(Fault::ReadError, path.display());

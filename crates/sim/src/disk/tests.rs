@@ -145,8 +145,15 @@ async fn planned_errors_come_once_and_a_lock_is_free_when_its_holder_has_died() 
     disk.fail_write("/d");
     assert!(block.write_at(&[2; 4096], 0).is_err());
     block.write_at(&[3; 4096], 0).unwrap();
-    disk.fail_read("/d");
+    disk.fail_read(BadRead::next("/d"));
     assert!(block.read_at(&mut [0; 512], 0).is_err() && block.read_at(&mut [0; 512], 0).is_ok());
+    made(&files, "/d/h", 4096);
+    disk.fail_read(BadRead::next("/d").after(1).lasting(Duration::from_secs(1)));
+    let passes = || block.read_at(&mut [0; 512], 0).is_ok();
+    assert_eq!([passes(), passes(), passes()], [true, false, false]);
+    assert!(files.read(Path::new("/d/h"), 4096).is_ok(), "another file");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!([passes(), passes()], [true, true]);
     assert_eq!(block.read_at(&mut [0; 512], 4096).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
     disk.set_full(true);
     let full = files.create_zeroed(Path::new("/d/g"), 4096, 4096, Transfer::Auto).unwrap_err();

@@ -85,7 +85,11 @@ struct Inner {
 struct State {
     plan: StorePlan,
     outage: Option<Outage>,
+    /// A machine for which alone it is out of order.
+    cut_off: Option<(u32, Outage)>,
     objects: BTreeMap<String, Bytes>,
+    /// Data objects that were deleted.
+    deletions: u64,
 }
 
 impl fmt::Debug for ObjectStore {
@@ -116,6 +120,16 @@ impl ObjectStore {
         }
     }
 
+    /// Cuts one machine off, while all others reach it, or lets it reach it again.
+    pub fn cut_off(&self, machine: Option<(u32, Outage)>) {
+        let before = std::mem::replace(&mut self.0.state.lock().cut_off, machine);
+        match machine {
+            Some((machine, outage)) => self.did(Fault::CutOff, format_args!("machine {machine}, {outage:?}")),
+            None if before.is_some() => self.0.trace.note("store", "is reached by all again"),
+            None => {}
+        }
+    }
+
     /// Tells this one, too, from now on.
     pub fn observe(&self, observer: Arc<dyn Observer>) {
         self.0.observers.lock().push(observer);
@@ -137,6 +151,12 @@ impl ObjectStore {
         }
     }
 
+    /// It holds this, and nobody is told.
+    #[cfg(test)]
+    pub(crate) fn hold(&self, key: &str, body: Bytes) {
+        self.0.state.lock().objects.insert(key.to_owned(), body);
+    }
+
     /// An object as it is now.
     pub fn object(&self, key: &str) -> Option<Bytes> {
         self.0.state.lock().objects.get(key).cloned()
@@ -147,6 +167,11 @@ impl ObjectStore {
         let state = self.0.state.lock();
         let all = state.objects.range::<str, _>((Bound::Included(prefix), Bound::Unbounded));
         all.take_while(|(key, _)| key.starts_with(prefix)).map(|(key, body)| (key.clone(), body.clone())).collect()
+    }
+
+    /// How many data objects were deleted.
+    pub fn deletions(&self) -> u64 {
+        self.0.state.lock().deletions
     }
 
     fn did(&self, fault: Fault, what: impl fmt::Display) {
@@ -160,8 +185,11 @@ impl ObjectStore {
         observers.iter().for_each(|observer| observer.failed(by, operation, key, fault));
     }
 
-    fn outage(&self) -> Option<Outage> {
-        self.0.state.lock().outage
+    /// How it is out of order for that machine.
+    fn outage(&self, machine: u32) -> Option<Outage> {
+        let state = self.0.state.lock();
+        let alone = state.cut_off.filter(|(other, _)| *other == machine).map(|(_, outage)| outage);
+        state.outage.or(alone)
     }
 
     /// Replaces an object, unless it is a create whose name is taken; says whether it did.
@@ -188,6 +216,7 @@ impl ObjectStore {
         for key in keys {
             let before = self.0.state.lock().objects.remove(key);
             if before.is_some() {
+                self.0.state.lock().deletions += u64::from(key.contains("/obj/"));
                 self.0.trace.note("store", format_args!("delete {key} for {process:?}"));
                 let operation = Operation::Delete;
                 self.tell(&Effect { process, operation, key, before: before.as_ref(), after: None });

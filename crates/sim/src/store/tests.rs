@@ -136,6 +136,10 @@ async fn each_fault_is_done_told_and_counted() {
     store.put(P, "a", &b"one"[..]).await.unwrap();
     world.store.set_plan(all(Fault::ShortRead));
     assert!(matches!(store.get(P, "a", ..).await, Err(StoreError::ShortRead { got: 1, .. })));
+    for _ in 0..10 {
+        // Whoever notices it.
+        assert!(matches!(store.get(P, "a", 0..3).await, Err(StoreError::ShortRead { got: 1, .. })));
+    }
     world.store.set_plan(all(Fault::DamagedRead));
     let damaged = store.get(P, "a", ..).await.unwrap();
     let bits = damaged.iter().zip(b"one").map(|(one, other)| (one ^ other).count_ones()).sum::<u32>();
@@ -150,7 +154,10 @@ async fn each_fault_is_done_told_and_counted() {
         assert!(matches!(store.create(P, "c", &b"two"[..]).await, CreateOutcome::Unknown(_)));
         world.store.set_outage(None);
     }
-    assert!(store.create(P, "c", &b"two"[..]).await.is_created());
+    world.store.cut_off(Some((2, Outage::Refuses)));
+    assert!(store.create(P, "c", &b"two"[..]).await.is_created(), "another machine");
+    world.store.cut_off(Some((1, Outage::Refuses)));
+    assert!(matches!(store.create(P, "d", &b"two"[..]).await, CreateOutcome::Unknown(_)));
     assert_eq!(world.faults.counts()[&Fault::StoreOutage], 2);
 }
 
