@@ -12,7 +12,7 @@ use base::net::Network;
 use base::{Clock, Entropy};
 use blob::Stores;
 use console::{Console, Readiness, Sources};
-use meta::SnapshotPolicy;
+use meta::{DELETION_PERIOD, SnapshotPolicy};
 use node::{Afterwards, End, NodeOptions, Order, Phase, Segments, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -61,6 +61,7 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
         console: http.clone(),
         segments: Segments::default(),
         snapshots: SnapshotPolicy::default(),
+        deletion_period: DELETION_PERIOD,
         stores: Stores::system(),
         network,
         files: Files::system(),

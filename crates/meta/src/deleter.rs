@@ -16,15 +16,16 @@ use crate::error::MetaError;
 use crate::handle::WeakHandle;
 use crate::image::Image;
 
-/// How often it looks.
-const PERIOD: Duration = Duration::from_secs(30);
+/// How often it looks, where nothing else is wanted.
+pub const DELETION_PERIOD: Duration = Duration::from_secs(30);
 /// Objects in one round of deletions and in one batch of removal records.
 pub(crate) const OBJECTS_PER_ROUND: usize = 1_000;
 
-pub(crate) async fn run(handle: WeakHandle, store: Store) {
+/// Looks every `period`.
+pub(crate) async fn run(handle: WeakHandle, store: Store, period: Duration) {
     let mut deleter = Deleter::new(store);
     loop {
-        tokio::time::sleep(PERIOD).await;
+        tokio::time::sleep(period).await;
         let Some(handle) = handle.upgrade() else { return };
         // What metadata does not take now stays pending.
         while matches!(deleter.round(&handle).await, Ok(Round::More)) {}

@@ -32,6 +32,7 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+pub use deleter::DELETION_PERIOD;
 pub use error::{BrokerError, ConfigError, GiveUpError, LogError, LogLost, MetaError, StartError, TopicError};
 pub use handle::{
     ConfigChange, ConfigResource, CreatedTopic, MetaHandle, NewTopic, PARTITIONS_PER_TOPIC_MAX, PRODUCER_IDS_BLOCK,

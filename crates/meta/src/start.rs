@@ -6,6 +6,7 @@
 //! runs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use base::{BrokerEpoch, BrokerId, Clock, Entropy, Incarnation, MetaSequence, StreamId, Uuid, WalPosition};
@@ -68,6 +69,8 @@ pub struct MetaOptions {
     pub cluster_id: Option<String>,
     /// When snapshots are made.
     pub snapshots: SnapshotPolicy,
+    /// How often objects whose grace is over are looked for, by the runtime's clock.
+    pub deletion_period: Duration,
     /// Source of time.
     pub clock: Clock,
     /// Source of ids and nonces.
@@ -337,7 +340,7 @@ fn serve(log: Log, image: Image, tail: Tail, options: &MetaOptions) -> MetaHandl
     let controller = Controller { log: log.clone(), shared: shared.clone(), operations, housekeeper };
     base::task::spawn_vital("meta-controller", controller.run());
     let handle = MetaHandle { shared, operations: sender, entropy: options.entropy.clone() };
-    base::task::spawn_vital("meta-deleter", crate::deleter::run(handle.downgrade(), log.store));
+    base::task::spawn_vital("meta-deleter", crate::deleter::run(handle.downgrade(), log.store, options.deletion_period));
     handle
 }
 

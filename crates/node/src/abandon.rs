@@ -232,6 +232,7 @@ fn meta_options(options: &AbandonOptions, identity: &Identity, cluster_id: &str)
         wal: WalOptions { place: wal_place(&options.log.display().to_string()), reach: String::new() },
         cluster_id: Some(cluster_id.to_owned()),
         snapshots: SnapshotPolicy::default(),
+        deletion_period: meta::DELETION_PERIOD,
         clock: options.clock.clone(),
         entropy: options.entropy.clone(),
     }

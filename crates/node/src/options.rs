@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use base::file::Files;
 use base::net::Network;
@@ -74,6 +75,8 @@ pub struct NodeOptions {
     pub segments: Segments,
     /// When metadata snapshots are made.
     pub snapshots: SnapshotPolicy,
+    /// How often objects whose grace is over are looked for.
+    pub deletion_period: Duration,
     /// Where the URL of the store leads.
     pub stores: Stores,
     /// Where its listeners listen.

@@ -44,6 +44,7 @@ pub(crate) async fn register(
         wal: WalOptions { place: wal_place(&options.log.to_string()), reach: String::new() },
         cluster_id: cluster.as_ref().map(|(id, _)| id.to_string()),
         snapshots: options.snapshots,
+        deletion_period: options.deletion_period,
         clock: options.clock.clone(),
         entropy: options.entropy.clone(),
     };

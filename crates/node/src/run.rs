@@ -264,6 +264,7 @@ mod tests {
             wal: WalOptions { place: wal_place("memory"), reach: String::new() },
             cluster_id: None,
             snapshots: SnapshotPolicy::default(),
+            deletion_period: meta::DELETION_PERIOD,
             clock: Clock::system(),
             entropy: Entropy::system(),
         };

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base::file::Files;
 use base::host::Host;
@@ -47,6 +48,8 @@ pub struct Settings {
     pub segments: Segments,
     /// When it makes metadata snapshots.
     pub snapshots: SnapshotPolicy,
+    /// How often it looks for objects whose grace is over.
+    pub deletion_period: Duration,
     /// The URL of its store.
     pub store: String,
     /// Further keys of its configuration.
@@ -84,6 +87,7 @@ impl Broker {
             console: None,
             segments: settings.segments,
             snapshots: settings.snapshots,
+            deletion_period: settings.deletion_period,
             stores: ports.stores.clone(),
             network: ports.network.clone(),
             files: ports.files.clone(),

@@ -37,6 +37,8 @@ pub struct Met {
     pub time: Duration,
     /// Records that were acknowledged.
     pub acknowledged: usize,
+    /// Data objects that were deleted.
+    pub deletions: u64,
     /// Runs.
     pub runs: usize,
     /// Runs that came to no verdict.
@@ -54,6 +56,7 @@ impl Met {
         }
         self.time += report.time;
         self.acknowledged += report.acknowledged;
+        self.deletions += report.deletions;
         self.runs += 1;
         self.dead += usize::from(report.is_of_none());
     }
@@ -66,14 +69,17 @@ impl Met {
         faults
             .map(|fault| format!("fault: {}", fault.label()))
             .chain(places.map(|place| format!("panic: {}", place.name)))
+            .chain((self.deletions == 0).then(|| "the deletion of an object".to_owned()))
             .collect()
     }
 
     /// A table of it.
     pub fn table(&self) -> String {
         let hours = self.time.as_secs_f64() / 3_600.0;
-        let mut out =
-            format!("{} runs, {hours:.1} simulated hours, {} records acknowledged\n", self.runs, self.acknowledged);
+        let Self { runs, acknowledged, deletions, .. } = self;
+        let mut out = format!(
+            "{runs} runs, {hours:.1} simulated hours, {acknowledged} records acknowledged, {deletions} objects deleted\n"
+        );
         for (fault, count) in &self.faults {
             out += &format!("{count:>9} {fault}\n");
         }

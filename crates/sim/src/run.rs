@@ -73,6 +73,8 @@ pub struct Report {
     pub events: usize,
     /// Records that were acknowledged.
     pub acknowledged: usize,
+    /// Data objects that were deleted.
+    pub deletions: u64,
     /// Simulated time.
     pub time: Duration,
 }
@@ -231,6 +233,7 @@ async fn hosted(options: Options, world: World, planted: Planted, trace: Trace) 
         last: trace.last(LAST_LINES),
         events: history.0.len(),
         acknowledged: history.0.iter().filter(acknowledged).count(),
+        deletions: world.store.deletions(),
         time: trace.now(),
     }
 }

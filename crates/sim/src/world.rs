@@ -24,6 +24,9 @@ use crate::scheduler::Scheduler;
 use crate::store::ObjectStore;
 use crate::trace::Trace;
 
+/// How often brokers look for objects whose grace is over: most do not live as long as the usual period.
+const DELETION_PERIOD: Duration = Duration::from_secs(2);
+
 /// When a run begins, by the clocks on its walls.
 const BEGINNING_MS: i64 = 1_790_000_000_000;
 
@@ -182,6 +185,7 @@ impl World {
             home: Some(site.home()),
             segments: self.shape.segments,
             snapshots: SnapshotPolicy { entries: self.shape.snapshot_entries, ..SnapshotPolicy::default() },
+            deletion_period: DELETION_PERIOD,
             store: "s3://simulated/".to_owned(),
             keys: self.shape.keys.clone(),
         };

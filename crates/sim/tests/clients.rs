@@ -43,6 +43,7 @@ impl World {
             console: None,
             segments: Segments::default(),
             snapshots: meta::SnapshotPolicy::default(),
+            deletion_period: meta::DELETION_PERIOD,
             stores: blob::Stores::system(),
             network: network.clone(),
             files: base::file::Files::system(),

@@ -96,6 +96,7 @@ pub async fn start_on(site: Site, overrides: &[(&str, &str)]) -> Live {
         wal: WalOptions { place: place.clone(), reach: String::new() },
         cluster_id: None,
         snapshots: SnapshotPolicy::default(),
+        deletion_period: meta::DELETION_PERIOD,
         clock: clock.clone(),
         entropy: entropy.clone(),
     };

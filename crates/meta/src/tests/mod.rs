@@ -50,6 +50,7 @@ fn options(broker: i32) -> MetaOptions {
         wal: WalOptions { place: wal(), reach: String::new() },
         cluster_id: None,
         snapshots: SnapshotPolicy { entries: u64::MAX, bytes: u64::MAX },
+        deletion_period: crate::DELETION_PERIOD,
         clock: Clock::system(),
         entropy: Entropy::system(),
     }

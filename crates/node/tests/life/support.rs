@@ -35,6 +35,7 @@ pub fn options(directory: &Path) -> NodeOptions {
         console: None,
         segments: node::Segments::default(),
         snapshots: meta::SnapshotPolicy::default(),
+        deletion_period: meta::DELETION_PERIOD,
         stores: blob::Stores::system(),
         network: base::net::Network::system(),
         files: base::file::Files::system(),

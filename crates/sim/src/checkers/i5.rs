@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use base::checksum::crc32c;
-use base::{ObjectId, TimestampMs};
+use base::{BrokerEpoch, BrokerId, Incarnation, ObjectId, TimestampMs};
 use blob::Operation;
 use bytes::Bytes;
 use meta::Image;
@@ -42,11 +42,14 @@ impl Checker {
     }
 
     fn deleted(&self, effect: &Effect<'_>, image: &Image) {
+        let (key, by) = (effect.key, effect.process);
         let Some(id) = self.known.lock().named.get(effect.key).copied() else {
-            // Of an upload that was given up.
+            if let Some(id) = object_of(key).filter(|id| may_be_named(image, *id)) {
+                self.findings
+                    .add(NAME, format_args!("{by:?} deleted {key}, which a commit of {} may name yet", id.writer));
+            }
             return;
         };
-        let (key, by) = (effect.key, effect.process);
         if image.catalogue.object(id).is_some() {
             self.findings.add(NAME, format_args!("{by:?} deleted {key}, which metadata names"));
         }
@@ -89,6 +92,24 @@ fn whole(bytes: &Bytes, named: ObjectState) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// The object of a name below `obj/`.
+fn object_of(key: &str) -> Option<ObjectId> {
+    let mut numbers = key.split_once("/obj/")?.1.split('-');
+    let mut next = || numbers.next();
+    let (broker, epoch, sequence) = (next()?.parse().ok()?, next()?.parse().ok()?, next()?.parse().ok()?);
+    Some(ObjectId { writer: Incarnation { broker: BrokerId(broker), epoch: BrokerEpoch(epoch) }, sequence })
+}
+
+/// Whether a commit may still name an object that none has named: one of the registration that stands, not below its floor.
+/// That of another is refused, however long it is under way. A registration that the log does not know yet is to come.
+fn may_be_named(image: &Image, id: ObjectId) -> bool {
+    match image.catalogue.writer(id.writer.broker) {
+        Some(writer) if writer.epoch == id.writer.epoch => !writer.fenced && id.sequence >= writer.upload_floor,
+        Some(writer) => writer.epoch < id.writer.epoch,
+        None => true,
+    }
 }
 
 impl FollowsMetadata for Checker {
