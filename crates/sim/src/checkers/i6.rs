@@ -17,7 +17,7 @@ use bytes::Bytes;
 use meta::format::{EntryKind, decode_entry};
 use parking_lot::Mutex;
 
-use super::Findings;
+use super::{Findings, i7};
 use crate::process::Process;
 use crate::store::ObjectStore;
 
@@ -60,6 +60,7 @@ impl StoreSource for Watched {
                 findings,
                 unresolved: Mutex::default(),
                 lost: Mutex::default(),
+                cut: Mutex::default(),
             });
             Ok(watching)
         })
@@ -74,6 +75,8 @@ struct Watching {
     unresolved: Mutex<BTreeMap<String, Sent>>,
     /// The batch of metadata of which it was told that another has its name, and that name.
     lost: Mutex<Option<(String, Sent)>>,
+    /// The entry that it was told to have made where a floor marker stood by then.
+    cut: Mutex<Option<String>>,
 }
 
 /// Whether these bytes, created under that name, are a batch of a controller in office.
@@ -141,8 +144,14 @@ impl Backend for Watching {
             let by = &self.process;
             self.findings.add(NAME, format_args!("{by:?} creates {key}, though it was told that {lost} is another's"));
         }
+        if is_batch(key, &body)
+            && let Some(cut) = &*self.cut.lock()
+        {
+            i7::went_on(&self.findings, &self.process, key, cut);
+        }
+        // A start that begins anew.
         if key.starts_with("meta/log/") && !is_batch(key, &body) {
-            *self.lost.lock() = None;
+            (*self.lost.lock(), *self.cut.lock()) = (None, None);
         }
         Box::pin(async move {
             let attempt = self.beneath.create(key, body.clone()).await;
@@ -151,6 +160,9 @@ impl Backend for Watching {
                 && self.store.object(key).is_none_or(|held| !body.same_bytes(&held))
             {
                 *self.lost.lock() = Some((key.to_owned(), sent));
+            }
+            if matches!(attempt, CreateAttempt::Created(_)) && i7::is_cut(&self.store, key) {
+                *self.cut.lock() = Some(key.to_owned());
             }
             if matches!(attempt, CreateAttempt::Created(_) | CreateAttempt::Exists) {
                 self.unresolved.lock().remove(key);
@@ -191,5 +203,48 @@ impl Backend for Watching {
 
     fn delete_batch<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), StoreError>> {
         self.beneath.delete_batch(keys)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::dice::Dice;
+    use crate::errands::Errands;
+    use crate::faults::Faults;
+    use crate::store::StorePlan;
+    use crate::trace::Trace;
+
+    /// How often I-6 is found broken when these bodies are created under one name, one after the other, in a store of that
+    /// plan.
+    async fn found(plan: StorePlan, bodies: [&'static str; 2]) -> usize {
+        let (trace, errands) = (Trace::new(None), Errands::default());
+        let store = ObjectStore::new(Dice::new(1), Faults::default(), trace.clone(), errands.clone());
+        base::task::spawn("errands", async move { errands.serve().await });
+        store.set_plan(plan);
+        let (process, findings) = (Process::new("one-1", 1), Findings::new(&trace));
+        let stores = store.stores(&process);
+        let watched = Watched { stores, store, process, findings: findings.clone() };
+        let backend = watched.backend("sim://", &StoreOptions::default()).await.unwrap();
+        for body in bodies {
+            let body = Payload::from(Bytes::from_static(body.as_bytes()));
+            // Silence is an answer, too.
+            let _ = tokio::time::timeout(Duration::from_secs(1), backend.create("meta/log/7", body)).await;
+        }
+        findings.all().len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn other_bytes_follow_only_when_it_is_known_what_became_of_the_first() {
+        let lossy = || StorePlan { lost_reply: 1.0, ..StorePlan::default() };
+        assert_eq!(found(lossy(), ["one", "other"]).await, 1);
+        assert_eq!(found(lossy(), ["one", "one"]).await, 0);
+        assert_eq!(
+            found(StorePlan::default(), ["one", "other"]).await,
+            0,
+            "it was told, and is told that the name is taken"
+        );
     }
 }

@@ -18,6 +18,8 @@ mod kafka;
 mod metadata;
 mod snapshots;
 mod tap;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::sync::Arc;
