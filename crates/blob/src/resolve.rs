@@ -78,7 +78,8 @@ impl Store {
         }
     }
 
-    /// What stands under a name that is written once: the first reading that is `right`, else what two in a row agree on.
+    /// What stands under a name that is written once: the first reading that is `right`, else what two in a row agree on. One
+    /// that is cut short says no more than one that is damaged.
     pub(crate) async fn get_settled(
         &self,
         purpose: Purpose,
@@ -88,12 +89,14 @@ impl Store {
     ) -> Result<Bytes, StoreError> {
         let range = range.into();
         let mut before = None;
-        for attempt in 1..=self.options().retry.attempts_max {
-            let held = self.get(purpose, key, range.clone()).await?;
-            if right(&held) || before.as_ref() == Some(&held) {
-                return Ok(held);
+        let attempts_max = self.options().retry.attempts_max;
+        for attempt in 1..=attempts_max {
+            match self.get(purpose, key, range.clone()).await {
+                Ok(held) if right(&held) || before.as_ref() == Some(&held) => return Ok(held),
+                Ok(held) => before = Some(held),
+                Err(StoreError::ShortRead { .. }) if attempt < attempts_max => {}
+                Err(error) => return Err(error),
             }
-            before = Some(held);
             self.back_off(attempt).await;
         }
         let reason = "it is read otherwise each time; the store or the way to it damages data";

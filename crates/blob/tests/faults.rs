@@ -113,6 +113,12 @@ async fn a_reading_that_was_damaged_on_its_way_proves_nothing_of_the_store() {
         assert!(backend.journal().iter().any(|entry| entry.fault == Some(Fault::Damaged)), "read {passed}");
     }
     let (backend, store) = faulty(FaultPlan::default(), 1);
+    for _ in 0..7 {
+        // More than one read tries by itself.
+        backend.fail_next(Operation::Get, Fault::ShortRead);
+    }
+    probe(&store, true).await.unwrap();
+    let (backend, store) = faulty(FaultPlan::default(), 1);
     store.put(P, "a", Payload::from(b"mine")).await.unwrap();
     backend.fail_next(Operation::Get, Fault::Damaged);
     assert_eq!(store.create_resolved(P, "a", Payload::from(b"mine")).await.unwrap(), Resolved::Created);

@@ -340,7 +340,10 @@ fn serve(log: Log, image: Image, tail: Tail, options: &MetaOptions) -> MetaHandl
     let controller = Controller { log: log.clone(), shared: shared.clone(), operations, housekeeper };
     base::task::spawn_vital("meta-controller", controller.run());
     let handle = MetaHandle { shared, operations: sender, entropy: options.entropy.clone() };
-    base::task::spawn_vital("meta-deleter", crate::deleter::run(handle.downgrade(), log.store, options.deletion_period));
+    base::task::spawn_vital(
+        "meta-deleter",
+        crate::deleter::run(handle.downgrade(), log.store, options.deletion_period),
+    );
     handle
 }
 
