@@ -232,8 +232,10 @@ impl Nemesis {
     async fn strike(&mut self) {
         let Some(present) = self.home().present() else { return };
         let name = present.process.name().to_owned();
-        if self.aside.chance(0.08) {
-            return self.rot(&present);
+        match self.aside.below(100) {
+            0..8 => return self.rot(&present),
+            8..12 => return self.cut_off(&present).await,
+            _ => {}
         }
         match self.dice.below(100) {
             // Between any two polls: of a start that has hardly begun as well as of a busy broker.
@@ -290,7 +292,7 @@ impl Nemesis {
                         let by = Duration::from_secs(660);
                         self.did(Fault::ClockJump, &name, format_args!("{by:?}"));
                         self.world.set_clock(present.process.machine(), by, false);
-                        tokio::time::sleep(self.aside.time(Duration::from_secs(4)..Duration::from_secs(10))).await;
+                        self.aside_wait(4_000..10_000).await;
                     }
                 }
             }
@@ -298,13 +300,6 @@ impl Nemesis {
             78..82 => self.rot(&present),
             82..86 => {
                 let outage = if self.dice.chance(0.5) { Outage::Refuses } else { Outage::IsSilent };
-                if self.aside.chance(0.4) {
-                    // The owner of a log that is no more to be uploaded, beside one that takes it over.
-                    self.world.store.cut_off(Some((present.process.machine(), outage)));
-                    self.twin().await;
-                    self.world.store.cut_off(None);
-                    return;
-                }
                 self.world.store.set_outage(Some(outage));
                 // At times for longer than anybody tries.
                 let time = if self.dice.chance(0.3) { 15_000..45_000 } else { 500..8_000 };
@@ -312,6 +307,10 @@ impl Nemesis {
                     present.host.die();
                 }
                 self.wait(time).await;
+                // With what waits for the store half done.
+                if self.aside.chance(0.4) {
+                    present.host.die();
+                }
                 self.world.store.set_outage(None);
             }
             86..92 => {
@@ -337,6 +336,20 @@ impl Nemesis {
                 self.world.net.heal();
             }
         }
+    }
+
+    /// The owner of a log reaches the store no more, beside one that takes its log over.
+    async fn cut_off(&mut self, present: &Present) {
+        let outage = if self.aside.chance(0.5) { Outage::Refuses } else { Outage::IsSilent };
+        self.world.store.cut_off(Some((present.process.machine(), outage)));
+        self.aside_wait(0..4_000).await;
+        self.twin().await;
+        self.world.store.cut_off(None);
+    }
+
+    async fn aside_wait(&self, millis: std::ops::Range<u64>) {
+        let time = self.aside.time(Duration::from_millis(millis.start)..Duration::from_millis(millis.end));
+        tokio::time::sleep(time).await;
     }
 
     /// Checkpoints of producers rot in the store, and mostly the broker has to read them next.

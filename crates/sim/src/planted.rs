@@ -92,7 +92,7 @@ pub const BUGS: &[Bug] = &[
         name: "stale-epoch-goes-on",
         what: "A stream passes to another owner at the epoch that it has: what its former tenure wrote late is not stale.",
         breaks: "I-4",
-        leads_to: &[],
+        leads_to: &["ends"],
     },
     Bug {
         name: "no-dedup",
@@ -176,7 +176,7 @@ pub const BUGS: &[Bug] = &[
         name: "sequence-window-of-one",
         what: "Producer state remembers one durable batch of a producer instead of five.",
         breaks: KAFKA,
-        leads_to: &[],
+        leads_to: &["I-2"],
     },
 ];
 
