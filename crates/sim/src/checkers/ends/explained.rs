@@ -28,13 +28,11 @@ pub(super) fn by(end: &End) -> &'static [Cause] {
         End::NotStarted(why) => by_start(why),
         End::Fenced { .. } => &[Replaced],
         End::MetadataLost(lost) => by_lost(lost),
-        End::LogFailed(_) => OF_ENGINE,
+        End::LogFailed(_) | End::NotDrained(DrainError::Engine(_)) => OF_ENGINE,
         End::Panicked(_) => &[Panic],
-        End::NotDrained(DrainError::Engine(_)) => OF_ENGINE,
         End::NotDrained(DrainError::Registration(why)) => by_registration(why),
         End::NotDrained(DrainError::Log(why)) => by_log(why),
-        // The store can always be written again.
-        End::StoreFailed(_) => NOTHING,
+        // Among them that the store can be written no more: here it always can be again.
         _ => NOTHING,
     }
 }
