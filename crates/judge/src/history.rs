@@ -86,6 +86,12 @@ pub enum What {
         /// Whether the producer is idempotent.
         idempotent: bool,
     },
+    /// A batch with this value may have been stored, and is to be sent again under another epoch, in which its sequences are
+    /// new: nothing tells the broker that it is the same, so it may be stored once more.
+    Restamped {
+        /// The value.
+        value: Value,
+    },
     /// The producer said what became of it: its offset, where the answer gave one.
     SendEnded {
         /// Its value.
@@ -99,6 +105,8 @@ pub enum What {
         keys: Vec<(Key, Start)>,
         /// The group that said so, if one did.
         group: Option<GroupName>,
+        /// The group's generation in which it did.
+        generation: Option<i32>,
     },
     /// The consumer was told that its position is gone, and reads on from elsewhere.
     Reset {
@@ -119,6 +127,17 @@ pub enum What {
         high_watermark: i64,
         /// What it called the log start offset.
         log_start: i64,
+        /// The connection that it came over, if that is known: to one process of one broker. Numbers are not used again.
+        connection: Option<u64>,
+    },
+    /// A fetch was refused, and told nothing of the partition.
+    FetchRefused {
+        /// Of which partition.
+        key: Key,
+        /// The first offset that was wanted.
+        offset: i64,
+        /// Why.
+        why: Refusal,
     },
     /// ListOffsets was asked.
     OffsetsBegan {
@@ -144,6 +163,8 @@ pub enum What {
         offset: i64,
         /// Which commit of this client: the number is in the ending, too.
         number: u64,
+        /// The generation of the group that it says it is of.
+        generation: Option<i32>,
     },
     /// What became of it.
     CommitEnded {
@@ -182,6 +203,27 @@ pub enum What {
         /// What became of it.
         outcome: Outcome<i64>,
     },
+    /// From here on the broker removes records of a partition once they are older than that, by its clock.
+    Retained {
+        /// Of which partition.
+        key: Key,
+        /// How old they become, in milliseconds.
+        milliseconds: u64,
+    },
+    /// From here on a clock by which brokers tell the age of records is ahead of the history's time. It was not before.
+    ClockSet {
+        /// Which clock.
+        clock: u32,
+        /// By how many microseconds; less than 0 if it is behind.
+        ahead: i64,
+    },
+    /// The name of a topic. Two topics of which either has no name in the history may have the same.
+    Named {
+        /// Its id, as in its keys.
+        topic: Arc<str>,
+        /// Its name.
+        name: Arc<str>,
+    },
     /// A topic is to be deleted.
     DeleteBegan {
         /// Its id, as in its keys.
@@ -199,7 +241,8 @@ pub enum What {
     /// Nothing disturbs anybody any more. After this every partition that was not deleted is read, by clients that had no
     /// part before, from its log start to its end.
     Healed,
-    /// A final reader has read a partition from `from` to `end` (its latest offset), all of which was polled before.
+    /// A final reader has read a partition from `from` to `end`, all of which was polled before. `end` is the latest offset,
+    /// for which it asked after it was assigned the partition for the last time.
     ReadWhole {
         /// Which partition.
         key: Key,

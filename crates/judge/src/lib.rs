@@ -19,11 +19,12 @@
 //! - **Unknown outcomes.** What ended so, or never ended, may take effect at any later moment, or never.
 //! - **Stale fetches.** A broker that was replaced and does not know it yet still answers a fetch with what it holds. All
 //!   of that is true, but it may be old: its high watermark, log start and topics are those of an earlier moment. Kafka
-//!   allows it. Only [`Fetches`] bounds it. Latest, earliest and committed offsets are told
-//!   after a look at the fence, and are never old.
+//!   allows it. [`Fetches`] bounds it; and what one process of a broker tells, over one connection, does not go back.
+//!   Latest, earliest and committed offsets are told after a look at the fence, and are never old.
 //! - **Names.** Requests that name a topic by its name, not its id, reach the topic that has the name now. So from the
 //!   moment on when a topic's deletion began, what is said of it may be true of its successor: its keys are *closed*, and
-//!   only the rules about deletion look further.
+//!   only the rules about deletion look further. What was asked of a closed topic may have become of another one, unless
+//!   [`What::Named`] says that their names differ.
 //!
 //! # What is taken for granted of who writes the history
 //!
@@ -32,7 +33,10 @@
 //!   fetched for an assignment before the present one is not in the history.
 //! - A client asks one thing about one key at a time, one life of a client has one producer, and each request to commit is
 //!   a commit of its own: when the first try of one that was sent again takes effect, nobody knows.
-//! - Records disappear only by [`What::TrimBegan`] and [`What::DeleteBegan`]; there is no retention and no compaction.
+//! - Records disappear only by [`What::TrimBegan`], [`What::DeleteBegan`] and, where [`What::Retained`] says so, by their
+//!   age; a record's timestamp is the moment of [`What::SendBegan`]. There is no compaction.
+//! - A group is not removed, so that its generations only rise. Of two lives of a static member the former is over before
+//!   the latter begins.
 
 pub mod history;
 mod index;
@@ -41,7 +45,7 @@ mod violation;
 mod words;
 
 pub use history::{Client, Committed, Event, GroupName, History, Key, Moment, Outcome, Refusal, Start, Value, What};
-pub use rules::{NAMES, VIOLATIONS_MAX_PER_RULE};
+pub use rules::{NAMES, Part, VIOLATIONS_MAX_PER_RULE, Verdict, parts};
 pub use violation::{Shown, Violation};
 
 /// What was promised of a run, beyond what always holds.
@@ -59,20 +63,16 @@ pub enum Fetches {
     /// So many microseconds before the fetch began: later than that every broker knows of the end of its leadership, and of
     /// deletions.
     NoOlderThan(u64),
+    /// As old as it likes, until a record is acknowledged that was sent after [`What::Healed`]. Where one broker serves
+    /// everything, who took that record has seen that it is the one, and no other comes any more that does not know of it.
+    CurrentOnceTaken,
     /// As old as it likes, until so many microseconds after [`What::Healed`]. From then on brokers know what there is to
     /// know.
     CurrentAfterHealed(u64),
 }
 
-impl Default for Promises {
-    /// Whole reads, and ten seconds after [`What::Healed`] everybody knows who leads what.
-    fn default() -> Self {
-        Self { whole_reads: true, fetches: Fetches::CurrentAfterHealed(10_000_000) }
-    }
-}
-
 /// What was seen that no correct broker shows: nothing, if all is well. At most [`VIOLATIONS_MAX_PER_RULE`] of each rule,
-/// in the order of [`NAMES`].
-pub fn judge(history: &History, promises: &Promises) -> Vec<Violation> {
+/// in the order of [`NAMES`]. And how much there was to be seen.
+pub fn judge(history: &History, promises: &Promises) -> Verdict {
     rules::all(&index::Index::new(history, *promises))
 }

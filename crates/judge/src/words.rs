@@ -34,11 +34,12 @@ impl fmt::Display for What {
             Self::SendBegan { key, value, idempotent } => {
                 write!(f, "send {key} {value}{}", if *idempotent { "" } else { " plain" })
             }
+            Self::Restamped { value } => write!(f, "restamped {value}"),
             Self::SendEnded { value, outcome } => {
                 write!(f, "sent {value} ")?;
                 ended(f, outcome, |f, offset| offset.map_or(Ok(()), |offset| write!(f, " {offset}")))
             }
-            Self::Assigned { keys, group } => {
+            Self::Assigned { keys, group, generation } => {
                 write!(f, "assigned")?;
                 for (key, start) in keys {
                     match start {
@@ -46,10 +47,11 @@ impl fmt::Display for What {
                         Start::Committed(offset) => write!(f, " {key} committed {offset}")?,
                     }
                 }
-                group.as_ref().map_or(Ok(()), |group| write!(f, " in {group}"))
+                group.as_ref().map_or(Ok(()), |group| write!(f, " in {group}"))?;
+                of(f, *generation)
             }
             Self::Reset { key, to } => write!(f, "reset {key} {to}"),
-            Self::Polled { key, records, garbage, high_watermark, log_start } => {
+            Self::Polled { key, records, garbage, high_watermark, log_start, connection } => {
                 write!(f, "polled {key}")?;
                 for (offset, value) in records {
                     write!(f, " {offset}:{value}")?;
@@ -57,15 +59,20 @@ impl fmt::Display for What {
                 for (offset, why) in garbage {
                     write!(f, " {offset}:garbage({why})")?;
                 }
-                write!(f, " high {high_watermark} start {log_start}")
+                write!(f, " high {high_watermark} start {log_start}")?;
+                connection.map_or(Ok(()), |connection| write!(f, " over {connection}"))
             }
+            Self::FetchRefused { key, offset, why } => write!(f, "refused {key} at {offset} ({why})"),
             Self::OffsetsBegan { key } => write!(f, "asks {key}"),
             Self::OffsetsEnded { key, earliest, latest } => {
                 write!(f, "told {key}")?;
                 earliest.map_or(Ok(()), |offset| write!(f, " earliest {offset}"))?;
                 latest.map_or(Ok(()), |offset| write!(f, " latest {offset}"))
             }
-            Self::CommitBegan { group, key, offset, number } => write!(f, "commit {group} {key} {offset} #{number}"),
+            Self::CommitBegan { group, key, offset, number, generation } => {
+                write!(f, "commit {group} {key} {offset} #{number}")?;
+                of(f, *generation)
+            }
             Self::CommitEnded { number, outcome } => {
                 write!(f, "committed #{number} ")?;
                 ended(f, outcome, |_, ()| Ok(()))
@@ -80,6 +87,9 @@ impl fmt::Display for What {
                 write!(f, "trimmed {key} ")?;
                 ended(f, outcome, |f, start| write!(f, " {start}"))
             }
+            Self::Retained { key, milliseconds } => write!(f, "retained {key} {milliseconds}"),
+            Self::ClockSet { clock, ahead } => write!(f, "clock {clock} ahead {ahead}"),
+            Self::Named { topic, name } => write!(f, "named {topic} {name}"),
             Self::DeleteBegan { topic } => write!(f, "delete {topic}"),
             Self::DeleteEnded { topic, outcome } => {
                 write!(f, "deleted {topic} ")?;
@@ -90,6 +100,10 @@ impl fmt::Display for What {
             Self::ReadWhole { key, from, end } => write!(f, "whole {key} {from} {end}"),
         }
     }
+}
+
+fn of(f: &mut fmt::Formatter<'_>, generation: Option<i32>) -> fmt::Result {
+    generation.map_or(Ok(()), |generation| write!(f, " of {generation}"))
 }
 
 fn ended<T>(

@@ -33,7 +33,7 @@ fn broken(violations: &[Violation]) -> Vec<&'static str> {
 fn each_history_breaks_exactly_the_rules_that_it_was_forged_to_break() {
     let mut wrong = Vec::new();
     for forged in all() {
-        let violations = judge(&forged.history, &forged.promises);
+        let violations = judge(&forged.history, &forged.promises).violations;
         if broken(&violations) != forged.expected {
             let found: Vec<_> =
                 violations.iter().map(|violation| violation.shown(&forged.history).to_string()).collect();
@@ -55,6 +55,16 @@ fn every_rule_is_broken_by_some_history_and_enough_are_right() {
 }
 
 #[test]
+fn every_part_of_a_rule_is_applied_by_some_history() {
+    let mut applied = BTreeSet::new();
+    for forged in all() {
+        let judged = judge(&forged.history, &forged.promises).applied;
+        applied.extend(judged.into_iter().filter(|(_, count)| *count > 0).map(|(part, _)| part));
+    }
+    assert_eq!(applied, judge::parts().collect::<BTreeSet<_>>());
+}
+
+#[test]
 fn an_event_is_shown_in_the_words_that_it_was_written_in() {
     for forged in all() {
         let shown: Vec<_> = forged.history.0.iter().map(|event| event.what.to_string()).collect();
@@ -67,8 +77,11 @@ fn a_violation_is_shown_with_its_events_and_their_times() {
     let text = "== lost\nc1 send a-0 v1\nc1 sent v1 done 0\nc1 send a-0 v2\nc2 assigned a-0 at 0\n\
                 c2 polled a-0 1:v2 high 2 start 0";
     let forged = &parse::parse(text)[0];
-    let shown: Vec<_> =
-        judge(&forged.history, &forged.promises).iter().map(|v| v.shown(&forged.history).to_string()).collect();
+    let shown: Vec<_> = judge(&forged.history, &forged.promises)
+        .violations
+        .iter()
+        .map(|v| v.shown(&forged.history).to_string())
+        .collect();
     assert_eq!(
         shown,
         ["lost-write of a-0: v1 at 0 is missing between 0 and 1\n  \

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base::{Offset, StreamId};
 use bytes::Bytes;
+use judge::What;
 use node::{End, Order, Phase};
 use parking_lot::Mutex;
 use stream::format::SideIndex;
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::broker::Broker;
 use crate::checkers::Cause;
+use crate::client::Life;
 use crate::dice::Dice;
 use crate::disk::BadRead;
 use crate::faults::Fault;
@@ -190,15 +192,17 @@ pub struct Nemesis {
     sites: Vec<Tended>,
     /// The site whose broker is wanted in the end.
     home: usize,
+    /// As whom it writes into the history what readers of it must know.
+    own: Life,
 }
 
 impl Nemesis {
     /// The first site's broker is started.
-    pub fn new(world: &World) -> Self {
+    pub fn new(world: &World, own: Life) -> Self {
         let sites: Vec<Tended> = SITES.iter().map(|site| Tended::new(world, site)).collect();
         sites[0].wanted.send_replace(true);
         let (dice, aside) = (world.dice.branch("nemesis"), world.dice.branch("nemesis-aside"));
-        Self { world: world.clone(), dice, aside, sites, home: 0 }
+        Self { world: world.clone(), dice, aside, sites, home: 0, own }
     }
 
     /// Disturbs the world until `until`, by the trace's clock.
@@ -227,6 +231,13 @@ impl Nemesis {
     fn did(&self, fault: Fault, who: &str, what: impl std::fmt::Display) {
         self.world.faults.did(fault);
         self.world.trace.note(who, format_args!("{}: {what}", fault.label()));
+    }
+
+    /// By its machine's clock a broker tells how old records are.
+    fn set_clock(&self, present: &Present, by: Duration, back: bool) {
+        let clock = present.process.machine();
+        self.world.set_clock(clock, by, back);
+        self.own.event(What::ClockSet { clock, ahead: self.world.clock_ahead_ms(clock) * 1_000 });
     }
 
     async fn strike(&mut self) {
@@ -279,7 +290,7 @@ impl Nemesis {
                     _ => (Duration::from_secs(660 + self.dice.below(600)), false),
                 };
                 self.did(Fault::ClockJump, &name, format_args!("{by:?}{}", if back { " back" } else { "" }));
-                self.world.set_clock(present.process.machine(), by, back);
+                self.set_clock(&present, by, back);
                 if by > Duration::from_secs(600) {
                     // What waits for time to pass comes next.
                     if self.dice.chance(0.6) {
@@ -291,7 +302,7 @@ impl Nemesis {
                     if self.aside.chance(0.8) {
                         let by = Duration::from_secs(660);
                         self.did(Fault::ClockJump, &name, format_args!("{by:?}"));
-                        self.world.set_clock(present.process.machine(), by, false);
+                        self.set_clock(&present, by, false);
                         self.aside_wait(4_000..10_000).await;
                     }
                 }

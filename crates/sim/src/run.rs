@@ -63,6 +63,8 @@ pub struct Report {
     pub faults: BTreeMap<String, u64>,
     /// Passes and panics of each planted place.
     pub places: BTreeMap<String, (u64, u64)>,
+    /// How much each part of the judge's rules had to look at.
+    pub judged: BTreeMap<String, u64>,
     /// How often the planted bug's place was reached.
     pub bug_met: u64,
     /// Lines of the trace and their hash.
@@ -196,7 +198,7 @@ async fn hosted(options: Options, world: World, planted: Planted, trace: Trace) 
     let churn = world.dice.branch("churn").chance(0.2);
     let workload = Workload::new(WorkloadOptions { churn, ..WorkloadOptions::default() }, around);
 
-    let mut nemesis = Nemesis::new(&world);
+    let mut nemesis = Nemesis::new(&world, recorder.onlooker("nemesis"));
     tokio::join!(nemesis.rage(options.time), workload.run(options.time));
     let ending = async {
         nemesis.heal().await?;
@@ -217,7 +219,7 @@ async fn hosted(options: Options, world: World, planted: Planted, trace: Trace) 
             world.findings.add(SIMULATOR, format_args!("the history cannot be written to {}: {why}", path.display()));
         }
     }
-    checkers::judge_history(&history, &world.findings);
+    let judged = checkers::judge_history(&history, &world.findings);
     for panic in panics {
         world.findings.add("panics", panic);
     }
@@ -228,6 +230,7 @@ async fn hosted(options: Options, world: World, planted: Planted, trace: Trace) 
         findings: world.findings.all(),
         faults: world.faults.counts().into_iter().map(|(fault, count)| (fault.label().to_owned(), count)).collect(),
         places: planted.places().into_iter().map(|(place, counts)| (place.to_owned(), counts)).collect(),
+        judged,
         bug_met: planted.met(),
         digest: trace.digest(),
         last: trace.last(LAST_LINES),

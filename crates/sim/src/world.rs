@@ -209,6 +209,11 @@ impl World {
         self.shifts[machine as usize].fetch_add(if back { -by } else { by }, Ordering::SeqCst);
     }
 
+    /// By how many milliseconds a machine's wall clock is ahead of the world's time.
+    pub fn clock_ahead_ms(&self, machine: u32) -> i64 {
+        self.shifts[machine as usize].load(Ordering::SeqCst)
+    }
+
     /// A machine's clock.
     pub fn clock(&self, machine: u32) -> Clock {
         Clock::from_source(Arc::new(Shifted {

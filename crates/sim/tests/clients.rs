@@ -193,7 +193,7 @@ async fn a_group_shares_partitions_and_goes_on_where_it_had_committed() {
     within(async { tokio::join!(first.leave(), second.leave()) }).await;
     let history = world.history();
     let shares = history.0.iter().filter_map(|event| match &event.what {
-        What::Assigned { keys, group: Some(_) } => Some(keys.clone()),
+        What::Assigned { keys, group: Some(_), .. } => Some(keys.clone()),
         _ => None,
     });
     let shares: Vec<_> = shares.collect();

@@ -1,16 +1,18 @@
 //! Committed offsets: a register per group and partition, with what was written to it and read from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Place, Topics};
+use super::{Generations, Place, Topics};
 use crate::{Client, Event, GroupName, Key, Outcome, Start, What};
 
 /// Something that was committed, or may have been.
 pub(crate) struct Commit {
     pub began: Place,
     pub offset: i64,
-    /// It was applied before this, if ever; `None` when it may still be.
-    pub settled: Option<Place>,
+    /// It was certainly applied before this.
+    pub done: Option<Place>,
+    /// It was applied before this or never will be; `None` when it may still be.
+    pub until: Option<Place>,
 }
 
 /// An answer with what is committed.
@@ -34,19 +36,19 @@ pub(crate) struct Register {
 /// All registers, of open keys.
 pub(crate) struct Commits<'h> {
     registers: BTreeMap<(&'h GroupName, &'h Key), Register>,
-    /// Group, partition and offset of what was committed of topics that were closed at some time.
-    astray: BTreeMap<(&'h GroupName, i32), Vec<i64>>,
+    /// What was committed of topics that were closed at some time: by group and partition, topic and offset.
+    astray: BTreeMap<(&'h GroupName, i32), Vec<(&'h str, i64)>>,
 }
 
 impl<'h> Commits<'h> {
-    pub fn new(events: &'h [Event], topics: &Topics<'_>) -> Self {
+    pub fn new(events: &'h [Event], topics: &Topics<'_>, generations: &Generations<'_>) -> Self {
         let endings = endings(events);
         let mut commits = Self { registers: BTreeMap::new(), astray: BTreeMap::new() };
         let mut pending: BTreeMap<(Client, &GroupName, &Key), Place> = BTreeMap::new();
         let mut assigned: BTreeMap<(Client, &GroupName), Place> = BTreeMap::new();
         for (place, event) in events.iter().enumerate() {
             match &event.what {
-                What::CommitBegan { group, key, offset, number } => {
+                What::CommitBegan { group, key, offset, number, generation } => {
                     let ending = endings.get(&(event.client, *number)).copied();
                     let done = match ending {
                         Some((_, Ended::Failed)) => continue,
@@ -54,10 +56,14 @@ impl<'h> Commits<'h> {
                         Some((_, Ended::Unknown)) | None => None,
                     };
                     if topics.deletion(&key.topic).is_some() {
-                        commits.astray.entry((group, key.partition)).or_default().push(*offset);
+                        commits.astray.entry((group, key.partition)).or_default().push((&key.topic, *offset));
                     }
                     let register = commits.registers.entry((group, key)).or_default();
-                    register.commits.push(Commit { began: place, offset: *offset, settled: done });
+                    // Who has been told a later generation has seen the end of this one: no commit of it is applied
+                    // any more.
+                    let over = generation.and_then(|generation| generations.over(group, generation));
+                    let until = done.into_iter().chain(over.map(|over| over.max(place))).min();
+                    register.commits.push(Commit { began: place, offset: *offset, done, until });
                 }
                 What::CommittedBegan { group, key } => {
                     pending.entry((event.client, group, key)).or_insert(place);
@@ -67,7 +73,7 @@ impl<'h> Commits<'h> {
                     let read = Read { began, ended: place, offset: offset.filter(|&offset| offset >= 0) };
                     commits.read(topics, group, key, read);
                 }
-                What::Assigned { keys, group: Some(group) } => {
+                What::Assigned { keys, group: Some(group), .. } => {
                     // What begins an assignment was asked for after the one before it.
                     let began = assigned.insert((event.client, group), place);
                     for (key, start) in keys {
@@ -81,8 +87,9 @@ impl<'h> Commits<'h> {
             }
         }
         for (&(group, key), register) in &mut commits.registers {
-            let astray = commits.astray.get(&(group, key.partition)).map_or(&[][..], Vec::as_slice);
-            register.settle(astray);
+            let astray = commits.astray.get(&(group, key.partition)).into_iter().flatten();
+            let astray = astray.filter(|(topic, _)| topics.may_share_name(topic, &key.topic));
+            register.settle(&astray.map(|&(_, offset)| offset).collect());
         }
         commits
     }
@@ -99,16 +106,18 @@ impl<'h> Commits<'h> {
 
     /// Requests name topics. So what is read of a partition may be what was committed of a deleted topic that had the
     /// same name, or nothing, because that topic's offsets were removed late.
-    pub fn may_be_of_another(&self, group: &'h GroupName, key: &Key, offset: Option<i64>) -> bool {
-        let astray = self.astray.get(&(group, key.partition));
-        astray.is_some_and(|astray| offset.is_none_or(|offset| astray.contains(&offset)))
+    pub fn may_be_of_another(&self, topics: &Topics<'_>, group: &'h GroupName, key: &Key, offset: Option<i64>) -> bool {
+        let mut astray = self.astray.get(&(group, key.partition)).into_iter().flatten();
+        astray.any(|&(topic, committed)| {
+            offset.is_none_or(|offset| offset == committed) && topics.may_share_name(topic, &key.topic)
+        })
     }
 }
 
 impl Register {
     /// A request is applied once at most: when a read has shown what one commit alone can have written, that one has been
     /// applied, whatever its answer. What went astray may have written it, too.
-    fn settle(&mut self, astray: &[i64]) {
+    fn settle(&mut self, astray: &BTreeSet<i64>) {
         let mut writers: BTreeMap<i64, Vec<usize>> = BTreeMap::new();
         for (number, commit) in self.commits.iter().enumerate() {
             writers.entry(commit.offset).or_default().push(number);
@@ -118,7 +127,8 @@ impl Register {
             let only = offset.and_then(|offset| writers.get(&offset)).filter(|writers| writers.len() == 1);
             let Some(commit) = only.map(|writers| &mut self.commits[writers[0]]) else { continue };
             if commit.began < read.ended {
-                commit.settled = Some(commit.settled.map_or(read.ended, |settled| settled.min(read.ended)));
+                let sooner = |known: Option<Place>| Some(known.map_or(read.ended, |known| known.min(read.ended)));
+                (commit.done, commit.until) = (sooner(commit.done), sooner(commit.until));
             }
         }
     }

@@ -19,6 +19,16 @@ impl Floor {
         Self(said)
     }
 
+    /// The highest that was said at all.
+    pub fn highest(&self) -> Option<i64> {
+        self.0.last().map(|&(_, offset)| offset)
+    }
+
+    /// Where something higher than this was said first.
+    pub fn first_above(&self, offset: i64) -> Option<Place> {
+        self.0.get(self.0.partition_point(|&(_, said)| said <= offset)).map(|&(place, _)| place)
+    }
+
     /// The highest that was said before a place, and where.
     pub fn before(&self, place: Place) -> Option<(Place, i64)> {
         let end = self.0.partition_point(|&(said, _)| said < place);

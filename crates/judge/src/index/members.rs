@@ -31,7 +31,7 @@ impl<'h> Members<'h> {
         let mut members: BTreeMap<Client, Member<'h>> = BTreeMap::new();
         for (place, event) in events.iter().enumerate() {
             match &event.what {
-                What::Assigned { keys, group } => {
+                What::Assigned { keys, group, .. } => {
                     let before = members.remove(&event.client).filter(|member| member.group == group.as_ref());
                     for (key, start) in keys {
                         // Without a committed offset it begins where it likes; what it had before, it goes on with.

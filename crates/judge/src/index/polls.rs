@@ -14,10 +14,20 @@ pub(crate) struct Poll<'h> {
     pub garbage: &'h [(i64, Refusal)],
     pub high_watermark: i64,
     pub log_start: i64,
+    pub connection: Option<u64>,
     /// The fetch was certainly sent after this.
     pub began: Option<Place>,
     /// Which offset the reader wanted next, and the event that says so; `None` when it was not assigned the key.
     pub wanted: Option<(Place, i64)>,
+}
+
+/// A fetch that was refused.
+pub(crate) struct Refused<'h> {
+    pub key: &'h Key,
+    /// The first offset that was wanted.
+    pub offset: i64,
+    /// The fetch was certainly sent after this.
+    pub began: Option<Place>,
 }
 
 /// A stretch without records that a reader passed over, between two that it polled or after where it began.
@@ -39,6 +49,8 @@ pub(crate) struct Polls<'h> {
     pub open: Vec<Poll<'h>>,
     /// Those of keys of which a deletion had begun.
     pub closed: Vec<Poll<'h>>,
+    /// All that were refused.
+    pub refused: Vec<Refused<'h>>,
     /// In order of the polls.
     pub passed_over: Vec<PassedOver<'h>>,
 }
@@ -49,7 +61,7 @@ impl<'h> Polls<'h> {
         let mut wanted: BTreeMap<Client, BTreeMap<&'h Key, (Place, i64)>> = BTreeMap::new();
         // Where a client's last fetch of a key had ended.
         let mut idle_since: BTreeMap<(Client, &'h Key), Place> = BTreeMap::new();
-        let mut polls = Self { open: Vec::new(), closed: Vec::new(), passed_over: Vec::new() };
+        let mut polls = Self { open: Vec::new(), closed: Vec::new(), refused: Vec::new(), passed_over: Vec::new() };
         for (place, event) in events.iter().enumerate() {
             let client = event.client;
             match &event.what {
@@ -71,7 +83,11 @@ impl<'h> Polls<'h> {
                         *position = (place, *to);
                     }
                 }
-                What::Polled { key, records, garbage, high_watermark, log_start } => {
+                What::FetchRefused { key, offset, .. } => {
+                    let began = idle_since.insert((client, key), place);
+                    polls.refused.push(Refused { key, offset: *offset, began });
+                }
+                What::Polled { key, records, garbage, high_watermark, log_start, connection } => {
                     let position = wanted.get_mut(&client).and_then(|keys| keys.get_mut(key));
                     let poll = Poll {
                         place,
@@ -81,6 +97,7 @@ impl<'h> Polls<'h> {
                         garbage,
                         high_watermark: *high_watermark,
                         log_start: *log_start,
+                        connection: *connection,
                         began: idle_since.insert((client, key), place),
                         wanted: position.as_deref().copied(),
                     };

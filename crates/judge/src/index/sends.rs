@@ -22,6 +22,8 @@ pub(crate) struct Send<'h> {
     pub client: Client,
     pub key: &'h Key,
     pub idempotent: bool,
+    /// How often it was stamped anew though it may have been stored: so often it may be stored once more.
+    pub restamps: usize,
     /// Where it ended, and how.
     pub ended: Option<(Place, Ending)>,
 }
@@ -53,7 +55,19 @@ impl<'h> Sends<'h> {
             match &event.what {
                 What::SendBegan { key, value, idempotent } => {
                     let (client, idempotent) = (event.client, *idempotent);
-                    sends.entry(*value).or_insert(Send { began: place, client, key, idempotent, ended: None });
+                    sends.entry(*value).or_insert(Send {
+                        began: place,
+                        client,
+                        key,
+                        idempotent,
+                        restamps: 0,
+                        ended: None,
+                    });
+                }
+                What::Restamped { value } => {
+                    if let Some(send) = sends.get_mut(value) {
+                        send.restamps += 1;
+                    }
                 }
                 What::SendEnded { value, outcome } => {
                     let Some(send) = sends.get_mut(value).filter(|send| send.ended.is_none()) else { continue };

@@ -1,4 +1,5 @@
-//! Deletions of topics, and from when on they make what is said of a topic uncertain.
+//! Deletions of topics, and from when on they make what is said of a topic uncertain; and names, by which one topic may be
+//! taken for another.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use crate::{Client, Event, Key, Outcome, What};
 #[derive(Default)]
 pub(crate) struct Topics<'h> {
     closed: BTreeMap<&'h str, Deletion>,
+    names: BTreeMap<&'h str, &'h str>,
 }
 
 /// The first deletion of a topic that did not certainly fail.
@@ -26,6 +28,7 @@ impl<'h> Topics<'h> {
         let mut topics = Self::default();
         for (place, event) in events.iter().enumerate() {
             match &event.what {
+                What::Named { topic, name } => drop(topics.names.insert(topic, name)),
                 What::DeleteBegan { topic } => pending.entry((event.client, topic)).or_default().push(place),
                 What::DeleteEnded { topic, outcome } => {
                     let began = pending.remove(&(event.client, &**topic)).unwrap_or_default();
@@ -58,6 +61,12 @@ impl<'h> Topics<'h> {
     /// The deletion of the topic, if it may have been deleted.
     pub fn deletion(&self, topic: &str) -> Option<Deletion> {
         self.closed.get(topic).copied()
+    }
+
+    /// A request that names one of these topics may reach the other one: they are two, and not known to have two names.
+    pub fn may_share_name(&self, one: &str, other: &str) -> bool {
+        let name = |topic: &str| self.names.get(topic);
+        one != other && name(one).zip(name(other)).is_none_or(|(one, other)| one == other)
     }
 
     /// What is said of the key at this place is said of the topic that it names, and of no successor.

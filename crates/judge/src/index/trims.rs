@@ -9,8 +9,9 @@ use crate::{Client, Event, Key, Outcome, What};
 #[derive(Default)]
 pub(crate) struct Trims<'h> {
     asked: BTreeMap<&'h Key, Floor>,
-    /// What was asked of closed keys, by partition: a request that names the topic may reach its successor.
-    astray: BTreeMap<i32, Floor>,
+    /// Topics of which something was asked and that were closed at some time, by partition: a request that names the topic
+    /// may reach its successor.
+    astray: BTreeMap<i32, Vec<&'h Key>>,
     /// Those that were done, in the order of their answers.
     pub done: Vec<Trimmed<'h>>,
 }
@@ -61,23 +62,21 @@ impl<'h> Trims<'h> {
         // Below 0: up to the high watermark, which may be anywhere.
         let anywhere = |(place, before): (Place, i64)| (place, if before < 0 { i64::MAX } else { before });
         let mut trims = Self { done, ..Self::default() };
-        let mut astray: BTreeMap<i32, Vec<(Place, i64)>> = BTreeMap::new();
         for (key, said) in asked {
-            let said: Vec<_> = said.into_iter().map(anywhere).collect();
             if topics.deletion(&key.topic).is_some() {
-                astray.entry(key.partition).or_default().extend(&said);
+                trims.astray.entry(key.partition).or_default().push(key);
             }
-            trims.asked.insert(key, Floor::new(said));
+            trims.asked.insert(key, Floor::new(said.into_iter().map(anywhere).collect()));
         }
-        trims.astray = astray.into_iter().map(|(partition, said)| (partition, Floor::new(said))).collect();
         trims
     }
 
     /// Below this a record may have been trimmed before the place: somebody had asked for it, and was not told that it
     /// failed.
-    pub fn may_reach(&self, key: &Key, place: Place) -> i64 {
-        let asked = [self.asked.get(key), self.astray.get(&key.partition)];
-        let reached = asked.into_iter().flatten().filter_map(|asked| asked.before(place));
+    pub fn may_reach(&self, topics: &Topics<'_>, key: &Key, place: Place) -> i64 {
+        let astray = self.astray.get(&key.partition).into_iter().flatten();
+        let of = astray.copied().filter(|other| topics.may_share_name(&other.topic, &key.topic)).chain([key]);
+        let reached = of.filter_map(|key| self.asked.get(key)?.before(place));
         reached.map(|(_, before)| before).max().unwrap_or(0)
     }
 }

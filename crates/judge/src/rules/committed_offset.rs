@@ -2,7 +2,8 @@
 //!
 //! Of a group and a partition, the committed offset is a register: commits write it, each at one moment between its
 //! beginning and its ending, and reads tell what it holds at one moment between theirs. A commit of unknown outcome may
-//! write at any later moment, for ever, or never. Reads are `OffsetFetch`, and a member's start at the group's offset.
+//! write at any later moment, or never; but not once a later generation of the group has been told, if it is of one: who
+//! commits for a generation that is over is refused. Reads are `OffsetFetch`, and a member's start at the group's offset.
 //!
 //! Flagged: what was read is nothing that any commit can have written by then (or nothing at all, which holds before the
 //! first); or each commit that can have written it was certainly overwritten before the read began: another one began
@@ -13,12 +14,20 @@
 //! may be read as that of a successor of the same name: excused.
 
 use super::Findings;
-use crate::index::{Index, Place, Read, Register};
+use crate::index::{Commit, Index, Place, Read, Register};
+
+const READS: &str = "committed offsets that were read";
+const OVER: &str = "unknown commits of generations that are over";
+pub(super) const PARTS: &[&str] = &[READS, OVER];
 
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     for (group, key, register) in index.commits.iter() {
+        let is_over = |commit: &&Commit| commit.until.is_some_and(|until| commit.done.is_none_or(|done| until < done));
+        let over = register.commits.iter().filter(is_over);
+        findings.looks_at_many(OVER, over.count());
         let writes = Writes::new(register);
         for read in &register.reads {
+            findings.looks_at(READS);
             let wrong = match (writes.settled_last(read), writes.overwritten(read)) {
                 (None, _) => Some(("which nobody had committed", None)),
                 // Settled after the last one that certainly overwrites what was there before.
@@ -28,7 +37,7 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
                 _ => None,
             };
             let Some((words, events)) = wrong else { continue };
-            if !index.commits.may_be_of_another(group, key, read.offset) {
+            if !index.commits.may_be_of_another(&index.topics, group, key, read.offset) {
                 let offset = read.offset.map_or("nothing".to_owned(), |offset| offset.to_string());
                 let words = format!("{group} was told {offset}, {words}");
                 findings.add(Some(key), words, events.into_iter().flatten().chain(read.began).chain([read.ended]));
@@ -41,31 +50,30 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
 struct Writes {
     /// Offset, where its commit began, and until when one of this offset that began up to there may have been written.
     of: Vec<(i64, Place, Place)>,
-    /// Where a commit was settled, and the latest beginning among those settled up to there, with where that is settled.
-    settled: Vec<(Place, (Place, Place))>,
+    /// Where a commit was certainly done, and the latest beginning among those done up to there, with where that is done.
+    done: Vec<(Place, (Place, Place))>,
 }
 
 impl Writes {
     fn new(register: &Register) -> Self {
-        let until = |settled: Option<Place>| settled.unwrap_or(Place::MAX);
-        let mut of: Vec<_> =
-            register.commits.iter().map(|commit| (commit.offset, commit.began, until(commit.settled))).collect();
+        let mut of: Vec<_> = register
+            .commits
+            .iter()
+            .map(|commit| (commit.offset, commit.began, commit.until.unwrap_or(Place::MAX)))
+            .collect();
         of.sort_unstable();
         for next in 1..of.len() {
             if of[next].0 == of[next - 1].0 {
                 of[next].2 = of[next].2.max(of[next - 1].2);
             }
         }
-        let mut settled: Vec<_> = register
-            .commits
-            .iter()
-            .filter_map(|commit| commit.settled.map(|settled| (settled, (commit.began, settled))))
-            .collect();
-        settled.sort_unstable();
-        for next in 1..settled.len() {
-            settled[next].1 = settled[next].1.max(settled[next - 1].1);
+        let mut done: Vec<_> =
+            register.commits.iter().filter_map(|commit| commit.done.map(|done| (done, (commit.began, done)))).collect();
+        done.sort_unstable();
+        for next in 1..done.len() {
+            done[next].1 = done[next].1.max(done[next - 1].1);
         }
-        Self { of, settled }
+        Self { of, done }
     }
 
     /// Until when what was read may have been written, at the latest; `None` if nothing can have written it.
@@ -78,7 +86,7 @@ impl Writes {
     /// Where the last commit began that was certainly done before the read began, and where it was done.
     fn overwritten(&self, read: &Read) -> Option<(Place, Place)> {
         let began = read.began?;
-        let end = self.settled.partition_point(|&(settled, _)| settled < began);
-        self.settled[..end].last().map(|&(_, latest)| latest)
+        let end = self.done.partition_point(|&(done, _)| done < began);
+        self.done[..end].last().map(|&(_, latest)| latest)
     }
 }

@@ -6,18 +6,25 @@
 //! the same name, where it may be read.
 
 use super::Findings;
-use crate::index::Index;
+use crate::Key;
+use crate::index::{Index, Place};
+
+const FETCHES: &str = "fetches of deleted topics";
+pub(super) const PARTS: &[&str] = &[FETCHES];
 
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
-    for poll in &index.polls.closed {
-        let Some(deletion) = index.topics.deletion(&poll.key.topic) else { continue };
-        let (Some(done), Some(since)) = (deletion.done, index.current_since(poll)) else { continue };
-        if done >= since {
-            continue;
+    // Refused, as it should be.
+    for fetch in &index.polls.refused {
+        if deletion(index, fetch.key, fetch.began).is_some() {
+            findings.looks_at(FETCHES);
         }
+    }
+    for poll in &index.polls.closed {
+        let Some((deleted, done)) = deletion(index, poll.key, poll.began) else { continue };
+        findings.looks_at(FETCHES);
         for &(offset, value) in poll.records {
             let Some(send) = index.sends.get(value).filter(|send| send.key == poll.key) else { continue };
-            if let Some(acknowledged) = send.done().filter(|&acknowledged| acknowledged < deletion.began) {
+            if let Some(acknowledged) = send.done().filter(|&acknowledged| acknowledged < deleted) {
                 let words = format!("{value} at {offset} was read after the topic had been deleted");
                 findings.add(
                     Some(poll.key),
@@ -27,4 +34,11 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
             }
         }
     }
+}
+
+/// Where the topic's deletion began and where it was done, if whoever answers a fetch that began there must know of it.
+fn deletion(index: &Index<'_>, key: &Key, began: Option<Place>) -> Option<(Place, Place)> {
+    let deletion = index.topics.deletion(&key.topic)?;
+    let since = index.current_since(began)?;
+    deletion.done.filter(|&done| done < since).map(|done| (deletion.began, done))
 }

@@ -9,7 +9,12 @@ use std::collections::BTreeSet;
 use super::Findings;
 use crate::index::{Ending, Index};
 
+const FAILED: &str = "sends that failed";
+pub(super) const PARTS: &[&str] = &[FAILED];
+
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
+    let failed = index.sends.iter().filter(|(_, send)| matches!(send.ended, Some((_, Ending::Failed))));
+    findings.looks_at_many(FAILED, failed.count());
     let mut found = BTreeSet::new();
     for poll in &index.polls.open {
         for &(offset, value) in poll.records {

@@ -7,16 +7,19 @@
 //! Flagged: a member commits an offset, and below it lies a record that somebody polled (so it is there), but no member of
 //! the group before that commit. Excused is what lies below an offset to which somebody moved the group by will: a start
 //! that is no committed one and does not go on with what the member had, a reset, a commit of who is not a member or has
-//! not read so far; what somebody had asked to trim; and a group that
-//! has committed offsets of a deleted topic's partition of the same number, for it may begin there.
+//! not read so far; what may have been removed ([`super::lost_write`]); and a group that has committed offsets of the same
+//! partition of a deleted topic that may have had the same name, for it may begin there.
 
 use super::Findings;
 use crate::index::{GroupReads, Index, Place};
 use crate::{GroupName, Key};
 
+const RECORDS: &str = "records below committed offsets";
+pub(super) const PARTS: &[&str] = &[RECORDS];
+
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     for (group, key, reads) in index.members.iter() {
-        if index.commits.may_be_of_another(group, key, None) {
+        if index.commits.may_be_of_another(&index.topics, group, key, None) {
             continue;
         }
         follow(index, findings, group, key, reads);
@@ -32,14 +35,16 @@ fn follow(index: &Index<'_>, findings: &mut Findings, group: &GroupName, key: &K
         while let Some(&(_, to)) = jumps.next_if(|&&(jumped, _)| jumped <= place) {
             checked = to.max(checked);
         }
-        checked = checked.max(index.trims.may_reach(key, place));
         if checked >= offset {
             continue;
         }
         for (at, stored) in log.stored.range(checked..offset) {
-            let Some((polled, _)) = stored.polled else { continue };
+            let (Some((polled, _)), Some(&(value, _))) = (stored.polled, stored.values.first()) else { continue };
+            if index.may_be_removed(key, *at, value, place) {
+                continue;
+            }
+            findings.looks_at(RECORDS);
             if reads.polled.get(at).is_none_or(|&given| given > place) {
-                let value = stored.values.first().map_or(String::new(), |(value, _)| value.to_string());
                 let words = format!("{group} commits {offset}, but no member was given {value} at {at}");
                 findings.add(Some(key), words, shows(reads, *at, polled, place));
             }

@@ -7,8 +7,12 @@
 use super::Findings;
 use crate::index::Index;
 
+const OFFSETS: &str = "offsets of which something is known";
+pub(super) const PARTS: &[&str] = &[OFFSETS];
+
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     for (key, log) in index.logs.iter() {
+        findings.looks_at_many(OFFSETS, log.stored.len());
         for (offset, stored) in &log.stored {
             if let [(one, shown), (other, shown_too), ..] = stored.values[..] {
                 let words = format!("offset {offset} holds {one} and {other}");

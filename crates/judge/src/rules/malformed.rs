@@ -10,7 +10,11 @@ use super::Findings;
 use crate::index::{Index, Place};
 use crate::{Client, Moment, Value, What};
 
+const EVENTS: &str = "events";
+pub(super) const PARTS: &[&str] = &[EVENTS];
+
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
+    findings.looks_at_many(EVENTS, index.events.len());
     let mut now = (0, Moment::default());
     let mut gone: BTreeMap<Client, Place> = BTreeMap::new();
     let mut sends: BTreeMap<Value, (Place, Client)> = BTreeMap::new();

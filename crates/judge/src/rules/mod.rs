@@ -4,6 +4,7 @@ mod committed_offset;
 mod deleted_topic;
 mod duplicate;
 mod failed_read;
+mod generation;
 mod group_skip;
 mod inconsistent_offset;
 mod lost_write;
@@ -16,31 +17,35 @@ mod trim;
 mod unseen;
 mod watermark;
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use crate::index::{Index, Place};
 use crate::{Key, Violation};
 
 /// More of one rule say nothing new.
 pub const VIOLATIONS_MAX_PER_RULE: usize = 16;
 
-/// A rule: its name, and what applies it.
-type Rule = (&'static str, fn(&Index<'_>, &mut Findings));
+/// A rule: its name, its parts, and what applies it.
+type Rule = (&'static str, &'static [&'static str], fn(&Index<'_>, &mut Findings));
 
-const RULES: [Rule; 15] = [
-    ("malformed", malformed::check),
-    ("inconsistent-offset", inconsistent_offset::check),
-    ("duplicate", duplicate::check),
-    ("lost-write", lost_write::check),
-    ("unseen", unseen::check),
-    ("phantom", phantom::check),
-    ("failed-read", failed_read::check),
-    ("poll-skip", poll_skip::check),
-    ("nonmonotonic-poll", nonmonotonic_poll::check),
-    ("send-order", send_order::check),
-    ("watermark", watermark::check),
-    ("committed-offset", committed_offset::check),
-    ("group-skip", group_skip::check),
-    ("trim", trim::check),
-    ("deleted-topic", deleted_topic::check),
+const RULES: [Rule; 16] = [
+    ("malformed", malformed::PARTS, malformed::check),
+    ("inconsistent-offset", inconsistent_offset::PARTS, inconsistent_offset::check),
+    ("duplicate", duplicate::PARTS, duplicate::check),
+    ("lost-write", lost_write::PARTS, lost_write::check),
+    ("unseen", unseen::PARTS, unseen::check),
+    ("phantom", phantom::PARTS, phantom::check),
+    ("failed-read", failed_read::PARTS, failed_read::check),
+    ("poll-skip", poll_skip::PARTS, poll_skip::check),
+    ("nonmonotonic-poll", nonmonotonic_poll::PARTS, nonmonotonic_poll::check),
+    ("send-order", send_order::PARTS, send_order::check),
+    ("watermark", watermark::PARTS, watermark::check),
+    ("committed-offset", committed_offset::PARTS, committed_offset::check),
+    ("group-skip", group_skip::PARTS, group_skip::check),
+    ("generation", generation::PARTS, generation::check),
+    ("trim", trim::PARTS, trim::check),
+    ("deleted-topic", deleted_topic::PARTS, deleted_topic::check),
 ];
 
 /// The names of all rules.
@@ -54,13 +59,54 @@ pub const NAMES: [&str; RULES.len()] = {
     names
 };
 
+/// A part of a rule: one of the things that it looks at. A part that has never found anything to look at says nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Part {
+    /// The rule.
+    pub rule: &'static str,
+    /// What is looked at, in words.
+    pub what: &'static str,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.rule, self.what)
+    }
+}
+
+/// The parts of all rules.
+pub fn parts() -> impl Iterator<Item = Part> {
+    RULES.iter().flat_map(|&(rule, parts, _)| parts.iter().map(move |&what| Part { rule, what }))
+}
+
+/// What became of a history.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// What no correct broker shows.
+    pub violations: Vec<Violation>,
+    /// How much each part of a rule has looked at.
+    pub applied: BTreeMap<Part, u64>,
+}
+
 /// What one rule has found.
 pub(crate) struct Findings {
     rule: &'static str,
+    applied: Vec<(&'static str, u64)>,
     violations: Vec<Violation>,
 }
 
 impl Findings {
+    /// Something was looked at.
+    fn looks_at(&mut self, part: &'static str) {
+        self.looks_at_many(part, 1);
+    }
+
+    /// So much was looked at.
+    fn looks_at_many(&mut self, part: &'static str, many: usize) {
+        let (_, count) = self.applied.iter_mut().find(|(of, _)| *of == part).expect("a rule names its parts");
+        *count += many as u64;
+    }
+
     fn add(&mut self, key: Option<&Key>, words: String, events: impl IntoIterator<Item = Place>) {
         if self.is_full() {
             return;
@@ -78,11 +124,14 @@ impl Findings {
 }
 
 /// What all rules find.
-pub(crate) fn all(index: &Index<'_>) -> Vec<Violation> {
-    let found = |&(rule, check): &Rule| {
-        let mut findings = Findings { rule, violations: Vec::new() };
+pub(crate) fn all(index: &Index<'_>) -> Verdict {
+    let mut verdict = Verdict::default();
+    for &(rule, parts, check) in &RULES {
+        let applied = parts.iter().map(|&part| (part, 0)).collect();
+        let mut findings = Findings { rule, applied, violations: Vec::new() };
         check(index, &mut findings);
-        findings.violations
-    };
-    RULES.iter().flat_map(found).collect()
+        verdict.violations.extend(findings.violations);
+        verdict.applied.extend(findings.applied.into_iter().map(|(what, count)| (Part { rule, what }, count)));
+    }
+    verdict
 }

@@ -7,9 +7,13 @@
 use super::Findings;
 use crate::index::Index;
 
+const ANSWERS: &str = "answers with records";
+pub(super) const PARTS: &[&str] = &[ANSWERS];
+
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     for poll in &index.polls.open {
         let lists = poll.as_they_came();
+        findings.looks_at_many(ANSWERS, usize::from(!poll.records.is_empty()));
         let falls = lists.iter().flat_map(|list| list.windows(2)).find(|pair| pair[0] >= pair[1]);
         if let Some(pair) = falls {
             let words = format!("{} was given {} and then {}", poll.client, pair[0], pair[1]);

@@ -2,12 +2,15 @@
 //!
 //! Flagged: a polled value that nobody had begun to send before, one that was sent to another partition, and a record that
 //! holds no value at all. Excused is a value whose topic's deletion had begun before its send had ended, found in the same
-//! partition of another topic: a request that names the topic reaches the one that has the name now.
+//! partition of another topic that may have the same name: a request that names the topic reaches the one that has the name now.
 
 use std::collections::BTreeSet;
 
 use super::Findings;
 use crate::index::{Index, Poll, Send};
+
+const VALUES: &str = "values that were read";
+pub(super) const PARTS: &[&str] = &[VALUES];
 
 pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     let (mut known, mut garbage) = (BTreeSet::new(), BTreeSet::new());
@@ -25,6 +28,7 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
             if !known.insert((poll.key, value)) {
                 continue;
             }
+            findings.looks_at(VALUES);
             match index.sends.get(value) {
                 None => {
                     let words = format!("{value} at {offset} was never sent");
@@ -46,6 +50,7 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
 
 fn may_have_strayed(index: &Index<'_>, send: &Send<'_>, poll: &Poll<'_>) -> bool {
     let Some(deletion) = index.topics.deletion(&send.key.topic) else { return false };
-    let is_successor = send.key.partition == poll.key.partition && send.key.topic != poll.key.topic;
+    let is_successor =
+        send.key.partition == poll.key.partition && index.topics.may_share_name(&send.key.topic, &poll.key.topic);
     is_successor && deletion.began < poll.place && send.done().is_none()
 }

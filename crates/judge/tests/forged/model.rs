@@ -38,13 +38,17 @@ struct Model {
     clients: u32,
     values: u64,
     commits: u64,
+    /// Of the group.
+    generation: i32,
     /// Requests of which the client knows nothing any more, and which may still take effect.
     late: Vec<(Key, Late)>,
 }
 
 enum Late {
-    Record(Value),
-    Commit(i64),
+    /// Of an idempotent producer: in the order of sending.
+    Record(Client, Value),
+    /// For a generation: once that is over it is refused.
+    Commit(i32, i64),
 }
 
 struct Producer {
@@ -65,7 +69,8 @@ pub fn key(partition: i32) -> Key {
 pub fn history(seed: u64) -> History {
     let logs = (0..2).map(|partition| (key(partition), Log::default())).collect();
     let (history, late) = (History::default(), Vec::new());
-    let mut model = Model { dice: Dice(seed), history, now: 0, logs, clients: 0, values: 0, commits: 0, late };
+    let mut model =
+        Model { dice: Dice(seed), history, now: 0, logs, clients: 0, values: 0, commits: 0, generation: 1, late };
     let mut producers: Vec<Producer> =
         (0..3).map(|_| Producer { client: model.client(), in_flight: Vec::new() }).collect();
     let mut readers: Vec<(Key, Reader)> =
@@ -89,10 +94,7 @@ pub fn history(seed: u64) -> History {
             }
             8 => {
                 let number = model.dice.below(2) as usize;
-                // Another takes over, from what is committed.
-                let key = key(number as i32);
-                let start = model.logs[&key].committed.map_or(Start::At(0), Start::Committed);
-                members[number] = model.reader(key, start, Some("g"));
+                model.rebalance(&mut members, number);
             }
             9 => model.ask(),
             10 => model.land(),
@@ -148,7 +150,7 @@ impl Model {
                 }
                 self.tell(client, What::Gone);
                 producer.in_flight.insert(0, (key, value));
-                self.late.extend(producer.in_flight.drain(..).map(|(key, value)| (key, Late::Record(value))));
+                self.late.extend(producer.in_flight.drain(..).map(|(key, value)| (key, Late::Record(client, value))));
                 producer.client = self.client();
             }
             1 => self.tell(client, What::SendEnded { value, outcome: Outcome::Failed(why) }),
@@ -162,9 +164,28 @@ impl Model {
 
     fn reader(&mut self, key: Key, start: Start, group: Option<&str>) -> (Key, Reader) {
         let client = self.client();
-        self.tell(client, What::Assigned { keys: vec![(key.clone(), start)], group: group.map(Arc::from) });
-        let (Start::At(wants) | Start::Committed(wants)) = start;
+        let wants = self.assign(client, &key, start, group);
         (key, Reader { client, wants })
+    }
+
+    fn assign(&mut self, client: Client, key: &Key, start: Start, group: Option<&str>) -> i64 {
+        let generation = group.map(|_| self.generation);
+        self.tell(client, What::Assigned { keys: vec![(key.clone(), start)], group: group.map(Arc::from), generation });
+        let (Start::At(wants) | Start::Committed(wants)) = start;
+        wants
+    }
+
+    /// Another takes over from one member; all begin another generation, from what is committed.
+    fn rebalance(&mut self, members: &mut [(Key, Reader)], changed: usize) {
+        self.generation += 1;
+        for (number, (key, reader)) in members.iter_mut().enumerate() {
+            let without = if number == changed { 0 } else { reader.wants };
+            if number == changed {
+                reader.client = self.client();
+            }
+            let start = self.logs[key].committed.map_or(Start::At(without), Start::Committed);
+            reader.wants = self.assign(reader.client, key, start, Some("g"));
+        }
     }
 
     fn poll(&mut self, (key, reader): &mut (Key, Reader)) {
@@ -179,18 +200,28 @@ impl Model {
             log.records.iter().copied().filter(|&(offset, _)| offset >= reader.wants).take(many).collect();
         let (high_watermark, log_start) = (log.end, log.start);
         reader.wants = records.last().map_or(reader.wants, |&(last, _)| last + 1);
-        let what = What::Polled { key: key.clone(), records, garbage: Vec::new(), high_watermark, log_start };
+        let what = What::Polled {
+            key: key.clone(),
+            records,
+            garbage: Vec::new(),
+            high_watermark,
+            log_start,
+            connection: Some(u64::from(reader.client.0)),
+        };
         self.tell(reader.client, what);
     }
 
     fn commit(&mut self, (key, reader): &(Key, Reader)) {
         self.commits += 1;
         let (group, number, offset) = (Arc::from("g"), self.commits, reader.wants);
-        self.tell(reader.client, What::CommitBegan { group, key: key.clone(), offset, number });
+        self.tell(
+            reader.client,
+            What::CommitBegan { group, key: key.clone(), offset, number, generation: Some(self.generation) },
+        );
         let outcome = match self.dice.below(10) {
             0 => Outcome::Failed(Arc::from("chance")),
             1 => {
-                self.late.push((key.clone(), Late::Commit(offset)));
+                self.late.push((key.clone(), Late::Commit(self.generation, offset)));
                 Outcome::Unknown(Arc::from("chance"))
             }
             _ => {
@@ -216,13 +247,20 @@ impl Model {
         if self.late.is_empty() {
             return;
         }
-        let number = self.dice.below(self.late.len() as u64) as usize;
+        let mut number = self.dice.below(self.late.len() as u64) as usize;
+        if let (key, Late::Record(client, _)) = &self.late[number] {
+            let is_its = |(of, late): &(Key, Late)| of == key && matches!(late, Late::Record(by, _) if by == client);
+            number = self.late.iter().position(is_its).unwrap();
+        }
         let (key, late) = self.late.remove(number);
         match late {
-            Late::Record(value) => {
+            Late::Record(_, value) => {
                 self.append(&key, value);
             }
-            Late::Commit(offset) => self.log(&key).committed = Some(offset),
+            Late::Commit(generation, offset) if generation == self.generation => {
+                self.log(&key).committed = Some(offset);
+            }
+            Late::Commit(..) => {}
         }
     }
 

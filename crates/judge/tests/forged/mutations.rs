@@ -10,6 +10,9 @@ const SEEDS: u64 = 60;
 /// The model never tells anything old.
 const PROMISES: Promises = Promises { whole_reads: true, fetches: Fetches::NoOlderThan(0) };
 
+/// Fetches may tell what is old for as long as the model goes on.
+const LATER: Promises = Promises { whole_reads: true, fetches: Fetches::CurrentAfterHealed(10_000_000) };
+
 /// Breaks a history; false if there is nothing in it to break.
 type Break = fn(&mut Vec<Event>, &mut Dice) -> bool;
 
@@ -31,6 +34,9 @@ const BREAKS: &[(&str, Break, &str)] = &[
     ("no member is given a record", skip_group, "group-skip"),
     ("the log begins later than anybody asked for", overtrim, "trim"),
     ("a deleted topic is read", delete, "deleted-topic"),
+    ("a generation commits after its end", commit_too_late, "generation"),
+    ("a member is given what another has", give_twice, "generation"),
+    ("a fetch tells an older end than before", fall_back, "watermark"),
     ("a send ends twice", end_twice, "malformed"),
 ];
 
@@ -39,8 +45,9 @@ fn right_histories_are_clean() {
     for seed in 0..SEEDS {
         let history = model::history(seed);
         // Whatever was promised: with less, less is wrong.
-        for promises in [PROMISES, Promises::default(), Promises { whole_reads: false, ..PROMISES }] {
-            let found: Vec<_> = judge(&history, &promises).iter().map(|v| v.shown(&history).to_string()).collect();
+        for promises in [PROMISES, LATER, Promises { whole_reads: false, ..PROMISES }] {
+            let found: Vec<_> =
+                judge(&history, &promises).violations.iter().map(|v| v.shown(&history).to_string()).collect();
             assert!(found.is_empty(), "seed {seed}: {}", found.join("\n"));
         }
     }
@@ -58,11 +65,11 @@ fn what_is_broken_is_found() {
             }
             broken += 1;
             let history = History(events);
-            let found = judge(&history, &PROMISES);
+            let found = judge(&history, &PROMISES).violations;
             if !found.iter().any(|violation| violation.rule == rule) {
                 missed.push(format!("seed {seed}: {name}: {found:?}"));
             }
-            assert_eq!(found, judge(&history, &PROMISES), "seed {seed}: the same at every time");
+            assert_eq!(found, judge(&history, &PROMISES).violations, "seed {seed}: the same at every time");
         }
         if broken < SEEDS / 4 {
             missed.push(format!("{name}: there was something to break in {broken} of {SEEDS}"));
@@ -77,10 +84,10 @@ fn a_rule_says_only_so_much() {
     for value in 0..1_000 {
         let records = vec![(value, Value(value as u64))];
         let (garbage, high_watermark, log_start) = (Vec::new(), value + 1, 0);
-        let what = What::Polled { key: model::key(0), records, garbage, high_watermark, log_start };
+        let what = What::Polled { key: model::key(0), records, garbage, high_watermark, log_start, connection: None };
         history.push(Moment(0), Client(0), what);
     }
-    let found = judge(&history, &Promises { whole_reads: false, ..PROMISES });
+    let found = judge(&history, &Promises { whole_reads: false, ..PROMISES }).violations;
     assert_eq!(found.len(), judge::VIOLATIONS_MAX_PER_RULE);
 }
 
@@ -157,8 +164,14 @@ fn lose_for_all(events: &mut Vec<Event>, dice: &mut Dice) -> bool {
 
 fn duplicate(events: &mut Vec<Event>, dice: &mut Dice) -> bool {
     let Some((key, _, value)) = pick(&left(events), dice) else { return false };
-    let what =
-        What::Polled { key, records: vec![(10_000, value)], garbage: vec![], high_watermark: 10_001, log_start: 0 };
+    let what = What::Polled {
+        key,
+        records: vec![(10_000, value)],
+        garbage: vec![],
+        high_watermark: 10_001,
+        log_start: 0,
+        connection: None,
+    };
     again(events, 900, what);
     true
 }
@@ -221,13 +234,13 @@ fn lower_latest(events: &mut Vec<Event>, dice: &mut Dice) -> bool {
 
 fn lower_high_watermark(events: &mut Vec<Event>, dice: &mut Dice) -> bool {
     let Some((key, offset, _)) = pick(&left(events), dice) else { return false };
-    again(events, 900, What::Assigned { keys: vec![(key.clone(), Start::At(offset))], group: None });
+    again(events, 900, What::Assigned { keys: vec![(key.clone(), Start::At(offset))], group: None, generation: None });
     let log_start = events.iter().rev().find_map(|event| match &event.what {
         What::ReadWhole { key: of, from, .. } if *of == key => Some(*from),
         _ => None,
     });
     let (records, garbage, log_start) = (vec![], vec![], log_start.unwrap().min(offset));
-    again(events, 900, What::Polled { key, records, garbage, high_watermark: offset, log_start });
+    again(events, 900, What::Polled { key, records, garbage, high_watermark: offset, log_start, connection: None });
     true
 }
 
@@ -356,9 +369,48 @@ fn delete(events: &mut Vec<Event>, dice: &mut Dice) -> bool {
     let Some((key, offset, value)) = pick(&left, dice) else { return false };
     again(events, 900, What::DeleteBegan { topic: key.topic.clone() });
     again(events, 900, What::DeleteEnded { topic: key.topic.clone(), outcome: Outcome::Done(()) });
-    again(events, 900, What::Assigned { keys: vec![(key.clone(), Start::At(offset))], group: None });
+    again(events, 900, What::Assigned { keys: vec![(key.clone(), Start::At(offset))], group: None, generation: None });
     let (records, high_watermark) = (vec![(offset, value)], offset + 1);
-    again(events, 900, What::Polled { key, records, garbage: vec![], high_watermark, log_start: 0 });
+    again(events, 900, What::Polled { key, records, garbage: vec![], high_watermark, log_start: 0, connection: None });
+    true
+}
+
+fn commit_too_late(events: &mut Vec<Event>, dice: &mut Dice) -> bool {
+    let commits: Vec<What> = events.iter().map(|event| &event.what).filter(is_commit_of(1)).cloned().collect();
+    let Some(What::CommitBegan { group, key, offset, generation, .. }) = pick(&commits, dice) else { return false };
+    again(events, 900, What::CommitBegan { group, key, offset, number: 1, generation });
+    again(events, 900, What::CommitEnded { number: 1, outcome: Outcome::Done(()) });
+    // The second generation had begun.
+    events.iter().any(|event| matches!(event.what, What::Assigned { generation: Some(2), .. }))
+}
+
+fn is_commit_of(wanted: i32) -> impl Fn(&&What) -> bool {
+    move |what| matches!(what, What::CommitBegan { generation: Some(generation), .. } if *generation == wanted)
+}
+
+fn give_twice(events: &mut Vec<Event>, dice: &mut Dice) -> bool {
+    let assigned: Vec<Event> = events
+        .iter()
+        .filter(|event| matches!(event.what, What::Assigned { generation: Some(_), .. }))
+        .cloned()
+        .collect();
+    let Some(event) = pick(&assigned, dice) else { return false };
+    again(events, 900, event.what);
+    again(events, event.client.0, What::OffsetsBegan { key: model::key(0) });
+    true
+}
+
+/// As long ago as nothing was promised of it, but over the same connection.
+fn fall_back(events: &mut Vec<Event>, dice: &mut Dice) -> bool {
+    let polls: Vec<usize> = (0..events.len())
+        .filter(|&place| matches!(events[place].what, What::Polled { high_watermark: 1.., .. }))
+        .collect();
+    let Some(place) = pick(&polls, dice) else { return false };
+    let mut event = events[place].clone();
+    let What::Polled { records, high_watermark, log_start, .. } = &mut event.what else { return false };
+    records.clear();
+    (*high_watermark, *log_start) = (*high_watermark - 1, (*log_start).min(*high_watermark - 1));
+    events.insert(place + 1, event);
     true
 }
 

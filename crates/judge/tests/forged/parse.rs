@@ -9,6 +9,8 @@
 //! c1 sent v1 done 0
 //! ```
 
+use std::iter::Peekable;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use judge::{Client, Event, Fetches, History, Key, Moment, Outcome, Promises, Start, Value, What};
@@ -43,6 +45,7 @@ pub fn parse(text: &str) -> Vec<Forged> {
                 match promise {
                     "whole" => forged.promises.whole_reads = true,
                     "fresh" => forged.promises.fetches = Fetches::NoOlderThan(0),
+                    "taken" => forged.promises.fetches = Fetches::CurrentOnceTaken,
                     "second" => forged.promises.fetches = Fetches::NoOlderThan(1_000_000),
                     _ => panic!("{}: what is {promise}?", forged.name),
                 }
@@ -71,6 +74,7 @@ fn what(words: &str) -> Option<What> {
             let (key, value) = (key(words.next()?)?, value(words.next()?)?);
             What::SendBegan { key, value, idempotent: words.next_if_eq(&"plain").is_none() }
         }
+        "restamped" => What::Restamped { value: value(words.next()?)? },
         "sent" => {
             let value = value(words.next()?)?;
             What::SendEnded { value, outcome: outcome(&mut words, |done| Some(done.and_then(number)))? }
@@ -86,7 +90,7 @@ fn what(words: &str) -> Option<What> {
                 keys.push((key(word)?, start));
             }
             let group = words.next().and_then(|_| words.next()).map(Arc::from);
-            What::Assigned { keys, group }
+            What::Assigned { keys, group, generation: after(&mut words, "of") }
         }
         "reset" => What::Reset { key: key(words.next()?)?, to: number(words.next()?)? },
         "polled" => {
@@ -101,7 +105,12 @@ fn what(words: &str) -> Option<What> {
             }
             let high_watermark = words.next().and_then(|_| words.next()).and_then(number)?;
             let log_start = words.next().and_then(|_| words.next()).and_then(number)?;
-            What::Polled { key, records, garbage, high_watermark, log_start }
+            let connection = after(&mut words, "over");
+            What::Polled { key, records, garbage, high_watermark, log_start, connection }
+        }
+        "refused" => {
+            let (key, offset) = (key(words.next()?)?, after(&mut words, "at")?);
+            What::FetchRefused { key, offset, why: words.next()?.strip_prefix('(')?.strip_suffix(')')?.into() }
         }
         "asks" => What::OffsetsBegan { key: key(words.next()?)? },
         "told" => {
@@ -111,7 +120,8 @@ fn what(words: &str) -> Option<What> {
         }
         "commit" => {
             let (group, key, offset) = (Arc::from(words.next()?), key(words.next()?)?, number(words.next()?)?);
-            What::CommitBegan { group, key, offset, number: words.next()?.strip_prefix('#')?.parse().ok()? }
+            let number = words.next()?.strip_prefix('#')?.parse().ok()?;
+            What::CommitBegan { group, key, offset, number, generation: after(&mut words, "of") }
         }
         "committed" => {
             let number = words.next()?.strip_prefix('#')?.parse().ok()?;
@@ -127,6 +137,14 @@ fn what(words: &str) -> Option<What> {
             let key = key(words.next()?)?;
             What::TrimEnded { key, outcome: outcome(&mut words, |done| number(done?))? }
         }
+        "retained" => {
+            What::Retained { key: key(words.next()?)?, milliseconds: words.next().and_then(|word| word.parse().ok())? }
+        }
+        "clock" => {
+            let clock = words.next()?.parse().ok()?;
+            What::ClockSet { clock, ahead: after(&mut words, "ahead")? }
+        }
+        "named" => What::Named { topic: Arc::from(words.next()?), name: Arc::from(words.next()?) },
         "delete" => What::DeleteBegan { topic: Arc::from(words.next()?) },
         "deleted" => {
             let topic = Arc::from(words.next()?);
@@ -140,6 +158,11 @@ fn what(words: &str) -> Option<What> {
         _ => return None,
     };
     words.next().is_none().then_some(what)
+}
+
+/// The number behind this word, if it comes next.
+fn after<'a, T: FromStr>(words: &mut Peekable<impl Iterator<Item = &'a str>>, word: &str) -> Option<T> {
+    words.next_if_eq(&word).and_then(|_| words.next())?.parse().ok()
 }
 
 fn key(word: &str) -> Option<Key> {

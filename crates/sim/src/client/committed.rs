@@ -90,7 +90,8 @@ impl Commits {
         let first = self.next_number;
         for (number, (place, offset)) in (first..).zip(&moved) {
             let (group, key) = (member.group.clone(), place.key());
-            life.event(What::CommitBegan { group, key, offset: *offset, number });
+            let (offset, generation) = (*offset, Some(member.generation));
+            life.event(What::CommitBegan { group, key, offset, number, generation });
         }
         self.next_number += moved.len() as u64;
         let answer = connection.call(&request).await;

@@ -55,6 +55,8 @@ pub type Called<T> = Result<T, CallError>;
 /// A connection; it ends when it is dropped.
 #[derive(Debug)]
 pub struct Connection {
+    /// No other connection of a run has this number.
+    pub number: u64,
     shared: Arc<Shared>,
     life: Life,
     request_time_max: Duration,
@@ -121,6 +123,7 @@ impl Connection {
         });
         let task = base::task::spawn("client connection", serve(stream, shared.clone(), life.clone()));
         let mut connection = Self {
+            number: life.next_connection(),
             shared,
             life: life.clone(),
             request_time_max: settings.request_time_max,

@@ -71,10 +71,11 @@ impl Consumer {
         }
     }
 
-    /// From here on reads these and no others.
-    pub fn assign(&mut self, starts: &BTreeMap<Place, Start>, group: Option<GroupName>) {
+    /// From here on reads these and no others; a group may have said so, in one of its generations.
+    pub fn assign(&mut self, starts: &BTreeMap<Place, Start>, group: Option<(GroupName, i32)>) {
         let keys = starts.iter().map(|(place, start)| (place.key(), *start)).collect();
-        self.cluster.life.event(What::Assigned { keys, group });
+        let (group, generation) = group.unzip();
+        self.cluster.life.event(What::Assigned { keys, group, generation });
         let offset = |start: &Start| match start {
             Start::At(offset) | Start::Committed(offset) => *offset,
         };
@@ -142,7 +143,10 @@ impl Consumer {
             session.ask(&wanted, self.settings.partition_bytes_max, self.settings.with_sessions, &mut request);
             let cluster = &self.cluster;
             asked.push(async move {
-                let answer = async { cluster.connection(leader).await?.call(&request).await };
+                let answer = async {
+                    let connection = cluster.connection(leader).await?;
+                    Ok((connection.number, connection.call(&request).await?))
+                };
                 (leader, wanted, answer.await)
             });
         }
@@ -161,9 +165,9 @@ impl Consumer {
     }
 
     /// The number of records in an answer, or what is wrong with it.
-    fn take(&mut self, leader: i32, wanted: &Wanted, answer: Called<FetchResponse>) -> Result<usize, String> {
+    fn take(&mut self, leader: i32, wanted: &Wanted, answer: Called<(u64, FetchResponse)>) -> Result<usize, String> {
         let session = self.sessions.entry(leader).or_default();
-        let answer = answer.inspect_err(|_| session.lost()).map_err(|error| error.to_string())?;
+        let (connection, answer) = answer.inspect_err(|_| session.lost()).map_err(|error| error.to_string())?;
         let error = ErrorCode::from_code(answer.error_code);
         if !error.is_none() {
             session.reset();
@@ -183,7 +187,7 @@ impl Consumer {
                     self.cluster.life.complain(format_args!("a fetch answer with {}, unasked", data.partition_index));
                     continue;
                 };
-                match self.take_partition(place, data) {
+                match self.take_partition(place, data, connection) {
                     Ok(records) => count += records,
                     Err(error) => wrong = Some(format!("{place}: {}", error.name())),
                 }
@@ -192,7 +196,7 @@ impl Consumer {
         wrong.map_or(Ok(count), Err)
     }
 
-    fn take_partition(&mut self, place: &Place, data: PartitionData) -> Result<usize, ErrorCode> {
+    fn take_partition(&mut self, place: &Place, data: PartitionData, connection: u64) -> Result<usize, ErrorCode> {
         let Some(position) = self.positions.get(place).copied() else { return Ok(0) };
         match ErrorCode::from_code(data.error_code) {
             ErrorCode::None => {}
@@ -216,6 +220,7 @@ impl Consumer {
             garbage: found.garbage,
             high_watermark: data.high_watermark,
             log_start: data.log_start_offset,
+            connection: Some(connection),
         });
         // Nothing comes after it: the next attempt may see something else, but not at once.
         if is_damaged { Err(ErrorCode::CorruptMessage) } else { Ok(count) }

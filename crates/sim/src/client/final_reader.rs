@@ -37,8 +37,8 @@ async fn read(cluster: &Arc<Cluster>, place: &Place, settings: ConsumerSettings)
     let mut consumer = Consumer::new(cluster.clone(), settings);
     let Some(mut from) = consumer.offset(place, Which::Earliest).await else { return Ok(false) };
     loop {
-        let Some(end) = consumer.offset(place, Which::Latest).await else { return Ok(false) };
         consumer.assign(&BTreeMap::from([(place.clone(), Start::At(from))]), None);
+        let Some(end) = consumer.offset(place, Which::Latest).await else { return Ok(false) };
         let mut last = from;
         while last < end {
             if cluster.is_gone(place) {

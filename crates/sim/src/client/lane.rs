@@ -32,6 +32,8 @@ pub struct Batch {
     is_on_wire: bool,
     /// It may be in the log, whatever else is said about it.
     is_in_doubt: bool,
+    /// It may be there under the stamp that it has now.
+    is_stamp_in_doubt: bool,
     /// The user was told.
     is_ended: bool,
 }
@@ -180,6 +182,7 @@ impl Lane {
             attempts: 0,
             is_on_wire: false,
             is_in_doubt: false,
+            is_stamp_in_doubt: false,
             is_ended: false,
         });
     }
@@ -262,7 +265,7 @@ impl Lane {
             }
             Verdict::Refused { why, then } => (why, then),
             Verdict::InDoubt { why, then } => {
-                batch.is_in_doubt = true;
+                (batch.is_in_doubt, batch.is_stamp_in_doubt) = (true, true);
                 (why, then)
             }
         };
@@ -341,9 +344,14 @@ impl Lane {
     }
 
     /// The epoch was bumped for this lane: its sequences begin again.
-    pub fn bump(&mut self, identity: Identity) {
+    pub fn bump(&mut self, identity: Identity, life: &Life) {
         self.begin_again(identity);
         for batch in self.batches.iter_mut().filter(|batch| batch.stamp.is_some()) {
+            if std::mem::take(&mut batch.is_stamp_in_doubt) {
+                for (value, ..) in &batch.records {
+                    life.event(What::Restamped { value: *value });
+                }
+            }
             batch.stamp = Some((identity, self.next_sequence));
             self.next_sequence = after(self.next_sequence, batch.records.len());
         }
@@ -413,13 +421,29 @@ mod tests {
         assert!(!lane.must_bump() && take(&mut lane, identity).is_none(), "the first is still on its way");
         lane.landed(one, refused(), &life, Duration::ZERO, |_| Duration::ZERO);
         assert!(lane.must_bump() && take(&mut lane, identity).is_none());
-        lane.bump((7, 1));
+        lane.bump((7, 1), &life);
         for id in [one, two] {
             assert_eq!(take(&mut lane, Some((7, 1))), Some(id), "one at a time, in order");
             lane.landed(id, Verdict::Written(Some(5)), &life, Duration::ZERO, |_| Duration::ZERO);
         }
         assert_eq!(outcomes(&recorder), [Outcome::Done(Some(5)), Outcome::Done(Some(5))]);
         assert!(lane.is_empty() && !lane.must_bump());
+    }
+
+    #[tokio::test]
+    async fn what_is_in_doubt_is_said_to_be_stamped_anew_and_nothing_else() {
+        let (mut lane, recorder, life) = lane(2);
+        let identity = Some((7, 0));
+        let (one, two) = (take(&mut lane, identity).unwrap(), take(&mut lane, identity).unwrap());
+        let (why, then): (Arc<str>, _) = ("why".into(), Then::UnknownProducer);
+        lane.landed(one, Verdict::InDoubt { why: why.clone(), then }, &life, Duration::ZERO, |_| Duration::ZERO);
+        lane.landed(two, Verdict::Refused { why, then }, &life, Duration::ZERO, |_| Duration::ZERO);
+        assert!(lane.must_bump());
+        lane.bump((7, 1), &life);
+        let history: Vec<What> = recorder.history().0.into_iter().map(|event| event.what).collect();
+        assert_eq!(history, [What::Restamped { value: Value(0) }]);
+        lane.bump((7, 2), &life);
+        assert_eq!(recorder.history().0.len(), 1, "of the second stamp there is no doubt");
     }
 
     #[tokio::test]

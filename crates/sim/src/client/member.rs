@@ -274,7 +274,7 @@ impl Member {
         let beats = beat(coordinator, settings, id, generation.number, &ended);
         let reads = async {
             let starts = starts(cluster, settings, consumer, coordinator, generation, &ended).await?;
-            consumer.assign(&starts, Some(settings.group.clone()));
+            consumer.assign(&starts, Some((settings.group.clone(), generation.number)));
             let member = committed::Member {
                 group: settings.group.clone(),
                 generation: generation.number,

@@ -270,6 +270,7 @@ impl Cluster {
             if view.superseded.contains(&topic.id) {
                 continue;
             }
+            self.life.named(topic.id, &name);
             view.missing.remove(&name);
             if let Some(known) = view.topics.get(&name).map(|known| known.id)
                 && known != topic.id

@@ -227,7 +227,7 @@ impl Producer {
             let next = (id, epoch + 1);
             self.cluster.life.note(format_args!("bumps producer {id} to epoch {}", epoch + 1));
             self.identity = Some(next);
-            stuck.into_iter().for_each(|lane| lane.bump(next));
+            stuck.into_iter().for_each(|lane| lane.bump(next, &self.cluster.life));
         }
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! Where lives write what they do and see.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use base::Uuid;
 use judge::{Client, History, Moment, Value, What};
 use parking_lot::Mutex;
 
@@ -20,6 +22,9 @@ struct Shared {
     trace: Trace,
     next_client: AtomicU32,
     next_value: AtomicU64,
+    next_connection: AtomicU64,
+    /// Topics whose names are in the history.
+    named: Mutex<BTreeSet<Uuid>>,
     complaints: Mutex<Vec<String>>,
 }
 
@@ -31,6 +36,8 @@ impl Recorder {
             trace,
             next_client: AtomicU32::new(1),
             next_value: AtomicU64::new(1),
+            next_connection: AtomicU64::new(1),
+            named: Mutex::default(),
             complaints: Mutex::default(),
         }))
     }
@@ -39,6 +46,11 @@ impl Recorder {
     pub fn life(&self, name: &str) -> Life {
         let client = Client(self.0.next_client.fetch_add(1, Ordering::Relaxed));
         Life { shared: self.0.clone(), client, name: name.into() }
+    }
+
+    /// Who acts on no client's behalf, and writes what whoever reads the history must know of the world.
+    pub fn onlooker(&self, name: &str) -> Life {
+        Life { shared: self.0.clone(), client: Client(0), name: name.into() }
     }
 
     /// What happened so far.
@@ -79,6 +91,18 @@ impl Life {
     /// A value that nobody has sent.
     pub fn next_value(&self) -> Value {
         Value(self.shared.next_value.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A number that no connection has had.
+    pub fn next_connection(&self) -> u64 {
+        self.shared.next_connection.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// A topic has this name: in the history once.
+    pub fn named(&self, topic: Uuid, name: &Arc<str>) {
+        if self.shared.named.lock().insert(topic) {
+            self.event(What::Named { topic: topic.to_string().into(), name: name.clone() });
+        }
     }
 
     /// Something for the history.

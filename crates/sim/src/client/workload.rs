@@ -13,11 +13,11 @@ use records::Compression;
 
 use super::admin::Admin;
 use super::consumer::{Consumer, ConsumerSettings};
-use super::final_reader;
 use super::member::{Member, MemberSettings};
 use super::offsets::Which;
 use super::producer::{Producer, ProducerSettings};
 use super::{Cluster, Life, Place, Recorder, Settings};
+use super::final_reader;
 use crate::dice::Dice;
 use crate::faults::{Fault, Faults};
 
@@ -119,7 +119,7 @@ enum Role {
 /// Who make and delete topics all the time, where somebody does.
 const CHURNS: usize = 4;
 /// How long records of some topics stay.
-const RETENTION_MS: &str = "10000";
+const RETENTION_MS: u64 = 10_000;
 /// What a client may take to finish what it is about.
 const FINISHING_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -335,10 +335,9 @@ impl Workload {
             admin.create(name, partitions, &[]).await;
             return;
         }
-        let topic = admin.create(name, partitions, &[("retention.ms", RETENTION_MS)]).await;
-        // Its records may go at any time, as if somebody were always about to delete all of them.
+        let topic = admin.create(name, partitions, &[("retention.ms", &RETENTION_MS.to_string())]).await;
         for place in topic.places(name) {
-            self.own.event(What::TrimBegan { key: place.key(), before: i64::MAX });
+            self.own.event(What::Retained { key: place.key(), milliseconds: RETENTION_MS });
         }
     }
 
