@@ -55,16 +55,41 @@ impl Commits {
         member: &Member,
         positions: &BTreeMap<Place, i64>,
     ) -> Result<(), super::member::Turn> {
-        let moved: Vec<(&Place, i64)> = positions
+        let moved: Vec<(Place, i64)> = positions
             .iter()
             .filter(|(place, offset)| self.known.get(place) != Some(offset))
-            .map(|(place, offset)| (place, *offset))
+            .map(|(place, offset)| (place.clone(), *offset))
             .collect();
-        if moved.is_empty() {
-            return Ok(());
+        match self.send(coordinator, member, &moved).await {
+            // It will do so again; the topic may be gone.
+            ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => Ok(()),
+            said => super::member::check(coordinator, "commit", said),
+        }
+    }
+
+    /// Commits once more as the member that it was in a generation that is over: where the present one has begun, so that
+    /// nothing changes but who says so.
+    pub(super) async fn commit_too_late(
+        &mut self,
+        coordinator: &Coordinator,
+        former: &Member,
+        starts: &BTreeMap<Place, Start>,
+    ) {
+        let offset = |start: &Start| match start {
+            Start::Committed(offset) | Start::At(offset) => *offset,
+        };
+        let offsets: Vec<_> = starts.iter().map(|(place, start)| (place.clone(), offset(start))).collect();
+        let said = self.send(coordinator, former, &offsets).await;
+        coordinator.life().note(format_args!("commits for generation {}, too late: {said}", former.generation));
+    }
+
+    /// What the coordinator said: nothing is an error without an answer.
+    async fn send(&mut self, coordinator: &Coordinator, member: &Member, offsets: &[(Place, i64)]) -> ErrorCode {
+        if offsets.is_empty() {
+            return ErrorCode::None;
         }
         let mut topics: BTreeMap<_, OffsetCommitRequestTopic> = BTreeMap::new();
-        for (place, offset) in &moved {
+        for (place, offset) in offsets {
             let topic = topics.entry(place.topic).or_insert_with(|| OffsetCommitRequestTopic {
                 name: (&*place.name).into(),
                 topic_id: place.topic,
@@ -85,18 +110,18 @@ impl Commits {
             topics: topics.into_values().collect(),
             ..OffsetCommitRequest::default()
         };
-        let Ok(connection) = coordinator.find_once().await else { return Ok(()) };
+        let Ok(connection) = coordinator.find_once().await else { return ErrorCode::None };
         let life = coordinator.life();
         let first = self.next_number;
-        for (number, (place, offset)) in (first..).zip(&moved) {
+        for (number, (place, offset)) in (first..).zip(offsets) {
             let (group, key) = (member.group.clone(), place.key());
             let (offset, generation) = (*offset, Some(member.generation));
             life.event(What::CommitBegan { group, key, offset, number, generation });
         }
-        self.next_number += moved.len() as u64;
+        self.next_number += offsets.len() as u64;
         let answer = connection.call(&request).await;
         let mut said = ErrorCode::None;
-        for (number, (place, offset)) in (first..).zip(&moved) {
+        for (number, (place, offset)) in (first..).zip(offsets) {
             let outcome = match &answer {
                 Err(CallError::NotSent(why)) => Outcome::Failed(why.clone()),
                 Err(CallError::Unknown(why)) => Outcome::Unknown(why.clone()),
@@ -115,7 +140,7 @@ impl Commits {
                 }
             };
             if outcome == Outcome::Done(()) {
-                self.known.insert((*place).clone(), *offset);
+                self.known.insert(place.clone(), *offset);
             }
             life.event(What::CommitEnded { number, outcome });
         }
@@ -123,11 +148,7 @@ impl Commits {
             life.note(format_args!("commit: {error}"));
             coordinator.forget();
         }
-        match said {
-            // It will do so again; the topic may be gone.
-            ErrorCode::UnknownTopicOrPartition | ErrorCode::UnknownTopicId => Ok(()),
-            said => super::member::check(coordinator, "commit", said),
-        }
+        said
     }
 }
 

@@ -26,6 +26,7 @@ use super::consumer::{Consumer, ConsumerSettings};
 use super::coordinator::Coordinator;
 use super::offsets::Which;
 use super::{Cluster, Place};
+use crate::dice::Dice;
 
 /// How a member lives.
 #[derive(Clone, Debug)]
@@ -106,6 +107,9 @@ const REBALANCE_GRACE: Duration = Duration::from_secs(5);
 /// Between looks of the leader at what there is to assign.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
+/// How often a member commits once more for the generation that it was part of before.
+const COMMITS_TOO_LATE: f64 = 0.3;
+
 /// A member of a group.
 #[derive(Debug)]
 pub struct Member {
@@ -116,6 +120,10 @@ pub struct Member {
     commits: Commits,
     id: Str,
     generations: u64,
+    /// As whom it was part of the generation before.
+    former: Option<committed::Member>,
+    /// When it commits too late.
+    dice: Dice,
 }
 
 impl Member {
@@ -124,7 +132,8 @@ impl Member {
         let coordinator = Coordinator::new(cluster.clone(), settings.group.clone());
         let consumer = Consumer::new(cluster.clone(), settings.reading);
         let commits = Commits::default();
-        Self { cluster, settings, consumer, coordinator, commits, id: Str::default(), generations: 0 }
+        let (id, dice) = (Str::default(), cluster.dice.branch("too late"));
+        Self { cluster, settings, consumer, coordinator, commits, id, generations: 0, former: None, dice }
     }
 
     /// How many generations it was part of.
@@ -269,7 +278,7 @@ impl Member {
 
     /// Reads and commits until the generation ends.
     async fn take_part(&mut self, generation: &Generation) -> Turn {
-        let Self { cluster, settings, consumer, coordinator, commits, id, .. } = self;
+        let Self { cluster, settings, consumer, coordinator, commits, id, former, dice, .. } = self;
         let ended = Ended::default();
         let beats = beat(coordinator, settings, id, generation.number, &ended);
         let reads = async {
@@ -282,6 +291,13 @@ impl Member {
                 instance: settings.instance.as_deref().map(Str::from),
             };
             commits.begin(&starts);
+            if let Some(former) = former.replace(member.clone())
+                && dice.chance(COMMITS_TOO_LATE)
+            {
+                // On another way than all that it says in the present generation.
+                let coordinator = Coordinator::new(cluster.clone(), settings.group.clone());
+                commits.commit_too_late(&coordinator, &former, &starts).await;
+            }
             let (mut committed_at, mut looked_at) = (cluster.life.now(), cluster.life.now());
             while ended.get().is_none() {
                 consumer.poll().await;

@@ -14,9 +14,11 @@
 //! | [`member`] | reads as a member of a group |
 //! | [`admin`] | makes, deletes, trims and probes |
 //! | [`final_reader`] | reads everything once all is quiet |
+//! | [`afterwards`] | asks for what is gone |
 //! | [`workload`] | who does what in a run |
 
 pub mod admin;
+pub mod afterwards;
 pub mod committed;
 pub mod connection;
 pub mod consumer;

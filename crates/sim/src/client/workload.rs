@@ -17,7 +17,7 @@ use super::member::{Member, MemberSettings};
 use super::offsets::Which;
 use super::producer::{Producer, ProducerSettings};
 use super::{Cluster, Life, Place, Recorder, Settings};
-use super::final_reader;
+use super::{afterwards, final_reader};
 use crate::dice::Dice;
 use crate::faults::{Fault, Faults};
 
@@ -380,6 +380,10 @@ impl Workload {
         }
         let failed: Vec<String> =
             join_all(readers).await.into_iter().filter_map(|read| Some(format!("{:#}", read.err()?))).collect();
+        let gone = afterwards::what_is_gone(&self.around.recorder.history().0);
+        let life = self.around.recorder.life("afterwards");
+        let asks = self.cluster(life, &dice.branch("afterwards"), Settings::default());
+        afterwards::ask(&asks, &gone).await;
         if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("\n")) }
     }
 }
