@@ -33,6 +33,8 @@ pub struct Met {
     pub faults: BTreeMap<String, u64>,
     /// Passes and panics of each planted place.
     pub places: BTreeMap<String, (u64, u64)>,
+    /// How much each part of the judge's rules had to look at.
+    pub judged: BTreeMap<String, u64>,
     /// Simulated time.
     pub time: Duration,
     /// Records that were acknowledged.
@@ -54,6 +56,9 @@ impl Met {
             let sum = self.places.entry(place.clone()).or_default();
             *sum = (sum.0 + passes, sum.1 + panics);
         }
+        for (part, count) in &report.judged {
+            *self.judged.entry(part.clone()).or_default() += count;
+        }
         self.time += report.time;
         self.acknowledged += report.acknowledged;
         self.deletions += report.deletions;
@@ -66,10 +71,13 @@ impl Met {
         let faults = Fault::ALL.iter().filter(|fault| !self.faults.contains_key(fault.label()));
         let panics = |name| self.places.get(name).map_or(0, |(_, panics)| *panics);
         let places = PLACES.iter().filter(|place| panics(place.name) == 0);
+        let parts = judge::parts().map(|part| part.to_string());
+        let unjudged = parts.filter(|part| self.judged.get(part).is_none_or(|count| *count == 0));
         faults
             .map(|fault| format!("fault: {}", fault.label()))
             .chain(places.map(|place| format!("panic: {}", place.name)))
             .chain((self.deletions == 0).then(|| "the deletion of an object".to_owned()))
+            .chain(unjudged.map(|part| format!("judged: {part}")))
             .collect()
     }
 
@@ -85,6 +93,9 @@ impl Met {
         }
         for (place, (passes, panics)) in &self.places {
             out += &format!("{panics:>9} of {passes:>9} panic {place}\n");
+        }
+        for (part, count) in &self.judged {
+            out += &format!("{count:>9} judged {part}\n");
         }
         out
     }
