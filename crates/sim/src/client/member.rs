@@ -18,7 +18,7 @@ use wire::messages::sync_group_request::SyncGroupRequestAssignment;
 use wire::messages::{HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest};
 use wire::records::consumer_protocol_assignment::TopicPartition;
 use wire::records::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
-use wire::{ErrorCode, Message, Reader, Str, Writer};
+use wire::{ApiKey, ErrorCode, Message, Reader, Str, Writer};
 
 use super::committed::{self, Commits};
 use super::connection::CallError;
@@ -166,24 +166,27 @@ impl Member {
 
     /// Tells the group that it goes, if somebody listens.
     pub async fn leave(&mut self) {
+        let Ok(connection) = self.coordinator.find_once().await else { return };
+        // Since version 3 several may go in one request, and each is in the list.
+        let is_alone = connection.version(ApiKey::LeaveGroup) < Some(3);
         let member =
             MemberIdentity { member_id: self.id.clone(), group_instance_id: self.instance(), ..Default::default() };
         let request = LeaveGroupRequest {
             group_id: (&*self.settings.group).into(),
-            member_id: self.id.clone(),
-            members: vec![member],
+            member_id: if is_alone { self.id.clone() } else { Str::default() },
+            members: if is_alone { Vec::new() } else { vec![member] },
             ..LeaveGroupRequest::default()
         };
-        if let Ok(connection) = self.coordinator.find_once().await {
-            let left = connection.call(&request).await;
-            self.cluster.life.note(format_args!(
-                "leaves: {}",
-                left.map_or_else(
-                    |error| error.to_string(),
-                    |left| ErrorCode::from_code(left.error_code).name().to_owned()
-                )
-            ));
-        }
+        let left = connection.call(&request).await;
+        let said = left.map_or_else(
+            |error| error.to_string(),
+            |left| {
+                // In the list it has an error of its own.
+                let code = left.members.first().map_or(left.error_code, |member| member.error_code);
+                ErrorCode::from_code(code).name().to_owned()
+            },
+        );
+        self.cluster.life.note(format_args!("leaves: {said}"));
     }
 
     fn instance(&self) -> Option<Str> {
