@@ -87,7 +87,8 @@ pub enum What {
         idempotent: bool,
     },
     /// A batch with this value may have been stored, and is to be sent again under another epoch, in which its sequences are
-    /// new: nothing tells the broker that it is the same, so it may be stored once more.
+    /// new: nothing tells the broker that it is the same, so it may be stored once more. Not where a broker had the producer
+    /// do so that refused what it had to take or to know.
     Restamped {
         /// The value.
         value: Value,

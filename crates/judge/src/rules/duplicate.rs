@@ -7,7 +7,8 @@
 //! Excused is one more place for each time that the producer stamped the value anew though an earlier attempt may have
 //! succeeded ([`crate::What::Restamped`]). So does Kafka's Java client (`bumpIdempotentProducerEpoch`): the sequences of
 //! what is in flight begin again in another epoch, in which the broker does not know the value. What was sent in the former
-//! epoch may have been stored, or still be, until the first of the new one is.
+//! epoch may have been stored, or still be, until the first of the new one is. What a broker refused that it had to take or
+//! to know is no reason: the producer does not say so then.
 
 use super::Findings;
 use crate::index::Index;

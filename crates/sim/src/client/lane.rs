@@ -122,6 +122,9 @@ pub struct Lane {
     unresolved: Option<i32>,
     /// Sequences are to begin again in another epoch.
     wants_bump: bool,
+    /// A broker that had not forgotten anything would have taken what it refused, or known it: no correct one has the lane
+    /// go on in another epoch.
+    is_broker_to_blame: bool,
     /// Records that were acknowledged.
     delivered: u64,
 }
@@ -137,6 +140,7 @@ impl Lane {
             acked: -1,
             unresolved: None,
             wants_bump: false,
+            is_broker_to_blame: false,
             delivered: 0,
         }
     }
@@ -291,6 +295,8 @@ impl Lane {
         if bump {
             life.note(format_args!("{}: {why} at sequence {sequence}: another epoch", self.place));
             self.wants_bump = true;
+            // All before it was acknowledged; otherwise what was given up before it may still be missing.
+            self.is_broker_to_blame |= then == Then::UnknownProducer || self.unresolved.is_none();
         }
     }
 
@@ -346,8 +352,9 @@ impl Lane {
     /// The epoch was bumped for this lane: its sequences begin again.
     pub fn bump(&mut self, identity: Identity, life: &Life) {
         self.begin_again(identity);
+        let is_excused = !std::mem::take(&mut self.is_broker_to_blame);
         for batch in self.batches.iter_mut().filter(|batch| batch.stamp.is_some()) {
-            if std::mem::take(&mut batch.is_stamp_in_doubt) {
+            if std::mem::take(&mut batch.is_stamp_in_doubt) && is_excused {
                 for (value, ..) in &batch.records {
                     life.event(What::Restamped { value: *value });
                 }
@@ -431,19 +438,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_in_doubt_is_said_to_be_stamped_anew_and_nothing_else() {
-        let (mut lane, recorder, life) = lane(2);
-        let identity = Some((7, 0));
-        let (one, two) = (take(&mut lane, identity).unwrap(), take(&mut lane, identity).unwrap());
-        let (why, then): (Arc<str>, _) = ("why".into(), Then::UnknownProducer);
-        lane.landed(one, Verdict::InDoubt { why: why.clone(), then }, &life, Duration::ZERO, |_| Duration::ZERO);
-        lane.landed(two, Verdict::Refused { why, then }, &life, Duration::ZERO, |_| Duration::ZERO);
-        assert!(lane.must_bump());
-        lane.bump((7, 1), &life);
-        let history: Vec<What> = recorder.history().0.into_iter().map(|event| event.what).collect();
-        assert_eq!(history, [What::Restamped { value: Value(0) }]);
-        lane.bump((7, 2), &life);
-        assert_eq!(recorder.history().0.len(), 1, "of the second stamp there is no doubt");
+    async fn what_is_in_doubt_is_said_to_be_stamped_anew_unless_the_broker_is_to_blame() {
+        for is_given_up in [true, false] {
+            let (mut lane, recorder, life) = lane(1);
+            let identity = Some((7, 0));
+            lane.add((Value(1), vec![0; 10], TimestampMs(0)), 10, Duration::from_secs(20), &mut 10);
+            let (one, two) = (take(&mut lane, identity).unwrap(), take(&mut lane, identity).unwrap());
+            let why: Arc<str> = "why".into();
+            let in_doubt = || Verdict::InDoubt { why: why.clone(), then: Then::Retry };
+            let first = if is_given_up { in_doubt() } else { Verdict::Written(Some(0)) };
+            lane.landed(one, first, &life, Duration::ZERO, |_| Duration::ZERO);
+            lane.landed(two, in_doubt(), &life, Duration::ZERO, |_| Duration::ZERO);
+            lane.expire(Duration::from_secs(10), &life);
+            assert_eq!(take(&mut lane, identity), Some(two));
+            let gap = Verdict::Refused { why: why.clone(), then: Then::OutOfOrder };
+            lane.landed(two, gap, &life, Duration::ZERO, |_| Duration::ZERO);
+            assert!(lane.must_bump());
+            lane.bump((7, 1), &life);
+            lane.bump((7, 2), &life);
+            let history = recorder.history().0;
+            let restamped = history.iter().filter(|event| event.what == What::Restamped { value: Value(1) }).count();
+            assert_eq!(restamped, usize::from(is_given_up), "of the second stamp there is no doubt");
+        }
     }
 
     #[tokio::test]
