@@ -1,29 +1,10 @@
-//! The kinds of faults. Each that is done is counted; a campaign in which one never occurred has not looked.
+//! The kinds of faults. Each that is done is counted.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use parking_lot::Mutex;
-
-macro_rules! kinds {
-    ($($(#[doc = $doc:literal])+ $kind:ident $label:literal,)+) => {
-        /// A kind of fault.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum Fault { $($(#[doc = $doc])+ $kind,)+ }
-
-        impl Fault {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$kind,)+];
-
-            /// Its name, for tables.
-            pub fn label(self) -> &'static str {
-                match self { $(Self::$kind => $label,)+ }
-            }
-        }
-    };
-}
+use crate::counts::{Counts, kinds};
 
 kinds! {
+    /// A kind of fault.
+    Fault:
     /// A process ends between two polls of its tasks.
     Crash "crash",
     /// A process ends within a call of its disk.
@@ -38,6 +19,8 @@ kinds! {
     ClockJump "clock jump",
     /// A task panics at a planted place.
     Panic "panic",
+    /// A panic breaks off a request, and with it its connection.
+    BrokenRequest "broken request",
     /// A write lands in part when its process ends.
     TornWrite "torn write",
     /// A write that has failed lands all the same, later.
@@ -92,18 +75,5 @@ kinds! {
     ClientGone "client gone",
 }
 
-/// How often each has occurred; clones count together.
-#[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Mutex<BTreeMap<Fault, u64>>>);
-
-impl Faults {
-    /// One more.
-    pub fn did(&self, fault: Fault) {
-        *self.0.lock().entry(fault).or_default() += 1;
-    }
-
-    /// How often each occurred that did.
-    pub fn counts(&self) -> BTreeMap<Fault, u64> {
-        self.0.lock().clone()
-    }
-}
+/// How often each fault has occurred; clones count together.
+pub type Faults = Counts<Fault>;

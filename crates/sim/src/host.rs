@@ -1,6 +1,6 @@
 //! The host of one simulated process: it decides when the process's tasks go on, and whether they do at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
@@ -61,6 +61,8 @@ pub struct SimHost {
     state: Mutex<State>,
     /// Rings when the process has died.
     death: Notify,
+    /// Rings when a request was broken off.
+    breaks_off: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +80,8 @@ struct State {
     panicked: Vec<&'static str>,
     /// Whether the process ever stood still.
     was_paused: bool,
+    /// Places and tasks of panics that break off a request, of which nobody was told yet.
+    broken_off: VecDeque<(&'static str, tokio::task::Id)>,
 }
 
 impl SimHost {
@@ -99,6 +103,7 @@ impl SimHost {
             planted: planted.clone(),
             state: Mutex::default(),
             death: Notify::new(),
+            breaks_off: Notify::new(),
         })
     }
 
@@ -121,6 +126,16 @@ impl SimHost {
     pub fn must_end(&self) -> Option<&'static str> {
         let panicked = self.state.lock().panicked.clone();
         panicked.into_iter().find(|name| PLACES.iter().any(|place| place.name == *name && place.ends))
+    }
+
+    /// Resolves at the next panic that the process may outlive: the place, and the task that it ended.
+    pub async fn broken_off(&self) -> (&'static str, tokio::task::Id) {
+        loop {
+            if let Some(next) = self.state.lock().broken_off.pop_front() {
+                return next;
+            }
+            self.breaks_off.notified().await;
+        }
     }
 
     /// Whether it stands still.
@@ -286,6 +301,12 @@ impl Host for SimHost {
                 Some((place, 0)) if *place == name => {
                     state.panics_at = None;
                     state.panicked.push(name);
+                    if let Some(task) = tokio::task::try_id()
+                        && PLACES.iter().any(|place| place.name == name && !place.ends)
+                    {
+                        state.broken_off.push_back((name, task));
+                        self.breaks_off.notify_one();
+                    }
                     true
                 }
                 Some((place, left)) if *place == name => {

@@ -6,7 +6,7 @@
 //! | Module | Holds |
 //! |---|---|
 //! | [`dice`] | all that is random |
-//! | [`faults`] | the kinds of faults, counted |
+//! | [`counts`], [`faults`], [`deeds`] | the kinds of faults and of what clients get done, counted |
 //! | [`trace`] | what happened, in words, and its hash |
 //! | [`fiber`] | blocking work that waits in simulated time |
 //! | [`scheduler`] | which task runs next |
@@ -29,6 +29,8 @@ pub mod broker;
 pub mod campaign;
 pub mod checkers;
 pub mod client;
+pub mod counts;
+pub mod deeds;
 pub mod dice;
 pub mod disk;
 pub mod errands;

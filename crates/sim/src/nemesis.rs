@@ -19,18 +19,26 @@ use crate::dice::Dice;
 use crate::disk::BadRead;
 use crate::faults::Fault;
 use crate::host::SimHost;
-use crate::net::Death;
+use crate::net::{Death, Side};
 use crate::planted::PLACES;
 use crate::process::Process;
 use crate::store::Outage;
 use crate::weather;
 use crate::world::{SITES, Site, World};
 
-/// How long a broker may take from its start, in a world without faults, to serve.
-const STARTS_WITHIN: Duration = Duration::from_secs(30);
+/// How long it may take, from when nothing disturbs anybody any more, until everything that is asked of brokers is done: a
+/// broker serves, topics are made, every partition takes and serves records, every group has a generation that commits.
+const HEALS_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a broker may take, in a world without faults, to drain.
+const DRAINS_WITHIN: Duration = Duration::from_secs(30);
 
 /// And how long it may live on after a panic that must end it.
 const ENDS_WITHIN_SECONDS: u32 = 20;
+
+/// Looks at a connection that must break, and between them: a second in all.
+const BREAKS_WITHIN_LOOKS: u32 = 10;
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A site that is looked after.
 #[derive(Clone)]
@@ -110,6 +118,7 @@ impl Tended {
             biased;
             end = broker.over() => end,
             () = self.sees_it_end(&host, &process) => unreachable!("it looks on for as long as it is asked"),
+            () = self.sees_connections_break(&host, &process) => unreachable!("likewise"),
         };
         let death = if end.is_some() { Death::Kill } else { *death.lock() };
         match &end {
@@ -148,6 +157,25 @@ impl Tended {
             seconds += 1;
             if seconds == ENDS_WITHIN_SECONDS {
                 let words = format_args!("{process:?} panicked at {place}, and lives on");
+                self.world.findings.add("vitals", words);
+            }
+        }
+    }
+
+    /// Where a panic may be outlived, the connection of the request that met it breaks: whoever waits for an answer that
+    /// nobody gives would see no more than a slow network.
+    async fn sees_connections_break(&self, host: &SimHost, process: &Process) {
+        loop {
+            let (place, task) = host.broken_off().await;
+            let Some(link) = self.world.net.served_in(task) else { continue };
+            self.world.did(Fault::BrokenRequest, process.name(), format_args!("of {link}, at {place}"));
+            let mut looks = 0;
+            while looks < BREAKS_WITHIN_LOOKS && self.world.net.is_open(&link, Side::Server) {
+                tokio::time::sleep(LOOK_EVERY).await;
+                looks += u32::from(!host.is_paused());
+            }
+            if self.world.net.is_open(&link, Side::Server) {
+                let words = format_args!("a request panicked at {place}, and {link} does not break");
                 self.world.findings.add("vitals", words);
             }
         }
@@ -228,11 +256,6 @@ impl Nemesis {
         &self.sites[self.home]
     }
 
-    fn did(&self, fault: Fault, who: &str, what: impl std::fmt::Display) {
-        self.world.faults.did(fault);
-        self.world.trace.note(who, format_args!("{}: {what}", fault.label()));
-    }
-
     /// By its machine's clock a broker tells how old records are.
     fn set_clock(&self, present: &Present, by: Duration, back: bool) {
         let clock = present.process.machine();
@@ -269,7 +292,7 @@ impl Nemesis {
             }
             28..38 => {
                 *present.death.lock() = Death::PowerLoss;
-                self.did(Fault::PowerLoss, &name, "its machine stops");
+                self.world.did(Fault::PowerLoss, &name, "its machine stops");
                 present.host.die();
             }
             38..48 => self.pause(&present).await,
@@ -289,7 +312,7 @@ impl Nemesis {
                     // Long enough for every grace to be over.
                     _ => (Duration::from_secs(660 + self.dice.below(600)), false),
                 };
-                self.did(Fault::ClockJump, &name, format_args!("{by:?}{}", if back { " back" } else { "" }));
+                self.world.did(Fault::ClockJump, &name, format_args!("{by:?}{}", if back { " back" } else { "" }));
                 self.set_clock(&present, by, back);
                 if by > Duration::from_secs(600) {
                     // What waits for time to pass comes next.
@@ -301,7 +324,7 @@ impl Nemesis {
                     // What was trimmed and retired then has its grace before it, and a broker that lives that long.
                     if self.aside.chance(0.8) {
                         let by = Duration::from_secs(660);
-                        self.did(Fault::ClockJump, &name, format_args!("{by:?}"));
+                        self.world.did(Fault::ClockJump, &name, format_args!("{by:?}"));
                         self.set_clock(&present, by, false);
                         self.aside_wait(4_000..10_000).await;
                     }
@@ -375,7 +398,7 @@ impl Nemesis {
             };
             let offset = side.position as usize + self.dice.index((side.length as usize).max(1));
             self.world.store.damage(&key, offset);
-            self.did(Fault::RottenCheckpoint, "store", format_args!("of stream {stream} in {key}"));
+            self.world.did(Fault::RottenCheckpoint, "store", format_args!("of stream {stream} in {key}"));
         }
         // Often with batches on their way to the disk or back: their senders repeat them to whoever has lost the state.
         if self.aside.chance(0.6) {
@@ -393,7 +416,7 @@ impl Nemesis {
         if is_amid {
             self.pause_amid_write(present).await;
         }
-        self.did(Fault::Pause, present.process.name(), "stands still");
+        self.world.did(Fault::Pause, present.process.name(), "stands still");
         present.host.pause();
         if is_amid || self.dice.chance(0.5) {
             if is_amid || self.dice.chance(0.7) {
@@ -428,7 +451,7 @@ impl Nemesis {
     /// A broker of the same id starts at the other site, which goes on alone in the end.
     async fn twin(&mut self) {
         let other = 1 - self.home;
-        self.did(Fault::Twin, self.sites[other].site.name, "is wanted, too");
+        self.world.did(Fault::Twin, self.sites[other].site.name, "is wanted, too");
         if self.dice.chance(0.6) {
             // Whoever takes over meets what the other has under way.
             weather::slow_disks(&self.world);
@@ -452,11 +475,11 @@ impl Nemesis {
         self.home = stays;
     }
 
-    /// Ends all disturbance. Returns when one broker serves alone, or says why none does.
+    /// Ends all disturbance. Returns when one broker serves alone: until when, by the trace's clock, all else has to be done.
     ///
     /// # Errors
     /// When none serves in time.
-    pub async fn heal(&mut self) -> anyhow::Result<()> {
+    pub async fn heal(&mut self) -> anyhow::Result<Duration> {
         weather::calm(&self.world);
         self.world.disk.mend();
         self.world.trace.note("world", "heals");
@@ -479,15 +502,15 @@ impl Nemesis {
         // What was sent before may still have its effect, that of a dead process on its successor among them.
         tokio::time::sleep(weather::LATE_MAX).await;
         self.world.trace.note("world", "is healed");
-        let healed = self.world.trace.now();
+        let by = self.world.trace.now() + HEALS_WITHIN;
         while !self.home().serves() {
-            if self.world.trace.now() > healed + STARTS_WITHIN {
+            if self.world.trace.now() > by {
                 let phase = self.home().present().map(|present| present.phases.borrow().clone());
-                anyhow::bail!("no broker serves {STARTS_WITHIN:?} after the last fault; the last is {phase:?}");
+                anyhow::bail!("no broker serves {HEALS_WITHIN:?} after the last fault; the last is {phase:?}");
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Ok(())
+        Ok(by)
     }
 
     /// Drains the last broker.
@@ -512,14 +535,14 @@ impl Nemesis {
         present.orders.send_replace(Order::Drain);
         let mut phases = present.phases;
         let ended =
-            tokio::time::timeout(STARTS_WITHIN, phases.wait_for(|phase| matches!(phase, Phase::Ended(_)))).await;
+            tokio::time::timeout(DRAINS_WITHIN, phases.wait_for(|phase| matches!(phase, Phase::Ended(_)))).await;
         match ended {
             Ok(Ok(phase)) => match &*phase {
                 Phase::Ended(how) => Ok(how.clone()),
                 other => anyhow::bail!("the drain of the last broker came to {other:?}"),
             },
             Ok(Err(_)) => anyhow::bail!("the last broker died as it drained"),
-            Err(_) => anyhow::bail!("the last broker has not drained {STARTS_WITHIN:?} after it was told to"),
+            Err(_) => anyhow::bail!("the last broker has not drained {DRAINS_WITHIN:?} after it was told to"),
         }
     }
 }

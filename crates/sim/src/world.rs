@@ -16,7 +16,7 @@ use crate::checkers::{self, Clocks, Ends, Findings};
 use crate::dice::Dice;
 use crate::disk::Disk;
 use crate::errands::Errands;
-use crate::faults::Faults;
+use crate::faults::{Fault, Faults};
 use crate::host::{Planted, SimHost};
 use crate::net::{Death, Net};
 use crate::process::Process;
@@ -192,6 +192,12 @@ impl World {
         self.ends.started(&process);
         self.trace.note(process.name(), "starts");
         Broker::start(&process, &host, &settings, &ports, &self.trace)
+    }
+
+    /// A fault befalls somebody.
+    pub fn did(&self, fault: Fault, who: &str, what: impl std::fmt::Display) {
+        self.faults.did(fault);
+        self.trace.note(who, format_args!("{}: {what}", fault.label()));
     }
 
     /// A process is over; what others see of that.

@@ -12,6 +12,7 @@ use std::time::Duration;
 use base::net::Socket;
 use bytes::{BufMut, Bytes, BytesMut};
 use parking_lot::Mutex;
+use tokio::task::{Id, try_id};
 use tokio::time::{Sleep, sleep};
 
 use super::{Link, Net, Side};
@@ -35,6 +36,8 @@ struct State {
     is_broken: bool,
     /// Whose host lost power.
     silent: Option<Side>,
+    /// The task in which each side has read last.
+    read_in: [Option<Id>; 2],
 }
 
 /// One direction.
@@ -157,6 +160,17 @@ impl Connection {
         self.state.lock().silent.is_some_and(|side| self.link.address(side).ip() == ip)
     }
 
+    /// Whether a side has read last in that task.
+    pub(super) fn is_read_in(&self, side: Side, task: Id) -> bool {
+        self.state.lock().read_in[side as usize] == Some(task)
+    }
+
+    /// Whether a side may still send.
+    pub(super) fn is_open(&self, side: Side) -> bool {
+        let state = self.state.lock();
+        !state.is_broken && state.silent.is_none() && !state.ways[side as usize].is_ended
+    }
+
     /// Cuts or joins the directions that `which` chooses by the addresses from and to.
     pub(super) fn cut(&self, which: impl Fn(IpAddr, IpAddr) -> bool, is_cut: bool) {
         let mut readers = [None, None];
@@ -206,6 +220,7 @@ impl SimSocket {
         let writer = {
             let mut state = self.connection.state.lock();
             self.check(&state)?;
+            state.read_in[self.side as usize] = try_id();
             let way = &mut state.ways[self.side.other() as usize];
             if !way.arrived(now) {
                 return Err(io::ErrorKind::WouldBlock.into());

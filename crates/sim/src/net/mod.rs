@@ -258,6 +258,18 @@ impl Net {
         self.connections().iter().for_each(|connection| connection.cut(|_, _| true, false));
     }
 
+    /// The connection that a task of a process reads as its server.
+    pub fn served_in(&self, task: tokio::task::Id) -> Option<Link> {
+        let found = self.connections().into_iter().find(|connection| connection.is_read_in(Side::Server, task));
+        found.map(|connection| connection.link.clone())
+    }
+
+    /// Whether a side of a connection may still send.
+    pub fn is_open(&self, link: &Link, side: Side) -> bool {
+        let connection = self.0.state.lock().connections.get(&link.number).and_then(Weak::upgrade);
+        connection.is_some_and(|connection| connection.is_open(side))
+    }
+
     fn connections(&self) -> Vec<Arc<Connection>> {
         self.0.state.lock().connections.values().filter_map(Weak::upgrade).collect()
     }
