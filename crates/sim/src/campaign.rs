@@ -15,6 +15,7 @@ use parking_lot::Mutex;
 use rustix::process::{Pid, Signal};
 
 use crate::checkers::Finding;
+use crate::deeds::Deed;
 use crate::faults::Fault;
 use crate::planted::{BUGS, Bug, PLACES};
 use crate::run::{Options, Report};
@@ -37,10 +38,10 @@ pub struct Met {
     pub judged: BTreeMap<String, u64>,
     /// Simulated time.
     pub time: Duration,
-    /// Records that were acknowledged.
-    pub acknowledged: usize,
     /// Data objects that were deleted.
     pub deletions: u64,
+    /// How often clients got each thing done.
+    pub deeds: BTreeMap<String, u64>,
     /// Runs.
     pub runs: usize,
     /// Runs that came to no verdict.
@@ -60,8 +61,10 @@ impl Met {
             *self.judged.entry(part.clone()).or_default() += count;
         }
         self.time += report.time;
-        self.acknowledged += report.acknowledged;
         self.deletions += report.deletions;
+        for (deed, count) in &report.deeds {
+            *self.deeds.entry(deed.clone()).or_default() += count;
+        }
         self.runs += 1;
         self.dead += usize::from(report.is_of_none());
     }
@@ -69,12 +72,14 @@ impl Met {
     /// What never occurred: a campaign that says nothing of it has not looked.
     pub fn missing(&self) -> Vec<String> {
         let faults = Fault::ALL.iter().filter(|fault| !self.faults.contains_key(fault.label()));
+        let deeds = Deed::ALL.iter().filter(|deed| !self.deeds.contains_key(deed.label()));
         let panics = |name| self.places.get(name).map_or(0, |(_, panics)| *panics);
         let places = PLACES.iter().filter(|place| panics(place.name) == 0);
         let parts = judge::parts().map(|part| part.to_string());
         let unjudged = parts.filter(|part| self.judged.get(part).is_none_or(|count| *count == 0));
         faults
             .map(|fault| format!("fault: {}", fault.label()))
+            .chain(deeds.map(|deed| format!("deed: {}", deed.label())))
             .chain(places.map(|place| format!("panic: {}", place.name)))
             .chain((self.deletions == 0).then(|| "the deletion of an object".to_owned()))
             .chain(unjudged.map(|part| format!("judged: {part}")))
@@ -84,12 +89,10 @@ impl Met {
     /// A table of it.
     pub fn table(&self) -> String {
         let hours = self.time.as_secs_f64() / 3_600.0;
-        let Self { runs, acknowledged, deletions, .. } = self;
-        let mut out = format!(
-            "{runs} runs, {hours:.1} simulated hours, {acknowledged} records acknowledged, {deletions} objects deleted\n"
-        );
-        for (fault, count) in &self.faults {
-            out += &format!("{count:>9} {fault}\n");
+        let Self { runs, deletions, .. } = self;
+        let mut out = format!("{runs} runs, {hours:.1} simulated hours, {deletions} objects deleted\n");
+        for (kind, count) in self.deeds.iter().chain(&self.faults) {
+            out += &format!("{count:>9} {kind}\n");
         }
         for (place, (passes, panics)) in &self.places {
             out += &format!("{panics:>9} of {passes:>9} panic {place}\n");

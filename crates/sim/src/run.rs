@@ -73,20 +73,21 @@ pub struct Report {
     pub last: Vec<String>,
     /// What clients did and saw.
     pub events: usize,
-    /// Records that were acknowledged.
-    pub acknowledged: usize,
     /// Data objects that were deleted.
     pub deletions: u64,
+    /// What clients got done, how often, by its label.
+    pub deeds: BTreeMap<String, u64>,
     /// Simulated time.
     pub time: Duration,
 }
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let deeds: String = self.deeds.iter().map(|(deed, count)| format!("{deed} {count}, ")).collect();
         writeln!(
             f,
-            "seed {}: {:?} simulated, {} events, {} records acknowledged, trace {} lines {:016x}",
-            self.seed, self.time, self.events, self.acknowledged, self.digest.0, self.digest.1
+            "seed {}: {:?} simulated, {} events, {deeds}trace {} lines {:016x}",
+            self.seed, self.time, self.events, self.digest.0, self.digest.1
         )?;
         for finding in &self.findings {
             writeln!(f, "  {finding}")?;
@@ -201,8 +202,8 @@ async fn hosted(options: Options, world: World, planted: Planted, trace: Trace) 
     let mut nemesis = Nemesis::new(&world, recorder.onlooker("nemesis"));
     tokio::join!(nemesis.rage(options.time), workload.run(options.time));
     let ending = async {
-        nemesis.heal().await?;
-        workload.heal_and_read().await?;
+        let by = nemesis.heal().await?;
+        workload.heal_and_read(by).await?;
         nemesis.drain().await
     };
     if let Err(why) = ending.await {
@@ -223,19 +224,17 @@ async fn hosted(options: Options, world: World, planted: Planted, trace: Trace) 
     for panic in panics {
         world.findings.add("panics", panic);
     }
-    let acknowledged =
-        |event: &&judge::Event| matches!(&event.what, judge::What::SendEnded { outcome: judge::Outcome::Done(_), .. });
     Report {
         seed: options.seed,
         findings: world.findings.all(),
         faults: world.faults.counts().into_iter().map(|(fault, count)| (fault.label().to_owned(), count)).collect(),
+        deeds: recorder.deeds().counts().into_iter().map(|(deed, count)| (deed.label().to_owned(), count)).collect(),
         places: planted.places().into_iter().map(|(place, counts)| (place.to_owned(), counts)).collect(),
         judged,
         bug_met: planted.met(),
         digest: trace.digest(),
         last: trace.last(LAST_LINES),
         events: history.0.len(),
-        acknowledged: history.0.iter().filter(acknowledged).count(),
         deletions: world.store.deletions(),
         time: trace.now(),
     }

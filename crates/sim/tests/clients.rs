@@ -242,7 +242,7 @@ async fn a_consumer_whose_position_was_trimmed_goes_on_at_the_log_start() {
     let mut consumer = Consumer::new(world.client("consumer"), ConsumerSettings::default());
     consumer.assign(&BTreeMap::from([(places[0].clone(), Start::At(2))]), None);
     within(async {
-        while consumer.positions()[&places[0]] < 10 {
+        while consumer.positions()[&places[0]].offset < 10 {
             consumer.poll().await;
         }
     })
@@ -260,7 +260,7 @@ async fn a_workload_lives_and_all_that_it_was_promised_is_there_at_the_end() {
     let options = WorkloadOptions { life: Duration::from_secs(1)..Duration::from_secs(5), ..Default::default() };
     let workload = Workload::new(options, world.around.clone());
     tokio::time::timeout(Duration::from_secs(60), workload.run(Duration::from_secs(12))).await.expect("it ends");
-    let healed = workload.heal_and_read().await;
+    let healed = workload.heal_and_read(world.trace.now() + Duration::from_secs(30)).await;
     assert!(healed.is_ok(), "{healed:?}\n{}", world.trace.last(200).join("\n"));
     let history = world.history();
     let acknowledged = acknowledged(&history);

@@ -14,6 +14,7 @@ use super::connection::{CallError, Called};
 use super::coordinator::Coordinator;
 use super::metadata::Topic;
 use super::{Cluster, Place, committed, metadata, offsets};
+use crate::deeds::Deed;
 
 /// An administrator.
 #[derive(Debug)]
@@ -69,13 +70,13 @@ impl Admin {
         }
     }
 
-    /// Deletes a topic, once: what became of it is in the history.
-    pub async fn delete(&self, name: &Arc<str>, id: Uuid) {
+    /// Deletes a topic, once: what became of it is in the history. `true` when it is certainly deleted.
+    pub async fn delete(&self, name: &Arc<str>, id: Uuid) -> bool {
         let topic: Arc<str> = id.to_string().into();
-        let Ok(connection) = self.cluster.any().await else { return };
+        let Ok(connection) = self.cluster.any().await else { return false };
         if connection.version(ApiKey::DeleteTopics) < Some(6) {
             // By its name another one might go.
-            return;
+            return false;
         }
         let state = DeleteTopicState { topic_id: id, ..DeleteTopicState::default() };
         let request = DeleteTopicsRequest { topics: vec![state], timeout_ms: self.timeout_ms(), ..Default::default() };
@@ -92,7 +93,12 @@ impl Admin {
             }
         };
         self.cluster.life.note(format_args!("delete {name} ({topic}): {outcome:?}"));
+        let is_done = outcome == Outcome::Done(());
+        if is_done {
+            self.cluster.life.did(Deed::TopicDeleted);
+        }
         self.cluster.life.event(What::DeleteEnded { topic, outcome });
+        is_done
     }
 
     /// Deletes the records before an offset, once.
@@ -124,6 +130,9 @@ impl Admin {
                 }
             }
         };
+        if let Outcome::Done(_) = outcome {
+            self.cluster.life.did(Deed::Trim);
+        }
         self.cluster.life.note(format_args!("trim {place} before {before}: {outcome:?}"));
         self.cluster.life.event(What::TrimEnded { key: place.key(), outcome });
     }

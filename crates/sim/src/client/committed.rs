@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use judge::{Committed, GroupName, Outcome, Start, What};
+use judge::{GroupName, Outcome, Start, What};
 use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use wire::messages::offset_fetch_request::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
@@ -13,6 +13,9 @@ use wire::{ApiKey, ErrorCode, Str};
 use super::Place;
 use super::connection::{CallError, Called};
 use super::coordinator::Coordinator;
+use super::names::Names;
+use super::position::Position;
+use crate::deeds::Deed;
 
 /// Who commits.
 #[derive(Clone, Debug)]
@@ -25,6 +28,8 @@ pub struct Member {
     pub id: Str,
     /// Its name across lives.
     pub instance: Option<Str>,
+    /// Who has which name.
+    pub names: Names,
 }
 
 /// A member's commits.
@@ -32,17 +37,23 @@ pub struct Member {
 pub struct Commits {
     next_number: u64,
     /// What is committed, as far as it knows.
-    known: BTreeMap<Place, i64>,
+    known: BTreeMap<Place, Position>,
 }
 
 impl Commits {
-    /// A generation begins with these positions: what was committed need not be committed again.
-    pub fn begin(&mut self, starts: &BTreeMap<Place, Start>) {
-        let offset = |start: &Start| match start {
-            Start::Committed(offset) => Some(*offset),
-            Start::At(_) => None,
-        };
-        self.known = starts.iter().filter_map(|(place, start)| Some((place.clone(), offset(start)?))).collect();
+    /// A generation begins with what the group had committed, which need not be committed again.
+    pub fn begin(&mut self, committed: &BTreeMap<Place, Position>) {
+        self.known.clone_from(committed);
+    }
+
+    /// What is committed, as far as it knows.
+    pub fn known(&self) -> &BTreeMap<Place, Position> {
+        &self.known
+    }
+
+    /// Whether so much is committed.
+    pub fn reach(&self, goal: &BTreeMap<Place, i64>) -> bool {
+        goal.iter().all(|(place, offset)| self.known.get(place).is_some_and(|known| known.offset >= *offset))
     }
 
     /// Commits the positions that have moved, once.
@@ -53,12 +64,12 @@ impl Commits {
         &mut self,
         coordinator: &Coordinator,
         member: &Member,
-        positions: &BTreeMap<Place, i64>,
+        positions: &BTreeMap<Place, Position>,
     ) -> Result<(), super::member::Turn> {
-        let moved: Vec<(Place, i64)> = positions
+        let moved: Vec<(Place, Position)> = positions
             .iter()
-            .filter(|(place, offset)| self.known.get(place) != Some(offset))
-            .map(|(place, offset)| (place.clone(), *offset))
+            .filter(|(place, position)| self.known.get(place).map(|known| known.offset) != Some(position.offset))
+            .map(|(place, position)| (place.clone(), *position))
             .collect();
         match self.send(coordinator, member, &moved).await {
             // It will do so again; the topic may be gone.
@@ -75,21 +86,18 @@ impl Commits {
         former: &Member,
         starts: &BTreeMap<Place, Start>,
     ) {
-        let offset = |start: &Start| match start {
-            Start::Committed(offset) | Start::At(offset) => *offset,
-        };
-        let offsets: Vec<_> = starts.iter().map(|(place, start)| (place.clone(), offset(start))).collect();
-        let said = self.send(coordinator, former, &offsets).await;
+        let positions: Vec<_> = starts.iter().map(|(place, start)| (place.clone(), Position::at(*start))).collect();
+        let said = self.send(coordinator, former, &positions).await;
         coordinator.life().note(format_args!("commits for generation {}, too late: {said}", former.generation));
     }
 
     /// What the coordinator said: nothing is an error without an answer.
-    async fn send(&mut self, coordinator: &Coordinator, member: &Member, offsets: &[(Place, i64)]) -> ErrorCode {
-        if offsets.is_empty() {
+    async fn send(&mut self, coordinator: &Coordinator, member: &Member, positions: &[(Place, Position)]) -> ErrorCode {
+        if positions.is_empty() {
             return ErrorCode::None;
         }
         let mut topics: BTreeMap<_, OffsetCommitRequestTopic> = BTreeMap::new();
-        for (place, offset) in offsets {
+        for (place, position) in positions {
             let topic = topics.entry(place.topic).or_insert_with(|| OffsetCommitRequestTopic {
                 name: (&*place.name).into(),
                 topic_id: place.topic,
@@ -97,7 +105,8 @@ impl Commits {
             });
             topic.partitions.push(OffsetCommitRequestPartition {
                 partition_index: place.partition,
-                committed_offset: *offset,
+                committed_offset: position.offset,
+                committed_leader_epoch: position.epoch,
                 committed_metadata: Some("".into()),
                 ..OffsetCommitRequestPartition::default()
             });
@@ -113,15 +122,16 @@ impl Commits {
         let Ok(connection) = coordinator.find_once().await else { return ErrorCode::None };
         let life = coordinator.life();
         let first = self.next_number;
-        for (number, (place, offset)) in (first..).zip(offsets) {
+        for (number, (place, position)) in (first..).zip(positions) {
             let (group, key) = (member.group.clone(), place.key());
-            let (offset, generation) = (*offset, Some(member.generation));
+            let (offset, generation) = (position.offset, Some(member.generation));
             life.event(What::CommitBegan { group, key, offset, number, generation });
         }
-        self.next_number += offsets.len() as u64;
+        self.next_number += positions.len() as u64;
+        let taken_by = member.names.taken_from(&member.group, member.instance.as_ref(), &member.id);
         let answer = connection.call(&request).await;
         let mut said = ErrorCode::None;
-        for (number, (place, offset)) in (first..).zip(offsets) {
+        for (number, (place, position)) in (first..).zip(positions) {
             let outcome = match &answer {
                 Err(CallError::NotSent(why)) => Outcome::Failed(why.clone()),
                 Err(CallError::Unknown(why)) => Outcome::Unknown(why.clone()),
@@ -140,7 +150,12 @@ impl Commits {
                 }
             };
             if outcome == Outcome::Done(()) {
-                self.known.insert(place.clone(), *offset);
+                life.did(Deed::Commit);
+                if let Some(other) = &taken_by {
+                    let (id, name) = (&member.id, member.instance.as_deref().unwrap_or_default());
+                    life.complain(format_args!("a commit of {id} is taken, but {other} has its name {name}"));
+                }
+                self.known.insert(place.clone(), *position);
             }
             life.event(What::CommitEnded { number, outcome });
         }
@@ -173,7 +188,7 @@ pub async fn fetch_surely(
     group: &GroupName,
     places: &[Place],
     goes_on: impl Fn() -> bool,
-) -> Option<BTreeMap<Place, Committed>> {
+) -> Option<BTreeMap<Place, Option<Position>>> {
     let (mut found, mut attempts) = (BTreeMap::new(), 0);
     loop {
         let missing: Vec<Place> = places
@@ -211,7 +226,7 @@ pub async fn fetch(
     coordinator: &Coordinator,
     group: &GroupName,
     places: &[Place],
-) -> Called<BTreeMap<Place, Committed>> {
+) -> Called<BTreeMap<Place, Option<Position>>> {
     let connection = coordinator.find_once().await?;
     let life = coordinator.life();
     let mut request = OffsetFetchRequest { require_stable: true, ..OffsetFetchRequest::default() };
@@ -249,27 +264,28 @@ pub async fn fetch(
     }
     let mut found = BTreeMap::new();
     for place in places {
-        let Some((offset, error)) = find(&answer, place) else { continue };
+        let Some((position, error)) = find(&answer, place) else { continue };
         if error != 0 {
             life.note(format_args!("{place}: committed offset: {}", ErrorCode::from_code(error).name()));
             continue;
         }
-        let offset = (offset >= 0).then_some(offset);
+        let position = (position.offset >= 0).then_some(position);
+        let offset = position.map(|position| position.offset);
         life.event(What::CommittedEnded { group: group.clone(), key: place.key(), offset });
-        found.insert(place.clone(), offset);
+        found.insert(place.clone(), position);
     }
     Ok(found)
 }
 
-/// Offset and error code of a place.
-fn find(answer: &OffsetFetchResponse, place: &Place) -> Option<(i64, i16)> {
+/// Position and error code of a place.
+fn find(answer: &OffsetFetchResponse, place: &Place) -> Option<(Position, i16)> {
     if let Some(group) = answer.groups.first() {
         let is = |name: &Str, id| id == place.topic || **name == *place.name;
         let topic = group.topics.iter().find(|topic| is(&topic.name, topic.topic_id))?;
         let found = topic.partitions.iter().find(|found| found.partition_index == place.partition)?;
-        return Some((found.committed_offset, found.error_code));
+        return Some((Position::new(found.committed_offset, found.committed_leader_epoch), found.error_code));
     }
     let topic = answer.topics.iter().find(|topic| *topic.name == *place.name)?;
     let found = topic.partitions.iter().find(|found| found.partition_index == place.partition)?;
-    Some((found.committed_offset, found.error_code))
+    Some((Position::new(found.committed_offset, found.committed_leader_epoch), found.error_code))
 }

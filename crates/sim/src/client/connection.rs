@@ -23,6 +23,9 @@ use wire::{ApiKey, ErrorCode, Message, Reader, Request, Writer};
 
 use super::{Life, Settings};
 
+/// A fetch that is kept for want of records is no silence.
+const SILENCE_TIME_MIN: Duration = Duration::from_secs(1);
+
 /// Why a call has no answer.
 #[derive(Clone, Debug)]
 pub enum CallError {
@@ -76,7 +79,8 @@ struct Shared {
 struct State {
     next_correlation: i32,
     to_write: VecDeque<Bytes>,
-    waiting: VecDeque<(i32, oneshot::Sender<Bytes>)>,
+    /// Since when, for which answer, and who.
+    waiting: VecDeque<(Duration, i32, oneshot::Sender<Bytes>)>,
     closed: Option<Arc<str>>,
 }
 
@@ -171,6 +175,12 @@ impl Connection {
         self.shared.room.available_permits() > 0
     }
 
+    /// Whether an answer has been due for a while: whoever wants to know something asks somebody else.
+    pub fn is_silent(&self) -> bool {
+        let first = self.shared.state.lock().waiting.front().map(|(since, ..)| *since);
+        first.is_some_and(|since| self.life.now() > since + SILENCE_TIME_MIN)
+    }
+
     /// The version in which requests of this kind go, if the broker knows it.
     pub fn version(&self, api: ApiKey) -> Option<i16> {
         self.versions.get(&api).copied()
@@ -242,12 +252,15 @@ impl Connection {
             return Err(CallError::NotSent(why.clone()));
         }
         let correlation = state.next_correlation;
-        let bytes = encode(request, version, correlation, self.life.name()).map_err(not_sent)?;
+        let bytes = encode(request, version, correlation, self.life.name()).map_err(|why| {
+            self.life.complain(format_args!("cannot say what it wants: {why}"));
+            not_sent(why)
+        })?;
         state.next_correlation = correlation.wrapping_add(1);
         state.to_write.push_back(bytes);
         let answer = is_answered.then(|| {
             let (sender, receiver) = oneshot::channel();
-            state.waiting.push_back((correlation, sender));
+            state.waiting.push_back((self.life.now(), correlation, sender));
             receiver
         });
         self.shared.changed.notify_one();
@@ -322,9 +335,9 @@ async fn serve(stream: Stream, shared: Arc<Shared>, life: Life) {
                 let first = shared.state.lock().waiting.pop_front();
                 match first {
                     // Who does not wait any more has no use for it.
-                    Some((expected, answer)) if Some(expected) == correlation => drop(answer.send(frame)),
+                    Some((_, expected, answer)) if Some(expected) == correlation => drop(answer.send(frame)),
                     expected => {
-                        let expected = expected.map(|(expected, _)| expected);
+                        let expected = expected.map(|(_, expected, _)| expected);
                         life.complain(format_args!("answer {correlation:?} came where {expected:?} is due"));
                         return Err(io::ErrorKind::InvalidData.into());
                     }

@@ -13,7 +13,9 @@ use wire::messages::{FetchRequest, FetchResponse};
 use super::connection::Called;
 use super::fetching::{self, Session, Wanted};
 use super::offsets::{self, Which};
+use super::position::{self, Answered, Leader, NO_EPOCH, Position};
 use super::{Cluster, Place};
+use crate::deeds::Deed;
 
 /// How a consumer reads.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +52,7 @@ impl Default for ConsumerSettings {
 pub struct Consumer {
     cluster: Arc<Cluster>,
     settings: ConsumerSettings,
-    positions: BTreeMap<Place, i64>,
+    positions: BTreeMap<Place, Position>,
     sessions: BTreeMap<i32, Session>,
     /// Positions that brokers do not have.
     out_of_range: Vec<Place>,
@@ -73,18 +75,27 @@ impl Consumer {
 
     /// From here on reads these and no others; a group may have said so, in one of its generations.
     pub fn assign(&mut self, starts: &BTreeMap<Place, Start>, group: Option<(GroupName, i32)>) {
+        if group.is_some() {
+            self.cluster.life.did(Deed::Generation);
+        }
         let keys = starts.iter().map(|(place, start)| (place.key(), *start)).collect();
         let (group, generation) = group.unzip();
         self.cluster.life.event(What::Assigned { keys, group, generation });
-        let offset = |start: &Start| match start {
-            Start::At(offset) | Start::Committed(offset) => *offset,
-        };
-        self.positions = starts.iter().map(|(place, start)| (place.clone(), offset(start))).collect();
+        self.positions = starts.iter().map(|(place, start)| (place.clone(), Position::at(*start))).collect();
         self.out_of_range.clear();
     }
 
-    /// The offset of what it wants next, of each partition.
-    pub fn positions(&self) -> &BTreeMap<Place, i64> {
+    /// These positions were committed, with the leader epochs of what lies before them.
+    pub fn believe(&mut self, committed: &BTreeMap<Place, Position>) {
+        for (place, position) in &mut self.positions {
+            if let Some(committed) = committed.get(place) {
+                *position = *committed;
+            }
+        }
+    }
+
+    /// Where it stands in each partition.
+    pub fn positions(&self) -> &BTreeMap<Place, Position> {
         &self.positions
     }
 
@@ -99,7 +110,7 @@ impl Consumer {
             if let Some(to) = self.offset(&place, self.settings.reset_to).await {
                 self.cluster.life.note(format_args!("{place}: goes on at {to}"));
                 self.cluster.life.event(What::Reset { key: place.key(), to });
-                self.positions.insert(place, to);
+                self.positions.insert(place, Position::new(to, NO_EPOCH));
             }
         }
         if self.positions.is_empty() {
@@ -119,39 +130,40 @@ impl Consumer {
                 return 0;
             }
         }
-        let mut leaders: BTreeMap<i32, Wanted> = BTreeMap::new();
-        for (place, offset) in &self.positions {
-            if let Some((leader, epoch)) = self.cluster.leader(place) {
-                leaders.entry(leader).or_default().insert(place.clone(), (*offset, epoch));
+        let (mut leaders, mut in_doubt) = (BTreeMap::<i32, Wanted>::new(), Vec::new());
+        for (place, position) in &mut self.positions {
+            let Some(leader) = self.cluster.leader(place) else { continue };
+            if position.is_in_doubt(leader) {
+                in_doubt.push((place.clone(), *position, leader));
+            } else {
+                *position = position.under(leader);
+                leaders.entry(leader.0).or_default().insert(place.clone(), (position.offset, leader.1));
             }
         }
-        if leaders.is_empty() {
+        if leaders.is_empty() && in_doubt.is_empty() {
             self.failures += 1;
             return 0;
         }
         let mut asked = Vec::new();
         for (leader, wanted) in leaders {
-            let session = self.sessions.entry(leader).or_default();
-            let mut request = FetchRequest {
-                replica_id: -1,
-                max_wait_ms: self.settings.wait_max.as_millis() as i32,
-                min_bytes: 1,
-                max_bytes: self.settings.bytes_max,
-                isolation_level: self.settings.isolation_level,
-                ..FetchRequest::default()
-            };
-            session.ask(&wanted, self.settings.partition_bytes_max, self.settings.with_sessions, &mut request);
-            let cluster = &self.cluster;
-            asked.push(async move {
-                let answer = async {
-                    let connection = cluster.connection(leader).await?;
-                    Ok((connection.number, connection.call(&request).await?))
-                };
-                (leader, wanted, answer.await)
-            });
+            asked.push(self.fetch(leader, wanted));
         }
+        let validating = in_doubt.into_iter().map(|(place, position, leader)| {
+            let cluster = self.cluster.clone();
+            async move { (position::validate(&cluster, &place, position, leader).await, place, leader) }
+        });
+        let (validated, answers) = tokio::join!(join_all(validating), join_all(asked));
         let (mut count, mut is_well) = (0, true);
-        for (leader, wanted, answer) in join_all(asked).await {
+        for (answered, place, leader) in validated {
+            match answered {
+                Ok(answered) => self.go_on(place, answered, leader),
+                Err(why) => {
+                    self.cluster.life.note(format_args!("epoch of {place}: {why}"));
+                    is_well = false;
+                }
+            }
+        }
+        for (leader, wanted, answer) in answers {
             match self.take(leader, &wanted, answer) {
                 Ok(records) => count += records,
                 Err(why) => {
@@ -164,33 +176,80 @@ impl Consumer {
         count
     }
 
+    /// Asks a leader for what is wanted of it.
+    fn fetch(
+        &mut self,
+        leader: i32,
+        wanted: Wanted,
+    ) -> impl Future<Output = (i32, Wanted, Called<(u64, FetchResponse)>)> + use<> {
+        let session = self.sessions.entry(leader).or_default();
+        let mut request = FetchRequest {
+            replica_id: -1,
+            max_wait_ms: self.settings.wait_max.as_millis() as i32,
+            min_bytes: 1,
+            max_bytes: self.settings.bytes_max,
+            isolation_level: self.settings.isolation_level,
+            ..FetchRequest::default()
+        };
+        session.ask(&wanted, self.settings.partition_bytes_max, self.settings.with_sessions, &mut request);
+        let cluster = self.cluster.clone();
+        async move {
+            let answer = async {
+                let connection = cluster.connection(leader).await?;
+                Ok((connection.number, connection.call(&request).await?))
+            };
+            (leader, wanted, answer.await)
+        }
+    }
+
+    /// Goes on as the leader says: where it stands, where the log was cut, or wherever nobody knows of its position.
+    fn go_on(&mut self, place: Place, answered: Answered, leader: Leader) {
+        let Some(position) = self.positions.get_mut(&place) else { return };
+        match answered {
+            Answered::Good => *position = position.under(leader),
+            Answered::CutTo(cut) => {
+                *position = cut;
+                self.cluster.life.event(What::Reset { key: place.key(), to: cut.offset });
+            }
+            Answered::Unknown => self.out_of_range.push(place),
+        }
+    }
+
     /// The number of records in an answer, or what is wrong with it.
     fn take(&mut self, leader: i32, wanted: &Wanted, answer: Called<(u64, FetchResponse)>) -> Result<usize, String> {
         let session = self.sessions.entry(leader).or_default();
         let (connection, answer) = answer.inspect_err(|_| session.lost()).map_err(|error| error.to_string())?;
         let error = ErrorCode::from_code(answer.error_code);
-        if !error.is_none() {
+        if error == ErrorCode::FetchSessionIdNotFound {
             session.reset();
             return Err(error.name().to_owned());
         }
-        if self.settings.with_sessions {
-            session.answered(answer.session_id);
+        if !error.is_none() {
+            session.lost();
+            return Err(error.name().to_owned());
         }
-        let (mut count, mut wrong) = (0, None);
+        let mut held = Vec::new();
         for topic in answer.responses {
             for data in topic.partitions {
                 let is = |place: &&Place| {
                     place.partition == data.partition_index
                         && (place.topic == topic.topic_id || *place.name == *topic.topic)
                 };
-                let Some(place) = wanted.keys().find(is) else {
-                    self.cluster.life.complain(format_args!("a fetch answer with {}, unasked", data.partition_index));
-                    continue;
-                };
-                match self.take_partition(place, data, connection) {
-                    Ok(records) => count += records,
-                    Err(error) => wrong = Some(format!("{place}: {}", error.name())),
-                }
+                held.push((wanted.keys().find(is), data));
+            }
+        }
+        let places: Vec<Option<&Place>> = held.iter().map(|(place, _)| *place).collect();
+        if let Err(why) = session.answered(answer.session_id, &places) {
+            // All of it is thrown away.
+            self.cluster.life.complain(format_args!("a fetch answer of {leader} {why}"));
+            return Err(why);
+        }
+        let (mut count, mut wrong) = (0, None);
+        for (place, data) in held {
+            let Some(place) = place else { continue };
+            match self.take_partition(place, data, connection) {
+                Ok(records) => count += records,
+                Err(error) => wrong = Some(format!("{place}: {}", error.name())),
             }
         }
         wrong.map_or(Ok(count), Err)
@@ -201,19 +260,19 @@ impl Consumer {
         match ErrorCode::from_code(data.error_code) {
             ErrorCode::None => {}
             ErrorCode::OffsetOutOfRange => {
-                self.cluster.life.note(format_args!("{place}: {position} is out of range"));
+                self.cluster.life.note(format_args!("{place}: {} is out of range", position.offset));
                 self.out_of_range.push(place.clone());
                 return Ok(0);
             }
             error => return Err(error),
         }
-        let found = fetching::read(&data.records.unwrap_or_default(), position);
+        let found = fetching::read(&data.records.unwrap_or_default(), position.offset);
         let count = found.records.len();
         for (offset, why) in &found.garbage {
             self.cluster.life.note(format_args!("{place}: garbage at {offset}: {why}"));
         }
-        let is_damaged = !found.garbage.is_empty() && found.next == position;
-        self.positions.insert(place.clone(), found.next);
+        let is_damaged = !found.garbage.is_empty() && found.next == position.offset;
+        self.positions.insert(place.clone(), position.moved(found.next, found.epoch.unwrap_or(position.epoch)));
         self.cluster.life.event(What::Polled {
             key: place.key(),
             records: found.records,

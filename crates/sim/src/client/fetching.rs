@@ -1,6 +1,6 @@
 //! Fetch requests and what comes of them: sessions (KIP-227) and the records within an answer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use judge::{Refusal, Value};
@@ -20,10 +20,12 @@ const DECOMPRESSED_BYTES_MAX: usize = 32 << 20;
 #[derive(Debug, Default)]
 pub struct Session {
     id: i32,
-    /// 0 begins a session.
+    /// 0 begins a session, and -1 wants none.
     epoch: i32,
     /// What the broker knows.
     told: Wanted,
+    /// Whether all of it was asked for.
+    is_full: bool,
 }
 
 /// The epoch of a request that wants no session.
@@ -32,8 +34,10 @@ const NO_SESSION: i32 = -1;
 impl Session {
     /// Fills in what is wanted: all of it at the beginning of a session, what has changed later on.
     pub fn ask(&mut self, wanted: &Wanted, partition_bytes_max: i32, with_sessions: bool, request: &mut FetchRequest) {
-        request.session_id = if with_sessions { self.id } else { 0 };
-        request.session_epoch = if with_sessions { self.epoch } else { NO_SESSION };
+        if !with_sessions {
+            (self.id, self.epoch) = (0, NO_SESSION);
+        }
+        (request.session_id, request.session_epoch) = (self.id, self.epoch);
         let is_full = request.session_epoch <= 0;
         let mut topics: BTreeMap<_, FetchTopic> = BTreeMap::new();
         for (place, (offset, leader_epoch)) in wanted {
@@ -67,16 +71,38 @@ impl Session {
             request.forgotten_topics_data = forgotten.into_values().collect();
         }
         self.told.clone_from(wanted);
+        self.is_full = is_full;
     }
 
-    /// An answer came: the session goes on, if there is one.
-    pub fn answered(&mut self, session_id: i32) {
-        if session_id == 0 {
+    /// An answer without error came, which holds these partitions, or such as were not asked for: the session goes on, if
+    /// there is one.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words, when it is none: a full answer holds all that was asked for and nothing else
+    /// (Kafka's `FetchSessionHandler.verifyFullFetchResponsePartitions`), any other a part of it, in the same session.
+    pub fn answered(&mut self, session_id: i32, held: &[Option<&Place>]) -> Result<(), String> {
+        let found: BTreeSet<&Place> = held.iter().copied().flatten().collect();
+        let missing = self.told.keys().find(|place| self.is_full && !found.contains(place));
+        let wrong = if held.contains(&None) {
+            Some("holds a partition that was not asked for".to_owned())
+        } else if found.len() < held.len() {
+            Some("holds a partition twice".to_owned())
+        } else if let Some(place) = missing {
+            Some(format!("to a full request does not hold {place}"))
+        } else if session_id != 0 && !self.is_full && session_id != self.id {
+            Some(format!("in session {} is of session {session_id}", self.id))
+        } else if session_id != 0 && self.epoch == NO_SESSION {
+            Some("begins a session that nobody asked for".to_owned())
+        } else {
+            None
+        };
+        if session_id == 0 || wrong.is_some() {
             self.reset();
         } else {
             self.id = session_id;
             self.epoch = self.epoch.checked_add(1).unwrap_or(1);
         }
+        wrong.map_or(Ok(()), Err)
     }
 
     /// No answer came: another session begins, and ends the one that was.
@@ -100,6 +126,8 @@ pub struct Found {
     pub garbage: Vec<(i64, Refusal)>,
     /// The offset of what is wanted next.
     pub next: i64,
+    /// The leader epoch of the last batch.
+    pub epoch: Option<i32>,
 }
 
 /// Reads what a partition's answer holds, from `position` on.
@@ -138,8 +166,9 @@ fn read_batch(batch: &Batch, found: &mut Found) {
         }
         Ok(())
     };
-    if let Err(error) = read() {
-        found.garbage.push((first, format!("a batch: {error}").into()));
+    match read() {
+        Ok(()) => found.epoch = Some(batch.header.leader_epoch),
+        Err(error) => found.garbage.push((first, format!("a batch: {error}").into())),
     }
     found.next = position.max(batch.header.next_offset());
 }
@@ -186,13 +215,40 @@ mod tests {
         };
         let none = Vec::<i32>::new;
         assert_eq!(asked(&mut session, &[(0, 5), (1, 5)]), (0, 0, vec![0, 1], none()));
-        session.answered(7);
+        let (zero, one) = (place(0), place(1));
+        assert_eq!(session.answered(7, &[Some(&one), Some(&zero)]), Ok(()));
         assert_eq!(asked(&mut session, &[(0, 6), (1, 5)]), (7, 1, vec![0], none()));
-        session.answered(7);
+        assert_eq!(session.answered(7, &[]), Ok(()));
         assert_eq!(asked(&mut session, &[(1, 5)]), (7, 2, none(), vec![0]));
         session.lost();
         assert_eq!(asked(&mut session, &[(1, 5)]), (7, 0, vec![1], none()));
-        session.answered(0);
+        assert_eq!(session.answered(0, &[Some(&one)]), Ok(()));
         assert_eq!(asked(&mut session, &[(1, 5)]), (0, 0, vec![1], none()));
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_its_request_is_none_and_ends_the_session() {
+        let place = |partition| Place { topic: base::Uuid::from_u128(1), partition, name: "t".into() };
+        let (zero, one) = (place(0), place(1));
+        let both: Wanted = [&zero, &one].map(|place| (place.clone(), (5, 0))).into();
+        let refused = |was_in: Option<i32>, with_sessions, id, held: &[Option<&Place>]| {
+            let (mut session, mut request) = (Session::default(), FetchRequest::default());
+            session.ask(&both, 1, with_sessions, &mut request);
+            if let Some(id) = was_in {
+                session.answered(id, &[Some(&zero), Some(&one)]).unwrap();
+                session.ask(&both, 1, with_sessions, &mut request);
+            }
+            let why = session.answered(id, held).unwrap_err();
+            session.ask(&both, 1, true, &mut request);
+            assert_eq!(request.session_id, 0, "{why}");
+            why
+        };
+        assert!(refused(None, true, 7, &[Some(&zero)]).contains("does not hold t-1"));
+        assert!(refused(None, false, 0, &[Some(&zero)]).contains("does not hold t-1"));
+        assert!(refused(None, true, 7, &[Some(&zero), None, Some(&one)]).contains("not asked for"));
+        assert!(refused(None, false, 7, &[Some(&zero), Some(&one)]).contains("nobody asked"));
+        assert!(refused(Some(7), true, 7, &[None]).contains("not asked for"));
+        assert!(refused(Some(7), true, 7, &[Some(&zero), Some(&zero)]).contains("twice"));
+        assert!(refused(Some(7), true, 8, &[Some(&zero)]).contains("in session 7 is of session 8"));
     }
 }

@@ -45,7 +45,7 @@ async fn read(cluster: &Arc<Cluster>, place: &Place, settings: ConsumerSettings)
                 return Ok(false);
             }
             consumer.poll().await;
-            let position = consumer.positions()[place];
+            let position = consumer.positions()[place].offset;
             if position < last {
                 break;
             }

@@ -11,6 +11,7 @@ use judge::{Outcome, Value, What};
 use records::{BatchBuilder, Compression, RecordsError};
 
 use super::{Life, Place};
+use crate::deeds::Deed;
 
 /// A producer id and its epoch.
 pub type Identity = (i64, i16);
@@ -257,6 +258,9 @@ impl Lane {
         batch.is_on_wire = false;
         let (why, then) = match verdict {
             Verdict::Written(offset) => {
+                if !batch.is_ended {
+                    batch.records.iter().for_each(|_| life.did(Deed::Record));
+                }
                 batch.end(life, |number| Outcome::Done(offset.map(|first| first + number)));
                 let batch = self.batches.remove(at).expect("it was found");
                 self.delivered += batch.records.len() as u64;

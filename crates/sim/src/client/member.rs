@@ -1,8 +1,8 @@
 //! A consumer that is a member of a group, by the classic protocol: FindCoordinator, JoinGroup, SyncGroup, Heartbeat,
 //! OffsetFetch, OffsetCommit, LeaveGroup.
 //!
-//! It commits what its user was given and nothing else, and begins where the group had committed or, without that, at the
-//! log start.
+//! It commits what its user was given and nothing else, and begins where the group had committed or, without that, where
+//! its consumer is reset to.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,9 @@ use wire::messages::join_group_request::JoinGroupRequestProtocol;
 use wire::messages::join_group_response::JoinGroupResponseMember;
 use wire::messages::leave_group_request::MemberIdentity;
 use wire::messages::sync_group_request::SyncGroupRequestAssignment;
-use wire::messages::{HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, SyncGroupRequest};
+use wire::messages::{
+    HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupResponse, SyncGroupRequest,
+};
 use wire::records::consumer_protocol_assignment::TopicPartition;
 use wire::records::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 use wire::{ApiKey, ErrorCode, Message, Reader, Str, Writer};
@@ -24,8 +26,10 @@ use super::committed::{self, Commits};
 use super::connection::CallError;
 use super::consumer::{Consumer, ConsumerSettings};
 use super::coordinator::Coordinator;
-use super::offsets::Which;
+use super::names::Names;
+use super::position::Position;
 use super::{Cluster, Place};
+use crate::deeds::Deed;
 use crate::dice::Dice;
 
 /// How a member lives.
@@ -36,7 +40,9 @@ pub struct MemberSettings {
     /// What it subscribes to.
     pub topics: Vec<Arc<str>>,
     /// Its name across lives, if it is a static member.
-    pub instance: Option<Arc<str>>,
+    pub instance: Option<Str>,
+    /// Who has which name.
+    pub names: Names,
     /// Without heartbeats for so long it is put out of the group.
     pub session_time_max: Duration,
     /// How long it may take to join again.
@@ -56,6 +62,7 @@ impl MemberSettings {
             group: group.into(),
             topics,
             instance: None,
+            names: Names::default(),
             session_time_max: Duration::from_secs(6),
             rebalance_time_max: Duration::from_secs(8),
             heartbeat_every: Duration::from_secs(1),
@@ -74,6 +81,8 @@ pub(super) enum Turn {
     Forget,
     /// Another one lives under its name.
     Fenced,
+    /// It has what it came for.
+    Done,
 }
 
 /// How a generation ended, once it has.
@@ -104,6 +113,8 @@ type Subscribed = BTreeMap<Arc<str>, (base::Uuid, usize)>;
 
 /// Joining and synchronising take as long as the slowest member, and a bit.
 const REBALANCE_GRACE: Duration = Duration::from_secs(5);
+/// From this version on several members leave with one request.
+const LEAVES_TOGETHER: i16 = 3;
 /// Between looks of the leader at what there is to assign.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
@@ -124,6 +135,8 @@ pub struct Member {
     former: Option<committed::Member>,
     /// When it commits too late.
     dice: Dice,
+    /// Until it has committed so far, it lives.
+    goal: Option<BTreeMap<Place, i64>>,
 }
 
 impl Member {
@@ -133,12 +146,26 @@ impl Member {
         let consumer = Consumer::new(cluster.clone(), settings.reading);
         let commits = Commits::default();
         let (id, dice) = (Str::default(), cluster.dice.branch("too late"));
-        Self { cluster, settings, consumer, coordinator, commits, id, generations: 0, former: None, dice }
+        Self { cluster, settings, consumer, coordinator, commits, id, generations: 0, former: None, dice, goal: None }
     }
 
     /// How many generations it was part of.
     pub fn generations(&self) -> u64 {
         self.generations
+    }
+
+    /// Takes part until it has committed so far itself; what it has committed then, of each partition. `None` when another
+    /// member has its name.
+    pub async fn live_until(&mut self, goal: &BTreeMap<Place, i64>) -> Option<BTreeMap<Place, Position>> {
+        self.goal = Some(goal.clone());
+        self.live().await;
+        self.commits.reach(goal).then(|| self.commits.known().clone())
+    }
+
+    /// What its group has committed of these, however long it takes to be told.
+    pub async fn committed(&self, places: &[Place]) -> BTreeMap<Place, Option<Position>> {
+        let found = committed::fetch_surely(&self.coordinator, &self.settings.group, places, || true).await;
+        found.expect("it goes on until all is known")
     }
 
     /// Takes part, until another member has its name.
@@ -159,38 +186,36 @@ impl Member {
             match turn {
                 Turn::Rejoin => {}
                 Turn::Forget => self.id = Str::default(),
-                Turn::Fenced => return self.cluster.life.note("is fenced by another of its name"),
+                Turn::Fenced => {
+                    self.cluster.life.did(Deed::Fencing);
+                    return self.cluster.life.note("is fenced by another of its name");
+                }
+                Turn::Done => return,
             }
         }
     }
 
-    /// Tells the group that it goes, if somebody listens.
+    /// Tells the group that it goes, if somebody listens. A static member does not: it is expected back.
     pub async fn leave(&mut self) {
+        if self.settings.instance.is_some() || self.id.is_empty() {
+            return;
+        }
         let Ok(connection) = self.coordinator.find_once().await else { return };
-        // Since version 3 several may go in one request, and each is in the list.
-        let is_alone = connection.version(ApiKey::LeaveGroup) < Some(3);
-        let member =
-            MemberIdentity { member_id: self.id.clone(), group_instance_id: self.instance(), ..Default::default() };
-        let request = LeaveGroupRequest {
-            group_id: (&*self.settings.group).into(),
-            member_id: if is_alone { self.id.clone() } else { Str::default() },
-            members: if is_alone { Vec::new() } else { vec![member] },
-            ..LeaveGroupRequest::default()
-        };
+        let mut request =
+            LeaveGroupRequest { group_id: (&*self.settings.group).into(), ..LeaveGroupRequest::default() };
+        if connection.version(ApiKey::LeaveGroup) < Some(LEAVES_TOGETHER) {
+            request.member_id = self.id.clone();
+        } else {
+            request.members = vec![MemberIdentity { member_id: self.id.clone(), ..MemberIdentity::default() }];
+        }
         let left = connection.call(&request).await;
-        let said = left.map_or_else(
-            |error| error.to_string(),
-            |left| {
-                // In the list it has an error of its own.
-                let code = left.members.first().map_or(left.error_code, |member| member.error_code);
-                ErrorCode::from_code(code).name().to_owned()
-            },
-        );
-        self.cluster.life.note(format_args!("leaves: {said}"));
-    }
-
-    fn instance(&self) -> Option<Str> {
-        self.settings.instance.as_deref().map(Str::from)
+        // In the list it has an error of its own.
+        let said = |left: &LeaveGroupResponse| left.members.first().map_or(left.error_code, |member| member.error_code);
+        if left.as_ref().is_ok_and(|left| said(left) == 0) {
+            self.cluster.life.did(Deed::Leaving);
+        }
+        let said = |left| ErrorCode::from_code(said(&left)).name().to_owned();
+        self.cluster.life.note(format_args!("leaves: {}", left.map_or_else(|error| error.to_string(), said)));
     }
 
     fn limit(&self) -> Duration {
@@ -199,6 +224,8 @@ impl Member {
 
     /// Becomes part of the next generation.
     async fn join(&mut self) -> Result<Generation, Turn> {
+        let MemberSettings { group, instance, names, .. } = &self.settings;
+        let since = instance.as_ref().map(|name| names.joins(group, name));
         let connection = self.coordinator.find().await;
         let subscription = ConsumerProtocolSubscription {
             topics: self.settings.topics.iter().map(|name| (&**name).into()).collect(),
@@ -211,13 +238,14 @@ impl Member {
             session_timeout_ms: self.settings.session_time_max.as_millis() as i32,
             rebalance_timeout_ms: self.settings.rebalance_time_max.as_millis() as i32,
             member_id: self.id.clone(),
-            group_instance_id: self.instance(),
+            group_instance_id: self.settings.instance.clone(),
             protocol_type: "consumer".into(),
             protocols: vec![protocol],
             ..JoinGroupRequest::default()
         };
+        let asked_at = self.cluster.life.now();
         let joined = connection.call_within(self.limit(), &request).await;
-        let joined = joined.map_err(|error| self.lost("join", &error))?;
+        let joined = joined.map_err(|error| self.lost("join", asked_at, &error))?;
         if ErrorCode::from_code(joined.error_code) == ErrorCode::MemberIdRequired {
             self.id = joined.member_id;
             return Err(Turn::Rejoin);
@@ -234,15 +262,20 @@ impl Member {
             group_id: (&*self.settings.group).into(),
             generation_id: joined.generation_id,
             member_id: self.id.clone(),
-            group_instance_id: self.instance(),
+            group_instance_id: self.settings.instance.clone(),
             protocol_type: joined.protocol_type.clone(),
             protocol_name: joined.protocol_name.clone(),
             assignments: led.as_ref().map(|topics| range(&joined, topics)).unwrap_or_default(),
             ..SyncGroupRequest::default()
         };
+        let asked_at = self.cluster.life.now();
         let synced = connection.call_within(self.limit(), &request).await;
-        let synced = synced.map_err(|error| self.lost("sync", &error))?;
+        let synced = synced.map_err(|error| self.lost("sync", asked_at, &error))?;
         self.check("sync", synced.error_code)?;
+        let MemberSettings { group, instance, names, .. } = &self.settings;
+        if let Some((name, since)) = instance.as_ref().zip(since) {
+            names.took(group, name, &self.id, since);
+        }
         let assigned = match read_assignment(&synced.assignment) {
             Ok(assigned) => assigned,
             Err(why) => {
@@ -269,8 +302,12 @@ impl Member {
         self.settings.topics.iter().filter_map(found).collect()
     }
 
-    fn lost(&self, what: &str, error: &CallError) -> Turn {
+    fn lost(&self, what: &str, asked_at: Duration, error: &CallError) -> Turn {
         self.cluster.life.note(format_args!("{what}: {error}"));
+        // Who has a goal lives where nothing is disturbed, and no group waits longer for its members.
+        if self.goal.is_some() && self.cluster.life.now() >= asked_at + self.limit() {
+            self.cluster.life.complain(format_args!("a {what} of {} is not answered", self.settings.group));
+        }
         self.coordinator.forget();
         Turn::Rejoin
     }
@@ -281,19 +318,21 @@ impl Member {
 
     /// Reads and commits until the generation ends.
     async fn take_part(&mut self, generation: &Generation) -> Turn {
-        let Self { cluster, settings, consumer, coordinator, commits, id, former, dice, .. } = self;
+        let Self { cluster, settings, consumer, coordinator, commits, id, former, dice, goal, .. } = self;
         let ended = Ended::default();
         let beats = beat(coordinator, settings, id, generation.number, &ended);
         let reads = async {
-            let starts = starts(cluster, settings, consumer, coordinator, generation, &ended).await?;
+            let (starts, committed) = starts(cluster, settings, consumer, coordinator, generation, &ended).await?;
             consumer.assign(&starts, Some((settings.group.clone(), generation.number)));
+            consumer.believe(&committed);
             let member = committed::Member {
                 group: settings.group.clone(),
                 generation: generation.number,
                 id: id.clone(),
-                instance: settings.instance.as_deref().map(Str::from),
+                instance: settings.instance.clone(),
+                names: settings.names.clone(),
             };
-            commits.begin(&starts);
+            commits.begin(&committed);
             if let Some(former) = former.replace(member.clone())
                 && dice.chance(COMMITS_TOO_LATE)
             {
@@ -308,6 +347,9 @@ impl Member {
                 if now >= committed_at + settings.commit_every {
                     commits.commit(coordinator, &member, consumer.positions()).await?;
                     committed_at = now;
+                    if goal.as_ref().is_some_and(|goal| commits.reach(goal)) {
+                        return Err(Turn::Done);
+                    }
                 }
                 if let Some(led) = &generation.led
                     && now >= looked_at + LOOK_EVERY
@@ -364,13 +406,12 @@ async fn beat(coordinator: &Coordinator, settings: &MemberSettings, id: &Str, ge
         group_id: (&*settings.group).into(),
         generation_id: generation,
         member_id: id.clone(),
-        group_instance_id: settings.instance.as_deref().map(Str::from),
+        group_instance_id: settings.instance.clone(),
         ..HeartbeatRequest::default()
     };
     while ended.get().is_none() {
         tokio::time::sleep(settings.heartbeat_every).await;
-        let answer = coordinator.find().await.call(&request).await;
-        match answer {
+        match coordinator.find().await.call(&request).await {
             // Another coordinator may know the generation.
             Err(_) => coordinator.forget(),
             Ok(answer) => match ErrorCode::from_code(answer.error_code) {
@@ -383,7 +424,7 @@ async fn beat(coordinator: &Coordinator, settings: &MemberSettings, id: &Str, ge
     std::future::pending::<()>().await;
 }
 
-/// Where to begin with what was assigned.
+/// Where to begin with what was assigned, and which of it the group had committed.
 async fn starts(
     cluster: &Cluster,
     settings: &MemberSettings,
@@ -391,7 +432,7 @@ async fn starts(
     coordinator: &Coordinator,
     generation: &Generation,
     ended: &Ended,
-) -> Result<BTreeMap<Place, Start>, Turn> {
+) -> Result<(BTreeMap<Place, Start>, BTreeMap<Place, Position>), Turn> {
     let names: Vec<Arc<str>> = generation.assigned.iter().map(|(name, _)| name.as_str().into()).collect();
     if !names.is_empty() {
         cluster.refresh_surely(&names).await;
@@ -409,18 +450,21 @@ async fn starts(
     }
     let committed = committed::fetch_surely(coordinator, &settings.group, &places, || ended.get().is_none()).await;
     let Some(committed) = committed else { return Err(ended.get().unwrap_or(Turn::Rejoin)) };
-    let mut starts = BTreeMap::new();
-    for (place, offset) in committed {
-        match offset {
-            Some(offset) => drop(starts.insert(place, Start::Committed(offset))),
+    let (mut starts, mut known) = (BTreeMap::new(), BTreeMap::new());
+    for (place, position) in committed {
+        match position {
+            Some(position) => {
+                starts.insert(place.clone(), Start::Committed(position.offset));
+                known.insert(place, position);
+            }
             None => {
-                if let Some(earliest) = consumer.offset(&place, Which::Earliest).await {
-                    starts.insert(place, Start::At(earliest));
+                if let Some(offset) = consumer.offset(&place, settings.reading.reset_to).await {
+                    starts.insert(place, Start::At(offset));
                 }
             }
         }
     }
-    Ok(starts)
+    Ok((starts, known))
 }
 
 /// Kafka's range assignor: of each topic every member gets a run of partitions, in the order of their ids.

@@ -20,8 +20,6 @@ use crate::dice::Dice;
 const BACK_OFF_MIN: Duration = Duration::from_millis(100);
 /// And no further.
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
-/// Metadata older than this is asked for again.
-const METADATA_AGE_MAX: Duration = Duration::from_secs(20);
 
 /// A topic that was just made may not be known to the broker that is asked.
 const MISSING_TIME_MIN: Duration = Duration::from_secs(2);
@@ -35,6 +33,8 @@ pub struct Settings {
     pub request_time_max: Duration,
     /// Requests under way on one connection.
     pub requests_in_flight_max: usize,
+    /// Metadata older than this is asked for again.
+    pub metadata_age_max: Duration,
     /// The highest version of an API that this client has heard of, where that is not the newest.
     pub versions_max: BTreeMap<ApiKey, i16>,
 }
@@ -45,6 +45,7 @@ impl Default for Settings {
             connect_time_max: Duration::from_secs(3),
             request_time_max: Duration::from_secs(5),
             requests_in_flight_max: 5,
+            metadata_age_max: Duration::from_secs(20),
             versions_max: BTreeMap::new(),
         }
     }
@@ -60,6 +61,7 @@ impl Settings {
             (ApiKey::OffsetCommit, 8),
             (ApiKey::OffsetFetch, 7),
             (ApiKey::FindCoordinator, 3),
+            (ApiKey::OffsetForLeaderEpoch, 3),
             (ApiKey::JoinGroup, 7),
         ];
         Self { versions_max: versions_max.into(), ..Self::default() }
@@ -173,17 +175,26 @@ impl Cluster {
         connection
     }
 
-    /// A connection to any broker: a known one, or where the client began.
+    /// A connection to any broker: a known one, or where the client began; one that does not owe answers, if there is one
+    /// (as `NetworkClient.leastLoadedNode` of Kafka's Java client chooses).
     ///
     /// # Errors
     /// When there is none.
     pub async fn any(&self) -> Called<Arc<Connection>> {
         let mut known: Vec<String> = self.view.lock().brokers.values().cloned().collect();
         // Now and then from the beginning: all that is known may be gone.
-        if known.is_empty() || self.dice.chance(0.2) {
+        if known.is_empty() || self.dice.chance(0.2) || known.iter().all(|address| self.is_silent(address)) {
             known.clone_from(&self.bootstrap);
         }
+        if !known.iter().all(|address| self.is_silent(address)) {
+            known.retain(|address| !self.is_silent(address));
+        }
         self.shared(&known[self.dice.index(known.len())]).await
+    }
+
+    fn is_silent(&self, address: &str) -> bool {
+        let connection = self.view.lock().connections.get(address).cloned();
+        connection.is_some_and(|connection| !connection.is_closed() && connection.is_silent())
     }
 
     /// What is known of a topic.
@@ -207,10 +218,17 @@ impl Cluster {
         }
     }
 
+    /// Knows this topic, as who learned of it once and has not asked since.
+    pub fn remember(&self, name: &Arc<str>, topic: Topic) {
+        let mut view = self.view.lock();
+        view.refreshed_at = Some(self.life.now());
+        view.topics.insert(name.clone(), topic);
+    }
+
     /// Whether metadata is to be asked for though nothing is wrong.
     pub fn is_stale(&self) -> bool {
         let refreshed_at = self.view.lock().refreshed_at;
-        refreshed_at.is_none_or(|at| self.life.now().saturating_sub(at) > METADATA_AGE_MAX)
+        refreshed_at.is_none_or(|at| self.life.now().saturating_sub(at) > self.settings.metadata_age_max)
     }
 
     /// Asks for metadata of these topics.

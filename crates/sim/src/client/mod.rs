@@ -10,12 +10,12 @@
 //! | [`connection`] | requests under way on one connection |
 //! | [`metadata`] | what a client knows of the cluster, and its connections |
 //! | [`lane`], [`producer`] | sends |
-//! | [`fetching`], [`consumer`] | reads |
-//! | [`member`] | reads as a member of a group |
+//! | [`fetching`], [`position`], [`consumer`] | reads |
+//! | [`member`], [`names`] | reads as a member of a group, under a name of its own at times |
 //! | [`admin`] | makes, deletes, trims and probes |
-//! | [`final_reader`] | reads everything once all is quiet |
+//! | [`final_reader`], [`final_member`] | read everything once all is quiet |
 //! | [`afterwards`] | asks for what is gone |
-//! | [`workload`] | who does what in a run |
+//! | [`workload`], [`healing`] | who does what in a run, and once its faults are over |
 
 pub mod admin;
 pub mod afterwards;
@@ -24,11 +24,15 @@ pub mod connection;
 pub mod consumer;
 pub mod coordinator;
 pub mod fetching;
+pub mod final_member;
 pub mod final_reader;
+pub mod healing;
 pub mod lane;
 pub mod member;
 pub mod metadata;
+pub mod names;
 pub mod offsets;
+pub mod position;
 pub mod producer;
 pub mod recorder;
 pub mod value;

@@ -33,6 +33,9 @@ pub struct ProducerSettings {
     pub acks: i16,
     /// Batches of one partition under way.
     pub in_flight_max: usize,
+    /// Whether what has not been sent yet may overtake, on its way to another broker, what is under way to the one that led
+    /// before. Kafka's Java client lets it: with idempotence the sequences keep the order.
+    pub overtakes: bool,
     /// Bytes of values in a batch; a larger value is alone in its own.
     pub batch_bytes_max: usize,
     /// After this time a record that was not acknowledged ends.
@@ -47,6 +50,7 @@ impl Default for ProducerSettings {
             idempotent: true,
             acks: -1,
             in_flight_max: 5,
+            overtakes: true,
             batch_bytes_max: 16 << 10,
             delivery_time_max: Duration::from_secs(20),
             compression: Compression::None,
@@ -246,14 +250,19 @@ impl Producer {
         let (mut topics, mut batches) = (BTreeMap::<Uuid, TopicProduceData>::new(), Vec::new());
         for place in places {
             let lane = self.lanes.get_mut(place).expect("places are those of lanes");
-            // Nothing overtakes on another way what is still on its way.
+            // What is sent again waits for all before it; without sequences nothing overtakes what is still on its way.
+            let may_overtake = self.settings.idempotent && self.settings.overtakes;
             let goes_elsewhere = |before: &Arc<Connection>| !Arc::ptr_eq(before, &connection);
-            if lane.is_on_wire() && self.ways.get(place).is_some_and(goes_elsewhere) {
+            let overtakes = lane.is_on_wire() && self.ways.get(place).is_some_and(goes_elsewhere);
+            if overtakes && !may_overtake {
                 continue;
             }
-            self.ways.insert(place.clone(), connection.clone());
             let taken = lane.take(self.identity, self.settings.in_flight_max, now, self.settings.compression);
             let Some((id, records)) = taken.expect("a batch is far from 2 GiB") else { continue };
+            if overtakes {
+                self.cluster.life.note(format_args!("{place}: batch {id} goes out beside what another broker has"));
+            }
+            self.ways.insert(place.clone(), connection.clone());
             batches.push((place.clone(), id));
             let topic = topics.entry(place.topic).or_insert_with(|| TopicProduceData {
                 name: (&*place.name).into(),

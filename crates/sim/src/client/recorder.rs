@@ -10,6 +10,7 @@ use base::Uuid;
 use judge::{Client, History, Moment, Value, What};
 use parking_lot::Mutex;
 
+use crate::deeds::{Deed, Deeds};
 use crate::trace::Trace;
 
 /// The history of a run; clones write into the same one.
@@ -26,6 +27,7 @@ struct Shared {
     /// Topics whose names are in the history.
     named: Mutex<BTreeSet<Uuid>>,
     complaints: Mutex<Vec<String>>,
+    deeds: Deeds,
 }
 
 impl Recorder {
@@ -39,6 +41,7 @@ impl Recorder {
             next_connection: AtomicU64::new(1),
             named: Mutex::default(),
             complaints: Mutex::default(),
+            deeds: Deeds::default(),
         }))
     }
 
@@ -61,6 +64,11 @@ impl Recorder {
     /// What a broker did that no broker may do, and that no history can hold: answers that are none. Empty, if all is well.
     pub fn complaints(&self) -> Vec<String> {
         self.0.complaints.lock().clone()
+    }
+
+    /// What clients got done so far.
+    pub fn deeds(&self) -> &Deeds {
+        &self.0.deeds
     }
 }
 
@@ -109,6 +117,11 @@ impl Life {
     pub fn event(&self, what: What) {
         let mut history = self.shared.history.lock();
         history.push(Moment(self.now().as_micros() as u64), self.client, what);
+    }
+
+    /// It got something done.
+    pub fn did(&self, deed: Deed) {
+        self.shared.deeds.did(deed);
     }
 
     /// Something for the trace.

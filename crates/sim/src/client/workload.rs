@@ -1,23 +1,25 @@
 //! Who does what in a run: producers, consumers, groups whose members come and go, and an administrator.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
 use base::Clock;
 use base::net::Network;
 use futures::future::join_all;
 use judge::{GroupName, Start, What};
+use parking_lot::Mutex;
 use records::Compression;
 
 use super::admin::Admin;
 use super::consumer::{Consumer, ConsumerSettings};
 use super::member::{Member, MemberSettings};
+use super::metadata::Topic;
+use super::names::Names;
 use super::offsets::Which;
 use super::producer::{Producer, ProducerSettings};
 use super::{Cluster, Life, Place, Recorder, Settings};
-use super::{afterwards, final_reader};
+
 use crate::dice::Dice;
 use crate::faults::{Fault, Faults};
 
@@ -52,8 +54,6 @@ pub struct WorkloadOptions {
     pub life: std::ops::Range<Duration>,
     /// How likely a client goes in the middle of what it is about.
     pub gone: f64,
-    /// How long a partition may take at the end to take and serve one more record.
-    pub patience: Duration,
 }
 
 impl Default for WorkloadOptions {
@@ -73,7 +73,6 @@ impl Default for WorkloadOptions {
             administer_every: Duration::from_secs(1)..Duration::from_secs(5),
             life: Duration::from_secs(5)..Duration::from_secs(40),
             gone: 0.5,
-            patience: Duration::from_secs(30),
         }
     }
 }
@@ -98,20 +97,35 @@ pub struct Surroundings {
 /// The clients of a run.
 #[derive(Debug)]
 pub struct Workload {
-    options: WorkloadOptions,
-    around: Surroundings,
-    own: Life,
-    lasting: Vec<Arc<str>>,
+    pub(super) options: WorkloadOptions,
+    pub(super) around: Surroundings,
+    pub(super) own: Life,
+    pub(super) lasting: Vec<Arc<str>>,
     passing: Vec<Arc<str>>,
     retained: Vec<Arc<str>>,
+    /// Who has which static name.
+    names: Names,
+    /// Topics that are certainly deleted, the last ones.
+    pub(super) deleted: Mutex<VecDeque<(Arc<str>, Topic)>>,
 }
 
 /// What a client is.
 #[derive(Clone, Debug)]
 enum Role {
-    Producer { idempotent: bool },
+    Producer {
+        idempotent: bool,
+    },
     Consumer,
-    Member { group: GroupName, topics: Vec<Arc<str>> },
+    Member {
+        group: GroupName,
+        topics: Vec<Arc<str>>,
+    },
+    /// A static member with the name of another, which may live.
+    Namesake {
+        group: GroupName,
+        topics: Vec<Arc<str>>,
+        name: Arc<str>,
+    },
     Admin,
     Churn,
 }
@@ -120,6 +134,10 @@ enum Role {
 const CHURNS: usize = 4;
 /// How long records of some topics stay.
 const RETENTION_MS: u64 = 10_000;
+/// How long whoever takes another's static name waits first.
+const NAMESAKE_AFTER: std::ops::Range<Duration> = Duration::from_secs(3)..Duration::from_secs(20);
+/// Deleted topics that are remembered.
+const DELETED_MAX: usize = 4;
 /// What a client may take to finish what it is about.
 const FINISHING_TIME_MAX: Duration = Duration::from_secs(10);
 
@@ -130,10 +148,10 @@ impl Workload {
         let (lasting, passing) = (names("lasting", options.lasting_topics), names("passing", options.passing_topics));
         let retained = names("retained", options.retained_topics);
         let own = around.recorder.life("workload");
-        Self { options, around, own, lasting, passing, retained }
+        Self { options, around, own, lasting, passing, retained, names: Names::default(), deleted: Mutex::default() }
     }
 
-    fn cluster(&self, life: Life, dice: &Dice, settings: Settings) -> Arc<Cluster> {
+    pub(super) fn cluster(&self, life: Life, dice: &Dice, settings: Settings) -> Arc<Cluster> {
         let Surroundings { network, bootstrap, clock, .. } = self.around.clone();
         Cluster::new(life, settings, network, bootstrap, clock, dice.branch("cluster"))
     }
@@ -162,15 +180,23 @@ impl Workload {
         add("plain", self.options.plain_producers, Role::Producer { idempotent: false });
         add("consumer", self.options.consumers, Role::Consumer);
         for number in 0..self.options.groups {
-            // Every other group reads what stays, and may have members that know topics by their names alone.
-            let topics = if number % 2 == 0 { self.lasting.clone() } else { self.topics() };
-            let group: GroupName = format!("group-{number}").into();
+            let (group, topics) = self.group(number);
+            let name = format!("member-{number}-0").into();
+            let namesake = Role::Namesake { group: group.clone(), topics: topics.clone(), name };
             add(&format!("member-{number}"), self.options.members, Role::Member { group, topics });
+            add(&format!("namesake-{number}"), 1, namesake);
         }
         if self.options.churn {
             roles.extend((0..CHURNS).map(|number| (format!("churn-{number}"), Role::Churn)));
         }
         join_all(roles.iter().map(|(name, role)| self.lives(name, role, until))).await;
+    }
+
+    /// A group and what it reads: every other one what stays, so that it may have members that know topics by their names
+    /// alone.
+    pub(super) fn group(&self, number: usize) -> (GroupName, Vec<Arc<str>>) {
+        let topics = if number.is_multiple_of(2) { self.lasting.clone() } else { self.topics() };
+        (format!("group-{number}").into(), topics)
     }
 
     fn partitions(&self, dice: &Dice) -> i32 {
@@ -188,7 +214,12 @@ impl Workload {
             let time = dice.time(self.options.life.clone()).min(left());
             let goes = dice.chance(self.options.gone);
             let is_old = dice.chance(0.25);
-            let settings = if is_old { Settings::old() } else { Settings::default() };
+            let mut settings = if is_old { Settings::old() } else { Settings::default() };
+            if dice.branch("metadata age").chance(0.4) {
+                // It hears of another leader while it still waits for the one before.
+                (settings.metadata_age_max, settings.request_time_max) =
+                    (Duration::from_secs(1), Duration::from_secs(15));
+            }
             let cluster = self.cluster(life.clone(), &dice, settings);
             life.note(if is_old { "lives, and is old" } else { "lives" });
             // Who goes is not asked when: what it was about is dropped wherever it stands.
@@ -211,8 +242,7 @@ impl Workload {
             Role::Producer { idempotent } => self.produce(*idempotent, cluster, dice, &topics, end).await,
             Role::Consumer => self.consume(cluster, dice, &topics, end).await,
             Role::Member { group, topics } => {
-                let mut settings = MemberSettings::new(group, topics.clone());
-                settings.reading = reading(dice);
+                let mut settings = self.member(group, topics, dice);
                 if is_old && topics.len() > self.lasting.len() {
                     // It would take a topic that was made again for the one that was.
                     return tokio::time::sleep(Duration::from_secs(1)).await;
@@ -220,16 +250,34 @@ impl Workload {
                 if dice.chance(0.3) {
                     settings.instance = Some(name.into());
                 }
-                let mut member = Member::new(cluster.clone(), settings);
-                let _ = tokio::time::timeout(end.saturating_sub(cluster.life.now()), member.live()).await;
-                if dice.chance(0.7) {
-                    member.leave().await;
-                }
+                self.take_part(cluster, settings, dice, end).await;
+            }
+            Role::Namesake { topics, .. } if is_old && topics.len() > self.lasting.len() => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Role::Namesake { group, topics, name } => {
+                tokio::time::sleep(dice.time(NAMESAKE_AFTER)).await;
+                let instance = Some((&**name).into());
+                let settings = MemberSettings { instance, ..self.member(group, topics, dice) };
+                self.take_part(cluster, settings, dice, end).await;
             }
             Role::Admin => self.administer(cluster, dice, end).await,
             // Who knows topics by their names alone cannot say which one is to go.
             Role::Churn if is_old => tokio::time::sleep(Duration::from_secs(1)).await,
             Role::Churn => self.churn(cluster, name, end).await,
+        }
+    }
+
+    fn member(&self, group: &GroupName, topics: &[Arc<str>], dice: &Dice) -> MemberSettings {
+        let names = self.names.clone();
+        MemberSettings { reading: reading(dice), names, ..MemberSettings::new(group, topics.to_vec()) }
+    }
+
+    async fn take_part(&self, cluster: &Arc<Cluster>, settings: MemberSettings, dice: &Dice, end: Duration) {
+        let mut member = Member::new(cluster.clone(), settings);
+        let _ = tokio::time::timeout(end.saturating_sub(cluster.life.now()), member.live()).await;
+        if dice.chance(0.7) {
+            member.leave().await;
         }
     }
 
@@ -239,6 +287,7 @@ impl Workload {
             idempotent,
             acks: if idempotent { -1 } else { *dice.pick(&[-1, -1, 1, 1, 0]) },
             in_flight_max: *dice.pick(&[1, 5, 5]),
+            overtakes: dice.branch("overtakes").chance(0.7),
             compression: if dice.chance(0.25) { *dice.pick(&codecs) } else { Compression::None },
             delivery_time_max: dice.time(Duration::from_secs(5)..Duration::from_secs(25)),
             ..ProducerSettings::default()
@@ -303,7 +352,7 @@ impl Workload {
                 2 if self.passing.contains(&place.name)
                     && !cluster.settings.versions_max.contains_key(&wire::ApiKey::Produce) =>
                 {
-                    admin.delete(&place.name, place.topic).await;
+                    self.delete(&admin, cluster, &place.name).await;
                     tokio::time::sleep(dice.time(Duration::ZERO..Duration::from_secs(3))).await;
                     self.make_missing(&admin, cluster, dice).await;
                 }
@@ -321,7 +370,7 @@ impl Workload {
         }
     }
 
-    async fn make_missing(&self, admin: &Admin, cluster: &Cluster, dice: &Dice) {
+    pub(super) async fn make_missing(&self, admin: &Admin, cluster: &Cluster, dice: &Dice) {
         let topics = self.topics();
         cluster.refresh_surely(&topics).await;
         for name in topics.iter().filter(|name| cluster.topic(name).is_none()) {
@@ -348,43 +397,20 @@ impl Workload {
         while cluster.life.now() < end {
             number += 1;
             let name: Arc<str> = format!("of-{name}-{}-{number}", cluster.life.client().0).into();
-            let topic = admin.create(&name, 1, &[]).await;
-            admin.delete(&name, topic.id).await;
+            admin.create(&name, 1, &[]).await;
+            self.delete(&admin, cluster, &name).await;
         }
     }
 
-    /// Nothing disturbs anybody any more: every partition of every topic takes one more record and is read wholly.
-    ///
-    /// # Errors
-    /// Names the partitions that did not take or serve it in time.
-    pub async fn heal_and_read(&self) -> Result<()> {
-        self.own.note("all is healed");
-        self.own.event(What::Healed);
-        let dice = self.around.dice.branch("final");
-        let asking = self.cluster(self.around.recorder.life("final"), &dice, Settings::default());
-        let Ok(topics) = tokio::time::timeout(self.options.patience, asking.all_topics()).await else {
-            bail!("no broker said within {:?} which topics there are", self.options.patience);
-        };
-        let mut readers = Vec::new();
-        for (name, topic) in &topics {
-            for place in topic.places(name) {
-                let who = format!("final-{place}");
-                let dice = dice.branch(&who);
-                let cluster = self.cluster(self.around.recorder.life(&who), &dice, Settings::default());
-                readers.push(async move {
-                    let read = final_reader::read_whole(&cluster, &place, reading(&dice), self.options.patience).await;
-                    cluster.life.note(format_args!("{place}: {read:?}"));
-                    read
-                });
+    async fn delete(&self, admin: &Admin, cluster: &Cluster, name: &Arc<str>) {
+        let Some(topic) = cluster.topic(name) else { return };
+        if admin.delete(name, topic.id).await {
+            let mut deleted = self.deleted.lock();
+            deleted.push_back((name.clone(), topic));
+            if deleted.len() > DELETED_MAX {
+                deleted.pop_front();
             }
         }
-        let failed: Vec<String> =
-            join_all(readers).await.into_iter().filter_map(|read| Some(format!("{:#}", read.err()?))).collect();
-        let gone = afterwards::what_is_gone(&self.around.recorder.history().0);
-        let life = self.around.recorder.life("afterwards");
-        let asks = self.cluster(life, &dice.branch("afterwards"), Settings::default());
-        afterwards::ask(&asks, &gone).await;
-        if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("\n")) }
     }
 }
 
@@ -408,12 +434,13 @@ fn size(dice: &Dice) -> usize {
     if dice.chance(0.01) { 100_000 } else { 20 + dice.below(*dice.pick(&[60, 300, 2_000])) as usize }
 }
 
-fn reading(dice: &Dice) -> ConsumerSettings {
+pub(super) fn reading(dice: &Dice) -> ConsumerSettings {
     ConsumerSettings {
         isolation_level: i8::from(dice.chance(0.3)),
         with_sessions: dice.chance(0.7),
         wait_max: *dice.pick(&[Duration::from_millis(100), Duration::from_millis(500)]),
         partition_bytes_max: *dice.pick(&[1 << 10, 32 << 10, 256 << 10]),
+        reset_to: if dice.branch("reset").chance(0.7) { Which::Earliest } else { Which::Latest },
         ..ConsumerSettings::default()
     }
 }
