@@ -100,6 +100,14 @@ pub enum What {
         /// What became of it.
         outcome: Outcome<Option<i64>>,
     },
+    /// Whatever it does in that group from here on, it does under this name (`group.instance.id`), as others may before and
+    /// after it.
+    Static {
+        /// The name.
+        name: Arc<str>,
+        /// The group.
+        group: GroupName,
+    },
     /// From here on the consumer reads these partitions and no others.
     Assigned {
         /// Each with where reading begins.

@@ -35,8 +35,7 @@
 //!   a commit of its own: when the first try of one that was sent again takes effect, nobody knows.
 //! - Records disappear only by [`What::TrimBegan`], [`What::DeleteBegan`] and, where [`What::Retained`] says so, by their
 //!   age; a record's timestamp is the moment of [`What::SendBegan`]. There is no compaction.
-//! - A group is not removed, so that its generations only rise. Of two lives of a static member the former is over before
-//!   the latter begins.
+//! - A group is not removed, so that its generations only rise.
 
 pub mod history;
 mod index;

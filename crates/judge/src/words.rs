@@ -39,6 +39,7 @@ impl fmt::Display for What {
                 write!(f, "sent {value} ")?;
                 ended(f, outcome, |f, offset| offset.map_or(Ok(()), |offset| write!(f, " {offset}")))
             }
+            Self::Static { name, group } => write!(f, "static {name} in {group}"),
             Self::Assigned { keys, group, generation } => {
                 write!(f, "assigned")?;
                 for (key, start) in keys {

@@ -6,7 +6,8 @@
 //!   (`ClassicGroup.validateOffsetCommit`: ILLEGAL_GENERATION). A coordinator that was replaced does not know of the later
 //!   generation, but it cannot write either.
 //! - A partition that two members were assigned in one generation. Excused are two of which the former did nothing any more
-//!   when the latter was assigned it: a static member that comes back is given what it had (KIP-345).
+//!   when the latter was assigned it, and two under one static name: who comes under it is given what it had, and whoever had
+//!   it before learns of that by its next request (KIP-345).
 //!
 //! That a commit of unknown outcome is not applied any more once its generation is over is a part of committed-offset.
 
@@ -25,6 +26,7 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
     lasts.extend(index.events.iter().enumerate().map(|(place, event)| (event.client, place)));
     let mut late: BTreeMap<(Client, u64), (Place, Place, &Key)> = BTreeMap::new();
     let mut assigned: BTreeMap<(&GroupName, i32, &Key), (Client, Place)> = BTreeMap::new();
+    let mut names: BTreeMap<(Client, &GroupName), &str> = BTreeMap::new();
     for (place, event) in index.events.iter().enumerate() {
         match &event.what {
             What::CommitBegan { group, key, number, generation: Some(generation), .. } => {
@@ -39,13 +41,18 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
                     findings.add(Some(key), words, [over, began, place]);
                 }
             }
+            What::Static { name, group } => {
+                names.insert((event.client, group), name);
+            }
             What::Assigned { keys, group: Some(group), generation: Some(generation) } => {
                 for (key, _) in keys {
                     findings.looks_at(ASSIGNED);
                     let now = (event.client, place);
                     let Some((other, before)) = assigned.insert((group, *generation, key), now) else { continue };
                     let last = lasts.get(&other).copied().filter(|&last| other != event.client && last > place);
-                    if let Some(last) = last {
+                    let name = |client| names.get(&(client, group));
+                    let is_taken_over = name(other).is_some_and(|_| name(other) == name(event.client));
+                    if let Some(last) = last.filter(|_| !is_taken_over) {
                         let words =
                             format!("{other} and {} have it in generation {generation} of {group}", event.client);
                         findings.add(Some(key), words, [before, place, last]);

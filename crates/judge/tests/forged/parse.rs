@@ -79,6 +79,10 @@ fn what(words: &str) -> Option<What> {
             let value = value(words.next()?)?;
             What::SendEnded { value, outcome: outcome(&mut words, |done| Some(done.and_then(number)))? }
         }
+        "static" => {
+            let name = Arc::from(words.next()?);
+            What::Static { name, group: words.next().and_then(|_| words.next()).map(Arc::from)? }
+        }
         "assigned" => {
             let mut keys = Vec::new();
             while let Some(word) = words.next_if(|&word| word != "in") {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use judge::{GroupName, Start};
+use judge::{GroupName, Start, What};
 use parking_lot::Mutex;
 use wire::messages::join_group_request::JoinGroupRequestProtocol;
 use wire::messages::join_group_response::JoinGroupResponseMember;
@@ -145,6 +145,9 @@ impl Member {
         let coordinator = Coordinator::new(cluster.clone(), settings.group.clone());
         let consumer = Consumer::new(cluster.clone(), settings.reading);
         let commits = Commits::default();
+        if let Some(name) = &settings.instance {
+            cluster.life.event(What::Static { name: name.to_string().into(), group: settings.group.clone() });
+        }
         let (id, dice) = (Str::default(), cluster.dice.branch("too late"));
         Self { cluster, settings, consumer, coordinator, commits, id, generations: 0, former: None, dice, goal: None }
     }
