@@ -214,6 +214,17 @@ pub enum ProbeError {
         /// What differed.
         reason: String,
     },
+    /// What was written did not come back whole, now and then or each time otherwise.
+    #[error(
+        "{reason}: store {store}, or the way to it, cuts or damages what is read; look at proxies and the network between, and \
+         start again"
+    )]
+    Unsettled {
+        /// The store.
+        store: String,
+        /// What the last reading met.
+        reason: String,
+    },
     /// The store has no put-if-absent.
     #[error(
         "store {store} has no conditional create ({reason}), so it cannot hold the metadata log; keep the data there and put the metadata log in a store that has it (S3, GCS, Azure Blob, OSS, COS or a local directory)"

@@ -192,8 +192,9 @@ impl Run<'_> {
             StoreError::Unavailable { reason, .. } => ProbeError::Unreachable { store, reason },
             StoreError::AccessDenied { reason, .. } => ProbeError::AccessDenied { store, reason },
             StoreError::NoSuchBucket { reason } => ProbeError::NoSuchBucket { store, reason },
-            StoreError::NotFound { .. } | StoreError::ShortRead { .. } | StoreError::Damaged { .. } => {
-                ProbeError::Inconsistent { store, reason: error.to_string() }
+            StoreError::NotFound { .. } => ProbeError::Inconsistent { store, reason: error.to_string() },
+            StoreError::ShortRead { .. } | StoreError::Damaged { .. } => {
+                ProbeError::Unsettled { store, reason: error.to_string() }
             }
             StoreError::Full { .. }
             | StoreError::Unsupported { .. }

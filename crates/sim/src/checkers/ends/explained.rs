@@ -44,7 +44,9 @@ fn by_start(why: &StartError) -> &'static [Cause] {
         StartError::Identity(IdentityError::Unwritable { .. } | IdentityError::Unreadable { .. }) => {
             &[DiskError, FullDisk]
         }
-        StartError::StoreUnfit(ProbeError::Unreachable { .. } | ProbeError::NotWritable { .. }) => OF_STORE,
+        StartError::StoreUnfit(
+            ProbeError::Unreachable { .. } | ProbeError::NotWritable { .. } | ProbeError::Unsettled { .. },
+        ) => OF_STORE,
         StartError::MetadataLost(lost) => by_lost(lost),
         StartError::Metadata(why) => by_metadata_start(why),
         StartError::Unreachable(unreachable) => match &unreachable.why {
