@@ -143,12 +143,15 @@ impl FollowsMetadata for Checker {
     fn effect(&self, effect: &Effect<'_>, image: &Image) {
         match effect.operation {
             Operation::Delete => self.deleted(effect, image),
+            // What is sent late over what has rotted since brings it back.
             _ if effect.before.is_some_and(|before| Some(before) != effect.after) => {
-                if let Some(id) = self.known.lock().named.get(effect.key).copied()
-                    && image.catalogue.object(id).is_some()
-                {
+                let id = self.known.lock().named.get(effect.key).copied();
+                let Some(state) = id.and_then(|id| image.catalogue.object(id)) else { return };
+                let after = effect.after.ok_or_else(|| "it is gone".to_owned());
+                if let Err(why) = after.and_then(|after| whole(after, *state)) {
                     let (key, by) = (effect.key, effect.process);
-                    self.findings.add(NAME, format_args!("{by:?} wrote other bytes over {key}, which metadata names"));
+                    let words = format_args!("{by:?} wrote other bytes over {key}, which metadata names: {why}");
+                    self.findings.add(NAME, words);
                 }
             }
             _ => {}
