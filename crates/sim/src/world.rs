@@ -137,7 +137,7 @@ impl World {
         let disk = Disk::new(dice.branch("disk"), faults.clone(), trace.clone());
         let clocks = Clocks::default();
         let ends = checkers::look_at_ends(&disk, &store, &findings);
-        let metadata = checkers::look_at_store(&store, &clocks, &ends, &findings);
+        let metadata = checkers::look_at_store(&store, &disk, &clocks, &ends, &findings);
         checkers::look_at_answers(&net, &disk, &store, trace, &findings);
         let shape = Arc::new(Shape::draw(&dice.branch("shape")));
         Self {

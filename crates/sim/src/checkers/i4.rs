@@ -3,13 +3,18 @@
 //! Whatever a controller decides, from one entry to the next: ends, starts, epochs and committed positions never go back;
 //! the extents of a stream follow one another without gap or overlap up to its end; what an entry adds begins at the end
 //! that was, and bears the epoch that was.
+//!
+//! And a log forgets only what is committed: no trim page says more than metadata did when it was written.
 
 use std::fmt;
+use std::path::Path;
 
-use base::{Incarnation, StreamId};
+use base::{Incarnation, StreamId, WalPosition};
 use stream::catalogue::{Extent, IncarnationState, StreamState};
+use stream::wal::block::layout::{PAGE, TrimPage};
 
 use super::{Entry, Findings, FollowsMetadata};
+use crate::process::Process;
 
 const NAME: &str = "I-4";
 
@@ -97,6 +102,31 @@ impl FollowsMetadata for Checker {
                 && old != state
             {
                 self.log(entry, id, old, state);
+            }
+        }
+    }
+}
+
+/// Looks at trim pages.
+pub(super) struct Trims<F> {
+    findings: Findings,
+    /// Up to where metadata has a log committed, of those that it knows.
+    committed: F,
+}
+
+impl<F: Fn(Incarnation) -> Option<WalPosition>> Trims<F> {
+    pub(super) fn new(findings: &Findings, committed: F) -> Self {
+        Self { findings: findings.clone(), committed }
+    }
+}
+
+impl<F: Fn(Incarnation) -> Option<WalPosition> + Send + Sync> crate::disk::Observer for Trims<F> {
+    fn written(&self, by: &Process, _: &Path, _: u64, bytes: &[u8]) {
+        for page in bytes.chunks_exact(PAGE).filter_map(|page| TrimPage::decode(page).ok()) {
+            let (log, trimmed) = (page.stamp.incarnation, page.trimmed);
+            if let Some(committed) = (self.committed)(log).filter(|committed| *committed < trimmed) {
+                let words = format_args!("{by:?} trimmed log {log} to {trimmed}, and it is committed to {committed}");
+                self.findings.add(NAME, words);
             }
         }
     }

@@ -132,7 +132,7 @@ pub fn look_at_ends(disk: &Disk, store: &ObjectStore, findings: &Findings) -> En
 }
 
 /// Has all checkers that look at the store look at this one. What they read there is returned.
-pub fn look_at_store(store: &ObjectStore, clocks: &Clocks, ends: &Ends, findings: &Findings) -> Arc<View> {
+pub fn look_at_store(store: &ObjectStore, disk: &Disk, clocks: &Clocks, ends: &Ends, findings: &Findings) -> Arc<View> {
     let followers: Vec<Box<dyn FollowsMetadata>> = vec![
         Box::new(i4::Checker::new(findings)),
         Box::new(i5::Checker::new(findings, store, clocks)),
@@ -143,6 +143,9 @@ pub fn look_at_store(store: &ObjectStore, clocks: &Clocks, ends: &Ends, findings
     let view = Arc::new(View::new(findings, followers));
     let observer: Arc<dyn Observer> = view.clone();
     store.observe(observer);
+    let says = view.clone();
+    let committed = move |log| says.image().catalogue.incarnation(log).map(|log| log.committed);
+    disk.observe(Arc::new(i4::Trims::new(findings, committed)));
     view
 }
 

@@ -263,6 +263,10 @@ fn an_object_is_there_before_it_is_named_and_goes_after_its_grace() {
     assert_eq!(forged.found("I-5"), 1, "it is not in the store");
     forged.effect(&checker, Operation::Delete, &object.key(), &second);
     assert_eq!(forged.found("I-5"), 2, "it is named, and was never retired");
+    let (key, before, after) = (object.key(), Bytes::from_static(b"one"), Bytes::from_static(b"other"));
+    let (before, after) = (Some(&before), Some(&after));
+    checker.effect(&Effect { process: &forged.by, operation: Operation::Put, key: &key, before, after }, &second);
+    assert_eq!(forged.found("I-5"), 1, "other bytes are written over it");
     let retired = |at: i64| {
         let mut image = second.clone();
         let decided = image.catalogue.delete_streams(&[stream]);
