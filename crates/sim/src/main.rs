@@ -33,9 +33,9 @@ struct Cli {
     /// How many seeds
     #[arg(long, default_value_t = 400)]
     seeds: u64,
-    /// How long a run is disturbed, in simulated seconds
-    #[arg(long, default_value_t = 120)]
-    seconds: u64,
+    /// How long a run is disturbed, in simulated seconds [default: 120, and 600 with --planted]
+    #[arg(long)]
+    seconds: Option<u64>,
     /// Runs that go on at once
     #[arg(long, default_value_t = 2)]
     threads: usize,
@@ -75,7 +75,8 @@ fn main() -> anyhow::Result<ExitCode> {
             Some(campaign::bug(name).with_context(|| format!("no bug is called {name}; there are {}", names()))?)
         }
     };
-    let time = Duration::from_secs(cli.seconds);
+    // Of some bugs the right moment is rare.
+    let time = Duration::from_secs(cli.seconds.unwrap_or(if cli.planted { 600 } else { 120 }));
     let failed = match cli.seed {
         Some(seed) => {
             let options = Options { seed, time, bug: bug.map(|bug| bug.name), level: cli.level, history: cli.history };

@@ -10,6 +10,7 @@ use node::{End, Order, Phase};
 use parking_lot::Mutex;
 use stream::format::SideIndex;
 use stream::format::object::{FOOTER_BYTES, Footer};
+use stream::wal::block::layout::PAGE;
 use tokio::sync::watch;
 
 use crate::broker::Broker;
@@ -101,9 +102,15 @@ impl Tended {
             if dice.chance(0.3) {
                 arm(broker.host(), dice);
             }
-            if dice.chance(0.15) {
-                let (below, after) = (format!("/{}/wal", self.site.name), dice.below(60));
-                self.world.disk.fail_read(BadRead::next(below).after(after).lasting(lasts(dice)));
+            if dice.chance(0.3) {
+                let read = BadRead::next(format!("/{}/wal", self.site.name));
+                // Amid the records of a log, which are read in long pieces, or of whichever page before them.
+                let read = if dice.chance(0.5) {
+                    read.after(dice.below(4)).longer_than(PAGE)
+                } else {
+                    read.after(dice.below(60))
+                };
+                self.world.disk.fail_read(read.lasting(lasts(dice)));
             }
         }
         *self.present.lock() = Some(Present {
@@ -280,6 +287,10 @@ impl Nemesis {
             16..28 => {
                 // With the machine in half of the cases: names are forgotten between their change and its sync.
                 let (process, world, with_machine) = (present.process, self.world.clone(), self.dice.chance(0.5));
+                if self.aside.chance(0.5) {
+                    // Much is on its way to a slow disk: what was told too soon is lost.
+                    weather::slow_disks(&self.world);
+                }
                 let dies = move || {
                     if with_machine {
                         *present.death.lock() = Death::PowerLoss;

@@ -157,7 +157,7 @@ impl BlockFile for Block {
         self.port.alive()?;
         let place = self.place(offset, buffer.len())?;
         let began = self.port.disk.0.trace.now();
-        self.port.fails_read(&self.path, place)?;
+        self.port.fails_read(&self.path, place, buffer.len())?;
         // What is read first was read at another moment than the rest: anywhere, or where it matters most, behind what is
         // under way just now.
         let mut time = self.port.draw_time();

@@ -121,6 +121,8 @@ struct State {
 pub struct BadRead {
     below: PathBuf,
     after: u64,
+    /// Shorter ones pass.
+    longer_than: usize,
     lasts: Duration,
     /// The file and when it can be read again, once it has failed.
     met: Option<(PathBuf, Duration)>,
@@ -129,7 +131,7 @@ pub struct BadRead {
 impl BadRead {
     /// The next read at or below `path` fails, and no other.
     pub fn next(path: impl Into<PathBuf>) -> Self {
-        Self { below: path.into(), after: 0, lasts: Duration::ZERO, met: None }
+        Self { below: path.into(), after: 0, longer_than: 0, lasts: Duration::ZERO, met: None }
     }
 
     /// So many pass before.
@@ -138,18 +140,24 @@ impl BadRead {
         Self { after: reads, ..self }
     }
 
+    /// Reads of so many bytes or fewer pass, and do not count.
+    #[must_use]
+    pub fn longer_than(self, bytes: usize) -> Self {
+        Self { longer_than: bytes, ..self }
+    }
+
     /// For so long no other read of that file passes either.
     #[must_use]
     pub fn lasting(self, time: Duration) -> Self {
         Self { lasts: time, ..self }
     }
 
-    /// Whether a read fails at that time, and whether any may after it.
-    fn strikes(&mut self, path: &Path, now: Duration) -> (bool, bool) {
+    /// Whether a read of so many bytes fails at that time, and whether any may after it.
+    fn strikes(&mut self, path: &Path, bytes: usize, now: Duration) -> (bool, bool) {
         match &self.met {
             Some((_, until)) if *until <= now => (false, false),
             Some((file, _)) => (file == path, true),
-            None if !path.starts_with(&self.below) => (false, true),
+            None if !path.starts_with(&self.below) || bytes <= self.longer_than => (false, true),
             None if self.after > 0 => {
                 self.after -= 1;
                 (false, true)

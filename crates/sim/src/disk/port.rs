@@ -77,11 +77,11 @@ impl Port {
         self.pass(self.draw_time())
     }
 
-    pub(super) fn fails_read(&self, path: &Path, offset: u64) -> io::Result<()> {
+    pub(super) fn fails_read(&self, path: &Path, offset: u64, bytes: usize) -> io::Result<()> {
         let now = {
             let time = self.disk.0.trace.now();
             let planned = &mut self.disk.0.state.lock().fails_read;
-            let (now, later) = planned.as_mut().map_or((false, false), |planned| planned.strikes(path, time));
+            let (now, later) = planned.as_mut().map_or((false, false), |planned| planned.strikes(path, bytes, time));
             if !later {
                 *planned = None;
             }
@@ -177,7 +177,7 @@ impl FileSource for Port {
 
     fn read(&self, path: &Path, limit: usize) -> io::Result<Vec<u8>> {
         self.takes_time()?;
-        self.fails_read(path, 0)?;
+        self.fails_read(path, 0, 1)?;
         let (now, mut state) = (self.disk.0.trace.now(), self.disk.0.state.lock());
         let id = state.file(path)?;
         let content = state.content(id);
@@ -208,7 +208,7 @@ impl FileSource for Port {
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         self.takes_time()?;
-        self.fails_read(path, 0)?;
+        self.fails_read(path, 0, 1)?;
         let state = self.disk.0.state.lock();
         if !state.names.directories.contains_key(path) {
             return Err(state.missing(path).into());
