@@ -18,6 +18,8 @@ const FOUND: &[(u64, &str)] = &[
     (53, "a checkpoint that fell due behind the end of a drain failed it"),
     (210, "one answer's log start lay above its high watermark"),
     (224, "as 53"),
+    (371, "a log was removed but for a segment that could not be read, and nobody knew it any more"),
+    (202, "the simulator's own: what was sent late over a rotten object was flagged"),
 ];
 
 /// Held by the test that runs.

@@ -12,7 +12,7 @@ use judge::Value;
 use meta::format::{EntryKind, Header};
 use meta::names::{FLOORS, SNAPSHOTS};
 use stream::catalogue::{CommitRequest, DELETION_GRACE, Decision, NewObject, NewRange, ObjectKind, WalPlace};
-use stream::wal::block::layout::FENCE_OFFSET;
+use stream::wal::block::layout::{FENCE_OFFSET, PAGE, Stamp, TrimPage};
 use wire::meta::BrokerRecord;
 
 use super::tap::Listens;
@@ -252,6 +252,22 @@ fn a_stream_and_a_log_go_on_and_never_back() {
     assert_eq!(adopted.catalogue.stream(stream).unwrap().owner, other);
     forged.entry(&checker, &adopted, &second);
     assert_eq!(forged.found("I-4"), 2, "the stream goes back, and passes on without a new epoch");
+}
+
+#[test]
+fn a_log_is_trimmed_to_where_it_is_committed() {
+    let forged = Forged::new();
+    let checker = i4::Trims::new(&forged.findings, |log| (log == ME).then_some(WalPosition(8_192)));
+    let writes = |log, trimmed| {
+        let stamp = Stamp { incarnation: log, nonce: 1 };
+        let page = TrimPage { stamp, sequence: 2, trimmed: WalPosition(trimmed), assigned: 3, left: 0 };
+        let pages = [page.encode(), [0; PAGE]].concat();
+        crate::disk::Observer::written(&checker, &forged.by, Path::new("/one/wal/header"), 4_096, &pages);
+        forged.found("I-4")
+    };
+    assert_eq!([writes(ME, 0), writes(ME, 8_192), writes(ME, 8_193)], [0, 0, 1]);
+    let other = Incarnation { broker: BrokerId(1), epoch: BrokerEpoch(8) };
+    assert_eq!(writes(other, 8_193), 0, "metadata does not know it any more");
 }
 
 #[test]
