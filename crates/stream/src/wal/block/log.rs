@@ -146,10 +146,11 @@ impl BlockLog {
     /// The incarnations there are, each with what its header says; also those of which only segments are left.
     ///
     /// # Errors
-    /// When the volume cannot be listed, or a header or the page of a segment cannot be read: it may be of one that is not
-    /// seen otherwise.
+    /// When the volume cannot be listed, or a header cannot be read. A segment whose page cannot be read is left out: it may be
+    /// a free one, and what is said of the others is true.
     pub fn incarnations(&self) -> Result<Vec<IncarnationSummary>, WalError> {
-        Ok(self.summaries(&self.readable_segments()?, &self.readable_headers()?))
+        let segments = self.scan()?;
+        Ok(self.summaries(&segments, &self.readable_headers()?))
     }
 
     fn summaries(&self, segments: &[Scanned], headers: &[Header]) -> Vec<IncarnationSummary> {
@@ -312,8 +313,8 @@ impl BlockLog {
     ///
     /// # Errors
     /// [`WalError::NotOwned`] when the header does not bear out the claim, [`WalError::InUse`] while the incarnation is being
-    /// written here, [`WalError::Io`] when a header or a segment cannot be read: then nothing was removed. Or what storage
-    /// says to a write: then the header is still there.
+    /// written here, [`WalError::Io`] when a header cannot be read, or a segment, unless it is given up: then nothing was
+    /// removed. Or what storage says to a write: then the header is still there.
     pub fn remove(&self, incarnation: Incarnation, claim: Claim<'_>) -> Result<(), WalError> {
         self.demand(&[Access::Owner], "remove an incarnation")?;
         if self.pool.running.lock().contains(&incarnation) {
@@ -321,8 +322,12 @@ impl BlockLog {
             return Err(WalError::InUse { path, owner: "this process, which still appends to it".to_owned() });
         }
         // A segment that cannot be read now may be one of them: left behind without its header, it would be a log that
-        // nobody knows.
-        let (segments, headers) = (self.readable_segments()?, self.readable_headers()?);
+        // nobody knows. An operator who gives it up may have to leave it.
+        let segments = match claim {
+            Claim::Cluster(_) => self.readable_segments()?,
+            Claim::GivenUp(_) => self.scan()?,
+        };
+        let headers = self.readable_headers()?;
         let mut found =
             self.summaries(&segments, &headers).into_iter().filter(|found| found.incarnation == incarnation);
         found.try_for_each(|found| self.check_claim(found, claim))?;
