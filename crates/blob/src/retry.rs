@@ -32,7 +32,8 @@ pub struct RetryPolicy {
 /// How many times slower than acceptable a transfer may be in the end. More would make an attempt that hangs last.
 pub const SLOWER_MAX: u32 = 4;
 
-/// The first guess at what an answer of unknown length moves, once one was waited for in vain; it doubles with each.
+/// The first guess at what an answer of unknown length moves, once one was waited for in vain; four times as much with
+/// each.
 const GUESS_BYTES: u64 = 1 << 20;
 
 /// What an attempt moves, by which its time is measured.
@@ -73,8 +74,8 @@ impl RetryPolicy {
             Moves::Bytes(bytes) => (bytes, 1 + timeouts),
             Moves::AtMost(_) if timeouts == 0 => (0, 1),
             Moves::AtMost(most) => {
-                let doublings = most.div_ceil(GUESS_BYTES).max(1).next_power_of_two().ilog2();
-                (most.min(GUESS_BYTES << doublings.min(timeouts)), 1 + timeouts.saturating_sub(doublings.max(1)))
+                let steps = most.div_ceil(GUESS_BYTES).max(1).next_power_of_two().ilog2().div_ceil(2);
+                (most.min(GUESS_BYTES << (2 * steps.min(timeouts))), 1 + timeouts.saturating_sub(steps.max(1)))
             }
         };
         let transfer = Duration::from_secs(bytes / self.bytes_per_second_min.max(1));
@@ -227,8 +228,9 @@ mod tests {
         assert_eq!(seconds(Moves::Bytes(32 << 20), 0..5), [47, 79, 111, 143, 143]);
         assert_eq!(seconds(Moves::Bytes(0), 0..3), [15, 15, 15]);
         // What is as large as it may be, over a slow way, has its time in the end.
-        assert_eq!(seconds(Moves::AtMost(32 << 20), 0..10), [15, 17, 19, 23, 31, 47, 79, 111, 143, 143]);
-        assert_eq!(seconds(Moves::AtMost(3 << 20), 0..5), [15, 17, 18, 21, 24]);
+        let attempts = RetryPolicy::default().attempts_max;
+        assert_eq!(seconds(Moves::AtMost(32 << 20), 0..attempts), [15, 19, 31, 47, 79, 111, 143, 143]);
+        assert_eq!(seconds(Moves::AtMost(3 << 20), 0..5), [15, 18, 21, 24, 27]);
         assert_eq!(seconds(Moves::AtMost(0), 0..3), [15, 15, 15]);
     }
 }

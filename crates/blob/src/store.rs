@@ -26,7 +26,7 @@ use crate::turns::Turns;
 /// Most attempts at a read that comes back short.
 const SHORT_READ_ATTEMPTS_MAX: u32 = 3;
 
-/// What deleting one key may add to the time of an attempt, as a number of bytes moved: some stores delete one by one.
+/// What deleting one key adds to the time of an attempt, as a number of bytes moved: some stores delete one by one.
 const DELETE_KEY_AS_BYTES: u64 = 512 * 1024;
 
 /// Settings of a store.
@@ -330,7 +330,7 @@ impl Store {
             check_key(key)?;
         }
         for batch in keys.chunks(DELETE_KEYS_MAX) {
-            let moves = Moves::AtMost(batch.len() as u64 * DELETE_KEY_AS_BYTES);
+            let moves = Moves::Bytes(batch.len() as u64 * DELETE_KEY_AS_BYTES);
             let request = Request { purpose, operation: Operation::Delete, key: &batch[0], moves };
             self.retried(request, || self.0.backend.delete_batch(batch), |()| 0).await?;
         }
