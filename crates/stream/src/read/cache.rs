@@ -362,7 +362,10 @@ impl BlockCache {
                         let bytes = lane.get(object, range.clone());
                         async move { Ok(Reading::of(&bytes.await?, check)) }
                     };
-                    settled(object, Reading::of(&bytes, check), again).await
+                    let first = Reading::of(&bytes, check);
+                    // What comes again is charged in its place.
+                    drop(bytes);
+                    settled(object, first, again).await
                 }
             };
             load.end(outcome);
