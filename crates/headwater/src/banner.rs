@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 
+use base::file::is_in_memory;
+
 /// What the banner shows.
 pub struct Banner<'a> {
     pub facts: &'a node::Facts,
@@ -23,6 +25,8 @@ pub fn print(banner: &Banner<'_>) -> std::io::Result<()> {
         "nothing outlives this process: the store is in memory"
     } else if is_in_memory(Path::new(&*facts.log)) {
         "an acknowledged record survives kill -9, but no power loss: the log is in memory, put it on a disk with --wal PATH"
+    } else if facts.store.strip_prefix("file://").is_some_and(|path| is_in_memory(Path::new(path))) {
+        "an acknowledged record survives kill -9, but no power loss: the store is in memory, put it on a disk with --store PATH"
     } else {
         "an acknowledged record survives kill -9 and power loss"
     };
@@ -40,15 +44,6 @@ pub fn print(banner: &Banner<'_>) -> std::io::Result<()> {
     writeln!(out, "  try       echo hello | {program} produce greetings{bootstrap}")?;
     writeln!(out, "            {program} consume greetings --from-beginning{bootstrap}")?;
     out.flush()
-}
-
-/// Whether a file or directory lies in a file system that is gone with the machine's power.
-fn is_in_memory(path: &Path) -> bool {
-    const TMPFS: u64 = 0x0102_1994;
-    const RAMFS: u64 = 0x8584_58f6;
-    let is_device = path.metadata().is_ok_and(|found| !found.is_dir() && !found.is_file());
-    let kind = rustix::fs::statfs(path).map(|found| found.f_type as u64 & 0xffff_ffff);
-    !is_device && matches!(kind, Ok(TMPFS | RAMFS))
 }
 
 /// How to call this program from a shell.
@@ -84,14 +79,6 @@ fn call(own: &Path, path: Option<&OsStr>, here: Option<&Path>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_lies_in_memory_is_known() {
-        assert!(is_in_memory(Path::new("/dev/shm")));
-        assert!(!is_in_memory(Path::new("/dev/null")), "a device, though its name lies in memory");
-        assert!(!is_in_memory(Path::new(env!("CARGO_MANIFEST_DIR"))));
-        assert!(!is_in_memory(Path::new("/none")));
-    }
 
     #[test]
     fn the_command_to_paste_finds_this_program() {

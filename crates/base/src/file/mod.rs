@@ -22,6 +22,8 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
+pub use system::is_in_memory;
+
 use crate::aligned::AlignedBuffer;
 
 /// A run of bytes that is read and written in whole pages.

@@ -237,3 +237,12 @@ fn holder(file: &File, noted: bool) -> Option<String> {
         held.then(|| fields.get(4).map(|process| format!("process {process}"))).flatten()
     })
 }
+
+/// Whether a file or directory lies in a file system that is gone with the machine's power.
+pub fn is_in_memory(path: &Path) -> bool {
+    const TMPFS: u64 = 0x0102_1994;
+    const RAMFS: u64 = 0x8584_58f6;
+    let is_device = path.metadata().is_ok_and(|found| !found.is_dir() && !found.is_file());
+    let kind = rustix::fs::statfs(path).map(|found| found.f_type as u64 & 0xffff_ffff);
+    !is_device && matches!(kind, Ok(TMPFS | RAMFS))
+}

@@ -96,3 +96,11 @@ fn a_lock_has_one_holder_who_is_named_to_the_next() {
     assert!(matches!(files.lock(&path, None).unwrap(), Locked::Held(_)));
     assert_eq!(files.read(&path, 100).unwrap(), b"process 7\n", "left as it was");
 }
+
+#[test]
+fn what_lies_in_memory_is_known() {
+    assert!(is_in_memory(Path::new("/dev/shm")));
+    assert!(!is_in_memory(Path::new("/dev/null")), "a device, though its name lies in memory");
+    assert!(!is_in_memory(Path::new(env!("CARGO_MANIFEST_DIR"))));
+    assert!(!is_in_memory(Path::new("/none")));
+}

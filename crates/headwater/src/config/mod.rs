@@ -97,14 +97,14 @@ fn load(options: &ServerOptions, environment: impl Iterator<Item = (OsString, Os
         }
         Some(url) => {
             let path = url.strip_prefix("file://").unwrap_or(url);
+            // Metadata remembers the place: it must mean the same from every working directory.
+            let place = std::path::absolute(path).with_context(|| format!("{path} has no absolute path"))?;
             // A device that is not attached yet must not become a directory in the memory behind /dev.
-            if Path::new(path).starts_with("/dev")
-                && !Path::new(path).try_exists().with_context(|| format!("--wal {url}"))?
-            {
+            let is_device = place.starts_with("/dev") && !place.starts_with("/dev/shm");
+            if is_device && !place.try_exists().with_context(|| format!("--wal {url}"))? {
                 bail!("--wal {url}: there is no such device; attach it, or name a directory on a disk");
             }
-            // Metadata remembers the place: it must mean the same from every working directory.
-            LogPlace::At(std::path::absolute(path).with_context(|| format!("{path} has no absolute path"))?)
+            LogPlace::At(place)
         }
         None if in_memory => LogPlace::Memory,
         None => LogPlace::At(absolute.join("wal")),
