@@ -146,7 +146,9 @@ impl Tended {
     fn judge_end(&self, broker: &Broker, end: &End) {
         let (ends, process, host) = (&self.world.ends, broker.process(), broker.host());
         ends.told(process, *broker.orders().borrow());
-        if host.has_panicked() {
+        // Where a request panics it alone ends; these are passed by tasks of the broker, too.
+        let of_broker = ["in-append", "in-producer-load", "in-coordinator-decision"];
+        if host.must_end().is_some() || of_broker.iter().any(|place| host.has_panicked_at(place)) {
             ends.befell(process, Cause::Panic);
         }
         if host.was_paused() {
@@ -402,6 +404,10 @@ impl Nemesis {
         let image = self.world.metadata.image();
         for (stream, state) in image.catalogue.streams() {
             let Some(checkpoint) = state.checkpoint else { continue };
+            if state.start > Offset(0) {
+                // Who wrote what is trimmed is told by nothing else: a right broker has to forget them.
+                continue;
+            }
             let key = checkpoint.object.key();
             let Some(side) = self.world.store.object(&key).and_then(|bytes| side_of(&bytes, stream, checkpoint.offset))
             else {

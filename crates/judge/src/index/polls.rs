@@ -37,6 +37,8 @@ pub(crate) struct PassedOver<'h> {
     pub stood: Place,
     /// The poll with the record behind the stretch.
     pub polled: Place,
+    /// Where the log began, as that poll says.
+    pub log_start: i64,
     /// The first offset of the stretch.
     pub from: i64,
     /// The offset of the record behind it.
@@ -125,8 +127,8 @@ impl<'h> Polls<'h> {
         };
         for &to in offsets {
             if to > next {
-                let (key, polled) = (poll.key, poll.place);
-                self.passed_over.push(PassedOver { key, stood, polled, from: next, to });
+                let (key, polled, log_start) = (poll.key, poll.place, poll.log_start);
+                self.passed_over.push(PassedOver { key, stood, polled, log_start, from: next, to });
             }
             (stood, next) = (poll.place, to.saturating_add(1));
         }

@@ -51,7 +51,7 @@ pub(super) fn skipped<'a, 'h>(index: &'a Index<'h>) -> impl Iterator<Item = Skip
         stored.into_iter().flatten().filter_map(move |(&offset, stored)| {
             let &(value, shown) = stored.values.first()?;
             // To the end of the poll: a trim may run beside the fetch.
-            let is_removed = index.may_be_removed(over.key, offset, value, over.polled);
+            let is_removed = over.log_start > offset && index.may_be_removed(over.key, offset, value, over.polled);
             (!is_removed).then_some(Skipped {
                 over,
                 offset,

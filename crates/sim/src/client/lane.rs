@@ -286,6 +286,7 @@ impl Lane {
             let batch = self.batches.remove(at).expect("it was found");
             // What comes after it would leave a gap.
             self.wants_bump |= batch.stamp.is_some();
+            self.is_broker_to_blame |= batch.stamp.is_some();
             return;
         }
         batch.retry_at = now + back_off(batch.attempts);
