@@ -54,12 +54,7 @@ pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> R
                 });
             }
             // One that metadata does not know died before it could be opened: its files were made, and no more.
-            (Verdict::Ended | Verdict::Unknown, Ok(_)) => {
-                if !own.remove_ended(id).await? {
-                    kept.push(id);
-                    continue;
-                }
-            }
+            (Verdict::Ended | Verdict::Unknown, Ok(_)) => own.remove_ended(id).await?,
             (Verdict::Ended | Verdict::Unknown, Err(why)) => {
                 tracing::warn!(
                     incarnation = %id, why,

@@ -3,7 +3,6 @@
 //! Storage may hang. Whatever is done with the place is done aside ([`blocking`]), so that the node hears an order, the
 //! loss of its registration and the end of its time meanwhile.
 
-use std::error::Error as _;
 use std::sync::Arc;
 
 use base::{Incarnation, task};
@@ -162,17 +161,10 @@ impl OwnLog {
     }
 
     /// Removes a log of this cluster whose life has ended; refuses one whose header does not say that it is of this
-    /// cluster. False: the disk does not let it go, which the next start tries again, and nobody has to wait for.
-    pub(crate) async fn remove_ended(&self, id: Incarnation) -> Result<bool, WalError> {
+    /// cluster.
+    pub(crate) async fn remove_ended(&self, id: Incarnation) -> Result<(), WalError> {
         let own = self.clone();
-        match blocking(move || own.log.remove(id, Claim::Cluster(&own.cluster_id))).await {
-            Ok(()) => Ok(true),
-            Err(error @ WalError::Io { .. }) => {
-                tracing::warn!(incarnation = %id, %error, source = ?error.source(), "the files of a log that has ended stay; the next start tries again");
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
+        blocking(move || own.log.remove(id, Claim::Cluster(&own.cluster_id))).await
     }
 }
 
