@@ -8,7 +8,7 @@ use stream::engine::EngineFailure;
 use stream::wal::WalError;
 use thiserror::Error;
 
-use crate::log::OwnLog;
+use crate::log::{OwnLog, Removal};
 
 /// Why a node did not drain. Its log stays, and the next start recovers it.
 #[derive(Debug, Error)]
@@ -40,7 +40,8 @@ pub(crate) async fn drain(
     engine.drain().await?;
     base::plant::place("in-drain");
     meta.unregister(me).await?;
-    log.remove_ended(me).await?;
+    // What stays is known to metadata, and has nothing that is missing in the store.
+    let (Removal::Done | Removal::NextStart) = log.remove_ended(me).await?;
     tracing::info!("drained: everything is in the store");
     Ok(())
 }

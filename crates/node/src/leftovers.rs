@@ -5,7 +5,7 @@ use base::Incarnation;
 use meta::MetaHandle;
 use stream::catalogue::IncarnationPhase;
 
-use crate::log::OwnLog;
+use crate::log::{OwnLog, Removal};
 use crate::start::StartError;
 
 /// What may be done with an incarnation that is there.
@@ -54,7 +54,13 @@ pub(crate) async fn clear(own: &OwnLog, meta: &MetaHandle, me: Incarnation) -> R
                 });
             }
             // One that metadata does not know died before it could be opened: its files were made, and no more.
-            (Verdict::Ended | Verdict::Unknown, Ok(_)) => own.remove_ended(id).await?,
+            (Verdict::Ended | Verdict::Unknown, Ok(_)) => match own.remove_ended(id).await? {
+                Removal::Done => {}
+                Removal::NextStart => {
+                    kept.push(id);
+                    continue;
+                }
+            },
             (Verdict::Ended | Verdict::Unknown, Err(why)) => {
                 tracing::warn!(
                     incarnation = %id, why,

@@ -35,6 +35,17 @@ pub(crate) struct OwnLog {
     options: BlockLogOptions,
 }
 
+/// What has become of the files of a log that has ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Removal {
+    /// They are gone.
+    Done,
+    /// Something beside them cannot be read and may be theirs, so all of them stay, untouched. Metadata has to know the log
+    /// as long.
+    NextStart,
+}
+
 /// Does work that may hang in storage aside. The end of the node's tasks waits for it.
 pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match task::spawn_blocking("node-log", work).await {
@@ -161,10 +172,17 @@ impl OwnLog {
     }
 
     /// Removes a log of this cluster whose life has ended; refuses one whose header does not say that it is of this
-    /// cluster.
-    pub(crate) async fn remove_ended(&self, id: Incarnation) -> Result<(), WalError> {
+    /// cluster. A disk that refuses a write is an error: what it keeps of this log and of the next is not known then.
+    pub(crate) async fn remove_ended(&self, id: Incarnation) -> Result<Removal, WalError> {
         let own = self.clone();
-        blocking(move || own.log.remove(id, Claim::Cluster(&own.cluster_id))).await
+        match blocking(move || own.log.remove(id, Claim::Cluster(&own.cluster_id))).await {
+            Ok(()) => Ok(Removal::Done),
+            Err(error @ WalError::Unreadable { .. }) => {
+                tracing::warn!(incarnation = %id, %error, "the files of a log that has ended stay; the next start tries again");
+                Ok(Removal::NextStart)
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 

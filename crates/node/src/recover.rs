@@ -9,7 +9,7 @@ use stream::Engine;
 use stream::catalogue::CatalogueClient;
 use stream::engine::RecoverError;
 
-use crate::log::{OwnLog, blocking};
+use crate::log::{OwnLog, Removal, blocking};
 use crate::start::StartError;
 use crate::takeover::{self, Assigned};
 
@@ -48,7 +48,8 @@ pub(crate) async fn recover(
                 base::plant::place("before-recovered");
                 meta.recovered(id, me, found.end).await?;
                 if is_own {
-                    own.remove_ended(id).await?;
+                    // What stays is looked at again before this start ends.
+                    let (Removal::Done | Removal::NextStart) = own.remove_ended(id).await?;
                 }
                 tracing::info!(incarnation = %id, records = found.records, bytes = found.bytes, "recovered a former log");
             }

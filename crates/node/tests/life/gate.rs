@@ -18,6 +18,7 @@ pub enum Call {
     /// A segment, or a small file.
     Make,
     Remove,
+    ReadAt,
     /// A few pages of a header or segment.
     WriteAt,
     /// A piece of a segment that is zeroed.
@@ -108,6 +109,7 @@ struct GatedBlock {
 
 impl BlockFile for GatedBlock {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        self.gate.pass(Call::ReadAt, &self.path)?;
         self.block.read_at(buffer, offset)
     }
 

@@ -9,6 +9,7 @@ use stream::Fragments;
 use stream::wal::{Access, Append, BlockLog, BlockLogOptions, Claim, DurableSink, Group, WalFailure};
 use tokio::sync::oneshot;
 
+use crate::gate::{Call, Gate};
 use crate::support::{Node, options};
 
 /// A node that has acknowledged one record and died; its registration and its cluster.
@@ -136,5 +137,36 @@ async fn a_log_that_metadata_does_not_know_is_kept_if_it_holds_a_record() {
     assert_eq!(node.client().await.latest().await, Some(1));
     let left = BlockLog::open(BlockLogOptions::new(dir.path().join("wal"), Access::Observer)).unwrap();
     assert!(left.incarnations().unwrap().iter().all(|found| found.incarnation == node.facts.me));
+    assert!(node.end(Order::Drain).await.is_clean());
+}
+
+/// One bad page, of a segment that may be nobody's, keeps files; it keeps no broker from draining, nor from starting.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_has_ended_stays_while_a_segment_cannot_be_read_and_stops_nobody() {
+    let (dir, gate) = (tempfile::tempdir().unwrap(), Gate::default());
+    let gated = || NodeOptions { files: gate.files(), ..options(dir.path()) };
+    let (first, _) = dead(dir.path()).await;
+    kept(dir.path()).await;
+    let bad = dir.path().join("wal/segment-00000099.wal");
+    std::fs::File::create(&bad).unwrap().set_len(gated().segments.bytes).unwrap();
+    let logs = || {
+        let log = BlockLog::open(BlockLogOptions::new(dir.path().join("wal"), Access::Observer)).unwrap();
+        log.incarnations().unwrap().into_iter().map(|found| found.incarnation).collect::<Vec<_>>()
+    };
+
+    let node = Node::start(gated()).await.unwrap();
+    let ended = node.facts.me;
+    gate.fail(Call::ReadAt, "segment-00000099");
+    assert!(node.end(Order::Drain).await.is_clean());
+    assert_eq!(logs(), [ended], "nothing of it was removed");
+
+    let node = Node::start(gated()).await.unwrap();
+    assert_eq!(node.client().await.latest().await, Some(1));
+    assert_eq!(logs(), [ended, node.facts.me], "nor at the next start");
+    assert!(node.end(Order::Drain).await.is_clean());
+
+    gate.open();
+    let node = Node::start(gated()).await.unwrap();
+    assert_eq!(logs(), [node.facts.me], "metadata still knew {ended}, and not {first}");
     assert!(node.end(Order::Drain).await.is_clean());
 }

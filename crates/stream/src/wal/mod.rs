@@ -165,6 +165,16 @@ pub enum WalError {
         /// The system's error.
         source: io::Error,
     },
+    /// A segment's page cannot be read, so that nobody knows whose it is. Nothing was written.
+    #[error("the page of segment {segment} of the WAL {path} cannot be read: {source}")]
+    Unreadable {
+        /// The directory or device.
+        path: String,
+        /// The segment's number there.
+        segment: u64,
+        /// The system's error.
+        source: io::Error,
+    },
     /// Another process owns the directory or device.
     #[error("the WAL {path} is in use by {owner}; stop it, or give this broker a WAL of its own")]
     InUse {

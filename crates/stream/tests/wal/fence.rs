@@ -326,7 +326,7 @@ fn a_log_goes_whole_or_not_at_all_when_something_cannot_be_read() {
                 assert!(left.is_empty(), "read {skip}: {left:?}");
                 break;
             }
-            Err(WalError::Io { .. }) => assert_eq!(left, before, "read {skip}"),
+            Err(WalError::Io { .. } | WalError::Unreadable { .. }) => assert_eq!(left, before, "read {skip}"),
             Err(other) => panic!("read {skip}: {other:?}"),
         }
         skip += 1;
@@ -355,6 +355,36 @@ fn a_header_of_a_device_that_cannot_be_read_is_not_one_that_is_missing() {
     volume.faults.heal();
     assert_eq!(replay(&log, 1, 0).0.len(), 3);
     assert!(matches!(log.fence(incarnation(2)), Err(WalError::NotFound { .. })));
+}
+
+/// What is said of the other segments is true, and whoever gives a log up does not wait for a page that may never be read.
+#[test]
+fn one_unreadable_page_hides_no_log_and_keeps_none_that_is_given_up() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let log = over(&volume, Access::Owner);
+    let (wal, sink) = create(&log, 1);
+    append_each(&wal, &sink, 0..4, |_| 30_000);
+    wal.shutdown().unwrap();
+    let whole = log.incarnations().unwrap().remove(0);
+    assert!(whole.segments.len() > 1);
+    let bad = volume.segments.lock().unwrap().keys().next().unwrap().0;
+    volume.faults.reads(move |operation| match operation.place {
+        Place::Segment(id) if id == bad => Err(io::Error::other("EIO")),
+        _ => Ok(()),
+    });
+    let listed = log.incarnations().unwrap();
+    assert_eq!((listed.len(), listed[0].segments.len()), (1, whole.segments.len() - 1));
+    assert!(matches!(log.remove(incarnation(1), OURS), Err(WalError::Unreadable { segment, .. }) if segment == bad));
+    assert_eq!(log.incarnations().unwrap(), listed);
+    log.remove(incarnation(1), Claim::GivenUp(CLUSTER)).unwrap();
+    assert!(log.incarnations().unwrap().is_empty());
+
+    // Readable again, it says whose it was, and goes the same way.
+    volume.faults.heal();
+    let left = log.incarnations().unwrap();
+    assert_eq!((left.len(), left[0].segments.len(), left[0].cluster_id.is_err()), (1, 1, true));
+    log.remove(incarnation(1), Claim::GivenUp(CLUSTER)).unwrap();
+    assert!(log.incarnations().unwrap().is_empty());
 }
 
 #[test]

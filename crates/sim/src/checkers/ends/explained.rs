@@ -115,7 +115,7 @@ fn by_incarnation(why: &IncarnationError) -> &'static [Cause] {
 
 fn by_log(why: &WalError) -> &'static [Cause] {
     match why {
-        WalError::Io { .. } => &[DiskError, FullDisk],
+        WalError::Io { .. } | WalError::Unreadable { .. } => &[DiskError, FullDisk],
         WalError::InUse { .. } => &[Locked],
         WalError::NoSpace { .. } => &[FullDisk],
         // Another taker may have been through with it and removed it.

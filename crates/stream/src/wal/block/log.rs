@@ -313,8 +313,8 @@ impl BlockLog {
     ///
     /// # Errors
     /// [`WalError::NotOwned`] when the header does not bear out the claim, [`WalError::InUse`] while the incarnation is being
-    /// written here, [`WalError::Io`] when a header cannot be read, or a segment, unless it is given up: then nothing was
-    /// removed. Or what storage says to a write: then the header is still there.
+    /// written here, [`WalError::Unreadable`] when a segment cannot be read, unless it is given up: nothing was written then.
+    /// Or what storage says: the header is still there then.
     pub fn remove(&self, incarnation: Incarnation, claim: Claim<'_>) -> Result<(), WalError> {
         self.demand(&[Access::Owner], "remove an incarnation")?;
         if self.pool.running.lock().contains(&incarnation) {
@@ -477,10 +477,7 @@ impl BlockLog {
     fn readable_segments(&self) -> Result<Vec<Scanned>, WalError> {
         let mut segments = self.scan()?;
         match segments.iter_mut().find_map(|segment| Some((segment.id, segment.unreadable.take()?))) {
-            Some((id, error)) => {
-                let what = format!("reading the page of segment {} of the WAL {}", id.0, self.volume.path());
-                Err(WalError::io(what, error))
-            }
+            Some((id, source)) => Err(WalError::Unreadable { path: self.volume.path(), segment: id.0, source }),
             None => Ok(segments),
         }
     }
