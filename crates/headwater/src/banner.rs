@@ -21,16 +21,7 @@ pub fn print(banner: &Banner<'_>) -> std::io::Result<()> {
     writeln!(out, "  clients   {}", facts.addresses.join(", "))?;
     writeln!(out, "  storage   {}", facts.store)?;
     writeln!(out, "  log       {}", facts.log)?;
-    let promise = if facts.store.starts_with("memory") {
-        "nothing outlives this process: the store is in memory"
-    } else if is_in_memory(Path::new(&*facts.log)) {
-        "an acknowledged record survives kill -9, but no power loss: the log is in memory, put it on a disk with --wal PATH"
-    } else if facts.store.strip_prefix("file://").is_some_and(|path| is_in_memory(Path::new(path))) {
-        "an acknowledged record survives kill -9, but no power loss: the store is in memory, put it on a disk with --store PATH"
-    } else {
-        "an acknowledged record survives kill -9 and power loss"
-    };
-    writeln!(out, "  durable   {promise}")?;
+    writeln!(out, "  durable   {}", promise(&facts.store, &facts.log))?;
     let node::Recovery { batches, bytes } = facts.recovered;
     if batches > 0 {
         writeln!(out, "  recovered {batches} batches ({bytes} bytes) that the last process had acknowledged")?;
@@ -44,6 +35,20 @@ pub fn print(banner: &Banner<'_>) -> std::io::Result<()> {
     writeln!(out, "  try       echo hello | {program} produce greetings{bootstrap}")?;
     writeln!(out, "            {program} consume greetings --from-beginning{bootstrap}")?;
     out.flush()
+}
+
+/// What outlives what.
+fn promise(store: &str, log: &str) -> &'static str {
+    let store_path = store.strip_prefix("file://").map(Path::new);
+    if store.starts_with("memory") {
+        "nothing outlives this process: the store is in memory"
+    } else if is_in_memory(Path::new(log)) {
+        "an acknowledged record survives kill -9, but no power loss: the log is in memory, put it on a disk with --wal PATH"
+    } else if store_path.is_some_and(is_in_memory) {
+        "an acknowledged record survives kill -9, but no power loss: the store is in memory, put it on a disk with --store PATH"
+    } else {
+        "an acknowledged record survives kill -9 and power loss"
+    }
 }
 
 /// How to call this program from a shell.
@@ -79,6 +84,22 @@ fn call(own: &Path, path: Option<&OsStr>, here: Option<&Path>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_in_memory_is_not_called_durable() {
+        let (disk, memory) = (env!("CARGO_MANIFEST_DIR"), "/dev/shm");
+        let on = |path: &str| format!("file://{path}");
+        for (store, log, said) in [
+            (on(disk), disk, "survives kill -9 and power loss"),
+            (on(disk), memory, "no power loss: the log is in memory"),
+            (on(memory), disk, "no power loss: the store is in memory"),
+            ("s3://bucket".to_owned(), disk, "survives kill -9 and power loss"),
+            ("s3://bucket".to_owned(), memory, "no power loss: the log is in memory"),
+            ("memory://".to_owned(), "memory", "nothing outlives this process"),
+        ] {
+            assert!(promise(&store, log).contains(said), "{store} {log}");
+        }
+    }
 
     #[test]
     fn the_command_to_paste_finds_this_program() {

@@ -393,7 +393,11 @@ fn a_log_of_a_cluster_that_is_gone_is_removed_by_an_operator_who_names_it() {
 fn a_device_that_is_not_there_is_not_made() {
     let data = tempfile::tempdir().unwrap();
     let dirs = format!("log.dirs={}", data.path().display());
-    let said = refused(&["--wal", "/dev/no-such-device-of-headwater", "--override", &dirs], &[]);
-    assert!(said.contains("there is no such device"), "{said}");
-    assert!(!Path::new("/dev/no-such-device-of-headwater").exists());
+    let device = "/dev/no-such-device-of-headwater";
+    let relative = format!("{}{}", "../".repeat(std::env::current_dir().unwrap().components().count()), &device[1..]);
+    for named in [device, &relative, &format!("file://{device}")] {
+        let said = refused(&["--wal", named, "--override", &dirs], &[]);
+        assert!(said.contains("there is no such device"), "{said}");
+        assert!(!Path::new(device).exists());
+    }
 }
