@@ -80,7 +80,11 @@ impl Store {
 
     /// What stands under a name that is written once: the first reading that is `right`, else what two in a row agree on. One
     /// that is cut short says no more than one that is damaged.
-    pub(crate) async fn get_settled(
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] when none was right and no two were alike, so that nothing is known of what stands there; else
+    /// as [`Self::get`].
+    pub async fn get_settled(
         &self,
         purpose: Purpose,
         key: &str,

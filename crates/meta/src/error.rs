@@ -36,6 +36,8 @@ pub enum LogError {
         key: String,
         /// What is wrong.
         reason: FormatError,
+        /// What stands there and behind it, all of it damage: CRC-32C of the bytes of each.
+        damages: Vec<(MetaSequence, u32)>,
     },
     /// An entry does not fit what came before it.
     #[error("metadata entry {sequence} does not replay: {reason}")]
@@ -116,6 +118,12 @@ pub enum GiveUpError {
     /// The log cannot be read, and giving up its end would not mend that.
     #[error(transparent)]
     Log(#[from] LogError),
+    /// A second look at the end of the log found something else.
+    #[error(
+        "what stands at entry {0} or behind it is read otherwise each time, so it was not given up; the store or the way to it \
+         damages what is read: try again"
+    )]
+    Unsettled(MetaSequence),
     /// A snapshot that cannot be read stands where entries would be void.
     #[error(
         "metadata snapshot {key} cannot be read, and holds what entry {sequence} and all before it made: bring it back, and \

@@ -13,9 +13,9 @@ use futures::stream::FuturesOrdered;
 use wire::meta::MetadataRecord;
 
 use crate::error::LogError;
-use crate::format::{self, FormatError, Header};
+use crate::format::{self, Header};
 use crate::image::{Image, void_names};
-use crate::log::{Loaded, Log, Tail, VOID_NAMES_MAX, Void, Word};
+use crate::log::{Entry, Loaded, Log, Tail, VOID_NAMES_MAX, Void, Word};
 use crate::names;
 
 /// Entries read at once by whoever follows a long log, ...
@@ -128,7 +128,7 @@ impl<'a> Follower<'a> {
         let (sequence, size) = (self.reached.next, bytes.len() as u64);
         let mut reached = self.reached.clone();
         if !self.void.contains_key(&sequence) {
-            let (header, records) = self.decode(sequence, bytes).await?;
+            let (header, records) = self.decode(sequence, &bytes).await?;
             let names: Vec<_> = void_names(&records).collect();
             if names.iter().any(|name| !self.void.contains_key(name)) {
                 return Err(Halt::Void(Void { by: sequence, names }));
@@ -148,21 +148,23 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    async fn decode(&self, sequence: MetaSequence, bytes: Bytes) -> Result<(Header, Vec<MetadataRecord>), Halt> {
-        let mut entry = format::decode_entry(&bytes, sequence);
-        if entry.as_ref().is_err_and(FormatError::is_damage) {
-            // The reading may have been what is damaged.
-            entry = format::decode_entry(&get(self.log, sequence).await?, sequence);
+    async fn decode(&self, sequence: MetaSequence, bytes: &Bytes) -> Result<(Header, Vec<MetadataRecord>), Halt> {
+        if let Ok(entry) = format::decode_entry(bytes, sequence) {
+            return Ok(entry);
         }
-        let reason = match entry {
-            Ok(entry) => return Ok(entry),
-            Err(reason) => reason,
+        // The reading may have been what is damaged.
+        let (reason, crc) = match self.log.entry(sequence).await? {
+            Entry::Whole(header, records) => return Ok((header, records)),
+            Entry::Unusable { reason, crc } => (reason, crc),
         };
         let key = names::entry(sequence);
         Err(match self.log.void_by(sequence, &self.void).await? {
             Word::Void(word) => Halt::Void(word),
-            Word::Nothing if reason.is_damage() => LogError::LastEntry { sequence, key, reason }.into(),
-            Word::Entry | Word::Nothing => LogError::Format { key, reason }.into(),
+            Word::Nothing(behind) if reason.is_damage() => {
+                let damages = [(sequence, crc)].into_iter().chain(behind).collect();
+                LogError::LastEntry { sequence, key, reason, damages }.into()
+            }
+            Word::Entry | Word::Nothing(_) => LogError::Format { key, reason }.into(),
         })
     }
 

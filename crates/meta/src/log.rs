@@ -17,10 +17,11 @@ use base::MetaSequence;
 use base::checksum::crc32c;
 use blob::{CreateOutcome, Purpose, Store, StoreError};
 use bytes::Bytes;
+use wire::meta::MetadataRecord;
 
 use crate::error::LogError;
 use crate::follow::Follower;
-use crate::format::{self, SentSnapshot};
+use crate::format::{self, FormatError, Header, SentSnapshot};
 use crate::image::{Image, void_names};
 use crate::names;
 
@@ -79,14 +80,30 @@ pub(crate) struct Void {
     pub(crate) names: Vec<MetaSequence>,
 }
 
+/// Names of the log that hold damage, each with the CRC-32C of the bytes that it holds.
+pub(crate) type Damages = Vec<(MetaSequence, u32)>;
+
+/// What stands under a name of the log.
+pub(crate) enum Entry {
+    /// What somebody wrote.
+    Whole(Header, Vec<MetadataRecord>),
+    /// Something else: two readings in a row have told the same bytes.
+    Unusable {
+        /// What is wrong with it.
+        reason: FormatError,
+        /// CRC-32C of the bytes.
+        crc: u32,
+    },
+}
+
 /// What stands behind an entry that cannot be read.
 pub(crate) enum Word {
     /// A claim that calls it void.
     Void(Void),
     /// An entry that does not: its writer had read it.
     Entry,
-    /// Nothing that can be read.
-    Nothing,
+    /// Nothing but such damage.
+    Nothing(Damages),
 }
 
 /// The log in one store.
@@ -154,27 +171,35 @@ impl Log {
             Word::Void(_) => Ok(self.lost(sequence).await),
             // Somebody read what stands there and went on behind it.
             Word::Entry => Ok(Appended::LostUnsure),
-            Word::Nothing => Ok(Appended::Unreadable),
+            Word::Nothing(_) => Ok(Appended::Unreadable),
         }
     }
 
-    /// The names from `first` on that hold something, with the CRC-32C of what that is. `None` if any of them can be read, or
-    /// if they are too many.
-    pub(crate) async fn unreadable_from(
-        &self,
-        first: MetaSequence,
-    ) -> Result<Option<Vec<(MetaSequence, u32)>>, LogError> {
+    /// What stands at `sequence`: the first reading that is whole, else what two in a row agree on, for one may have been
+    /// damaged on its way, and so may the next.
+    ///
+    /// # Errors
+    /// The store's; [`StoreError::Damaged`] when no two readings agree: nothing is known then, and a later one may be whole.
+    pub(crate) async fn entry(&self, sequence: MetaSequence) -> Result<Entry, StoreError> {
+        let is_whole = |bytes: &Bytes| format::decode_entry(bytes, sequence).is_ok();
+        let bytes = self.store.get_settled(Purpose::Metadata, &names::entry(sequence), .., is_whole).await?;
+        Ok(match format::decode_entry(&bytes, sequence) {
+            Ok((header, records)) => Entry::Whole(header, records),
+            Err(reason) => Entry::Unusable { reason, crc: crc32c(&bytes) },
+        })
+    }
+
+    /// The damage from `first` on to the end of the log. `None` if anything there is whole or of a newer release, or if it is
+    /// too much.
+    pub(crate) async fn damage_from(&self, first: MetaSequence) -> Result<Option<Damages>, StoreError> {
         let mut found = Vec::new();
         while found.len() <= VOID_NAMES_MAX {
             let name = MetaSequence(first.0 + found.len() as u64);
-            let bytes = match self.store.get(Purpose::Metadata, &names::entry(name), ..).await {
-                Ok(bytes) => bytes,
+            match self.entry(name).await {
+                Ok(Entry::Unusable { reason, crc }) if reason.is_damage() => found.push((name, crc)),
+                Ok(_) => return Ok(None),
                 Err(StoreError::NotFound { .. }) => return Ok(Some(found)),
-                Err(error) => return Err(error.into()),
-            };
-            match format::decode_entry(&bytes, name) {
-                Err(reason) if reason.is_damage() => found.push((name, crc32c(&bytes))),
-                _ => return Ok(None),
+                Err(error) => return Err(error),
             }
         }
         Ok(None)
@@ -187,23 +212,24 @@ impl Log {
         sequence: MetaSequence,
         void: &BTreeMap<MetaSequence, MetaSequence>,
     ) -> Result<Word, LogError> {
+        let mut damages = Vec::new();
         let mut is_damage_alone = true;
         let behind = sequence.0 + 1..=sequence.0 + VOID_NAMES_MAX as u64;
         for next in behind.map(MetaSequence).filter(|next| !void.contains_key(next)) {
-            let bytes = match self.store.get(Purpose::Metadata, &names::entry(next), ..).await {
-                Ok(bytes) => bytes,
-                Err(StoreError::NotFound { .. }) => {
-                    return Ok(if is_damage_alone { Word::Nothing } else { Word::Entry });
-                }
-                Err(error) => return Err(error.into()),
-            };
-            match format::decode_entry(&bytes, next) {
-                Ok((_, records)) => {
+            match self.entry(next).await {
+                Ok(Entry::Whole(_, records)) => {
                     let names: Vec<_> = void_names(&records).collect();
                     let is_void = names.contains(&sequence);
                     return Ok(if is_void { Word::Void(Void { by: next, names }) } else { Word::Entry });
                 }
-                Err(reason) => is_damage_alone &= reason.is_damage(),
+                Ok(Entry::Unusable { reason, crc }) => {
+                    is_damage_alone &= reason.is_damage();
+                    damages.push((next, crc));
+                }
+                Err(StoreError::NotFound { .. }) => {
+                    return Ok(if is_damage_alone { Word::Nothing(damages) } else { Word::Entry });
+                }
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(Word::Entry)

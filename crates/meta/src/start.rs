@@ -142,16 +142,20 @@ impl Meta {
     ) -> Result<Vec<MetaSequence>, GiveUpError> {
         let log = Log { store };
         let Err(error) = log.load().await else { return Ok(Vec::new()) };
-        let LogError::LastEntry { sequence, .. } = error else { return Err(error.into()) };
+        let LogError::LastEntry { sequence, damages, .. } = error else { return Err(error.into()) };
         // Whoever could read it one day would begin behind what is void, and refuse the word that it is.
         if let Some(snapshot) = log.snapshots().await.map_err(LogError::from)?.into_iter().find(|at| *at >= sequence) {
             return Err(GiveUpError::Snapshot { key: names::snapshot(snapshot), sequence });
         }
         let image = log.load_below(sequence).await?.image;
-        let Some(found) = log.unreadable_from(sequence).await? else { return Err(error.into()) };
+        // What is void stays so, though it be whole one day: nothing is that does not show the same damage as before.
+        match log.damage_from(sequence).await.map_err(LogError::from)? {
+            Some(found) if found == damages => {}
+            _ => return Err(GiveUpError::Unsettled(sequence)),
+        }
         // A store that refuses writes would be asked for ever.
         blob::probe(&log.store, true).await?;
-        let void = found.iter().map(|(name, crc)| office::void_entry(*name, *crc)).collect();
+        let void = damages.iter().map(|(name, crc)| office::void_entry(*name, *crc)).collect();
         let claim = ControllerRecord {
             controller_epoch: image.controller_epoch.0 + 1,
             broker_id: broker.0,
@@ -160,7 +164,7 @@ impl Meta {
             ..Default::default()
         };
         match office::claim(&log, &image, claim, void, 0).await {
-            Ok(_) => Ok(found.into_iter().map(|(name, _)| name).collect()),
+            Ok(_) => Ok(damages.into_iter().map(|(name, _)| name).collect()),
             Err(loss) => Err(GiveUpError::Office(StartError::Lost(lost(loss, "claim")?.into()))),
         }
     }

@@ -6,6 +6,7 @@ mod deletion;
 mod golden;
 mod office;
 mod operations;
+mod readings;
 mod recovery;
 
 use std::sync::Arc;
