@@ -215,15 +215,36 @@ impl Store {
     /// # Errors
     /// See [`StoreError`]; transient failures were already retried.
     pub async fn get(&self, purpose: Purpose, key: &str, range: impl Into<ReadRange>) -> Result<Bytes, StoreError> {
-        check_key(key)?;
         let range = range.into();
-        check_range(key, &range)?;
         let moves = match &range {
-            // HTTP has no way to ask for nothing.
-            ReadRange::Bytes(range) if range.is_empty() => return Ok(Bytes::new()),
-            ReadRange::Bytes(range) => Moves::Bytes(range.end - range.start),
+            ReadRange::Bytes(range) => Moves::Bytes(range.end.saturating_sub(range.start)),
             ReadRange::Whole => Moves::AtMost(self.0.options.single_put_bytes_max),
         };
+        self.get_moving(purpose, key, range, moves).await
+    }
+
+    /// As [`Self::get`] of all of an object that is known to have about so many bytes: a large one has the time for them from
+    /// the first attempt on. However many it has, all of them are read.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub async fn get_of_size(&self, purpose: Purpose, key: &str, bytes: u64) -> Result<Bytes, StoreError> {
+        self.get_moving(purpose, key, ReadRange::Whole, Moves::Bytes(bytes)).await
+    }
+
+    async fn get_moving(
+        &self,
+        purpose: Purpose,
+        key: &str,
+        range: ReadRange,
+        moves: Moves,
+    ) -> Result<Bytes, StoreError> {
+        check_key(key)?;
+        check_range(key, &range)?;
+        // HTTP has no way to ask for nothing.
+        if matches!(&range, ReadRange::Bytes(range) if range.is_empty()) {
+            return Ok(Bytes::new());
+        }
         let request = Request { purpose, operation: Operation::Get, key, moves };
         let read = || {
             let range = range.clone();

@@ -90,15 +90,15 @@ pub(crate) async fn round(log: &Log, image: &Arc<Image>, put: &Mutex<Put>) -> Re
     let snapshots = log.snapshots().await?;
     let known = {
         let mut put = put.lock();
-        put.retain(|known| known.sequence != sequence && snapshots.contains(&known.sequence));
+        put.retain(|known| known.sequence != sequence && snapshots.contains_key(&known.sequence));
         put.push(sent);
         put.clone()
     };
     // Below the snapshot just made: newer ones would be a successor's, who keeps house himself.
-    let below = snapshots.iter().rev().copied().filter(|s| *s < sequence);
+    let below = snapshots.range(..sequence).rev().map(|(sequence, bytes)| (*sequence, *bytes));
     let Some(older) = newest_whole(log, below, &known).await? else { return Ok(()) };
     release(log, image, older).await?;
-    let old: Vec<String> = snapshots.iter().filter(|s| **s < older).map(|s| names::snapshot(*s)).collect();
+    let old: Vec<String> = snapshots.range(..older).map(|(sequence, _)| names::snapshot(*sequence)).collect();
     Ok(log.store.delete(Purpose::Metadata, &old).await?)
 }
 
@@ -106,13 +106,13 @@ pub(crate) async fn round(log: &Log, image: &Arc<Image>, put: &Mutex<Put>) -> Re
 /// and what else stands at the name of one, whole or not, does not count.
 async fn newest_whole(
     log: &Log,
-    snapshots: impl Iterator<Item = MetaSequence>,
+    snapshots: impl Iterator<Item = (MetaSequence, u64)>,
     known: &Put,
 ) -> Result<Option<MetaSequence>, LogError> {
-    for sequence in snapshots {
+    for (sequence, bytes) in snapshots {
         let read = match known.iter().find(|sent| sent.sequence == sequence) {
-            Some(sent) => log.check_snapshot(*sent).await,
-            None => log.load_snapshot(sequence).await.map(drop),
+            Some(sent) => log.check_snapshot(*sent, bytes).await,
+            None => log.load_snapshot(sequence, bytes).await.map(drop),
         };
         match read {
             Ok(()) => return Ok(Some(sequence)),

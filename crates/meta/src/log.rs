@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use base::MetaSequence;
 use base::checksum::crc32c;
-use blob::{CreateOutcome, Purpose, Store, StoreError};
+use blob::{CreateOutcome, ObjectMeta, Purpose, Store, StoreError};
 use bytes::Bytes;
 use wire::meta::MetadataRecord;
 
@@ -279,10 +279,10 @@ impl Log {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let candidates = self.snapshots().await?.into_iter().rev().filter(|sequence| *sequence < end);
+            let snapshots = self.snapshots().await?;
             let mut start = Image::default();
-            for sequence in candidates {
-                match self.load_snapshot(sequence).await {
+            for (sequence, bytes) in snapshots.range(..end).rev() {
+                match self.load_snapshot(*sequence, *bytes).await {
                     Ok(image) => {
                         start = image;
                         break;
@@ -305,36 +305,37 @@ impl Log {
         }
     }
 
-    /// The snapshots that are listed, in order, whole or not.
-    pub(crate) async fn snapshots(&self) -> Result<Vec<MetaSequence>, StoreError> {
+    /// The snapshots that are listed, whole or not, with their bytes.
+    pub(crate) async fn snapshots(&self) -> Result<BTreeMap<MetaSequence, u64>, StoreError> {
         let listed = self.store.list_all(Purpose::Metadata, names::SNAPSHOTS).await?;
-        let numbers = listed.iter().filter_map(|object| names::number(&object.key, names::SNAPSHOTS));
-        let mut snapshots: Vec<_> = numbers.map(MetaSequence).collect();
-        snapshots.sort_unstable();
-        Ok(snapshots)
+        let snapshot =
+            |object: &ObjectMeta| Some((MetaSequence(names::number(&object.key, names::SNAPSHOTS)?), object.len));
+        Ok(listed.iter().filter_map(snapshot).collect())
     }
 
-    pub(crate) async fn load_snapshot(&self, sequence: MetaSequence) -> Result<Image, LogError> {
-        self.read_snapshot(sequence, move |bytes, key| Image::from_snapshot(bytes, sequence, key)).await
+    /// The image in the snapshot that is listed with so many bytes.
+    pub(crate) async fn load_snapshot(&self, sequence: MetaSequence, bytes: u64) -> Result<Image, LogError> {
+        self.read_snapshot(sequence, bytes, move |bytes, key| Image::from_snapshot(bytes, sequence, key)).await
     }
 
-    /// Whether what stands there is the snapshot that this process sent, and can so be read.
-    pub(crate) async fn check_snapshot(&self, sent: SentSnapshot) -> Result<(), LogError> {
+    /// Whether what stands there, listed with so many bytes, is the snapshot that this process sent, and can so be read.
+    pub(crate) async fn check_snapshot(&self, sent: SentSnapshot, bytes: u64) -> Result<(), LogError> {
         let check = move |bytes: &Bytes, key: &str| {
             let unusable = |reason| LogError::Format { key: key.to_owned(), reason };
             format::check_snapshot(bytes, sent).map_err(unusable)
         };
-        self.read_snapshot(sent.sequence, check).await
+        self.read_snapshot(sent.sequence, bytes, check).await
     }
 
     /// A large one takes seconds to look through, for which no task that serves should wait.
     async fn read_snapshot<R: Send + 'static>(
         &self,
         sequence: MetaSequence,
+        listed_bytes: u64,
         look: impl FnOnce(&Bytes, &str) -> Result<R, LogError> + Send + 'static,
     ) -> Result<R, LogError> {
         let key = names::snapshot(sequence);
-        let bytes = self.store.get(Purpose::Metadata, &key, ..).await?;
+        let bytes = self.store.get_of_size(Purpose::Metadata, &key, listed_bytes).await?;
         let looked_at = key.clone();
         let looked = base::task::spawn_blocking("meta-snapshot", move || look(&bytes, &looked_at)).await;
         looked.map_err(|ended| StoreError::Failed { operation: "decode", key, reason: ended.to_string() })?

@@ -144,8 +144,8 @@ impl Meta {
         let Err(error) = log.load().await else { return Ok(Vec::new()) };
         let LogError::LastEntry { sequence, damages, .. } = error else { return Err(error.into()) };
         // Whoever could read it one day would begin behind what is void, and refuse the word that it is.
-        if let Some(snapshot) = log.snapshots().await.map_err(LogError::from)?.into_iter().find(|at| *at >= sequence) {
-            return Err(GiveUpError::Snapshot { key: names::snapshot(snapshot), sequence });
+        if let Some((snapshot, _)) = log.snapshots().await.map_err(LogError::from)?.range(sequence..).next() {
+            return Err(GiveUpError::Snapshot { key: names::snapshot(*snapshot), sequence });
         }
         let image = log.load_below(sequence).await?.image;
         // What is void stays so, though it be whole one day: nothing is that does not show the same damage as before.

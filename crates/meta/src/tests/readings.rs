@@ -178,3 +178,73 @@ async fn only_the_damage_that_was_seen_is_given_up() {
     assert_eq!(give_up(&store).await.unwrap(), [last]);
     assert!(from_bucket(&bucket).await.topic("t").is_none());
 }
+
+/// A way on which a snapshot takes 40 s, and which says of each that it has 32 MiB.
+#[derive(Debug)]
+struct Slow {
+    beneath: Arc<dyn Backend>,
+    snapshots_read: AtomicUsize,
+}
+
+impl Backend for Slow {
+    fn name(&self) -> String {
+        self.beneath.name()
+    }
+
+    fn is_remote(&self) -> bool {
+        true
+    }
+
+    fn put<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, Result<Evidence, StoreError>> {
+        self.beneath.put(key, body)
+    }
+
+    fn create<'a>(&'a self, key: &'a str, body: Payload) -> BoxFuture<'a, CreateAttempt> {
+        self.beneath.create(key, body)
+    }
+
+    fn get<'a>(&'a self, key: &'a str, range: ReadRange) -> BoxFuture<'a, Result<Bytes, StoreError>> {
+        Box::pin(async move {
+            if key.starts_with(names::SNAPSHOTS) {
+                self.snapshots_read.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(Duration::from_secs(40)).await;
+            }
+            self.beneath.get(key, range).await
+        })
+    }
+
+    fn head<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<ObjectMeta, StoreError>> {
+        self.beneath.head(key)
+    }
+
+    fn list<'a>(
+        &'a self,
+        prefix: &'a str,
+        start_after: Option<&'a str>,
+        limit: usize,
+    ) -> BoxFuture<'a, Result<ListPage, StoreError>> {
+        Box::pin(async move {
+            let mut page = self.beneath.list(prefix, start_after, limit).await?;
+            for object in page.objects.iter_mut().filter(|object| object.key.starts_with(names::SNAPSHOTS)) {
+                object.len = 32 << 20;
+            }
+            Ok(page)
+        })
+    }
+
+    fn delete_batch<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), StoreError>> {
+        self.beneath.delete_batch(keys)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_has_the_time_that_it_takes_at_the_first_attempt() {
+    let (bucket, beneath, _) = acknowledged().await;
+    let (handle, _) = serve(&bucket.store, options(1)).await;
+    let log = Log { store: bucket.plain.clone() };
+    crate::housekeeping::round(&log, &handle.image(), &parking_lot::Mutex::default()).await.unwrap();
+    let slow = Arc::new(Slow { beneath, snapshots_read: AtomicUsize::new(0) });
+    let store = Store::with_backend(slow.clone(), StoreOptions::default());
+    assert_eq!(Meta::inspect(store).await.unwrap(), *handle.image());
+    assert_eq!(slow.snapshots_read.load(Ordering::SeqCst), 1, "it was tried in vain before");
+}

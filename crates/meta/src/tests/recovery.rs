@@ -100,7 +100,7 @@ async fn a_snapshot_that_was_never_seen_whole_lets_nothing_go() {
         bucket.faults.set_plan(FaultPlan::default());
     }
     let [good, damaged, newest] = snapshots[..] else { panic!("{snapshots:?}") };
-    assert!(log.load_snapshot(damaged).await.is_err());
+    assert!(log.load_snapshot(damaged, 0).await.is_err());
     assert_eq!(
         entries_in(&bucket).await.iter().find(|s| **s > good.0),
         Some(&(good.0 + 1)),
@@ -188,7 +188,7 @@ async fn another_snapshot_at_the_name_of_the_one_that_was_sent_lets_nothing_go()
     assert_eq!(another.len(), sent.unwrap().len());
     let key = names::snapshot(sequence);
     bucket.plain.put(Purpose::Metadata, &key, another).await.unwrap();
-    assert!(log.load_snapshot(sequence).await.is_ok(), "it is whole");
+    assert!(log.load_snapshot(sequence, 0).await.is_ok(), "it is whole");
     fill(&handle, registration.incarnation, 1).await;
     crate::housekeeping::round(&log, &handle.image(), &put).await.unwrap();
     let next = handle.image().next_sequence.0;
@@ -226,8 +226,8 @@ fn a_snapshot_is_neither_encoded_nor_looked_through_by_a_task() {
         assert_eq!(snapshots().await.unwrap().len(), 1);
         let (release, busy) = keep_busy();
         let (sequence, sent) = image.to_snapshot().unwrap();
-        let mut load = std::pin::pin!(log.load_snapshot(sequence));
-        let mut check = std::pin::pin!(log.check_snapshot(SentSnapshot::of(sequence, &sent.unwrap())));
+        let mut load = std::pin::pin!(log.load_snapshot(sequence, 0));
+        let mut check = std::pin::pin!(log.check_snapshot(SentSnapshot::of(sequence, &sent.unwrap()), 0));
         assert!(futures::poll!(&mut load).is_pending() && futures::poll!(&mut check).is_pending());
         drop(release);
         assert!(busy.await.unwrap());
