@@ -159,6 +159,11 @@ fn look_at(log: &BlockLog, incarnation: Incarnation) -> Result<Option<(Incarnati
                     Found { records: 0, bytes: 0, damaged: false, state: format!("in use: {error}") },
                 )));
             }
+            // It says nothing of the others.
+            Err(error @ WalError::Unreadable { .. }) => {
+                let found = Found { records: 0, bytes: 0, damaged: false, state: format!("not known: {error}") };
+                return Ok(Some((summary, found)));
+            }
             Ok(found) if found.damaged && listed()?.is_none() => return Ok(None),
             found => return Ok(Some((summary, found?))),
         }

@@ -166,7 +166,9 @@ pub enum WalError {
         source: io::Error,
     },
     /// A segment's page cannot be read, so that nobody knows whose it is. Nothing was written.
-    #[error("the page of segment {segment} of the WAL {path} cannot be read: {source}")]
+    #[error(
+        "the page of segment {segment} of the WAL {path} cannot be read; it may be of this log, of another, or free: {source}"
+    )]
     Unreadable {
         /// The directory or device.
         path: String,

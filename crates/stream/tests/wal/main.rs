@@ -8,6 +8,7 @@
 //! | `seal` | the empty group behind the last of an idle owner |
 //! | `steps` | a whole log in one thread, in the order of a seed; a hosted one |
 //! | `space` | trim, recycling, capacity, a full disk |
+//! | `unreadable` | one bad page in a place of logs |
 //! | `files` | directories, devices, locks, golden names |
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
@@ -21,3 +22,4 @@ mod seal;
 mod space;
 mod steps;
 mod support;
+mod unreadable;

@@ -244,8 +244,17 @@ impl TrimPage {
 
     /// The one that counts of the two pages of `stamp` in a header.
     pub fn newest(header: &[u8], stamp: Stamp) -> Option<Self> {
+        Self::whole(header, stamp).max_by_key(|page| page.sequence)
+    }
+
+    /// Whether both pages are whole, so that the one that counts is the newest that was written.
+    pub fn are_both_whole(header: &[u8], stamp: Stamp) -> bool {
+        Self::whole(header, stamp).count() == 2
+    }
+
+    fn whole(header: &[u8], stamp: Stamp) -> impl Iterator<Item = Self> {
         let at = |n: usize| header.get(n * PAGE..(n + 1) * PAGE).and_then(|page| Self::decode(page).ok());
-        [at(1), at(2)].into_iter().flatten().filter(|page| page.stamp == stamp).max_by_key(|page| page.sequence)
+        [at(1), at(2)].into_iter().flatten().filter(move |page| page.stamp == stamp)
     }
 }
 

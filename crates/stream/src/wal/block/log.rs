@@ -277,8 +277,9 @@ impl BlockLog {
     /// twice, and damage is told only after a second look.
     ///
     /// # Errors
-    /// When storage cannot be read, [`WalError::Changing`] while the owner still writes, and for an observer
-    /// [`WalError::Trimmed`]. Damage is not an error but a [`ReplayEnd::Corrupt`].
+    /// When storage cannot be read, [`WalError::Unreadable`] when a segment is missing and may be one whose page cannot,
+    /// [`WalError::Changing`] while the owner still writes, and for an observer [`WalError::Trimmed`]. Damage is not an error
+    /// but a [`ReplayEnd::Corrupt`].
     pub fn replay(
         &self,
         incarnation: Incarnation,
@@ -292,7 +293,8 @@ impl BlockLog {
                 Err(error) => return Err(error),
             };
             // The header first: what it says is assigned has its page by then.
-            Ok(Sight { access: self.options.access, header, segments: self.scan()? })
+            let (segments, path) = (self.scan()?, self.volume.path());
+            Ok(Sight { access: self.options.access, header, segments, path })
         };
         replay::replay(incarnation, &look, from, visit)
     }

@@ -68,6 +68,8 @@ pub(crate) struct Sight {
     pub(crate) access: Access,
     pub(crate) header: Option<Header>,
     pub(crate) segments: Vec<Scanned>,
+    /// The volume's path, for messages.
+    pub(crate) path: String,
 }
 
 /// Reads an incarnation in as many passes as it takes; each looks at the volume anew.
@@ -116,10 +118,11 @@ fn pass(
     let Some(trim) = TrimPage::newest(&header.pages, page.stamp) else {
         return corrupt(DamageReason::BadHeader("both trim pages are broken".to_owned()));
     };
-    let mut segments = BTreeMap::new();
+    let (mut segments, mut unreadable) = (BTreeMap::new(), None);
     for segment in sight.segments {
-        if let Some(error) = segment.unreadable {
-            return Err(WalError::io(format!("reading segment {} for {incarnation}", segment.id.0), error));
+        if let Some(source) = segment.unreadable {
+            unreadable.get_or_insert((segment.id, source));
+            continue;
         }
         match (segment.page, segment.file) {
             (Ok(SegmentPage::InUse { stamp, logical }), Some(file)) if stamp == page.stamp => {
@@ -136,6 +139,14 @@ fn pass(
     let (first, in_first) = if is_left { (trim.left, 0) } else { (first, from.0 % size) };
     let at_boundary = cursor.last.is_none() && in_first == 0 && first > 0;
     let start = WalPosition(first * size + in_first.max(PAGE as u64));
+    // A segment whose page cannot be read is none of this log's if all that the trim page names are there: a segment is named
+    // there before anything is written to it. So it has to be sure that nothing newer was named.
+    let is_told = TrimPage::are_both_whole(&header.pages, page.stamp) && first < trim.assigned;
+    if let Some((id, source)) = unreadable
+        && !(is_told && (first..trim.assigned).all(|logical| segments.contains_key(&logical)))
+    {
+        return Err(WalError::Unreadable { path: sight.path, segment: id.0, source });
+    }
     let reader = Reader { incarnation, stamp: page.stamp, size, segments, start };
     // A segment that is there is read, whatever the trim page says: the newer one that named it may be broken.
     if first >= trim.assigned && !reader.segments.contains_key(&first) {
