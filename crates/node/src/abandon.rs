@@ -63,6 +63,11 @@ pub enum FilesLeft {
     Removed,
     /// They are out of reach.
     OutOfReach,
+    /// Those that could be read were removed.
+    Unread {
+        /// How many segments cannot be read, and may be of it.
+        segments: usize,
+    },
 }
 
 /// Why a log was not given up.
@@ -214,7 +219,11 @@ pub async fn abandon(options: AbandonOptions) -> Result<FilesLeft, AbandonError>
 
     let Some(own) = own else { return Ok(FilesLeft::OutOfReach) };
     let removed = blocking(move || own.remove(id, Claim::GivenUp(&cluster_id))).await;
-    removed.map_err(|source| AbandonError::NotRemoved { incarnation: id, source })?;
+    let unread = removed.map_err(|source| AbandonError::NotRemoved { incarnation: id, source })?;
+    if unread > 0 {
+        // They may come back, and then metadata has to know whose they are.
+        return Ok(FilesLeft::Unread { segments: unread });
+    }
     // Only what was removed by who found it cannot come back. Should metadata not hear of it, it knows a log that is nowhere.
     if let Err(error) = meta.cleared(id).await {
         tracing::warn!(incarnation = %id, %error, "metadata goes on knowing a log that was given up and removed");

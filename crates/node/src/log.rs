@@ -176,7 +176,8 @@ impl OwnLog {
     pub(crate) async fn remove_ended(&self, id: Incarnation) -> Result<Removal, WalError> {
         let own = self.clone();
         match blocking(move || own.log.remove(id, Claim::Cluster(&own.cluster_id))).await {
-            Ok(()) => Ok(Removal::Done),
+            // Who claims it for its cluster is answered that all of it is gone, or an error.
+            Ok(_) => Ok(Removal::Done),
             Err(error @ WalError::Unreadable { .. }) => {
                 tracing::warn!(incarnation = %id, %error, "the files of a log that has ended stay; the next start tries again");
                 Ok(Removal::NextStart)

@@ -231,7 +231,14 @@ fn remove(text: &str, cluster: &str, place: &Place, yes: bool) -> anyhow::Result
     }
     let log =
         BlockLog::open(BlockLogOptions::new(path, Access::Owner)).context("stop the broker before removing a log")?;
-    log.remove(id, Claim::GivenUp(cluster))?;
+    let unread = log.remove(id, Claim::GivenUp(cluster))?;
+    if unread > 0 {
+        bail!(
+            "log {id} of cluster {cluster} was removed from {}, except for what cannot be read: the pages of {unread} segments \
+             cannot, and some may be of it. Should they be readable again, `headwater wal show` names the log: remove it then",
+            path.display()
+        );
+    }
     say!("log {id} of cluster {cluster} was removed from {}", path.display());
     Ok(())
 }
@@ -262,9 +269,20 @@ fn abandon(text: &str, place: &Place, yes: bool, fate: BrokerFate) -> anyhow::Re
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let left = runtime.block_on(node::abandon(options))?;
     say!("log {id} was given up; its partitions go on from what the store holds when the broker starts");
-    if left == FilesLeft::OutOfReach {
-        say!("its files are out of reach; should they come back, a start of this broker at their place removes them,");
-        say!("unless they cannot say of which cluster they are: it names the command then");
+    match left {
+        FilesLeft::Removed => {}
+        FilesLeft::OutOfReach => {
+            say!(
+                "its files are out of reach; should they come back, a start of this broker at their place removes them,"
+            );
+            say!("unless they cannot say of which cluster they are: it names the command then");
+        }
+        FilesLeft::Unread { segments } => {
+            say!(
+                "its files were removed, except for what cannot be read: {segments} segments cannot, and some may be of it;"
+            );
+            say!("should they be readable again, a start of this broker names the command that removes them");
+        }
     }
     Ok(())
 }

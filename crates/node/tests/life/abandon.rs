@@ -9,7 +9,7 @@ use blob::{Store, StoreOptions};
 use meta::Meta;
 use node::{AbandonError, AbandonOptions, BrokerFate, FilesLeft, LogPlace, NodeOptions, Order};
 use stream::catalogue::{IncarnationPhase, IncarnationState};
-use stream::wal::{Access, BlockLog, BlockLogOptions};
+use stream::wal::{Access, BlockLog, BlockLogOptions, Claim};
 
 use crate::gate::{Call, Gate};
 use crate::logs::{dead, kept};
@@ -261,4 +261,27 @@ async fn a_log_that_was_given_up_is_not_removed_while_its_header_does_not_say_wh
         assert!(left.holds_records(id).unwrap(), "it may be anybody's");
         assert!(!known(dir.path(), id).await.unwrap().is_nowhere());
     }
+}
+
+/// It may hold records, which would be there again with the page.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_given_up_is_known_while_a_segment_that_may_be_of_it_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (id, cluster) = dead(dir.path()).await;
+    let gate = Gate::default();
+    gate.fail(Call::ReadAt, "segment-00000000");
+    let asked = AbandonOptions { files: gate.files(), ..given_up(dir.path(), id) };
+    assert_eq!(node::abandon(asked).await.unwrap(), FilesLeft::Unread { segments: 1 });
+    let state = known(dir.path(), id).await.unwrap();
+    assert!(state.phase == IncarnationPhase::Abandoned && !state.is_nowhere(), "{state:?}");
+
+    // Readable again, it is found, and nobody takes it for a log of another history.
+    let node = Node::start(options(dir.path())).await.unwrap();
+    assert_eq!(node.client().await.latest().await, Some(0));
+    assert!(node.end(Order::Drain).await.is_clean());
+    assert!(known(dir.path(), id).await.is_some());
+    let left = BlockLog::open(BlockLogOptions::new(dir.path().join("wal"), Access::Owner)).unwrap();
+    assert!(left.holds_records(id).unwrap());
+    assert_eq!(left.remove(id, Claim::GivenUp(&cluster)).unwrap(), 0);
+    assert!(left.incarnations().unwrap().is_empty());
 }

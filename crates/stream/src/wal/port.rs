@@ -133,12 +133,13 @@ pub trait Log: Send + Sync + fmt::Debug {
     fn holds_records(&self, incarnation: Incarnation) -> Result<bool, WalError>;
 
     /// Removes `incarnation`. Only after metadata says `RECOVERED` or `ABANDONED`, or that it never knew it and
-    /// [`Self::holds_records`] denied that there is anything to lose. May be repeated.
+    /// [`Self::holds_records`] denied that there is anything to lose. May be repeated. Answers how many parts of the place, that
+    /// may be of it, could not be read and were passed over: none, unless it is [given up](Claim::GivenUp).
     ///
     /// # Errors
     /// [`WalError::NotOwned`] when it does not bear out the claim, [`WalError::InUse`] while it is being written here, or
     /// what storage says. Then nothing was removed.
-    fn remove(&self, incarnation: Incarnation, claim: Claim<'_>) -> Result<(), WalError>;
+    fn remove(&self, incarnation: Incarnation, claim: Claim<'_>) -> Result<usize, WalError>;
 }
 
 /// A place that its owner appends in; the tokens of its appends are `T`.

@@ -322,7 +322,8 @@ fn a_log_goes_whole_or_not_at_all_when_something_cannot_be_read() {
         volume.faults.heal();
         let left = log.incarnations().unwrap();
         match outcome {
-            Ok(()) => {
+            Ok(passed_over) => {
+                assert_eq!(passed_over, 0);
                 assert!(left.is_empty(), "read {skip}: {left:?}");
                 break;
             }
@@ -376,14 +377,14 @@ fn one_unreadable_page_hides_no_log_and_keeps_none_that_is_given_up() {
     assert_eq!((listed.len(), listed[0].segments.len()), (1, whole.segments.len() - 1));
     assert!(matches!(log.remove(incarnation(1), OURS), Err(WalError::Unreadable { segment, .. }) if segment == bad));
     assert_eq!(log.incarnations().unwrap(), listed);
-    log.remove(incarnation(1), Claim::GivenUp(CLUSTER)).unwrap();
+    assert_eq!(log.remove(incarnation(1), Claim::GivenUp(CLUSTER)).unwrap(), 1, "segments that may be of it");
     assert!(log.incarnations().unwrap().is_empty());
 
     // Readable again, it says whose it was, and goes the same way.
     volume.faults.heal();
     let left = log.incarnations().unwrap();
     assert_eq!((left.len(), left[0].segments.len(), left[0].cluster_id.is_err()), (1, 1, true));
-    log.remove(incarnation(1), Claim::GivenUp(CLUSTER)).unwrap();
+    assert_eq!(log.remove(incarnation(1), Claim::GivenUp(CLUSTER)).unwrap(), 0);
     assert!(log.incarnations().unwrap().is_empty());
 }
 

@@ -41,6 +41,8 @@ pub struct Faults {
     pub on_read: Mutex<Option<ReadHook>>,
     pub dead: AtomicBool,
     pub full: AtomicBool,
+    /// Segments cannot be removed.
+    pub keeps_segments: AtomicBool,
 }
 
 impl std::fmt::Debug for Faults {
@@ -195,6 +197,9 @@ impl Volume for MemoryVolume {
     }
 
     fn remove_segment(&self, id: SegmentId) -> io::Result<()> {
+        if self.faults.keeps_segments.load(Ordering::SeqCst) {
+            return Err(io::Error::other("EIO"));
+        }
         self.segments.lock().unwrap().remove(&id);
         Ok(())
     }

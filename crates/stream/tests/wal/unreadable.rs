@@ -3,6 +3,7 @@
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use base::WalPosition;
 use stream::wal::block::layout::PAGE;
@@ -10,7 +11,7 @@ use stream::wal::block::volume::Volume;
 use stream::wal::{Access, BlockLog, ReplayEnd, ReplayedRecord, WalError};
 
 use crate::memory::{MemoryVolume, Place};
-use crate::support::{append_each, create, incarnation, over, replay};
+use crate::support::{OURS, append_each, create, incarnation, options, over, replay};
 
 const SEGMENT: u64 = 64 << 10;
 
@@ -103,4 +104,25 @@ fn a_replay_from_behind_the_last_segment_waits_for_one_that_cannot_be_read() {
     let assigned = over(&volume, Access::Taker).incarnations().unwrap()[0].segments.len() as u64;
     let (_, end) = tried(&over(&volume, Access::Taker), assigned * SEGMENT);
     assert!(matches!(end, Err(WalError::Unreadable { .. })), "{end:?}");
+}
+
+/// It is removed then: an error would say that something of it is left.
+#[test]
+fn a_log_whose_superfluous_segments_stay_is_removed_all_the_same() {
+    let volume = MemoryVolume::new(SEGMENT);
+    let small = || BlockLog::over(Arc::clone(&volume) as _, options(Access::Owner, 2 * SEGMENT)).unwrap();
+    let log = small();
+    for epoch in [1, 2] {
+        let (wal, sink) = create(&log, epoch);
+        append_each(&wal, &sink, 0..2, |_| 60_000);
+        wal.shutdown().unwrap();
+    }
+    volume.faults.keeps_segments.store(true, Ordering::SeqCst);
+    for epoch in [1, 2] {
+        assert_eq!(log.remove(incarnation(epoch), OURS).unwrap(), 0);
+    }
+    assert!(log.incarnations().unwrap().is_empty());
+    assert!(volume.segments.lock().unwrap().len() > 2);
+    volume.faults.keeps_segments.store(false, Ordering::SeqCst);
+    assert_eq!(small().free_segments(), 2, "the next start has fewer");
 }

@@ -311,13 +311,14 @@ impl BlockLog {
 
     /// Gives the segments of `incarnation` to the pool and removes its header. Only after metadata says `RECOVERED` or
     /// `ABANDONED`, or that it never knew it and [`Self::holds_records`] denied that there is anything to lose. May be
-    /// repeated.
+    /// repeated. Answers how many segments, that may be of it, could not be read and were passed over: none, unless it is given
+    /// up.
     ///
     /// # Errors
     /// [`WalError::NotOwned`] when the header does not bear out the claim, [`WalError::InUse`] while the incarnation is being
     /// written here, [`WalError::Unreadable`] when a segment cannot be read, unless it is given up: nothing was written then.
     /// Or what storage says: the header is still there then.
-    pub fn remove(&self, incarnation: Incarnation, claim: Claim<'_>) -> Result<(), WalError> {
+    pub fn remove(&self, incarnation: Incarnation, claim: Claim<'_>) -> Result<usize, WalError> {
         self.demand(&[Access::Owner], "remove an incarnation")?;
         if self.pool.running.lock().contains(&incarnation) {
             let path = self.volume.path();
@@ -334,6 +335,7 @@ impl BlockLog {
             self.summaries(&segments, &headers).into_iter().filter(|found| found.incarnation == incarnation);
         found.try_for_each(|found| self.check_claim(found, claim))?;
         let failed = |source| WalError::io(format!("removing WAL incarnation {incarnation}"), source);
+        let passed_over = segments.iter().filter(|segment| segment.unreadable.is_some()).count();
         for segment in segments {
             let (Ok(SegmentPage::InUse { stamp, .. }), Some(file)) = (segment.page, segment.file) else { continue };
             // Trimmed segments of a running incarnation may wait in the pool under their old page.
@@ -348,7 +350,11 @@ impl BlockLog {
         for header in headers.into_iter().filter(|header| header.incarnation == Some(incarnation)) {
             self.volume.remove_header(&header.name).map_err(failed)?;
         }
-        self.shrink_pool()
+        if let Err(error) = self.shrink_pool() {
+            // All of it is gone. A segment too many waits to be recycled.
+            tracing::warn!(%incarnation, %error, "a log was removed, and a segment that nobody needs stays");
+        }
+        Ok(passed_over)
     }
 
     /// Bytes of one segment.

@@ -72,7 +72,7 @@ impl Log for BlockLog {
         self.holds_records(incarnation)
     }
 
-    fn remove(&self, incarnation: Incarnation, claim: Claim<'_>) -> Result<(), WalError> {
+    fn remove(&self, incarnation: Incarnation, claim: Claim<'_>) -> Result<usize, WalError> {
         self.remove(incarnation, claim)
     }
 }
