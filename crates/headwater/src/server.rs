@@ -3,6 +3,7 @@
 //! The life itself is [`node`]'s; what is decided here is only what a host decides: an order for each signal, and that the
 //! process ends with the node.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use base::{Clock, Entropy};
 use blob::Stores;
 use console::{Console, Readiness, Sources};
 use meta::{DELETION_PERIOD, SnapshotPolicy};
-use node::{Afterwards, End, NodeOptions, Order, Phase, Segments, Status};
+use node::{Afterwards, End, LogPlace, NodeOptions, Order, Phase, Segments, Status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
@@ -30,6 +31,12 @@ pub fn run(options: &ServerOptions) -> anyhow::Result<()> {
     }
     if !settings.unneeded.is_empty() {
         tracing::info!(keys = settings.unneeded.join(", "), "configuration keys of Kafka that change nothing here");
+    }
+    // Asked of a broker alone: who gives up a log, or looks at one, does so because its device has died.
+    if let LogPlace::At(place) = &settings.log
+        && is_missing_device(place).with_context(|| format!("--wal {}", place.display()))?
+    {
+        bail!("--wal {}: there is no such device; attach it, or name a directory on a disk", place.display());
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("the runtime cannot start")?;
@@ -88,6 +95,15 @@ async fn serve(settings: Settings) -> anyhow::Result<()> {
             Err(error) => Err(error).context("the HTTP listener has ended, so that nobody can tell whether this broker is ready"),
         },
     }
+}
+
+/// Whether a place that is not there would be made in the memory behind /dev: the name of a device that is not attached yet.
+fn is_missing_device(place: &Path) -> std::io::Result<bool> {
+    if place.try_exists()? {
+        return Ok(false);
+    }
+    let parent = place.ancestors().skip(1).find_map(|above| above.canonicalize().ok());
+    Ok(parent.is_some_and(|parent| parent.starts_with("/dev") && !parent.starts_with("/dev/shm")))
 }
 
 /// The exit of the process, from the end of its node.

@@ -400,4 +400,21 @@ fn a_device_that_is_not_there_is_not_made() {
         assert!(said.contains("there is no such device"), "{said}");
         assert!(!Path::new(device).exists());
     }
+    // The operator whose device has died is not kept from saying so.
+    let (store, wal_url) = (data.path().join("store").display().to_string(), format!("wal.url={device}"));
+    let place = ["--wal", device, "--store", &store, "--override", &dirs];
+    for (command, answer) in [
+        (&["wal", "abandon", "1-1", "--yes"][..], "knows no log 1-1"),
+        (&["wal", "remove", "1-1", "--cluster", "a", "--yes"], "there is no write-ahead log at"),
+        (&["wal", "show"], "there is no write-ahead log at"),
+    ] {
+        let (code, said) = run(&[command, &place[..]].concat(), &[]);
+        assert!(code == 1 && said.contains(answer), "{command:?}: {said}");
+    }
+    let (code, said) = run(
+        &["metadata", "give-up-last", "--yes", "--store", &store, "--override", &dirs, "--override", &wal_url],
+        &[],
+    );
+    assert!(code == 0 && said.contains("nothing was changed"), "{said}");
+    assert!(!Path::new(device).exists());
 }

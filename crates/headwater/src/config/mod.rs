@@ -99,9 +99,6 @@ fn load(options: &ServerOptions, environment: impl Iterator<Item = (OsString, Os
             let path = url.strip_prefix("file://").unwrap_or(url);
             // Metadata remembers the place: it must mean the same from every working directory.
             let place = std::path::absolute(path).with_context(|| format!("{path} has no absolute path"))?;
-            if is_missing_device(&place).with_context(|| format!("--wal {url}"))? {
-                bail!("--wal {url}: there is no such device; attach it, or name a directory on a disk");
-            }
             LogPlace::At(place)
         }
         None if in_memory => LogPlace::Memory,
@@ -110,15 +107,6 @@ fn load(options: &ServerOptions, environment: impl Iterator<Item = (OsString, Os
     let home = if in_memory { None } else { home(&config, &log, absolute) };
     let http = config.get("http.listen").filter(|h| !h.is_empty() && !http_off).map(str::to_owned);
     Ok(Settings { broker: config, unneeded, warnings, store, log, home, http })
-}
-
-/// Whether a place that is not there would be made in the memory behind /dev: the name of a device that is not attached yet.
-fn is_missing_device(place: &Path) -> std::io::Result<bool> {
-    if place.try_exists()? {
-        return Ok(false);
-    }
-    let parent = place.ancestors().skip(1).find_map(|above| above.canonicalize().ok());
-    Ok(parent.is_some_and(|parent| parent.starts_with("/dev") && !parent.starts_with("/dev/shm")))
 }
 
 /// Where the broker keeps its identity: in the data directory, unless the operator named none and put the log elsewhere.
