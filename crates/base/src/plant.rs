@@ -4,6 +4,9 @@
 //! [`place`] the host may panic. Both are in builds with the feature `planted` only, which nothing but the simulator asks
 //! for, and do nothing without a host: in what ships they are constants.
 
+/// Whether anything is planted in this build. What ships says so where it names its version, so that nobody takes one for it.
+pub const IS_PLANTED: bool = cfg!(feature = "planted");
+
 /// Whether the bug of that name is to be had here.
 #[inline]
 pub fn bug(name: &'static str) -> bool {

@@ -6,11 +6,18 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{consume, group, metadata, produce, topic, wal};
 
+/// The version, and whether this is none to ship.
+const VERSION: &str = if base::plant::IS_PLANTED {
+    concat!(env!("CARGO_PKG_VERSION"), " with planted bugs")
+} else {
+    env!("CARGO_PKG_VERSION")
+};
+
 /// A Kafka-compatible streaming broker whose disk is an object store.
 #[derive(Parser)]
 #[command(
     name = "headwater",
-    version,
+    version = VERSION,
     about = "A Kafka-compatible streaming broker whose disk is an object store",
     long_about = "A Kafka-compatible streaming broker whose disk is an object store.\n\nWithout a command it starts a \
                   broker: durable, on a directory below the present one, for clients on port 9092.",

@@ -59,6 +59,13 @@ fn lines(numbers: std::ops::Range<u32>) -> String {
     numbers.map(|n| format!("line {n} of the test\n")).collect()
 }
 
+/// One call of cargo that builds it together with the simulator would plant the simulator's bugs in it.
+#[test]
+fn the_program_under_test_is_the_one_that_ships() {
+    let output = Command::new(BINARY).arg("--version").output().unwrap();
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), concat!("headwater ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
 #[test]
 fn what_was_acknowledged_is_there_after_every_kill() {
     let dir = tempfile::tempdir().unwrap();

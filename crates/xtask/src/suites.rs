@@ -25,6 +25,13 @@ enum What {
     Documentation,
 }
 
+/// The package that is built by a call of its own: cargo gives all that one call builds the features that any of it asks for,
+/// and the simulator asks for planted bugs, which are in nothing else.
+const APART: &str = "sim";
+
+/// A call of cargo that leaves out what is built apart, and one for that.
+pub const CALLS: [&[&str]; 2] = [&["--workspace", "--exclude", APART], &["--package", APART]];
+
 /// How many tests came to what.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
@@ -60,28 +67,37 @@ pub fn name(package: &str, target: &Value) -> Option<String> {
 
 /// Builds all suites, or `only` those.
 pub fn build(only: &[String]) -> anyhow::Result<Vec<Suite>> {
-    let mut call = Command::new("cargo");
-    call.args(["test", "--no-run", "--message-format", "json-render-diagnostics"]);
-    if only.is_empty() {
-        call.arg("--workspace");
-    }
-    for suite in only.iter().filter(|suite| *suite != DOCUMENTATION) {
-        call.args(["--package", suite.split('/').next().unwrap_or(suite)]);
-    }
-    let mut building = call.current_dir(root()).stdout(Stdio::piped()).spawn().context("cargo could not be started")?;
-    let messages = building.stdout.take().context("cargo's messages are read")?;
     let mut suites = Vec::new();
-    for line in BufReader::new(messages).lines() {
-        let line = line.context("cargo's messages are read")?;
-        suites.extend(serde_json::from_str(&line).ok().and_then(|message: Value| built(&message)));
+    for packages in calls(only) {
+        let mut call = Command::new("cargo");
+        call.args(["test", "--no-run", "--message-format", "json-render-diagnostics"]).args(packages);
+        let mut building =
+            call.current_dir(root()).stdout(Stdio::piped()).spawn().context("cargo could not be started")?;
+        let messages = building.stdout.take().context("cargo's messages are read")?;
+        for line in BufReader::new(messages).lines() {
+            let line = line.context("cargo's messages are read")?;
+            suites.extend(serde_json::from_str(&line).ok().and_then(|message: Value| built(&message)));
+        }
+        let status = building.wait().context("cargo could not be awaited")?;
+        ensure!(status.success(), "the tests do not build ({status})");
     }
-    let status = building.wait().context("cargo could not be awaited")?;
-    ensure!(status.success(), "the tests do not build ({status})");
     suites.push(Suite { name: DOCUMENTATION.to_owned(), what: What::Documentation });
     suites.retain(|suite| only.is_empty() || only.contains(&suite.name));
     let unknown: Vec<_> = only.iter().filter(|name| suites.iter().all(|suite| suite.name != **name)).collect();
     ensure!(unknown.is_empty(), "there is no suite {unknown:?}");
     Ok(suites)
+}
+
+/// The packages of each call of cargo that builds all suites, or `only` those.
+fn calls(only: &[String]) -> Vec<Vec<&str>> {
+    if only.is_empty() {
+        return CALLS.iter().map(|packages| packages.to_vec()).collect();
+    }
+    let packages = only.iter().filter(|suite| *suite != DOCUMENTATION);
+    let packages = packages.map(|suite| suite.split('/').next().unwrap_or(suite));
+    let (apart, others): (Vec<_>, Vec<_>) = packages.partition(|package| *package == APART);
+    let calls = [others, apart].into_iter().filter(|packages| !packages.is_empty());
+    calls.map(|packages| packages.into_iter().flat_map(|package| ["--package", package]).collect()).collect()
 }
 
 /// The suite that a message of cargo's says is built.
@@ -96,18 +112,23 @@ fn built(message: &Value) -> Option<Suite> {
 impl Suite {
     /// Runs it as `cargo test` does, showing what it prints. A suite that ends without a result counts as one that failed.
     pub fn run(&self) -> anyhow::Result<Count> {
-        let mut call = match &self.what {
+        match &self.what {
             What::Program { program, package } => {
                 let mut call = Command::new(program);
-                call.current_dir(package).env("CARGO_MANIFEST_DIR", package);
-                call
+                self.follow(call.current_dir(package).env("CARGO_MANIFEST_DIR", package))
             }
             What::Documentation => {
-                let mut call = Command::new("cargo");
-                call.args(["test", "--workspace", "--doc"]).current_dir(root());
-                call
+                let mut count = Count::default();
+                for packages in CALLS {
+                    let mut call = Command::new("cargo");
+                    count += self.follow(call.args(["test", "--doc"]).args(packages).current_dir(root()))?;
+                }
+                Ok(count)
             }
-        };
+        }
+    }
+
+    fn follow(&self, call: &mut Command) -> anyhow::Result<Count> {
         let mut running =
             call.stdout(Stdio::piped()).spawn().with_context(|| format!("{} could not be started", self.name))?;
         let output = running.stdout.take().context("its output is read")?;
@@ -162,6 +183,19 @@ mod tests {
         let count = follow(output.as_bytes(), &mut shown).unwrap();
         assert_eq!(count.shown(), "15 passed, 2 failed");
         assert_eq!(shown, output.as_bytes(), "everything is passed on");
+    }
+
+    /// Else every program that is tested would have planted bugs in it.
+    #[test]
+    fn the_simulator_is_built_by_a_call_of_its_own() {
+        let called = |only: &[&str]| {
+            let only: Vec<_> = only.iter().map(|suite| (*suite).to_owned()).collect();
+            calls(&only).iter().map(|call| call.join(" ")).collect::<Vec<_>>()
+        };
+        assert_eq!(called(&[]), ["--workspace --exclude sim", "--package sim"]);
+        assert_eq!(called(&["sim/runs", "broker/live", "sim"]), ["--package broker", "--package sim --package sim"]);
+        assert_eq!(called(&["wire"]), ["--package wire"]);
+        assert_eq!(called(&[DOCUMENTATION]), [""; 0]);
     }
 
     #[test]
