@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::Path;
 
-use base::file::is_in_memory;
+use node::InMemory;
 
 /// What the banner shows.
 pub struct Banner<'a> {
@@ -21,7 +21,7 @@ pub fn print(banner: &Banner<'_>) -> std::io::Result<()> {
     writeln!(out, "  clients   {}", facts.addresses.join(", "))?;
     writeln!(out, "  storage   {}", facts.store)?;
     writeln!(out, "  log       {}", facts.log)?;
-    writeln!(out, "  durable   {}", promise(&facts.store, &facts.log))?;
+    writeln!(out, "  durable   {}", promise(&facts.store, facts.in_memory))?;
     let node::Recovery { batches, bytes } = facts.recovered;
     if batches > 0 {
         writeln!(out, "  recovered {batches} batches ({bytes} bytes) that the last process had acknowledged")?;
@@ -38,13 +38,12 @@ pub fn print(banner: &Banner<'_>) -> std::io::Result<()> {
 }
 
 /// What outlives what.
-fn promise(store: &str, log: &str) -> &'static str {
-    let store_path = store.strip_prefix("file://").map(Path::new);
+fn promise(store: &str, in_memory: InMemory) -> &'static str {
     if store.starts_with("memory") {
         "nothing outlives this process: the store is in memory"
-    } else if is_in_memory(Path::new(log)) {
+    } else if in_memory.log {
         "an acknowledged record survives kill -9, but no power loss: the log is in memory, put it on a disk with --wal PATH"
-    } else if store_path.is_some_and(is_in_memory) {
+    } else if in_memory.store {
         "an acknowledged record survives kill -9, but no power loss: the store is in memory, put it on a disk with --store PATH"
     } else {
         "an acknowledged record survives kill -9 and power loss"
@@ -87,17 +86,18 @@ mod tests {
 
     #[test]
     fn what_lies_in_memory_is_not_called_durable() {
-        let (disk, memory) = (env!("CARGO_MANIFEST_DIR"), "/dev/shm");
-        let on = |path: &str| format!("file://{path}");
-        for (store, log, said) in [
-            (on(disk), disk, "survives kill -9 and power loss"),
-            (on(disk), memory, "no power loss: the log is in memory"),
-            (on(memory), disk, "no power loss: the store is in memory"),
-            ("s3://bucket".to_owned(), disk, "survives kill -9 and power loss"),
-            ("s3://bucket".to_owned(), memory, "no power loss: the log is in memory"),
-            ("memory://".to_owned(), "memory", "nothing outlives this process"),
+        for (store, in_memory, said) in [
+            ("file:///disk", (false, false), "survives kill -9 and power loss"),
+            ("file:///disk", (false, true), "no power loss: the log is in memory"),
+            ("file:///tmpfs", (true, false), "no power loss: the store is in memory"),
+            ("file:///tmpfs", (true, true), "no power loss: the log is in memory"),
+            ("s3://bucket", (false, false), "survives kill -9 and power loss"),
+            ("s3://bucket", (false, true), "no power loss: the log is in memory"),
+            ("memory://", (false, false), "nothing outlives this process"),
+            ("memory://", (false, true), "nothing outlives this process"),
         ] {
-            assert!(promise(&store, log).contains(said), "{store} {log}");
+            let in_memory = InMemory { store: in_memory.0, log: in_memory.1 };
+            assert!(promise(store, in_memory).contains(said), "{store} {in_memory:?}");
         }
     }
 

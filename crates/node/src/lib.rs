@@ -42,6 +42,6 @@ pub use end::End;
 pub use options::{Afterwards, LogPlace, NodeOptions, Segments};
 pub use recover::Recovery;
 pub use run::{LEAVING_TIME_MAX, Order, run};
-pub use start::{Facts, StartError};
+pub use start::{Facts, InMemory, StartError};
 pub use status::{Phase, Status};
 pub use takeover::{Missing, Unreachable};

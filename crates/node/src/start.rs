@@ -4,6 +4,7 @@
 //! first one by mistake) and ask whose logs are there, probe the store, take office and register, recover what former
 //! processes left, open a fresh log, and only then serve.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +25,7 @@ use thiserror::Error;
 use crate::identity::{self, Identity, IdentityError};
 use crate::leftovers;
 use crate::log::{self, LockedLog, OwnLog, blocking};
-use crate::options::NodeOptions;
+use crate::options::{LogPlace, NodeOptions};
 use crate::recover::{self, Recovery};
 use crate::register::{self, Registrant};
 use crate::run::{Remains, Vitals};
@@ -163,6 +164,15 @@ pub enum StartError {
     LogNotOpen(#[from] NotOpen),
 }
 
+/// Which places of a node are gone with the machine's power.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct InMemory {
+    /// The store, if it is a directory.
+    pub store: bool,
+    /// The log.
+    pub log: bool,
+}
+
 /// What a node that serves says of itself.
 #[derive(Debug, Clone)]
 pub struct Facts {
@@ -176,6 +186,8 @@ pub struct Facts {
     pub store: String,
     /// Its log's place.
     pub log: String,
+    /// Which of the two are gone with the machine's power.
+    pub in_memory: InMemory,
     /// What former processes had acknowledged and had not uploaded.
     pub recovered: Recovery,
 }
@@ -205,7 +217,7 @@ pub(crate) async fn start(options: NodeOptions, status: &Status, remains: &Remai
 async fn join(
     options: NodeOptions,
     listeners: Listeners,
-    WhoseFiles { locked, known, cluster }: WhoseFiles,
+    WhoseFiles { locked, known, cluster, in_memory }: WhoseFiles,
     store: Store,
     (status, remains): (&Status, &Remains),
 ) -> Result<Serving, StartError> {
@@ -257,6 +269,7 @@ async fn join(
             addresses: listeners.addresses().iter().map(|(_, address)| address.to_string()).collect(),
             store: store.name(),
             log: log.place(),
+            in_memory,
             recovered,
         };
         let broker = serve(options, status, listeners, (&engine, &meta), &facts);
@@ -275,6 +288,7 @@ struct WhoseFiles {
     locked: LockedLog,
     known: Option<Identity>,
     cluster: Option<Arc<str>>,
+    in_memory: InMemory,
 }
 
 /// Locks the log's place, and asks that and the identity whose they are.
@@ -282,6 +296,7 @@ async fn whose_files(options: &NodeOptions) -> Result<WhoseFiles, StartError> {
     let (place, home, files) = (options.log.clone(), options.home.clone(), options.files.clone());
     let log_options = log::options(options);
     let (broker, lasting) = (options.broker.node_id, !options.store.starts_with("memory:"));
+    let store = options.store.strip_prefix("file://").map(PathBuf::from);
     let ask = move || {
         let locked = log::lock(&place, log_options)?;
         let known = match &home {
@@ -289,7 +304,14 @@ async fn whose_files(options: &NodeOptions) -> Result<WhoseFiles, StartError> {
             None => None,
         };
         let cluster = locked.cluster(known.as_ref().and_then(|known| known.cluster_id.as_deref()), lasting)?;
-        Ok(WhoseFiles { locked, known, cluster })
+        let in_memory = InMemory {
+            store: store.is_some_and(|store| files.is_in_memory(&store)),
+            log: match &place {
+                LogPlace::At(path) => files.is_in_memory(path),
+                LogPlace::Memory => true,
+            },
+        };
+        Ok(WhoseFiles { locked, known, cluster, in_memory })
     };
     blocking(ask).await
 }

@@ -22,8 +22,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
-pub use system::is_in_memory;
-
 use crate::aligned::AlignedBuffer;
 
 /// A run of bytes that is read and written in whole pages.
@@ -151,6 +149,9 @@ pub trait FileSource: Send + Sync + fmt::Debug {
     /// # Errors
     /// `NotFound`, or whatever the device says.
     fn identity(&self, path: &Path) -> io::Result<FileIdentity>;
+
+    /// Whether a file or directory lies in a file system that is gone with the machine's power, or would if it were made.
+    fn is_in_memory(&self, path: &Path) -> bool;
 
     /// The names in a directory, sorted. Names that are not UTF-8 are none of ours and left out.
     ///

@@ -158,6 +158,14 @@ impl FileSource for System {
         Ok(if is_device { FileIdentity(u64::MAX, found.rdev()) } else { FileIdentity(found.dev(), found.ino()) })
     }
 
+    fn is_in_memory(&self, path: &Path) -> bool {
+        const TMPFS: u64 = 0x0102_1994;
+        const RAMFS: u64 = 0x8584_58f6;
+        let is_device = path.metadata().is_ok_and(|found| !found.is_dir() && !found.is_file());
+        let found = path.ancestors().find_map(|path| rustix::fs::statfs(path).ok());
+        !is_device && found.is_some_and(|found| matches!(found.f_type as u64 & 0xffff_ffff, TMPFS | RAMFS))
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(path)? {
@@ -236,13 +244,4 @@ fn holder(file: &File, noted: bool) -> Option<String> {
         let held = fields.get(1) == Some(&"FLOCK") && fields.get(5)?.rsplit(':').next() == Some(&inode);
         held.then(|| fields.get(4).map(|process| format!("process {process}"))).flatten()
     })
-}
-
-/// Whether a file or directory lies in a file system that is gone with the machine's power.
-pub fn is_in_memory(path: &Path) -> bool {
-    const TMPFS: u64 = 0x0102_1994;
-    const RAMFS: u64 = 0x8584_58f6;
-    let is_device = path.metadata().is_ok_and(|found| !found.is_dir() && !found.is_file());
-    let kind = rustix::fs::statfs(path).map(|found| found.f_type as u64 & 0xffff_ffff);
-    !is_device && matches!(kind, Ok(TMPFS | RAMFS))
 }

@@ -99,8 +99,10 @@ fn a_lock_has_one_holder_who_is_named_to_the_next() {
 
 #[test]
 fn what_lies_in_memory_is_known() {
-    assert!(is_in_memory(Path::new("/dev/shm")));
-    assert!(!is_in_memory(Path::new("/dev/null")), "a device, though its name lies in memory");
-    assert!(!is_in_memory(Path::new(env!("CARGO_MANIFEST_DIR"))));
-    assert!(!is_in_memory(Path::new("/none")));
+    let is_in_memory = |path: &str| Files::system().is_in_memory(Path::new(path));
+    assert!(is_in_memory("/dev/shm"));
+    assert!(is_in_memory("/dev/shm/not/there"), "it would be made there");
+    assert!(!is_in_memory("/dev/null"), "a device, though its name lies in memory");
+    assert!(!is_in_memory(env!("CARGO_MANIFEST_DIR")));
+    assert!(!is_in_memory(concat!(env!("CARGO_MANIFEST_DIR"), "/none")));
 }

@@ -15,6 +15,8 @@ use crate::support::LONG;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Lock,
+    /// Whether it lies in memory.
+    IsInMemory,
     /// A segment, or a small file.
     Make,
     Remove,
@@ -156,6 +158,11 @@ impl FileSource for Gated {
 
     fn identity(&self, path: &Path) -> io::Result<FileIdentity> {
         self.system.identity(path)
+    }
+
+    /// What fails says that it does.
+    fn is_in_memory(&self, path: &Path) -> bool {
+        self.gate.pass(Call::IsInMemory, path).is_err() || self.system.is_in_memory(path)
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {

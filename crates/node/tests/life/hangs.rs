@@ -41,8 +41,10 @@ async fn a_node_that_has_ended_serves_nobody_while_its_log_hangs() {
 async fn an_order_is_heard_while_the_storage_of_the_log_hangs() {
     let (dir, gate) = (tempfile::tempdir().unwrap(), Gate::default());
     let gated = || NodeOptions { files: gate.files(), ..options(dir.path()) };
-    // A start, at its first touch and in the making of its log.
-    for (call, at) in [(Call::Lock, "LOCK"), (Call::Make, "incarnation-")] {
+    // A start, at its first touch, while it asks what kind of storage it is, and in the making of its log.
+    for (call, at) in
+        [(Call::Lock, "LOCK"), (Call::IsInMemory, "wal"), (Call::IsInMemory, "store"), (Call::Make, "incarnation-")]
+    {
         gate.hang(call, at);
         let begun = Begun::begin(gated(), Status::default());
         gate.reached().await;

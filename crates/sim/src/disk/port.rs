@@ -206,6 +206,11 @@ impl FileSource for Port {
         Ok(FileIdentity(0, state.file(path)?))
     }
 
+    /// It survives a loss of power.
+    fn is_in_memory(&self, _: &Path) -> bool {
+        false
+    }
+
     fn list(&self, path: &Path) -> io::Result<Vec<String>> {
         self.takes_time()?;
         self.fails_read(path, 0, 1)?;
