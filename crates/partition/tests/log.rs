@@ -1017,6 +1017,49 @@ async fn retention_passes_over_what_a_coordinator_trims_itself() {
     assert_eq!(broker.partitions.sweep_retention().await, 1);
 }
 
+/// Counts what is logged as a warning or worse.
+#[derive(Clone, Default)]
+struct Warnings(Arc<AtomicU64>);
+
+impl tracing::Subscriber for Warnings {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, _: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+/// There may be a hundred thousand partitions to say it of.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sweep_that_the_end_of_the_log_cuts_off_says_nothing_of_each_partition() {
+    let mut cluster = Cluster::new();
+    let broker = cluster.start().await;
+    produce(&broker.partition(), batch(&["old"], now() - 60_000, Some((9, 0, 0)))).await.unwrap();
+    // What recovery commits comes without a checkpoint, so that a trim asks for one.
+    let broker = cluster.start().await;
+    broker.image.set("retention.ms", "30000");
+    broker.engine.drain().await.unwrap();
+    let warnings = Warnings::default();
+    let told = tracing::subscriber::set_default(warnings.clone());
+    assert_eq!(broker.partitions.sweep_retention().await, 0);
+    drop(told);
+    assert_eq!(warnings.0.load(Ordering::SeqCst), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_longer_retention_holds_for_what_a_sweep_has_found_due_before_it_was_set() {
     // What was found due is looked at again before producers are loaded for it, and before it is trimmed.

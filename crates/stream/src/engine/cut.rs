@@ -195,6 +195,11 @@ impl Active {
         self.ahead.push_back((stream.clone(), waiter));
     }
 
+    /// Whether [`Self::close`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// From here on nothing is cut but what is asked for with a waiter.
     pub fn close(&mut self) {
         self.closed = true;

@@ -88,6 +88,11 @@ impl EngineLog {
         self.active.lock().close();
     }
 
+    /// Whether [`Self::close_cuts`] was called.
+    pub fn is_closed(&self) -> bool {
+        self.active.lock().is_closed()
+    }
+
     /// The next cut looks at a stream, though it may have no data: a checkpoint is due. It waits for its time.
     pub fn mark(&self, stream: &Arc<SharedStream>) {
         self.active.lock().mark(stream);

@@ -264,6 +264,11 @@ impl Engine {
         self.inner.failure.borrow().clone()
     }
 
+    /// Whether nothing is uploaded any more, because the log was emptied and closed, or the engine has failed.
+    pub fn has_ended(&self) -> bool {
+        self.inner.log.is_closed() || self.inner.failure.borrow().is_some()
+    }
+
     /// Makes sure that no other broker has taken this one's place: an answer computed before this call, such as the latest
     /// offset, was not yet contradicted (I-3). Costs one read of the fence page, shared with whoever asks meanwhile.
     ///
@@ -364,7 +369,13 @@ impl Inner {
 
     /// Waits for a commit, or for the engine's failure.
     async fn told(&self, committed: oneshot::Receiver<()>) -> Result<(), EngineFailure> {
-        let ended = || self.failure.borrow().clone().unwrap_or_else(|| EngineFailure("the uploader ended".into()));
+        let ended = || {
+            let failure = self.failure.borrow().clone();
+            failure.unwrap_or_else(|| match self.log.is_closed() {
+                true => EngineFailure("the log was emptied and is closed: nothing is uploaded any more".into()),
+                false => EngineFailure("the uploader ended".into()),
+            })
+        };
         base::select! {
             biased;
             committed = committed => committed.map_err(|_| ended()),
