@@ -32,8 +32,8 @@ pub struct RetryPolicy {
 /// How many times slower than acceptable a transfer may be in the end. More would make an attempt that hangs last.
 pub const SLOWER_MAX: u32 = 4;
 
-/// The first guess at what an answer of unknown length moves, once one was waited for in vain; four times as much with
-/// each.
+/// What an answer of unknown length is guessed to move, once some were waited for in vain: this, four times over for each of
+/// them, up to the most that it can be. The first such guess for 32 MiB is 4 MiB.
 const GUESS_BYTES: u64 = 1 << 20;
 
 /// What an attempt moves, by which its time is measured.

@@ -20,7 +20,7 @@ pub enum DrainError {
     /// The cluster did not take note of it.
     #[error("the registration was not given up")]
     Registration(#[from] BrokerError),
-    /// Everything is in the store, but the files of the log are still there; the next start removes them.
+    /// Everything is in the store, but files of the log are still there; the next start tries again to remove them.
     #[error("everything is in the store, but the files of the log could not be removed")]
     Log(#[from] WalError),
 }

@@ -521,7 +521,7 @@ where
 }
 
 fn read_again(object: ObjectId, why: &FormatError) {
-    tracing::warn!(%object, %why, "what came from the store is damaged and is read once more");
+    tracing::warn!(%object, %why, "what came from the store is damaged and is read again");
 }
 
 fn decode_index(
