@@ -21,7 +21,7 @@ pub(crate) use generations::Generations;
 pub(crate) use log::{Log, Logs};
 pub(crate) use members::{GroupReads, Members};
 pub(crate) use offsets::{Ask, asks};
-pub(crate) use polls::{PassedOver, Poll, Polls};
+pub(crate) use polls::{PassedOver, Poll, Polls, Reset};
 pub(crate) use retention::Retention;
 pub(crate) use sends::{Ending, Send, Sends};
 pub(crate) use topics::Topics;

@@ -30,6 +30,16 @@ pub(crate) struct Refused<'h> {
     pub began: Option<Place>,
 }
 
+/// A reader was told that its position is gone.
+pub(crate) struct Reset<'h> {
+    pub place: Place,
+    pub key: &'h Key,
+    /// The fetch that was refused was certainly sent after this.
+    pub began: Place,
+    /// The offset that the reader wanted next, and the event that says so.
+    pub stood: (Place, i64),
+}
+
 /// A stretch without records that a reader passed over, between two that it polled or after where it began.
 pub(crate) struct PassedOver<'h> {
     pub key: &'h Key,
@@ -46,6 +56,7 @@ pub(crate) struct PassedOver<'h> {
 }
 
 /// All answers to fetches, in order.
+#[derive(Default)]
 pub(crate) struct Polls<'h> {
     /// Those of open keys.
     pub open: Vec<Poll<'h>>,
@@ -53,6 +64,8 @@ pub(crate) struct Polls<'h> {
     pub closed: Vec<Poll<'h>>,
     /// All that were refused.
     pub refused: Vec<Refused<'h>>,
+    /// Of readers of open keys, of whom it is known where they stood.
+    pub resets: Vec<Reset<'h>>,
     /// In order of the polls.
     pub passed_over: Vec<PassedOver<'h>>,
 }
@@ -63,7 +76,7 @@ impl<'h> Polls<'h> {
         let mut wanted: BTreeMap<Client, BTreeMap<&'h Key, (Place, i64)>> = BTreeMap::new();
         // Where a client's last fetch of a key had ended.
         let mut idle_since: BTreeMap<(Client, &'h Key), Place> = BTreeMap::new();
-        let mut polls = Self { open: Vec::new(), closed: Vec::new(), refused: Vec::new(), passed_over: Vec::new() };
+        let mut polls = Self::default();
         for (place, event) in events.iter().enumerate() {
             let client = event.client;
             match &event.what {
@@ -79,10 +92,12 @@ impl<'h> Polls<'h> {
                     wanted.insert(client, keys.iter().map(start).collect());
                 }
                 What::Reset { key, to } => {
-                    idle_since.insert((client, key), place);
+                    let began = idle_since.insert((client, key), place);
                     let position = wanted.get_mut(&client).and_then(|keys| keys.get_mut(key));
                     if let Some(position) = position {
-                        *position = (place, *to);
+                        let stood = std::mem::replace(position, (place, *to));
+                        let began = began.filter(|_| topics.is_open(key, place));
+                        polls.resets.extend(began.map(|began| Reset { place, key, began, stood }));
                     }
                 }
                 What::FetchRefused { key, offset, .. } => {

@@ -12,6 +12,7 @@ mod malformed;
 mod nonmonotonic_poll;
 mod phantom;
 mod poll_skip;
+mod reset;
 mod send_order;
 mod trim;
 mod unseen;
@@ -29,7 +30,7 @@ pub const VIOLATIONS_MAX_PER_RULE: usize = 16;
 /// A rule: its name, its parts, and what applies it.
 type Rule = (&'static str, &'static [&'static str], fn(&Index<'_>, &mut Findings));
 
-const RULES: [Rule; 16] = [
+const RULES: [Rule; 17] = [
     ("malformed", malformed::PARTS, malformed::check),
     ("inconsistent-offset", inconsistent_offset::PARTS, inconsistent_offset::check),
     ("duplicate", duplicate::PARTS, duplicate::check),
@@ -39,6 +40,7 @@ const RULES: [Rule; 16] = [
     ("failed-read", failed_read::PARTS, failed_read::check),
     ("poll-skip", poll_skip::PARTS, poll_skip::check),
     ("nonmonotonic-poll", nonmonotonic_poll::PARTS, nonmonotonic_poll::check),
+    ("reset", reset::PARTS, reset::check),
     ("send-order", send_order::PARTS, send_order::check),
     ("watermark", watermark::PARTS, watermark::check),
     ("committed-offset", committed_offset::PARTS, committed_offset::check),

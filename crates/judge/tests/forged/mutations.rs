@@ -25,6 +25,7 @@ const BREAKS: &[(&str, Break, &str)] = &[
     ("the latest offset goes back", lower_latest, "watermark"),
     ("a fetch tells too low an end", lower_high_watermark, "watermark"),
     ("one reader is not given a record", skip, "poll-skip"),
+    ("a reader is told that its position is gone", send_away, "reset"),
     ("a reader is given an answer twice", repeat, "nonmonotonic-poll"),
     ("what was read has failed", fail, "failed-read"),
     ("what was read was not sent", unsend, "phantom"),
@@ -256,6 +257,17 @@ fn skip(events: &mut Vec<Event>, dice: &mut Dice) -> bool {
     }
     let Some((place, value)) = pick(&able, dice) else { return false };
     take_from(events, value, |at, _| at == place);
+    true
+}
+
+/// From where it stands behind an answer.
+fn send_away(events: &mut Vec<Event>, dice: &mut Dice) -> bool {
+    let left = left(events);
+    let is_left = |value: Value| left.iter().any(|left| left.2 == value);
+    let polls: Vec<_> = polled(events).into_iter().filter(|poll| is_left(poll.4)).collect();
+    let Some((place, client, key, ..)) = pick(&polls, dice) else { return false };
+    let reset = Event { at: events[place].at, client, what: What::Reset { key, to: 0 } };
+    events.insert(place + 1, reset);
     true
 }
 
