@@ -148,7 +148,7 @@ pub enum What {
         /// Why.
         why: Refusal,
     },
-    /// ListOffsets was asked.
+    /// ListOffsets was asked; whatever the client asked before about the partition, it expects no answer to that any more.
     OffsetsBegan {
         /// Of which partition.
         key: Key,
@@ -182,7 +182,7 @@ pub enum What {
         /// What became of it.
         outcome: Outcome<()>,
     },
-    /// OffsetFetch was asked.
+    /// OffsetFetch was asked; whatever the client asked before about the partition, it expects no answer to that any more.
     CommittedBegan {
         /// The group.
         group: GroupName,

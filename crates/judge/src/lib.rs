@@ -31,8 +31,10 @@
 //! - The order of events is the order in which they happened.
 //! - A client has one fetch of a partition in flight, so a fetch began after the client's last answer about it. What was
 //!   fetched for an assignment before the present one is not in the history.
-//! - A client asks one thing about one key at a time, one life of a client has one producer, and each request to commit is
-//!   a commit of its own: when the first try of one that was sent again takes effect, nobody knows.
+//! - A client asks one thing about one key at a time, and an answer is that to its last question: one that comes to a question
+//!   that was given up is not taken.
+//! - One life of a client has one producer, and each request to commit is a commit of its own: when the first try of one that
+//!   was sent again takes effect, nobody knows.
 //! - Records disappear only by [`What::TrimBegan`], [`What::DeleteBegan`] and, where [`What::Retained`] says so, by their
 //!   age; a record's timestamp is the moment of [`What::SendBegan`]. There is no compaction.
 //! - A group is not removed, so that its generations only rise.

@@ -66,7 +66,8 @@ impl<'h> Commits<'h> {
                     register.commits.push(Commit { began: place, offset: *offset, done, until });
                 }
                 What::CommittedBegan { group, key } => {
-                    pending.entry((event.client, group, key)).or_insert(place);
+                    // Whoever asks again has given up what it asked before.
+                    pending.insert((event.client, group, key), place);
                 }
                 What::CommittedEnded { group, key, offset } => {
                     let began = pending.remove(&(event.client, group, key));

@@ -15,16 +15,14 @@ pub(crate) struct Ask<'h> {
     pub latest: Option<i64>,
 }
 
-/// In the order of the answers. Of several questions that a client has asked about a key, the answer is taken for that of
-/// the first: then too little is concluded, never too much.
+/// In the order of the answers. Of several questions that a client has asked about a key, an answer is to the last: whoever
+/// asks again has given up what it asked before.
 pub(crate) fn asks<'h>(events: &'h [Event], topics: &Topics<'_>) -> Vec<Ask<'h>> {
     let mut pending: BTreeMap<(Client, &Key), Place> = BTreeMap::new();
     let mut asks = Vec::new();
     for (place, event) in events.iter().enumerate() {
         match &event.what {
-            What::OffsetsBegan { key } => {
-                pending.entry((event.client, key)).or_insert(place);
-            }
+            What::OffsetsBegan { key } => drop(pending.insert((event.client, key), place)),
             What::OffsetsEnded { key, earliest, latest } => {
                 let began = pending.remove(&(event.client, key));
                 if topics.is_open(key, place) {
