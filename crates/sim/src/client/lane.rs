@@ -271,7 +271,12 @@ impl Lane {
                 }
                 return;
             }
-            Verdict::Refused { why, then } => (why, then),
+            Verdict::Refused { why, then } => {
+                if then == Then::GiveUp {
+                    life.complain(format_args!("{}: a good batch is refused for good: {why}", self.place));
+                }
+                (why, then)
+            }
             Verdict::InDoubt { why, then } => {
                 (batch.is_in_doubt, batch.is_stamp_in_doubt) = (true, true);
                 (why, then)
@@ -301,6 +306,10 @@ impl Lane {
             life.note(format_args!("{}: {why} at sequence {sequence}: another epoch", self.place));
             self.wants_bump = true;
             // All before it was acknowledged; otherwise what was given up before it may still be missing.
+            if self.unresolved.is_none() {
+                let words = format_args!("{}: {why} at sequence {sequence}, the one that is next", self.place);
+                life.complain(words);
+            }
             self.is_broker_to_blame |= then == Then::UnknownProducer || self.unresolved.is_none();
         }
     }
@@ -387,7 +396,8 @@ mod tests {
         let (mut lane, mut next) = (Lane::new(place), 0);
         for value in 0..records {
             // Each in a batch of its own.
-            lane.add((Value(value), vec![0; 10], TimestampMs(0)), 10, Duration::from_secs(9), &mut next);
+            let deadline = Duration::from_secs(9 + 10 * value);
+            lane.add((Value(value), vec![0; 10], TimestampMs(0)), 10, deadline, &mut next);
         }
         let recorder = Recorder::new(Arc::default(), Trace::new(None));
         let life = recorder.life("producer");
@@ -465,6 +475,30 @@ mod tests {
             let restamped = history.iter().filter(|event| event.what == What::Restamped { value: Value(1) }).count();
             assert_eq!(restamped, usize::from(is_given_up), "of the second stamp there is no doubt");
         }
+    }
+
+    #[tokio::test]
+    async fn a_broker_is_complained_about_that_refuses_what_it_must_take_or_know() {
+        let refused = |then| Verdict::Refused { why: "why".into(), then };
+        let complaints = |verdicts: &[Verdict]| {
+            let (mut lane, recorder, life) = lane(verdicts.len() as u64);
+            let taken: Vec<u64> = verdicts.iter().filter_map(|_| take(&mut lane, Some((7, 0)))).collect();
+            for (id, verdict) in taken.into_iter().zip(verdicts) {
+                lane.landed(id, verdict.clone(), &life, Duration::ZERO, |_| Duration::ZERO);
+                // The first one is given up, unless it was written.
+                lane.expire(Duration::from_secs(10), &life);
+            }
+            recorder.complaints().len()
+        };
+        for then in [Then::OutOfOrder, Then::UnknownProducer] {
+            assert_eq!(complaints(&[refused(then)]), 1);
+            assert_eq!(complaints(&[Verdict::Written(None), refused(then)]), 1);
+            let in_doubt = Verdict::InDoubt { why: "why".into(), then: Then::Retry };
+            assert_eq!(complaints(&[in_doubt, refused(then)]), 0, "the one before it may be missing");
+        }
+        assert_eq!(complaints(&[refused(Then::GiveUp)]), 1);
+        assert_eq!(complaints(&[refused(Then::Retry)]), 0);
+        assert_eq!(complaints(&[Verdict::InDoubt { why: "why".into(), then: Then::GiveUp }]), 0);
     }
 
     #[tokio::test]
