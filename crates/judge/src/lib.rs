@@ -56,6 +56,8 @@ pub struct Promises {
     pub whole_reads: bool,
     /// How old may be what the answer to a fetch tells.
     pub fetches: Fetches,
+    /// Whoever sends to a topic that may be deleted names it by its id, so that nothing of it reaches a successor.
+    pub sends_by_id: bool,
 }
 
 /// How old may be what the answer to a fetch tells.

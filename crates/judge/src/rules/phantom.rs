@@ -2,7 +2,8 @@
 //!
 //! Flagged: a polled value that nobody had begun to send before, one that was sent to another partition, and a record that
 //! holds no value at all. Excused is a value whose topic's deletion had begun before its send had ended, found in the same
-//! partition of another topic that may have the same name: a request that names the topic reaches the one that has the name now.
+//! partition of another topic that may have the same name: a request that names the topic reaches the one that has the name
+//! now. Not so one that names its id, where that was promised of all ([`crate::Promises`]).
 
 use std::collections::BTreeSet;
 
@@ -49,6 +50,9 @@ pub(super) fn check(index: &Index<'_>, findings: &mut Findings) {
 }
 
 fn may_have_strayed(index: &Index<'_>, send: &Send<'_>, poll: &Poll<'_>) -> bool {
+    if index.promises.sends_by_id {
+        return false;
+    }
     let Some(deletion) = index.topics.deletion(&send.key.topic) else { return false };
     let is_successor =
         send.key.partition == poll.key.partition && index.topics.may_share_name(&send.key.topic, &poll.key.topic);

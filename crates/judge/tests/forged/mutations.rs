@@ -8,10 +8,10 @@ use crate::model::{self, Dice};
 
 const SEEDS: u64 = 60;
 /// The model never tells anything old.
-const PROMISES: Promises = Promises { whole_reads: true, fetches: Fetches::NoOlderThan(0) };
+const PROMISES: Promises = Promises { whole_reads: true, fetches: Fetches::NoOlderThan(0), sends_by_id: true };
 
 /// Fetches may tell what is old for as long as the model goes on.
-const LATER: Promises = Promises { whole_reads: true, fetches: Fetches::CurrentAfterHealed(10_000_000) };
+const LATER: Promises = Promises { fetches: Fetches::CurrentAfterHealed(10_000_000), ..PROMISES };
 
 /// Breaks a history; false if there is nothing in it to break.
 type Break = fn(&mut Vec<Event>, &mut Dice) -> bool;

@@ -33,7 +33,8 @@ pub fn parse(text: &str) -> Vec<Forged> {
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(name) = line.strip_prefix("== ") {
             // Any age, and nothing is read whole.
-            let promises = Promises { whole_reads: false, fetches: Fetches::CurrentAfterHealed(10_000_000) };
+            let fetches = Fetches::CurrentAfterHealed(10_000_000);
+            let promises = Promises { whole_reads: false, fetches, sends_by_id: false };
             let (name, expected) = (name.to_owned(), Vec::new());
             all.push(Forged { name, promises, expected, history: History::default(), lines: Vec::new() });
             now = 0;
@@ -43,6 +44,7 @@ pub fn parse(text: &str) -> Vec<Forged> {
         if let Some(promises) = line.strip_prefix("promises: ") {
             for promise in promises.split_whitespace() {
                 match promise {
+                    "ids" => forged.promises.sends_by_id = true,
                     "whole" => forged.promises.whole_reads = true,
                     "fresh" => forged.promises.fetches = Fetches::NoOlderThan(0),
                     "taken" => forged.promises.fetches = Fetches::CurrentOnceTaken,

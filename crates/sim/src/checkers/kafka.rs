@@ -7,8 +7,9 @@ use judge::{Fetches, History, Promises};
 
 use super::{Findings, i2};
 
-/// One broker serves everything in the end, and all is read there.
-const PROMISES: Promises = Promises { whole_reads: true, fetches: Fetches::CurrentOnceTaken };
+/// One broker serves everything in the end, and all is read there; who knows topics by their names alone sends to lasting
+/// ones.
+const PROMISES: Promises = Promises { whole_reads: true, fetches: Fetches::CurrentOnceTaken, sends_by_id: true };
 
 /// Judges a history that has ended. How much each part of a rule had to look at is returned.
 pub fn judge_history(history: &History, findings: &Findings) -> BTreeMap<String, u64> {
