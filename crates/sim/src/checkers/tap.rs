@@ -17,8 +17,13 @@ use crate::process::Process;
 /// A partition's name on the wire: the topic's name, or its id in versions that know ids, and the partition.
 type Name = (String, i32);
 
-/// What is told of answers as they leave a broker.
+/// What is told of what is sent to brokers, and of answers as they leave one.
 pub(super) trait Listens: Send + Sync {
+    /// A producer has sent records, whatever becomes of them.
+    fn sent(&self, records: &Bytes) {
+        let _ = records;
+    }
+
     /// Records were acknowledged.
     fn acknowledged(&self, by: &Process, values: &[Value]) {
         let _ = (by, values);
@@ -70,36 +75,34 @@ fn name(topic: &str, id: base::Uuid, partition: i32) -> Name {
     (if topic.is_empty() { id.to_string() } else { topic.to_owned() }, partition)
 }
 
-/// What a request asks; nothing where no answer follows, or where it is none that a broker could read.
-fn question(frame: Bytes) -> Option<Question> {
-    let (key, version) = (i16::from_be_bytes([frame[0], frame[1]]), i16::from_be_bytes([frame[2], frame[3]]));
-    let mut reader = Reader::new(frame);
-    match ApiKey::try_from(key) {
-        Ok(ApiKey::Produce) => {
-            RequestHeader::decode(&mut reader, ProduceRequest::request_header_version(version)).ok()?;
-            let request = ProduceRequest::decode(&mut reader, version).ok()?;
-            if request.acks == 0 {
-                return None;
-            }
-            let mut values = BTreeMap::new();
-            for topic in &request.topic_data {
-                for partition in &topic.partition_data {
-                    let records = partition.records.as_deref().unwrap_or_default();
-                    let name = name(&topic.name, topic.topic_id, partition.index);
-                    values.insert(name, value::find_all(records));
-                }
-            }
-            Some(Question::Produce { version, values })
-        }
-        Ok(ApiKey::Fetch) => {
-            RequestHeader::decode(&mut reader, FetchRequest::request_header_version(version)).ok()?;
-            Some(Question::Fetch { version })
-        }
-        _ => Some(Question::Other),
-    }
-}
-
 impl Tap {
+    /// What a request asks; nothing where no answer follows, or where it is none that a broker could read.
+    fn question(&self, frame: Bytes) -> Option<Question> {
+        let (key, version) = (i16::from_be_bytes([frame[0], frame[1]]), i16::from_be_bytes([frame[2], frame[3]]));
+        let mut reader = Reader::new(frame);
+        match ApiKey::try_from(key) {
+            Ok(ApiKey::Produce) => {
+                RequestHeader::decode(&mut reader, ProduceRequest::request_header_version(version)).ok()?;
+                let request = ProduceRequest::decode(&mut reader, version).ok()?;
+                let mut values = BTreeMap::new();
+                for topic in &request.topic_data {
+                    for partition in &topic.partition_data {
+                        let Some(records) = &partition.records else { continue };
+                        self.listeners.iter().for_each(|listener| listener.sent(records));
+                        let name = name(&topic.name, topic.topic_id, partition.index);
+                        values.insert(name, value::find_all(records));
+                    }
+                }
+                (request.acks != 0).then_some(Question::Produce { version, values })
+            }
+            Ok(ApiKey::Fetch) => {
+                RequestHeader::decode(&mut reader, FetchRequest::request_header_version(version)).ok()?;
+                Some(Question::Fetch { version })
+            }
+            _ => Some(Question::Other),
+        }
+    }
+
     fn answer(&self, by: &Process, question: Question, frame: Bytes) {
         let mut reader = Reader::new(frame);
         match question {
@@ -144,7 +147,7 @@ impl Observer for Tap {
                 Side::Client => {
                     conversation.asked.extend_from_slice(bytes);
                     while let Some(frame) = frame(&mut conversation.asked) {
-                        conversation.waiting.extend(question(frame));
+                        conversation.waiting.extend(self.question(frame));
                     }
                 }
                 Side::Server => {

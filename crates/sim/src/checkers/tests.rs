@@ -338,15 +338,23 @@ fn entries_go_behind_a_snapshot_and_a_marker_and_markers_stay() {
 fn what_is_shown_has_the_checksum_of_its_producer() {
     let forged = Forged::new();
     let checker = i9::Checker::new(&forged.findings);
-    let mut builder = records::BatchBuilder::new(records::Compression::None);
-    builder.append(0, None, Some(b"value"), &[]).unwrap();
-    let whole: Bytes = builder.build().unwrap();
-    checker.shown(&forged.by, &whole);
-    assert_eq!(forged.found("I-9"), 0);
-    let mut damaged = whole.to_vec();
+    let batch = |value: &[u8], base_offset| -> Bytes {
+        let mut builder = records::BatchBuilder::new(records::Compression::None).base_offset(base_offset);
+        builder.append(0, None, Some(value), &[]).unwrap();
+        builder.build().unwrap()
+    };
+    let shown = |records: &Bytes| {
+        checker.shown(&forged.by, records);
+        forged.found("I-9")
+    };
+    assert_eq!(shown(&batch(b"value", 0)), 1, "nobody has sent it");
+    checker.sent(&batch(b"value", 0));
+    assert_eq!(shown(&batch(b"value", 0)), 0);
+    assert_eq!(shown(&batch(b"value", 7)), 0, "the log gives it its offset");
+    assert_eq!(shown(&batch(b"other", 7)), 1, "it is whole, and another");
+    let mut damaged = batch(b"value", 0).to_vec();
     *damaged.last_mut().unwrap() ^= 1;
-    checker.shown(&forged.by, &damaged.into());
-    assert_eq!(forged.found("I-9"), 1);
+    assert_eq!(shown(&damaged.into()), 1);
 }
 
 #[test]

@@ -73,6 +73,7 @@ async fn fetch(cluster: &Cluster, key: &Key) -> Called<()> {
     cluster.life.event(match found {
         Some(found) if error.is_none() => {
             let read = fetching::read(&found.records.unwrap_or_default(), 0);
+            read.complain(&cluster.life, &key);
             let (high_watermark, log_start) = (found.high_watermark, found.log_start_offset);
             What::Polled { key, records: read.records, garbage: read.garbage, high_watermark, log_start, connection }
         }

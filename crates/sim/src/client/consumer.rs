@@ -267,6 +267,13 @@ impl Consumer {
             error => return Err(error),
         }
         let found = fetching::read(&data.records.unwrap_or_default(), position.offset);
+        found.complain(&self.cluster.life, place);
+        // Without transactions nothing is unstable.
+        let (stable, high) = (data.last_stable_offset, data.high_watermark);
+        if stable != high {
+            let words = format_args!("{place}: the last stable offset is {stable}, and the high watermark is {high}");
+            self.cluster.life.complain(words);
+        }
         let count = found.records.len();
         for (offset, why) in &found.garbage {
             self.cluster.life.note(format_args!("{place}: garbage at {offset}: {why}"));

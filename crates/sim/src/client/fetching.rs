@@ -1,6 +1,8 @@
 //! Fetch requests and what comes of them: sessions (KIP-227) and the records within an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
 
 use bytes::Bytes;
 use judge::{Refusal, Value};
@@ -8,7 +10,7 @@ use records::{Batch, RecordsError};
 use wire::messages::FetchRequest;
 use wire::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
 
-use super::{Place, value};
+use super::{Life, Place, value};
 
 /// From where a partition is read, and the leader's epoch.
 pub type Wanted = BTreeMap<Place, (i64, i32)>;
@@ -124,10 +126,21 @@ pub struct Found {
     pub records: Vec<(i64, Value)>,
     /// Offset, and what is wrong.
     pub garbage: Vec<(i64, Refusal)>,
+    /// Batches that hold again what came before them, or nothing that was asked for: their offsets, and what was wanted then.
+    pub unasked: Vec<(Range<i64>, i64)>,
     /// The offset of what is wanted next.
     pub next: i64,
     /// The leader epoch of the last batch.
     pub epoch: Option<i32>,
+}
+
+impl Found {
+    /// Complains about batches that no broker sends.
+    pub fn complain(&self, life: &Life, place: &dyn fmt::Display) {
+        for (offsets, wanted) in &self.unasked {
+            life.complain(format_args!("{place}: a batch of {offsets:?} came where {wanted} was wanted"));
+        }
+    }
 }
 
 /// Reads what a partition's answer holds, from `position` on.
@@ -135,7 +148,14 @@ pub fn read(bytes: &Bytes, position: i64) -> Found {
     let mut found = Found { next: position, ..Found::default() };
     for (number, batch) in records::batches(bytes).enumerate() {
         match batch {
-            Ok(batch) => read_batch(&batch, &mut found),
+            Ok(batch) => {
+                // Only the first one may begin below what is wanted.
+                let offsets = batch.header.base_offset..batch.header.next_offset();
+                if offsets.end <= found.next || (number > 0 && offsets.start < found.next) {
+                    found.unasked.push((offsets, found.next));
+                }
+                read_batch(&batch, &mut found);
+            }
             // A batch that did not fit in wholly; the first one always does.
             Err(RecordsError::Truncated { .. }) if number > 0 => {}
             Err(error) => found.garbage.push((found.next, format!("no batch: {error}").into())),
@@ -198,7 +218,20 @@ mod tests {
         assert_eq!(found.records, [(11, Value(2)), (12, Value(3)), (14, Value(5))]);
         assert!(found.garbage.len() == 1 && found.garbage[0].0 == 13, "{found:?}");
         assert_eq!(found.next, 15);
+        assert!(found.unasked.is_empty(), "{found:?}");
         assert_eq!(read(&Bytes::from_static(b"what is this"), 3).garbage[0].0, 3);
+    }
+
+    #[test]
+    fn batches_that_come_again_or_that_nobody_asked_for_are_named() {
+        let [one, two] = [batch(10, &[1, 2], Compression::None), batch(12, &[3], Compression::None)];
+        let unasked = |batches: &[&[u8]], position| read(&batches.concat().into(), position).unasked;
+        assert!(unasked(&[&one, &two], 11).is_empty());
+        assert_eq!(unasked(&[&one, &two], 12), [(10..12, 12)]);
+        assert_eq!(unasked(&[&one], 12), [(10..12, 12)]);
+        assert_eq!(unasked(&[&one, &one], 10), [(10..12, 12)]);
+        let overlapping = batch(11, &[4, 5], Compression::None);
+        assert_eq!(unasked(&[&one, &overlapping], 10), [(11..13, 12)]);
     }
 
     #[test]
