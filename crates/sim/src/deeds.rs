@@ -11,6 +11,8 @@ kinds! {
     Commit "offset committed",
     /// A member began to read as its group's generation says.
     Generation "generation",
+    /// A member was told what a leader had assigned to it.
+    Assignment "assignment as it was sent",
     /// A member left its group.
     Leaving "member left",
     /// A leader said whether a position is still good.

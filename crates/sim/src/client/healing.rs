@@ -64,7 +64,8 @@ impl Workload {
             let is_old = topics.len() == self.lasting.len() && dice.chance(0.25);
             let settings = if is_old { Settings::old() } else { Settings::default() };
             let cluster = self.cluster(self.around.recorder.life(&who), &dice, settings);
-            let settings = MemberSettings { reading: whole_reading(&dice), ..MemberSettings::new(&group, topics) };
+            let (reading, assignments) = (whole_reading(&dice), self.assignments.clone());
+            let settings = MemberSettings { reading, assignments, ..MemberSettings::new(&group, topics) };
             doing.push(Box::pin(async move {
                 let read = final_member::read_and_commit(&cluster, settings, left()).await;
                 cluster.life.note(format_args!("{group}: {read:?}"));

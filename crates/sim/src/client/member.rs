@@ -22,6 +22,7 @@ use wire::records::consumer_protocol_assignment::TopicPartition;
 use wire::records::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 use wire::{ApiKey, ErrorCode, Message, Reader, Str, Writer};
 
+use super::assignments::Assignments;
 use super::committed::{self, Commits};
 use super::connection::CallError;
 use super::consumer::{Consumer, ConsumerSettings};
@@ -43,6 +44,8 @@ pub struct MemberSettings {
     pub instance: Option<Str>,
     /// Who has which name.
     pub names: Names,
+    /// What leaders assigned.
+    pub assignments: Assignments,
     /// Without heartbeats for so long it is put out of the group.
     pub session_time_max: Duration,
     /// How long it may take to join again.
@@ -63,6 +66,7 @@ impl MemberSettings {
             topics,
             instance: None,
             names: Names::default(),
+            assignments: Assignments::default(),
             session_time_max: Duration::from_secs(6),
             rebalance_time_max: Duration::from_secs(8),
             heartbeat_every: Duration::from_secs(1),
@@ -271,11 +275,27 @@ impl Member {
             assignments: led.as_ref().map(|topics| range(&joined, topics)).unwrap_or_default(),
             ..SyncGroupRequest::default()
         };
+        let MemberSettings { group, assignments, .. } = &self.settings;
+        for given in &request.assignments {
+            assignments.sends(group, joined.generation_id, &given.member_id, &given.assignment);
+        }
         let asked_at = self.cluster.life.now();
         let synced = connection.call_within(self.limit(), &request).await;
         let synced = synced.map_err(|error| self.lost("sync", asked_at, &error))?;
         self.check("sync", synced.error_code)?;
-        let MemberSettings { group, instance, names, .. } = &self.settings;
+        let MemberSettings { group, instance, names, assignments, .. } = &self.settings;
+        let (generation, told) = (joined.generation_id, &synced.assignment);
+        match assignments.is_of(group, generation, &self.id, told) {
+            Some(true) => self.cluster.life.did(Deed::Assignment),
+            Some(false) => {
+                let words = format_args!(
+                    "{} is told {told:?} in generation {generation} of {group}: no leader did so",
+                    self.id
+                );
+                self.cluster.life.complain(words);
+            }
+            None => {}
+        }
         if let Some((name, since)) = instance.as_ref().zip(since) {
             names.took(group, name, &self.id, since);
         }

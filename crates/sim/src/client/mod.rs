@@ -11,7 +11,7 @@
 //! | [`metadata`] | what a client knows of the cluster, and its connections |
 //! | [`lane`], [`producer`] | sends |
 //! | [`fetching`], [`position`], [`consumer`] | reads |
-//! | [`member`], [`names`] | reads as a member of a group, under a name of its own at times |
+//! | [`member`], [`names`], [`assignments`] | reads as a member of a group, under a name of its own at times, what its leader assigned |
 //! | [`admin`] | makes, deletes, trims and probes |
 //! | [`final_reader`], [`final_member`] | read everything once all is quiet |
 //! | [`afterwards`] | asks for what is gone |
@@ -19,6 +19,7 @@
 
 pub mod admin;
 pub mod afterwards;
+pub mod assignments;
 pub mod committed;
 pub mod connection;
 pub mod consumer;

@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use records::Compression;
 
 use super::admin::Admin;
+use super::assignments::Assignments;
 use super::consumer::{Consumer, ConsumerSettings};
 use super::member::{Member, MemberSettings};
 use super::metadata::Topic;
@@ -105,6 +106,8 @@ pub struct Workload {
     retained: Vec<Arc<str>>,
     /// Who has which static name.
     names: Names,
+    /// What leaders of groups assigned.
+    pub(super) assignments: Assignments,
     /// Topics that are certainly deleted, the last ones.
     pub(super) deleted: Mutex<VecDeque<(Arc<str>, Topic)>>,
 }
@@ -148,7 +151,17 @@ impl Workload {
         let (lasting, passing) = (names("lasting", options.lasting_topics), names("passing", options.passing_topics));
         let retained = names("retained", options.retained_topics);
         let own = around.recorder.life("workload");
-        Self { options, around, own, lasting, passing, retained, names: Names::default(), deleted: Mutex::default() }
+        Self {
+            options,
+            around,
+            own,
+            lasting,
+            passing,
+            retained,
+            names: Names::default(),
+            assignments: Assignments::default(),
+            deleted: Mutex::default(),
+        }
     }
 
     pub(super) fn cluster(&self, life: Life, dice: &Dice, settings: Settings) -> Arc<Cluster> {
@@ -269,8 +282,8 @@ impl Workload {
     }
 
     fn member(&self, group: &GroupName, topics: &[Arc<str>], dice: &Dice) -> MemberSettings {
-        let names = self.names.clone();
-        MemberSettings { reading: reading(dice), names, ..MemberSettings::new(group, topics.to_vec()) }
+        let (names, assignments) = (self.names.clone(), self.assignments.clone());
+        MemberSettings { reading: reading(dice), names, assignments, ..MemberSettings::new(group, topics.to_vec()) }
     }
 
     async fn take_part(&self, cluster: &Arc<Cluster>, settings: MemberSettings, dice: &Dice, end: Duration) {
