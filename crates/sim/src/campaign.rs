@@ -14,7 +14,7 @@ use anyhow::Context;
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal};
 
-use crate::checkers::Finding;
+use crate::checkers::{self, Finding};
 use crate::deeds::Deed;
 use crate::faults::Fault;
 use crate::planted::{BUGS, Bug, PLACES};
@@ -36,6 +36,8 @@ pub struct Met {
     pub places: BTreeMap<String, (u64, u64)>,
     /// How much each part of the judge's rules had to look at.
     pub judged: BTreeMap<String, u64>,
+    /// How much checkers looked at.
+    pub looked: BTreeMap<String, u64>,
     /// Simulated time.
     pub time: Duration,
     /// Data objects that were deleted.
@@ -60,6 +62,9 @@ impl Met {
         for (part, count) in &report.judged {
             *self.judged.entry(part.clone()).or_default() += count;
         }
+        for (at, count) in &report.looked {
+            *self.looked.entry(at.clone()).or_default() += count;
+        }
         self.time += report.time;
         self.deletions += report.deletions;
         for (deed, count) in &report.deeds {
@@ -75,6 +80,7 @@ impl Met {
         let deeds = Deed::ALL.iter().filter(|deed| !self.deeds.contains_key(deed.label()));
         let panics = |name| self.places.get(name).map_or(0, |(_, panics)| *panics);
         let places = PLACES.iter().filter(|place| panics(place.name) == 0);
+        let unseen = checkers::looks().filter(|at| !self.looked.contains_key(*at));
         let parts = judge::parts().map(|part| part.to_string());
         let unjudged = parts.filter(|part| self.judged.get(part).is_none_or(|count| *count == 0));
         faults
@@ -82,6 +88,7 @@ impl Met {
             .chain(deeds.map(|deed| format!("deed: {}", deed.label())))
             .chain(places.map(|place| format!("panic: {}", place.name)))
             .chain((self.deletions == 0).then(|| "the deletion of an object".to_owned()))
+            .chain(unseen.map(|at| format!("looked at: {at}")))
             .chain(unjudged.map(|part| format!("judged: {part}")))
             .collect()
     }
@@ -96,6 +103,9 @@ impl Met {
         }
         for (place, (passes, panics)) in &self.places {
             out += &format!("{panics:>9} of {passes:>9} panic {place}\n");
+        }
+        for (at, count) in &self.looked {
+            out += &format!("{count:>9} looked at {at}\n");
         }
         for (part, count) in &self.judged {
             out += &format!("{count:>9} judged {part}\n");
@@ -243,4 +253,31 @@ impl std::fmt::Display for Caught {
 /// The planted bug of that name.
 pub fn bug(name: &str) -> Option<&'static Bug> {
     BUGS.iter().find(|bug| bug.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_campaign_without_runs_has_looked_at_nothing() {
+        let missing = Met::default().missing();
+        for at in checkers::looks() {
+            assert!(missing.contains(&format!("looked at: {at}")), "{at}");
+        }
+        let mut met = Met::default();
+        let looked = checkers::looks().map(|at| (at.to_owned(), 1)).collect();
+        met.add(&Report { looked, ..Report::default() });
+        assert_eq!(met.missing().iter().find(|missing| missing.starts_with("looked at")), None);
+    }
+
+    #[test]
+    fn every_checker_of_a_run_looks_at_something() {
+        let of: Vec<&str> = checkers::looks().filter_map(|at| Some(at.split_once(": ")?.0)).collect();
+        // What the judge looks at, it counts itself.
+        let invariants = (1..=9).filter(|number| *number != 2).map(|number| format!("I-{number}"));
+        let others = ["ends", "metadata", "snapshots"].map(str::to_owned);
+        let idle: Vec<_> = invariants.chain(others).filter(|checker| !of.contains(&&**checker)).collect();
+        assert!(idle.is_empty(), "{idle:?}");
+    }
 }

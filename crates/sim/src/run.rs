@@ -65,6 +65,8 @@ pub struct Report {
     pub places: BTreeMap<String, (u64, u64)>,
     /// How much each part of the judge's rules had to look at.
     pub judged: BTreeMap<String, u64>,
+    /// How much the checkers of the run looked at.
+    pub looked: BTreeMap<String, u64>,
     /// How often the planted bug's place was reached.
     pub bug_met: u64,
     /// Lines of the trace and their hash.
@@ -231,6 +233,7 @@ async fn hosted(options: Options, world: World, planted: Planted, trace: Trace) 
         deeds: recorder.deeds().counts().into_iter().map(|(deed, count)| (deed.label().to_owned(), count)).collect(),
         places: planted.places().into_iter().map(|(place, counts)| (place.to_owned(), counts)).collect(),
         judged,
+        looked: world.findings.looks().into_iter().map(|(at, count)| (at.to_owned(), count)).collect(),
         bug_met: planted.met(),
         digest: trace.digest(),
         last: trace.last(LAST_LINES),

@@ -25,6 +25,8 @@ use crate::faults::Fault;
 use crate::process::Process;
 
 const NAME: &str = "ends";
+const ENDS: &str = "ends: processes that ended by themselves";
+pub(super) const LOOKS: &[&str] = &[ENDS];
 
 /// What can befall a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -86,6 +88,7 @@ impl Ends {
 
     /// It has ended by itself.
     pub fn ended(&self, process: &Process, end: &End) {
+        self.findings.looked(ENDS);
         let befell = self.befell.lock().remove(process.name()).unwrap_or_default();
         if !explained::by(end).iter().any(|cause| befell.contains(cause)) {
             let end = Whole(end);

@@ -8,6 +8,8 @@ use super::tap::Listens;
 use crate::process::Process;
 
 const NAME: &str = "I-1";
+const VALUES: &str = "I-1: values that were acknowledged";
+pub(super) const LOOKS: &[&str] = &[VALUES];
 
 /// See the module.
 pub(super) struct Checker {
@@ -24,6 +26,7 @@ impl Checker {
 impl Listens for Checker {
     fn acknowledged(&self, by: &Process, values: &[Value]) {
         for value in values {
+            self.findings.looked(VALUES);
             match self.durable.objection(by, *value) {
                 Some(Objection::NotDurable) => {
                     self.findings.add(NAME, format_args!("{by:?} acknowledged {value:?}, which is not durable"));

@@ -9,6 +9,8 @@ use crate::client::value;
 use crate::process::Process;
 
 const NAME: &str = "I-3";
+const VALUES: &str = "I-3: values that were shown";
+pub(super) const LOOKS: &[&str] = &[VALUES];
 
 /// See the module.
 pub(super) struct Checker {
@@ -25,6 +27,7 @@ impl Checker {
 impl Listens for Checker {
     fn shown(&self, by: &Process, records: &Bytes) {
         for value in value::find_all(records) {
+            self.findings.looked(VALUES);
             match self.durable.objection_to_showing(by, value) {
                 Some(Objection::NotDurable) => {
                     self.findings.add(NAME, format_args!("{by:?} showed {value:?}, which is not durable"));

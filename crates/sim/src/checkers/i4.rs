@@ -17,6 +17,10 @@ use super::{Entry, Findings, FollowsMetadata};
 use crate::process::Process;
 
 const NAME: &str = "I-4";
+const STREAMS: &str = "I-4: streams that an entry changed";
+const LOGS: &str = "I-4: logs that an entry changed";
+const TRIMS: &str = "I-4: trim pages";
+pub(super) const LOOKS: &[&str] = &[STREAMS, LOGS, TRIMS];
 
 /// See the module.
 pub(super) struct Checker {
@@ -94,6 +98,7 @@ impl FollowsMetadata for Checker {
         for (id, state) in after.streams() {
             let old = before.stream(id);
             if old != Some(state) {
+                self.findings.looked(STREAMS);
                 self.stream(entry, id, old, state);
             }
         }
@@ -101,6 +106,7 @@ impl FollowsMetadata for Checker {
             if let Some(old) = before.incarnation(id)
                 && old != state
             {
+                self.findings.looked(LOGS);
                 self.log(entry, id, old, state);
             }
         }
@@ -124,7 +130,9 @@ impl<F: Fn(Incarnation) -> Option<WalPosition> + Send + Sync> crate::disk::Obser
     fn written(&self, by: &Process, _: &Path, _: u64, bytes: &[u8]) {
         for page in bytes.chunks_exact(PAGE).filter_map(|page| TrimPage::decode(page).ok()) {
             let (log, trimmed) = (page.stamp.incarnation, page.trimmed);
-            if let Some(committed) = (self.committed)(log).filter(|committed| *committed < trimmed) {
+            let Some(committed) = (self.committed)(log) else { continue };
+            self.findings.looked(TRIMS);
+            if committed < trimmed {
                 let words = format_args!("{by:?} trimmed log {log} to {trimmed}, and it is committed to {committed}");
                 self.findings.add(NAME, words);
             }

@@ -22,6 +22,10 @@ use crate::process::Process;
 use crate::store::ObjectStore;
 
 const NAME: &str = "I-6";
+const CREATES: &str = "I-6: creates";
+const AGAIN: &str = "I-6: creates of unknown outcome that were sent again";
+const LOST: &str = "I-6: batches whose name was another's";
+pub(super) const LOOKS: &[&str] = &[CREATES, AGAIN, LOST];
 
 /// What a process sent under a name, and has not been told the end of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +133,11 @@ impl Backend for Watching {
         }
         let sent = Sent { length: body.len(), crc: crc32c(&body.to_contiguous()) };
         // Sent from now on, whether or not the caller waits for the answer.
+        self.findings.looked(CREATES);
         let before = self.unresolved.lock().insert(key.to_owned(), sent);
+        if before.is_some() {
+            self.findings.looked(AGAIN);
+        }
         if before.is_some_and(|before| before != sent) {
             let by = &self.process;
             self.findings
@@ -159,6 +167,7 @@ impl Backend for Watching {
                 && is_batch(key, &body)
                 && self.store.object(key).is_none_or(|held| !body.same_bytes(&held))
             {
+                self.findings.looked(LOST);
                 *self.lost.lock() = Some((key.to_owned(), sent));
             }
             if matches!(attempt, CreateAttempt::Created(_)) && i7::is_cut(&self.store, key) {

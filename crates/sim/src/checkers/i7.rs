@@ -15,6 +15,9 @@ use crate::process::Process;
 use crate::store::{Effect, ObjectStore};
 
 const NAME: &str = "I-7";
+const MARKERS: &str = "I-7: floor markers";
+const DELETED: &str = "I-7: deletions of entries";
+pub(super) const LOOKS: &[&str] = &[MARKERS, DELETED];
 const LOG: &str = "meta/log/";
 
 /// See the module.
@@ -57,6 +60,7 @@ impl FollowsMetadata for Checker {
     fn effect(&self, effect: &Effect<'_>, image: &Image) {
         let (key, by) = (effect.key, effect.process);
         if let Some(range) = number(key, FLOORS) {
+            self.findings.looked(MARKERS);
             if effect.operation != Operation::Create {
                 self.findings.add(NAME, format_args!("{by:?} did {} to the marker {key}", effect.operation.label()));
             } else if self.covered() < (range + 1) * RANGE_ENTRIES {
@@ -68,6 +72,7 @@ impl FollowsMetadata for Checker {
             self.findings.add(NAME, format_args!("{by:?} did {} to {key}", effect.operation.label()));
             return;
         }
+        self.findings.looked(DELETED);
         if image.keeps(MetaSequence(sequence)) {
             self.findings.add(NAME, format_args!("{by:?} deleted {key}, which is a claim or void"));
         }

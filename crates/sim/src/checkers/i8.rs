@@ -13,6 +13,8 @@ use crate::client::value;
 use crate::process::Process;
 
 const NAME: &str = "I-8";
+const VALUES: &str = "I-8: values that were acknowledged or shown";
+pub(super) const LOOKS: &[&str] = &[VALUES];
 
 /// See the module.
 pub(super) struct Checker {
@@ -22,6 +24,7 @@ pub(super) struct Checker {
 
 impl Checker {
     fn told(&self, by: &Process, value: Value, how: &str, objection: Option<Objection>) {
+        self.findings.looked(VALUES);
         match objection {
             Some(Objection::Failed { durable, failed }) => {
                 let words =

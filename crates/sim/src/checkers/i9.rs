@@ -14,6 +14,8 @@ use super::tap::Listens;
 use crate::process::Process;
 
 const NAME: &str = "I-9";
+const BATCHES: &str = "I-9: batches that were shown";
+pub(super) const LOOKS: &[&str] = &[BATCHES];
 
 /// See the module.
 pub(super) struct Checker {
@@ -28,6 +30,7 @@ impl Checker {
     }
 
     fn look(&self, by: &Process, batch: &Batch) -> Result<(), RecordsError> {
+        self.findings.looked(BATCHES);
         batch.verify_crc()?;
         let crc = batch.header.crc;
         if !self.sent.lock().contains(&crc) {

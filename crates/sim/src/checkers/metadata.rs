@@ -10,6 +10,8 @@ use super::{Entry, Findings, FollowsMetadata};
 use crate::store::{Effect, Observer};
 
 const NAME: &str = "metadata";
+const ENTRIES: &str = "metadata: entries";
+pub(super) const LOOKS: &[&str] = &[ENTRIES];
 
 /// Follows the log, and tells others what it says.
 pub struct View {
@@ -36,6 +38,7 @@ impl View {
             // A stalled writer, whose name was deleted long ago. It must find the floor, which its own answers show.
             return;
         }
+        self.findings.looked(ENTRIES);
         let (header, records) = match decode_entry(bytes, sequence) {
             Ok(decoded) => decoded,
             Err(error) => {

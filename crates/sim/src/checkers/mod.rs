@@ -21,6 +21,7 @@ mod tap;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +32,7 @@ use meta::format::Header;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
+use crate::counts::Counts;
 use crate::disk::Disk;
 use crate::net::Net;
 use crate::process::Process;
@@ -44,6 +46,24 @@ pub use metadata::View;
 
 /// Most findings of one checker in a run: what goes wrong once goes wrong often, and must not hide what others see.
 const FINDINGS_MAX: usize = 8;
+
+/// What checkers look at: one that has looked at nothing says nothing. What the judge looks at, it counts itself.
+pub fn looks() -> impl Iterator<Item = &'static str> {
+    let looks = [
+        i1::LOOKS,
+        i3::LOOKS,
+        i4::LOOKS,
+        i5::LOOKS,
+        i6::LOOKS,
+        i7::LOOKS,
+        i8::LOOKS,
+        i9::LOOKS,
+        ends::LOOKS,
+        metadata::LOOKS,
+        snapshots::LOOKS,
+    ];
+    looks.into_iter().flatten().copied()
+}
 
 /// Something that must not be.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,12 +87,13 @@ impl fmt::Display for Finding {
 pub struct Findings {
     trace: Trace,
     found: Arc<Mutex<Vec<Finding>>>,
+    looked: Counts<&'static str>,
 }
 
 impl Findings {
     /// None yet.
     pub fn new(trace: &Trace) -> Self {
-        Self { trace: trace.clone(), found: Arc::default() }
+        Self { trace: trace.clone(), found: Arc::default(), looked: Counts::default() }
     }
 
     /// One more.
@@ -82,6 +103,16 @@ impl Findings {
         if found.iter().filter(|finding| finding.checker == checker).count() < FINDINGS_MAX {
             found.push(Finding { at: self.trace.now(), checker: checker.to_owned(), words: words.to_string() });
         }
+    }
+
+    /// A checker looked at something, as its `LOOKS` call it.
+    pub fn looked(&self, at: &'static str) {
+        self.looked.did(at);
+    }
+
+    /// How much checkers looked at.
+    pub fn looks(&self) -> BTreeMap<&'static str, u64> {
+        self.looked.counts()
     }
 
     /// All of them.

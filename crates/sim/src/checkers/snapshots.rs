@@ -11,6 +11,8 @@ use super::{Entry, Findings, FollowsMetadata};
 use crate::store::Effect;
 
 const NAME: &str = "snapshots";
+const KNOWN: &str = "snapshots: snapshots whose last entry is known";
+pub(super) const LOOKS: &[&str] = &[KNOWN];
 /// Images that are kept, the newest: a snapshot comes soon after its last entry, or late from one who stalled.
 const IMAGES_MAX: usize = 4_096;
 
@@ -41,6 +43,9 @@ impl FollowsMetadata for Checker {
         let (Some(sequence), Some(bytes)) = (number.map(MetaSequence), effect.after) else { return };
         let (key, by) = (effect.key, effect.process);
         let images = self.images.lock();
+        if images.contains_key(&sequence) {
+            self.findings.looked(KNOWN);
+        }
         match (Image::from_snapshot(bytes, sequence, key), images.get(&sequence)) {
             (Err(error), _) => self.findings.add(NAME, format_args!("{by:?} wrote {key}: {error}")),
             (Ok(read), Some(image)) if read != *image => {
