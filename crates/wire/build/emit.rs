@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use crate::model::{self, ident, is_nullable};
-use crate::schema::{Field, Kind, Message, Struct, Type, Versions};
+use schema::{Field, Kind, Message, Struct, Type, Versions};
 
 type Out = Result<String, String>;
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use crate::emit::{condition, keeps_unknown_tags};
 use crate::emit_tables::path;
 use crate::model::{self, ident, is_nullable};
-use crate::schema::{Field, Message, Type};
+use schema::{Field, Message, Type};
 
 pub fn generators(messages: &[(&str, &Message)]) -> Result<String, String> {
     let mut out = String::new();

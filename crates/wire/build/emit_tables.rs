@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::model::snake;
-use crate::schema::{Kind, Message};
+use schema::{Kind, Message};
 
 /// The versions of every API and the `Request` impls; request and response follow each other.
 pub fn api_facts(messages: &[Message]) -> Result<String, String> {

@@ -1,10 +1,10 @@
 //! Build script: turns `schemas/**/*.schema` into Rust.
 //!
 //! ```text
-//! schemas/*/*.schema ──schema.rs──► Vec<Message> ──model.rs──► layout facts ──emit*.rs──► $OUT_DIR/*.rs
+//! schemas/*/*.schema ──crate schema──► Vec<Message> ──model.rs──► layout facts ──emit*.rs──► $OUT_DIR/*.rs
 //! ```
 //!
-//! The language of the schema files is described in `schema.rs`. A mistake in a schema stops the build with the file
+//! The language of the schema files is described in the crate `schema`. A mistake in a schema stops the build with the file
 //! and line.
 
 #![allow(clippy::print_stdout, reason = "that is how a build script speaks to cargo")]
@@ -13,7 +13,6 @@ mod emit;
 mod emit_arbitrary;
 mod emit_tables;
 mod model;
-mod schema;
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, process};

@@ -1,6 +1,6 @@
 //! What the schema implies for Rust: names, types, defaults and the fewest bytes a value can take.
 
-use crate::schema::{Field, Message, Struct, Type, Versions};
+use schema::{Field, Message, Struct, Type, Versions};
 
 /// `MetadataRequest` → `metadata_request`.
 pub fn snake(name: &str) -> String {

@@ -1,6 +1,7 @@
 //! The project's chores: `cargo xtask <chore>`. CI calls the same entry points a developer calls.
 
 mod bench;
+mod oracle;
 mod simulate;
 mod suites;
 mod test;
@@ -40,6 +41,13 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Ask Apache Kafka and Headwater the same, and compare their answers field by field
+    #[command(disable_help_flag = true)]
+    Oracle {
+        /// Arguments of the oracle; `--help` lists them
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -47,5 +55,6 @@ fn main() -> anyhow::Result<ExitCode> {
         Chore::Test(options) => test::run(&options),
         Chore::Bench { args } => bench::run(&args).map(|()| ExitCode::SUCCESS),
         Chore::Sim { args } => simulate::run(&args).map(|()| ExitCode::SUCCESS),
+        Chore::Oracle { args } => oracle::run(&args).map(|()| ExitCode::SUCCESS),
     }
 }

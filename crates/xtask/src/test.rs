@@ -12,8 +12,11 @@ use crate::suites::{self, CALLS, Count};
 use crate::times::{Table, recorded, shown};
 use crate::workspace::{self, root};
 
+/// The arguments of a call, in parts.
+type Call = &'static [&'static [&'static str]];
+
 /// What runs before the suites, by its name in the table: programs, each called as often as there are lists of arguments.
-const STEPS: &[(&str, &str, &[&[&[&str]]])] = &[
+const STEPS: &[(&str, &str, &[Call])] = &[
     ("formatting", "cargo", &[&[&["fmt", "--all", "--check"]]]),
     ("models", "python3", &[&[&["models/run.py"]]]),
     ("lints", "cargo", &[&[&["clippy"], CALLS[0], LINTS], &[&["clippy"], CALLS[1], LINTS]]),

@@ -22,7 +22,7 @@ pub(crate) const LAYERS: &[(&str, u8)] = &[
     ("console", 6),
     ("headwater", 7),
 ];
-const DEVELOPMENT: &[&str] = &["testkit", "judge", "sim", "s3server", "fuzzing", "bench", "xtask"];
+const DEVELOPMENT: &[&str] = &["testkit", "judge", "sim", "s3server", "fuzzing", "bench", "oracle", "schema", "xtask"];
 /// Pairs of one layer in which the first may import the second.
 const SAME_LAYER: &[(&str, &str)] = &[("partition", "meta")];
 

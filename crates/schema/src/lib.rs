@@ -1,4 +1,4 @@
-//! The schema language and its parser.
+//! The language in which messages of Kafka are described, and its parser.
 //!
 //! A file holds messages. A message is a head line and, indented by two blanks per level, its fields:
 //!
@@ -33,26 +33,33 @@ use std::fmt;
 /// A range of versions, both ends included; empty when `low > high`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Versions {
+    /// The first.
     pub low: i16,
+    /// The last; [`i16::MAX`] for one without an end.
     pub high: i16,
 }
 
 impl Versions {
+    /// No version.
     pub const NONE: Self = Self { low: 1, high: 0 };
 
+    /// Whether it has none.
     pub fn is_empty(self) -> bool {
         self.low > self.high
     }
 
+    /// Whether it has a version.
     pub fn contains(self, version: i16) -> bool {
         self.low <= version && version <= self.high
     }
 
+    /// Those that both have.
     pub fn intersect(self, other: Self) -> Self {
         let both = Self { low: self.low.max(other.low), high: self.high.min(other.high) };
         if both.is_empty() { Self::NONE } else { both }
     }
 
+    /// Whether it has all that another has.
     pub fn covers(self, other: Self) -> bool {
         self.intersect(other) == other || other.is_empty()
     }
@@ -85,31 +92,52 @@ impl fmt::Display for Versions {
 /// What a message is for; the number is its API key, record type or type id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// A request of an API.
     Request(i16),
+    /// Its response.
     Response(i16),
+    /// What stands before either.
     Header,
+    /// Opaque bytes inside other messages.
     Data,
+    /// The key of a record of an internal topic.
     Key(i16),
+    /// Its value.
     Value(i16),
+    /// A record of the metadata log.
     Record(i16),
 }
 
 /// A field's type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Type {
+    /// One byte, 0 or 1.
     Bool,
+    /// One byte.
     I8,
+    /// Two bytes.
     I16,
+    /// Four bytes.
     I32,
+    /// Eight bytes.
     I64,
+    /// Two bytes without a sign.
     U16,
+    /// Four bytes without a sign.
     U32,
+    /// IEEE 754, eight bytes.
     F64,
+    /// UTF-8 behind its length.
     Str,
+    /// Bytes behind their length.
     Bytes,
+    /// A record set behind its length.
     Records,
+    /// Sixteen bytes.
     Uuid,
+    /// A struct, by its name.
     Struct(String),
+    /// Elements behind their number.
     Array(Box<Type>),
 }
 
@@ -137,37 +165,57 @@ impl Type {
     }
 }
 
+/// A field of a struct.
 #[derive(Clone, Debug)]
 pub struct Field {
+    /// Its name.
     pub name: String,
+    /// Its type.
     pub ty: Type,
+    /// The versions that have it.
     pub versions: Versions,
+    /// The versions in which it may be null.
     pub nullable: Versions,
+    /// Its number among the tagged fields.
     pub tag: Option<u32>,
+    /// The versions in which it is one of them.
     pub tagged: Versions,
+    /// What it is where nothing is said, if that is not zero or empty.
     pub default: Option<String>,
+    /// Whether versions that lack it drop it without a word.
     pub ignorable: bool,
     /// False if the field keeps its old layout in flexible versions.
     pub flexible: bool,
 }
 
+/// A struct.
 #[derive(Clone, Debug)]
 pub struct Struct {
+    /// Its name.
     pub name: String,
+    /// Its fields, in their order.
     pub fields: Vec<Field>,
 }
 
+/// A message.
 #[derive(Clone, Debug)]
 pub struct Message {
+    /// What it is for.
     pub kind: Kind,
+    /// Kafka's name.
     pub name: String,
+    /// The versions that exist.
     pub versions: Versions,
+    /// The versions with compact lengths and tagged fields.
     pub flexible: Versions,
     /// The message itself first, then its nested structs.
     pub structs: Vec<Struct>,
 }
 
-/// Parses one file; an error starts with the line number.
+/// Parses one file.
+///
+/// # Errors
+/// What is wrong, behind the number of the line.
 pub fn parse(text: &str) -> Result<Vec<Message>, String> {
     let mut messages: Vec<Message> = Vec::new();
     // Index, in the current message, of the struct whose fields stand at each level of indentation.

@@ -1,0 +1,423 @@
+//! Cases from a seed: requests of one API after another in every version, each field drawn from what is right, wrong, empty,
+//! null, repeated, unknown and extreme there. A chunk of them is a story: they share topics, groups and connections.
+
+#![allow(clippy::match_same_arms, reason = "a line for each field")]
+
+use serde_json::{Map, Value, json};
+
+use schema::{Field, Message, Type};
+
+use crate::catalogue::{Api, Catalogue};
+use crate::codec::structure;
+use crate::random::Random;
+use crate::story::{Author, Spoken, Story};
+
+/// Requests of a chunk, beside those that prepare it.
+pub const CHUNK: usize = 40;
+
+/// APIs of which requests are generated, as stories call them.
+pub const APIS: [&str; 29] = [
+    "produce",
+    "fetch",
+    "list_offsets",
+    "metadata",
+    "offset_commit",
+    "offset_fetch",
+    "find_coordinator",
+    "join_group",
+    "heartbeat",
+    "leave_group",
+    "sync_group",
+    "describe_groups",
+    "list_groups",
+    "api_versions",
+    "create_topics",
+    "delete_topics",
+    "delete_records",
+    "init_producer_id",
+    "offset_for_leader_epoch",
+    "describe_configs",
+    "alter_configs",
+    "describe_log_dirs",
+    "create_partitions",
+    "delete_groups",
+    "incremental_alter_configs",
+    "list_partition_reassignments",
+    "offset_delete",
+    "describe_cluster",
+    "describe_topic_partitions",
+];
+
+/// A chunk of requests of one API, in versions within bounds. `None` where the pair does not speak it.
+pub fn chunk(catalogue: &Catalogue, spoken: &dyn Spoken, api: &str, bounds: (i16, i16), seed: u64) -> Option<Story> {
+    let of = catalogue.named(api).ok()?;
+    let mut author = Author::new(spoken, seed);
+    fixture(&mut author);
+    let versions = author.versions(api, bounds.0, bounds.1);
+    if versions.is_empty() {
+        return None;
+    }
+    for at in 0..CHUNK {
+        // Each version is met, whatever the seed.
+        let version = versions[(at + seed as usize) % versions.len()];
+        let mut drawer = Drawer { api: of, version, random: Random::new(author.random.draw()), fresh: at };
+        let body = drawer.request();
+        let connection = if api == "fetch" { 1 + at % 3 } else { 0 };
+        author.ask_in(api, version, version, body).on(connection).patience_ms(5000);
+    }
+    author.finish(format!("cases of {api}"), seed)
+}
+
+/// What the requests of a chunk find: topics `a` (1 partition, 6 records in 3 batches, the first 2 deleted), `b` (3
+/// partitions, the second with records of one batch) and `gone` (deleted), and a group `g` with offsets of both.
+fn fixture(author: &mut Author<'_>) {
+    author.topic("a", 1);
+    author.topic("b", 3);
+    author.topic("gone", 1);
+    author.pin("gone", "gone");
+    let records = |from: i64, count: i64| {
+        let each = (0..count).map(|at| {
+            json!({ "key": format!("k{}", from + at), "value": format!("v{}", from + at), "timestamp": 1_600_000_000_000 + (from + at) * 1000 })
+        });
+        json!([{ "records": each.collect::<Vec<_>>() }])
+    };
+    for from in [0, 2, 4] {
+        author.produce_in(3, 12, "a", 0, &records(from, 2)).settled();
+    }
+    author.produce_in(3, 12, "b", 1, &records(10, 3)).settled();
+    let trim = json!({ "topics": [{ "name": "@a", "partitions": [{ "partition_index": 0, "offset": 2 }] }], "timeout_ms": 10_000 });
+    author.ask("delete_records", trim);
+    author.ask_in("find_coordinator", 1, 3, json!({ "key": "@g", "key_type": 0 })).settled();
+    let commit = json!({
+        "group_id": "@g", "generation_id_or_member_epoch": -1, "member_id": "",
+        "topics": [
+            { "name": "@a", "topic_id": "#a", "partitions": [{ "partition_index": 0, "committed_offset": 4, "committed_metadata": "here" }] },
+            { "name": "@b", "topic_id": "#b", "partitions": [
+                { "partition_index": 1, "committed_offset": 1, "committed_metadata": "" },
+                { "partition_index": 2, "committed_offset": 0, "committed_metadata": null },
+            ] },
+        ],
+    });
+    author.ask_in("offset_commit", 2, 9, commit).settled();
+    author.ask_in("delete_topics", 1, 5, json!({ "topic_names": ["@gone"], "timeout_ms": 30_000 }));
+}
+
+/// Draws one request.
+struct Drawer<'a> {
+    api: &'a Api,
+    version: i16,
+    random: Random,
+    fresh: usize,
+}
+
+impl Drawer<'_> {
+    fn request(&mut self) -> Value {
+        let api = self.api;
+        let mut body = self.fields(&api.request, &api.request.structs[0].name, 0);
+        self.mend(&mut body);
+        body
+    }
+
+    fn fields(&mut self, message: &Message, name: &str, depth: usize) -> Value {
+        let Ok(of) = structure(message, name) else { return Value::Null };
+        let mut members = Map::new();
+        let version = self.version;
+        for field in of.fields.iter().filter(|field| field.versions.contains(version)) {
+            let nullable = field.nullable.contains(self.version);
+            let value = if nullable && self.random.one_in(8) {
+                Value::Null
+            } else {
+                self.value(message, field, &field.ty, depth)
+            };
+            members.insert(field.name.clone(), value);
+        }
+        // One member of a topic that is named twice over speaks of the same one.
+        if let (Some(name), true) =
+            (members.get("topic").or(members.get("name")).cloned(), members.contains_key("topic_id"))
+        {
+            let is_alike = self.api.key != 3 && self.api.key != 20;
+            if let (true, Some(name)) = (is_alike, name.as_str().and_then(|name| name.strip_prefix('@'))) {
+                members.insert("topic_id".to_owned(), json!(format!("#{name}")));
+            }
+        }
+        Value::Object(members)
+    }
+
+    fn value(&mut self, message: &Message, field: &Field, ty: &Type, depth: usize) -> Value {
+        match ty {
+            Type::Struct(name) => self.fields(message, name, depth + 1),
+            Type::Array(element) => {
+                let length = self.random.of([0, 1, 1, 1, 1, 2, 2, 3]);
+                let mut elements: Vec<Value> =
+                    (0..length).map(|_| self.value(message, field, element, depth)).collect();
+                if self.random.one_in(10) {
+                    elements.extend(elements.first().cloned());
+                }
+                Value::Array(elements)
+            }
+            Type::Bool => json!(self.random.one_in(2)),
+            Type::Str => self.text(&field.name),
+            Type::Uuid => json!(self.random.of(["#a", "#b", "#gone", "#none", "00000000-0000-0000-0000-000000000000"])),
+            Type::Bytes => json!(self.random.of(["", "00", "0001000000000000"])),
+            Type::Records => self.records(),
+            Type::F64 => json!(1.5),
+            Type::I8 | Type::I16 | Type::I32 | Type::I64 | Type::U16 | Type::U32 => self.number(&field.name, ty),
+        }
+    }
+
+    fn topic(&mut self) -> Value {
+        let long = "x".repeat(249);
+        let longer = "x".repeat(250);
+        let names =
+            ["@a", "@a", "@a", "@b", "@b", "@gone", "@none", "", ".", "..", "not a name", "not/one", &long, &longer];
+        json!(self.random.of(names))
+    }
+
+    fn text(&mut self, field: &str) -> Value {
+        let key = self.api.key;
+        let text = match field {
+            "topic" | "topic_name" | "topics" | "topic_names" => return self.topic(),
+            // Of topics to be created: some that are there, and some that are not yet.
+            "name" if key == 19 => return self.created(),
+            "name" if matches!(key, 33 | 32 | 44) => return self.setting(),
+            "name" if key == 11 => return json!(self.random.of(["range", "roundrobin", ""])),
+            "name" => return self.topic(),
+            "value" => return self.setting_value(),
+            "resource_name" => {
+                self.random.of(["@a", "@a", "@b", "@none", "@gone", "", "1", "2", "x", "not a name"]).to_owned()
+            }
+            "configuration_keys" => return self.setting(),
+            "group_id" | "groups" | "groups_names" if matches!(key, 9 | 15 | 42 | 47 | 8) => {
+                self.random.of(["@g", "@g", "@g", "@none", ""]).to_owned()
+            }
+            "group_id" => self.random.of(["@none", "@none", ""]).to_owned(),
+            "key" | "coordinator_keys" => self.random.of(["@g", "@none", "", "x"]).to_owned(),
+            "member_id" => self.random.of(["", "", "stranger"]).to_owned(),
+            "group_instance_id" => self.random.of(["one", "", "two"]).to_owned(),
+            "states_filter" => self.random.of(["Stable", "Empty", "empty", "Dead", "nothing", ""]).to_owned(),
+            "types_filter" => self.random.of(["classic", "Classic", "consumer", "nothing", ""]).to_owned(),
+            "protocol_type" => self.random.of(["consumer", "connect", ""]).to_owned(),
+            "committed_metadata" => match self.random.below(8) {
+                0 => "m".repeat(4096),
+                1 => "m".repeat(4097),
+                _ => self.random.of(["", "here", "\u{e4}\u{1f600}"]).to_owned(),
+            },
+            "client_software_name" | "client_software_version" => {
+                self.random.of(["oracle", "1.0", "", "with blank", "-x", "x-", "a.b-c"]).to_owned()
+            }
+            "transactional_id" => return Value::Null,
+            "cluster_id" => return Value::Null,
+            _ => self.random.of(["", "x"]).to_owned(),
+        };
+        json!(text)
+    }
+
+    fn created(&mut self) -> Value {
+        let fresh = format!("@new{}", self.fresh);
+        let clash = format!("@new_{}.{}", self.fresh, self.random.below(2));
+        json!(self.random.of([&*fresh, &fresh, &fresh, &clash, "@a", "", ".", "..", "not a name", "@a.b"]))
+    }
+
+    fn setting(&mut self) -> Value {
+        json!(self.random.of([
+            "retention.ms",
+            "retention.ms",
+            "cleanup.policy",
+            "max.message.bytes",
+            "compression.type",
+            "segment.bytes",
+            "message.timestamp.type",
+            "min.insync.replicas",
+            "unclean.leader.election.enable",
+            "flush.messages",
+            "delete.retention.ms",
+            "retention.bytes",
+            "min.cleanable.dirty.ratio",
+            "segment.ms",
+            "index.interval.bytes",
+            "preallocate",
+            "follower.replication.throttled.replicas",
+            "message.timestamp.after.max.ms",
+            "file.delete.delay.ms",
+            "no.such.setting",
+            "",
+            "log.retention.ms",
+            "num.partitions",
+            "broker.id",
+            "listeners",
+            "message.format.version",
+        ]))
+    }
+
+    fn setting_value(&mut self) -> Value {
+        json!(self.random.of([
+            "1000",
+            "86400000",
+            "-1",
+            "-2",
+            "0",
+            "delete",
+            "compact",
+            "compact,delete",
+            "delete,compact",
+            "gzip",
+            "producer",
+            "true",
+            "false",
+            "maybe",
+            "",
+            " 1000 ",
+            "1e3",
+            "0.5",
+            "9223372036854775807",
+            "9223372036854775808",
+            "LogAppendTime",
+            "CreateTime",
+            "*",
+            "0:1",
+            "1048576",
+            "uncompressed",
+            "none",
+        ]))
+    }
+
+    fn number(&mut self, field: &str, ty: &Type) -> Value {
+        let (key, random) = (self.api.key, &mut self.random);
+        let number: i64 = match field {
+            "partition" | "partition_index" | "index" | "partitions" | "partition_indexes" => {
+                random.of([0, 0, 0, 1, 1, 2, 3, 7, -1, i32::MAX.into()])
+            }
+            "fetch_offset" => random.of([0, 1, 2, 2, 3, 4, 5, 6, 7, 100, -1, -2, i64::MAX, i64::MIN]),
+            "offset" => random.of([-1, 0, 1, 2, 3, 6, 7, -2, i64::MAX]),
+            "committed_offset" => random.of([0, 1, 4, 100, -1, -2, i64::MAX, i64::MIN]),
+            "timestamp" => random.of([
+                -1,
+                -1,
+                -2,
+                -2,
+                -3,
+                -4,
+                -5,
+                -6,
+                0,
+                1,
+                1_600_000_000_000,
+                1_600_000_003_000,
+                1_600_000_003_500,
+                1_600_000_005_000,
+                1_600_000_010_001,
+                1_700_000_000_000,
+                i64::MAX,
+                i64::MIN,
+            ]),
+            "max_num_offsets" => random.of([0, 1, 2, 100, -1]),
+            "current_leader_epoch" | "leader_epoch" | "last_fetched_epoch" | "committed_leader_epoch" => {
+                random.of([-1, -1, -1, 0, 0, 1, 100, -2])
+            }
+            "isolation_level" => random.of([0, 0, 1, 1, 2, -1, 127]),
+            "max_wait_ms" => random.of([0, 0, 0, 1, 20, -1]),
+            "min_bytes" => random.of([0, 0, 1, -1, 1 << 20]),
+            "max_bytes" | "partition_max_bytes" => {
+                random.of([0, 1, 70, 100, 150, 1 << 20, 1 << 20, 1 << 20, i32::MAX.into(), -1])
+            }
+            "session_id" => random.of([0, 0, 0, 1, -1]),
+            "session_epoch" => random.of([-1, -1, -1, 0, 0, 1, -2]),
+            "replica_id" if key == 1 || key == 2 => random.of([-1, -1, -1, -1, -2]),
+            "replica_id" => random.of([-2, -1]),
+            "acks" => random.of([-1, -1, -1, 1, 1, 0, 2, -2]),
+            "timeout_ms" => 30_000,
+            "num_partitions" => random.of([1, 2, 3, -1, 0, -2]),
+            "replication_factor" => random.of([1, 1, 1, -1, 0, 2, -2]),
+            "broker_ids" => random.of([1, 1, 1, 0, 2, -1]),
+            "count" => random.of([1, 2, 3, 4, 5, 0, -1]),
+            "resource_type" => random.of([2, 2, 2, 2, 4, 4, 8, 16, 32, 0, 1, -1, 127]),
+            "config_operation" => random.of([0, 0, 1, 1, 2, 3, 4, -1]),
+            "key_type" => random.of([0, 0, 1, 2, 3, -1]),
+            "generation_id_or_member_epoch" => random.of([-1, -1, -1, 0, 1]),
+            "generation_id" => random.of([-1, 0, 1]),
+            "session_timeout_ms" => random.of([6000, 10_000, 99, 60_001, 0, -1]),
+            "rebalance_timeout_ms" => random.of([5000, -1, 0]),
+            "retention_time_ms" => random.of([-1, -1, -1, 3_600_000]),
+            "commit_timestamp" => random.of([-1, -1, 1_600_000_000_000]),
+            "producer_id" => random.of([-1, -1, -1, 0, 5]),
+            "producer_epoch" => random.of([-1, -1, 0, 5]),
+            "transaction_timeout_ms" => random.of([1000, 60_000, 0, -1, i32::MAX.into()]),
+            "response_partition_limit" => random.of([0, 1, 2, 3, 2000, -1]),
+            "endpoint_type" => random.of([1, 1, 1, 2, 0, 3]),
+            "member_epoch" => random.of([-1, -1, -1, 0, 1]),
+            "node_id" => random.of([-1, -1, 1, 2]),
+            _ => random.of([0, 1, -1]),
+        };
+        let (low, high) = match ty {
+            Type::I8 => (i8::MIN.into(), i8::MAX.into()),
+            Type::I16 => (i16::MIN.into(), i16::MAX.into()),
+            Type::I32 => (i32::MIN.into(), i32::MAX.into()),
+            _ => (i64::MIN, i64::MAX),
+        };
+        json!(number.clamp(low, high))
+    }
+
+    /// What suits the version most of the time, and is whole most of the time.
+    fn records(&mut self) -> Value {
+        let magic = match self.version {
+            _ if self.random.one_in(12) => self.random.of([0, 1, 2, 3]),
+            ..=1 => 0,
+            2 => 1,
+            _ => 2,
+        };
+        let codec = self.random.of(["none", "none", "none", "gzip", "snappy", "lz4", "zstd"]);
+        let time = 1_600_000_100_000_i64 + self.random.below(1000) as i64;
+        if magic < 2 {
+            let one = |at: i64| json!({ "magic": magic, "offset": at, "key": "k", "value": format!("old {at}"), "timestamp": time + at });
+            let count = self.random.below(3) as i64 + 1;
+            let all: Vec<Value> = (0..count).map(one).collect();
+            return match codec {
+                "none" => Value::Array(all),
+                _ => json!([{ "magic": magic, "codec": codec, "offset": count - 1, "messages": all }]),
+            };
+        }
+        let count = self.random.of([1, 1, 2, 3]);
+        let records: Vec<Value> = (0..count)
+            .map(|at| json!({ "key": self.random.of([Some("k"), None, Some("")]), "value": format!("new {at}"), "timestamp": time + at }))
+            .collect();
+        let mut batch = json!({ "magic": magic, "codec": codec, "records": records });
+        // A batch that is wrong in one way.
+        match self.random.below(24) {
+            0 => batch["crc"] = json!(1),
+            1 => batch["count"] = json!(count + 1),
+            2 => batch["last_offset_delta"] = json!(count),
+            3 => batch["cut"] = json!(1),
+            4 => batch["attributes"] = json!(7),
+            5 => batch["control"] = json!(true),
+            6 => batch["transactional"] = json!(true),
+            7 => batch["base_offset"] = json!(100),
+            8 => batch["producer_id"] = json!(77),
+            9 => batch["records"] = json!([]),
+            10 => return json!([batch, batch]),
+            11 => return json!([]),
+            12 => return json!("00"),
+            13 => batch["max_timestamp"] = json!(time + 50),
+            14 => batch["length"] = json!(3),
+            _ => {}
+        }
+        json!([batch])
+    }
+
+    /// Takes out what makes two brokers differ for no reason of the protocol: who waits, and who is asked to wait.
+    fn mend(&mut self, body: &mut Value) {
+        match self.api.key {
+            // A group that nobody else joins.
+            11 if body["group_id"] == json!("@none") => body["group_id"] = json!(format!("@join{}", self.fresh)),
+            // An id that is asked for in vain would be given anew each time, and never again.
+            3 => body["allow_auto_topic_creation"] = json!(false),
+            // What is set for the broker outlasts the chunk, and may cut off whoever asks.
+            33 | 44 => {
+                let resources = body["resources"].as_array();
+                if resources.into_iter().flatten().any(|of| of["resource_type"] != json!(2)) {
+                    body["validate_only"] = json!(true);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What two brokers cannot say alike, made alike: ids are numbered in the order in which a broker first shows them, times that
+//! are now become "now", its own address becomes "itself". Everything else is compared as it is.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::catalogue::Api;
+use crate::codec::hex_text;
+use crate::pair::has_prefix;
+
+/// What a field says, by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// Given by the broker, and nothing but itself.
+    Id(&'static str),
+    /// Milliseconds since 1970.
+    Time,
+    /// Counted by the broker; grows when it wants.
+    Epoch,
+    /// The broker's own host or port.
+    Address,
+    /// Of the machine.
+    Machine,
+    /// Compared as it is.
+    Plain,
+}
+
+fn meaning(field: &str) -> Meaning {
+    match field {
+        "topic_id" => Meaning::Id("topic"),
+        "cluster_id" => Meaning::Id("cluster"),
+        "member_id" | "leader" => Meaning::Id("member"),
+        "producer_id" => Meaning::Id("producer"),
+        "session_id" => Meaning::Id("session"),
+        "log_dir" => Meaning::Id("directory"),
+        "log_append_time_ms" | "timestamp" | "first_timestamp" | "max_timestamp" => Meaning::Time,
+        "leader_epoch" | "partition_leader_epoch" | "current_leader_epoch" | "committed_leader_epoch" => Meaning::Epoch,
+        "host" | "port" => Meaning::Address,
+        "total_bytes" | "usable_bytes" | "finalized_features_epoch" => Meaning::Machine,
+        _ => Meaning::Plain,
+    }
+}
+
+/// Arrays whose order Kafka leaves to a hash table: API and path.
+const UNORDERED: [(&str, &str); 15] = [
+    ("produce", "/responses"),
+    ("produce", "/responses/partition_responses"),
+    ("list_offsets", "/topics"),
+    ("list_offsets", "/topics/partitions"),
+    ("offset_fetch", "/topics"),
+    ("offset_fetch", "/topics/partitions"),
+    ("offset_fetch", "/groups/topics/partitions"),
+    ("describe_groups", "/groups"),
+    ("join_group", "/members"),
+    ("list_groups", "/groups"),
+    ("create_topics", "/topics"),
+    ("delete_topics", "/responses"),
+    ("delete_records", "/topics"),
+    ("delete_records", "/topics/partitions"),
+    ("describe_configs", "/results/configs"),
+];
+
+/// Arrays that show what other runs made, too: API, path and the member that names it.
+const LISTS: [(&str, &str, &str); 3] = [
+    ("metadata", "/topics", "name"),
+    ("list_groups", "/groups", "group_id"),
+    ("describe_log_dirs", "/results/topics", "name"),
+];
+
+/// How long ago, or ahead, a time may be to be "now".
+const NOW_MS: i64 = 15 * 60 * 1000;
+
+/// What one broker has shown in one run.
+#[derive(Debug)]
+pub struct Normal {
+    prefix: String,
+    port: u16,
+    started_ms: i64,
+    ids: HashMap<(&'static str, String), usize>,
+    counts: HashMap<&'static str, usize>,
+}
+
+impl Normal {
+    /// For a broker at a port, in a run that began at `started_ms`.
+    pub fn new(prefix: &str, port: u16, started_ms: i64) -> Self {
+        Self { prefix: prefix.to_owned(), port, started_ms, ids: HashMap::new(), counts: HashMap::new() }
+    }
+
+    /// A reply as it is compared.
+    pub fn reply(&mut self, api: &Api, reply: &Value) -> Value {
+        self.value(api, "", "", reply)
+    }
+
+    fn value(&mut self, api: &Api, path: &str, field: &str, value: &Value) -> Value {
+        match value {
+            Value::Object(members) => {
+                let members = members
+                    .iter()
+                    .map(|(name, member)| (name.clone(), self.value(api, &format!("{path}/{name}"), name, member)));
+                let mut members: Map<String, Value> = members.collect();
+                // The header of a batch takes its times in.
+                if members.contains_key("payload_crc") && members.get("max_timestamp") == Some(&json!("<now>")) {
+                    members.remove("payload_crc");
+                }
+                Value::Object(members)
+            }
+            Value::Array(elements) => {
+                let list = LISTS.iter().find(|(of, at, _)| *of == api.snake && *at == path);
+                let is_mine = |element: &&Value| {
+                    let name = list.and_then(|(.., member)| element[*member].as_str()).unwrap_or_default();
+                    !has_prefix(name) || name.starts_with(&self.prefix)
+                };
+                let mine: Vec<&Value> = elements.iter().filter(is_mine).collect();
+                let mut mine: Vec<Value> = mine.into_iter().map(|e| self.value(api, path, field, e)).collect();
+                if UNORDERED.iter().any(|(of, at)| *of == api.snake && *at == path) {
+                    mine.sort_by_key(Value::to_string);
+                }
+                Value::Array(mine)
+            }
+            _ => self.leaf(field, value),
+        }
+    }
+
+    fn leaf(&mut self, field: &str, value: &Value) -> Value {
+        match meaning(field) {
+            Meaning::Id(class) => self.id(class, value),
+            Meaning::Time => match value.as_i64() {
+                Some(time) if (time - self.started_ms).abs() < NOW_MS => json!("<now>"),
+                _ => value.clone(),
+            },
+            Meaning::Epoch if value.as_i64().is_some_and(|epoch| epoch > 0) => self.id("epoch", value),
+            Meaning::Address if *value == json!("127.0.0.1") || *value == json!(self.port) => json!("<itself>"),
+            Meaning::Machine if value.as_i64().is_some_and(|bytes| bytes >= 0) => json!("<some>"),
+            _ => match value {
+                Value::String(text) => json!(self.text(text)),
+                _ => value.clone(),
+            },
+        }
+    }
+
+    /// An id's number; what means "none" stays.
+    fn id(&mut self, class: &'static str, value: &Value) -> Value {
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let is_none = matches!(text.as_str(), "" | "null" | "0" | "-1" | "00000000-0000-0000-0000-000000000000")
+            || value.as_i64().is_some_and(|number| number < 0);
+        if is_none {
+            return value.clone();
+        }
+        let count = self.counts.entry(class).or_default();
+        let number = *self.ids.entry((class, text)).or_insert_with(|| {
+            *count += 1;
+            *count
+        });
+        json!(format!("<{class} {number}>"))
+    }
+
+    /// Text with the run's prefix and the ids that are known in their common form.
+    fn text(&self, text: &str) -> String {
+        let mut text = text.replace(&self.prefix, "@").replace(&hex_text(self.prefix.as_bytes()), "@");
+        for ((class, id), number) in &self.ids {
+            // A short number may be anything.
+            if id.len() >= 12 && text.contains(id.as_str()) {
+                text = text.replace(id.as_str(), &format!("<{class} {number}>"));
+            }
+        }
+        text.replace(&format!("127.0.0.1:{}", self.port), "<itself>")
+    }
+}

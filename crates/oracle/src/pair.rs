@@ -1,0 +1,165 @@
+//! Apache Kafka and Headwater, side by side with the same configuration.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::{Value, json};
+use testkit::{Clients, Headwater, HeadwaterOptions, KafkaBroker, KafkaVersion};
+
+use crate::catalogue::Catalogue;
+use crate::codec::encode;
+use crate::connection::{Answer, Connection};
+use crate::story::Spoken;
+
+/// What both are configured with. Times are short, so that stories about them are.
+pub const CONFIGURATION: [(&str, &str); 7] = [
+    ("auto.create.topics.enable", "false"),
+    ("group.initial.rebalance.delay.ms", "0"),
+    ("group.min.session.timeout.ms", "100"),
+    ("group.max.session.timeout.ms", "60000"),
+    ("offsets.topic.num.partitions", "4"),
+    ("num.partitions", "2"),
+    ("connections.max.idle.ms", "600000"),
+];
+
+/// How long a broker may take to drain.
+const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Versions of APIs.
+pub type Versions = BTreeMap<i16, (i16, i16)>;
+
+/// Both brokers, running.
+#[derive(Debug)]
+pub struct Pair<'c> {
+    /// Which Kafka.
+    pub judge: KafkaVersion,
+    /// The messages.
+    pub catalogue: &'c Catalogue,
+    kafka: KafkaBroker,
+    headwater: Headwater,
+    /// What both speak.
+    spoken: Versions,
+    /// Of 3.9: where 4.4 begins to speak. Older versions are this pair's own, and preferred.
+    newer: Versions,
+    runs: u32,
+}
+
+impl<'c> Pair<'c> {
+    /// Starts both.
+    ///
+    /// # Errors
+    /// When one does not start.
+    pub fn start(
+        catalogue: &'c Catalogue,
+        clients: &Clients,
+        judge: KafkaVersion,
+        binary: &Path,
+        directory: &Path,
+    ) -> Result<Self> {
+        let kafka = KafkaBroker::start(clients, judge, &directory.join("kafka"), &CONFIGURATION)?;
+        let own = directory.join("headwater");
+        std::fs::create_dir_all(&own)?;
+        let mut options = HeadwaterOptions::local(binary, &own);
+        options.arguments.extend(["--override".to_owned(), "broker.id=1".to_owned()]);
+        for (key, value) in CONFIGURATION {
+            options = options.with(key, value);
+        }
+        let headwater = Headwater::start(options, &directory.join("headwater.log"))?;
+        let mut pair =
+            Self { judge, catalogue, kafka, headwater, spoken: Versions::new(), newer: Versions::new(), runs: 0 };
+        let [kafka, headwater] = pair.ports()?.map(|port| versions_of(catalogue, port));
+        let (kafka, headwater) = (kafka?, headwater?);
+        for (key, (low, high)) in headwater {
+            if let Some((from, to)) = kafka.get(&key) {
+                let both = (low.max(*from), high.min(*to));
+                if both.0 <= both.1 {
+                    pair.spoken.insert(key, both);
+                }
+            }
+        }
+        Ok(pair)
+    }
+
+    /// Where a newer judge begins to speak: versions below are this pair's to judge.
+    pub fn leaves_to(&mut self, newer: &Versions) {
+        self.newer = newer.clone();
+    }
+
+    /// What both speak.
+    pub fn spoken(&self) -> &Versions {
+        &self.spoken
+    }
+
+    /// Versions of an API that no newer judge speaks; all of them where there is no newer judge.
+    pub fn own(&self, key: i16) -> Option<(i16, i16)> {
+        let (low, high) = self.spoken.get(&key).copied()?;
+        let high = self.newer.get(&key).map_or(high, |(from, _)| high.min(from - 1));
+        (low <= high).then_some((low, high))
+    }
+
+    /// The ports: Kafka's, then Headwater's.
+    ///
+    /// # Errors
+    /// When an address is none.
+    pub fn ports(&self) -> Result<[u16; 2]> {
+        let port = |address: String| -> Result<u16> {
+            Ok(address.rsplit(':').next().context("an address without a port")?.parse()?)
+        };
+        Ok([port(self.kafka.bootstrap())?, port(self.headwater.bootstrap())?])
+    }
+
+    /// Stops both in order and starts them again.
+    ///
+    /// # Errors
+    /// When one does not end or start.
+    pub fn restart(&mut self) -> Result<()> {
+        self.kafka.restart()?;
+        self.headwater.stop(STOP_TIMEOUT)?;
+        self.headwater.up()
+    }
+
+    /// The prefix of a client's names.
+    pub fn clients_prefix(&self, client: &str) -> String {
+        let plain: String = client.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        format!("c-{plain}")
+    }
+
+    /// The prefix of a run's names, which no other run has.
+    pub fn prefix(&mut self) -> String {
+        self.runs += 1;
+        format!("o{:07}-", self.runs)
+    }
+}
+
+/// Names of a run begin so: `o`, seven digits, `-`.
+pub fn has_prefix(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    bytes.len() > 8 && bytes[0] == b'o' && bytes[8] == b'-' && bytes[1..8].iter().all(u8::is_ascii_digit)
+}
+
+/// What a broker says that it speaks.
+///
+/// # Errors
+/// When it does not answer.
+pub fn versions_of(catalogue: &Catalogue, port: u16) -> Result<Versions> {
+    let api = catalogue.api(18)?;
+    let mut connection = Connection::open(port)?;
+    connection.send(api, 0, &encode(&api.request, 0, &json!({}))?);
+    let Answer::Reply(reply) = connection.receive(api, 0, Duration::from_secs(10))? else {
+        bail!("no answer to ApiVersions");
+    };
+    let of = |api: &Value, name: &str| api[name].as_i64().and_then(|n| i16::try_from(n).ok()).context("no number");
+    let keys = reply["api_keys"].as_array().context("no list of APIs")?;
+    keys.iter().map(|api| Ok((of(api, "api_key")?, (of(api, "min_version")?, of(api, "max_version")?)))).collect()
+}
+
+impl Spoken for Pair<'_> {
+    fn versions(&self, api: &str) -> (i16, Option<(i16, i16)>) {
+        match self.catalogue.named(api) {
+            Ok(api) => (api.key, self.spoken.get(&api.key).copied()),
+            Err(_) => (-1, None),
+        }
+    }
+}

@@ -1,0 +1,334 @@
+//! Takes both brokers of a pair through a story.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use base::Clock;
+use schema::{Message, Type};
+use serde_json::{Map, Value, json};
+
+use crate::catalogue::Catalogue;
+use crate::codec::{encode, structure};
+use crate::compare::{Difference, compare};
+use crate::connection::{Answer, Connection};
+use crate::normal::Normal;
+use crate::pair::Pair;
+use crate::plant::Plant;
+use crate::story::{Ask, Regard, Step, Story};
+
+/// How long something may take until it is ready.
+const SETTLES_WITHIN: Duration = Duration::from_secs(15);
+/// What a reply says while something is not ready: UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER,
+/// COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, UNKNOWN_TOPIC_ID.
+const TRANSIENT: [i64; 7] = [3, 5, 6, 14, 15, 16, 100];
+/// An id that no topic has.
+const NO_TOPIC: &str = "0badc0de-0bad-40de-8bad-c0de0badc0de";
+
+/// A request, and what came of it.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    /// The step's place in the story.
+    pub step: usize,
+    /// Whether it was asked again after a restart.
+    pub is_again: bool,
+    /// The API's number.
+    pub api: i16,
+    /// Its version.
+    pub version: i16,
+    /// What was asked, as the story has it.
+    pub asked: Value,
+    /// The answers, made alike: Kafka's, then Headwater's.
+    pub answers: [Answer; 2],
+    /// Where they differ.
+    pub differences: Vec<Difference>,
+}
+
+/// A story under way.
+#[derive(Debug)]
+pub struct Telling {
+    prefix: String,
+    sides: [Side; 2],
+    sent: HashMap<String, usize>,
+    clock: Clock,
+    plant: Option<Plant>,
+}
+
+/// One broker's part of it.
+#[derive(Debug)]
+struct Side {
+    port: u16,
+    connections: HashMap<usize, Connection>,
+    /// By which its topics' ids are asked for.
+    aside: Option<Connection>,
+    replies: HashMap<String, Value>,
+    pins: HashMap<String, String>,
+    normal: Normal,
+}
+
+impl Telling {
+    /// Begins one.
+    ///
+    /// # Errors
+    /// When the pair has no addresses.
+    pub fn begin(pair: &mut Pair<'_>, plant: Option<Plant>) -> Result<Self> {
+        let clock = Clock::system();
+        let (prefix, started) = (pair.prefix(), clock.now().0);
+        let sides = pair.ports()?.map(|port| Side {
+            port,
+            connections: HashMap::new(),
+            aside: None,
+            replies: HashMap::new(),
+            pins: HashMap::new(),
+            normal: Normal::new(&prefix, port, started),
+        });
+        Ok(Self { prefix, sides, sent: HashMap::new(), clock, plant })
+    }
+
+    /// Takes both through all steps.
+    ///
+    /// # Errors
+    /// When the harness fails: a broker cannot be reached or answers what was not asked.
+    pub fn tell(&mut self, catalogue: &Catalogue, story: &Story) -> Result<Vec<Exchange>> {
+        let mut exchanges = Vec::new();
+        for (at, step) in story.steps.iter().enumerate() {
+            let exchange = self.step(catalogue, story, at, step);
+            exchanges.extend(exchange.with_context(|| format!("{}, seed {}, step {at}", story.name, story.seed))?);
+        }
+        Ok(exchanges)
+    }
+
+    /// Asks once more what lasts, on new connections: the brokers were restarted.
+    ///
+    /// # Errors
+    /// As [`Telling::tell`].
+    pub fn again(&mut self, catalogue: &Catalogue, story: &Story) -> Result<Vec<Exchange>> {
+        for side in &mut self.sides {
+            side.connections.clear();
+            side.aside = None;
+        }
+        let mut exchanges = Vec::new();
+        for (at, step) in story.steps.iter().enumerate() {
+            let Step::Ask(ask) = step else { continue };
+            if ask.regard == Regard::Lasting {
+                let settled = Ask { regard: Regard::Settled, connection: 0, ..ask.clone() };
+                let exchange = self.ask(catalogue, at, &settled)?;
+                exchanges.extend(exchange.map(|exchange| Exchange { is_again: true, ..exchange }));
+            }
+        }
+        Ok(exchanges)
+    }
+
+    fn step(&mut self, catalogue: &Catalogue, story: &Story, at: usize, step: &Step) -> Result<Option<Exchange>> {
+        match step {
+            Step::Ask(ask) => return self.ask(catalogue, at, ask),
+            Step::Await(label) => {
+                let Some(sent) = self.sent.remove(label) else { return Ok(None) };
+                let Some(Step::Ask(ask)) = story.steps.get(sent) else { return Ok(None) };
+                let api = catalogue.api(ask.api)?;
+                let mut answers = [Answer::Silence, Answer::Silence];
+                for (side, answer) in self.sides.iter_mut().zip(&mut answers) {
+                    *answer = side.receive(api, ask)?;
+                }
+                return Ok(Some(self.exchange(catalogue, sent, ask, answers)?));
+            }
+            Step::Bytes { connection, bytes } => {
+                // A broker that lives on afterwards answers; one that has closed the connection does not.
+                for side in &mut self.sides {
+                    side.open(*connection)?.send_bytes(bytes);
+                }
+            }
+            Step::Close(connection) => self.sides.iter_mut().for_each(|side| drop(side.connections.remove(connection))),
+            Step::Sleep(time) => std::thread::sleep(*time),
+            Step::Pin { topic, name } => {
+                for side in &mut self.sides {
+                    let id = side.topic_id(catalogue, &format!("{}{topic}", self.prefix))?;
+                    side.pins.insert(name.clone(), id);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    fn ask(&mut self, catalogue: &Catalogue, at: usize, ask: &Ask) -> Result<Option<Exchange>> {
+        let api = catalogue.api(ask.api)?;
+        let body = prune(&api.request, ask.version, &ask.body)?;
+        let mut bodies = Vec::new();
+        for side in &mut self.sides {
+            let Some(body) = side.resolve(catalogue, &self.prefix, &body)? else { return Ok(None) };
+            // What a tree cannot say in this version is not asked.
+            match encode(&api.request, ask.version, &body) {
+                Ok(bytes) => bodies.push(bytes),
+                Err(_) => return Ok(None),
+            }
+        }
+        let gets_none = ask.api == 0 && body["acks"] == json!(0);
+        for (side, body) in self.sides.iter_mut().zip(&bodies) {
+            let connection = side.open(ask.connection)?;
+            connection.send(api, ask.version, body);
+            if gets_none {
+                connection.expect_none();
+            }
+        }
+        if gets_none {
+            return Ok(None);
+        }
+        if ask.is_sent_only {
+            self.sent.insert(ask.label.clone(), at);
+            return Ok(None);
+        }
+        let mut answers = [Answer::Silence, Answer::Silence];
+        for ((side, body), answer) in self.sides.iter_mut().zip(&bodies).zip(&mut answers) {
+            *answer = side.receive(api, ask)?;
+            let until = self.clock.monotonic() + SETTLES_WITHIN;
+            while ask.regard == Regard::Settled && is_unready(answer) && self.clock.monotonic() < until {
+                std::thread::sleep(Duration::from_millis(10));
+                side.open(ask.connection)?.send(api, ask.version, body);
+                *answer = side.receive(api, ask)?;
+            }
+        }
+        Ok(Some(self.exchange(catalogue, at, ask, answers)?))
+    }
+
+    fn exchange(&mut self, catalogue: &Catalogue, at: usize, ask: &Ask, mut answers: [Answer; 2]) -> Result<Exchange> {
+        let api = catalogue.api(ask.api)?;
+        if let (Some(plant), Answer::Reply(reply)) = (self.plant, &mut answers[1]) {
+            plant.lie(&api.snake, ask.version, reply);
+        }
+        for (side, answer) in self.sides.iter_mut().zip(&mut answers) {
+            if let Answer::Reply(reply) = answer {
+                if !ask.label.is_empty() {
+                    side.replies.insert(ask.label.clone(), reply.clone());
+                }
+                *reply = side.normal.reply(api, reply);
+            }
+        }
+        let differences = compare(&answers[0], &answers[1]);
+        Ok(Exchange {
+            step: at,
+            is_again: false,
+            api: ask.api,
+            version: ask.version,
+            asked: ask.body.clone(),
+            answers,
+            differences,
+        })
+    }
+}
+
+fn is_unready(answer: &Answer) -> bool {
+    fn says(value: &Value) -> bool {
+        match value {
+            Value::Object(members) => members.iter().any(|(name, member)| {
+                name == "error_code" && member.as_i64().is_some_and(|code| TRANSIENT.contains(&code)) || says(member)
+            }),
+            Value::Array(elements) => elements.iter().any(says),
+            _ => false,
+        }
+    }
+    matches!(answer, Answer::Reply(reply) if says(reply))
+}
+
+/// The tree without what the version lacks.
+fn prune(message: &Message, version: i16, body: &Value) -> Result<Value> {
+    fn of(message: &Message, version: i16, name: &str, value: &Value) -> Result<Value> {
+        let Some(members) = value.as_object() else { return Ok(value.clone()) };
+        let fields = &structure(message, name)?.fields;
+        let mut kept = Map::new();
+        for (name, member) in members {
+            let Some(field) = fields.iter().find(|field| field.name == *name) else {
+                bail!("{} has no field '{name}'", message.name);
+            };
+            if !field.versions.contains(version) {
+                continue;
+            }
+            let member = match (&field.ty, member) {
+                (Type::Struct(name), member) => of(message, version, name, member)?,
+                (Type::Array(element), Value::Array(elements)) => match element.as_ref() {
+                    Type::Struct(name) => {
+                        elements.iter().map(|e| of(message, version, name, e)).collect::<Result<_>>()?
+                    }
+                    _ => member.clone(),
+                },
+                _ => member.clone(),
+            };
+            kept.insert(name.clone(), member);
+        }
+        Ok(Value::Object(kept))
+    }
+    of(message, version, &message.structs[0].name, body)
+}
+
+impl Side {
+    fn open(&mut self, connection: usize) -> Result<&mut Connection> {
+        match self.connections.entry(connection) {
+            std::collections::hash_map::Entry::Occupied(open) => Ok(open.into_mut()),
+            std::collections::hash_map::Entry::Vacant(none) => Ok(none.insert(Connection::open(self.port)?)),
+        }
+    }
+
+    fn receive(&mut self, api: &crate::catalogue::Api, ask: &Ask) -> Result<Answer> {
+        let answer = self.open(ask.connection)?.receive(api, ask.version, ask.patience)?;
+        // What comes later would be taken for the answer of another.
+        if matches!(answer, Answer::Closed | Answer::Silence) {
+            self.connections.remove(&ask.connection);
+        }
+        Ok(answer)
+    }
+
+    /// The id of a topic, or one that no topic has.
+    fn topic_id(&mut self, catalogue: &Catalogue, name: &str) -> Result<String> {
+        let api = catalogue.named("metadata")?;
+        let body = json!({ "topics": [{ "name": name }], "allow_auto_topic_creation": false });
+        let connection = match &mut self.aside {
+            Some(connection) => connection,
+            none => none.insert(Connection::open(self.port)?),
+        };
+        connection.send(api, 12, &encode(&api.request, 12, &body)?);
+        match connection.receive(api, 12, Duration::from_secs(10))? {
+            Answer::Reply(reply) if reply["topics"][0]["error_code"] == json!(0) => {
+                Ok(reply["topics"][0]["topic_id"].as_str().unwrap_or(NO_TOPIC).to_owned())
+            }
+            Answer::Reply(_) => Ok(NO_TOPIC.to_owned()),
+            other => bail!("asked for the id of {name}: {other:?}"),
+        }
+    }
+
+    /// The tree with what stands for something else replaced; `None` where an answer it refers to is not there.
+    fn resolve(&mut self, catalogue: &Catalogue, prefix: &str, value: &Value) -> Result<Option<Value>> {
+        Ok(Some(match value {
+            Value::String(text) => match text.split_at_checked(1) {
+                Some(("@", name)) => json!(format!("{prefix}{name}")),
+                Some(("#", name)) => match self.pins.get(name) {
+                    Some(id) => json!(id),
+                    None => json!(self.topic_id(catalogue, &format!("{prefix}{name}"))?),
+                },
+                Some(("$", place)) => {
+                    let (label, pointer) = place.split_at(place.find('/').unwrap_or(place.len()));
+                    let found = self.replies.get(label).and_then(|reply| reply.pointer(pointer));
+                    let Some(found) = found else { return Ok(None) };
+                    found.clone()
+                }
+                Some(("\\", literal)) => json!(literal),
+                _ => value.clone(),
+            },
+            Value::Array(elements) => {
+                let mut resolved = Vec::with_capacity(elements.len());
+                for element in elements {
+                    let Some(element) = self.resolve(catalogue, prefix, element)? else { return Ok(None) };
+                    resolved.push(element);
+                }
+                Value::Array(resolved)
+            }
+            Value::Object(members) => {
+                let mut resolved = Map::new();
+                for (name, member) in members {
+                    let Some(member) = self.resolve(catalogue, prefix, member)? else { return Ok(None) };
+                    resolved.insert(name.clone(), member);
+                }
+                Value::Object(resolved)
+            }
+            _ => value.clone(),
+        }))
+    }
+}

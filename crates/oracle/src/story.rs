@@ -1,0 +1,273 @@
+//! What is asked: a story is a list of steps, on one or several connections.
+//!
+//! Strings of a request's tree that begin with one of these stand for something else:
+//!
+//! | Written | Sent |
+//! |---|---|
+//! | `@orders` | the name `orders` behind the run's own prefix: topics and groups of two runs never meet |
+//! | `#orders` | the id of the topic `@orders`, as each broker says; kept under another name by [`Step::Pin`] |
+//! | `$join/members/0/member_id` | what this broker itself answered to the step labelled `join`, at that place |
+//! | `\@orders` | `@orders` |
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::random::Random;
+
+/// A list of steps that both brokers are taken through.
+#[derive(Clone, Debug)]
+pub struct Story {
+    /// What it is about, such as `fetch: a session forgets topics`.
+    pub name: String,
+    /// Of its random choices.
+    pub seed: u64,
+    /// What is done.
+    pub steps: Vec<Step>,
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub enum Step {
+    /// A request.
+    Ask(Ask),
+    /// Reads the answer of an earlier request that was only sent.
+    Await(String),
+    /// Sends bytes that are no request, and looks whether the connection lives.
+    Bytes {
+        /// Which connection.
+        connection: usize,
+        /// What is sent.
+        bytes: Vec<u8>,
+    },
+    /// Closes a connection; the next request on it opens another.
+    Close(usize),
+    /// Time passes.
+    Sleep(Duration),
+    /// Keeps the id of topic `@topic` as `#name`, whatever becomes of the topic.
+    Pin {
+        /// The topic's name in the story.
+        topic: String,
+        /// The name of the id.
+        name: String,
+    },
+}
+
+/// What is made of a request's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Regard {
+    /// It is compared.
+    Judged,
+    /// It prepares what follows: it is repeated while it says that something is not ready, and compared.
+    Settled,
+    /// As [`Regard::Judged`], and asked once more after a restart, where it is compared again.
+    Lasting,
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Ask {
+    /// By which later steps refer to its answer; may be empty.
+    pub label: String,
+    /// On which connection, from 0 on.
+    pub connection: usize,
+    /// The API's number.
+    pub api: i16,
+    /// Its version.
+    pub version: i16,
+    /// The tree that is encoded.
+    pub body: Value,
+    /// What is made of the answer.
+    pub regard: Regard,
+    /// Only sent; an [`Step::Await`] reads the answer.
+    pub is_sent_only: bool,
+    /// How long the answer may take; what has none by then is silence, on both sides or on one.
+    pub patience: Duration,
+}
+
+/// What an answer may take, unless a story says otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(15);
+
+/// Writes a story: requests in versions that both brokers speak, chosen by the seed.
+#[derive(Debug)]
+pub struct Author<'a> {
+    spoken: &'a dyn Spoken,
+    /// The story's random choices.
+    pub random: Random,
+    steps: Vec<Step>,
+    impossible: bool,
+}
+
+/// Which versions both brokers of a pair speak.
+pub trait Spoken: std::fmt::Debug {
+    /// The number of an API, and its versions; `None` where one of the two lacks it.
+    fn versions(&self, api: &str) -> (i16, Option<(i16, i16)>);
+}
+
+/// A request that is being written. It stands in the story already; what is called on it changes it there.
+#[derive(Debug)]
+pub struct Asked<'s>(Option<&'s mut Ask>);
+
+impl<'a> Author<'a> {
+    /// Begins a story.
+    pub fn new(spoken: &'a dyn Spoken, seed: u64) -> Self {
+        Self { spoken, random: Random::new(seed), steps: Vec::new(), impossible: false }
+    }
+
+    /// The story; `None` if it asks in versions that the pair does not speak.
+    pub fn finish(self, name: String, seed: u64) -> Option<Story> {
+        (!self.impossible).then_some(Story { name, seed, steps: self.steps })
+    }
+
+    /// Versions of an API that this pair speaks, within bounds.
+    pub fn versions(&self, api: &str, low: i16, high: i16) -> Vec<i16> {
+        let (_, spoken) = self.spoken.versions(api);
+        spoken.map_or_else(Vec::new, |(first, last)| (low.max(first)..=high.min(last)).collect())
+    }
+
+    /// A request in any version.
+    pub fn ask(&mut self, api: &str, body: Value) -> Asked<'_> {
+        self.ask_in(api, 0, i16::MAX, body)
+    }
+
+    /// A request in a version within bounds. Members of `body` that the version lacks are not sent.
+    pub fn ask_in(&mut self, api: &str, low: i16, high: i16, body: Value) -> Asked<'_> {
+        let versions = self.versions(api, low, high);
+        let (key, _) = self.spoken.versions(api);
+        let Some(version) = self.random.pick(&versions).copied() else {
+            self.impossible = true;
+            return Asked(None);
+        };
+        self.steps.push(Step::Ask(Ask {
+            label: String::new(),
+            connection: 0,
+            api: key,
+            version,
+            body,
+            regard: Regard::Judged,
+            is_sent_only: false,
+            patience: PATIENCE,
+        }));
+        match self.steps.last_mut() {
+            Some(Step::Ask(ask)) => Asked(Some(ask)),
+            _ => Asked(None),
+        }
+    }
+
+    /// Any other step.
+    pub fn step(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    /// Reads the answer of a request that was [sent only](Asked::send_only).
+    pub fn await_answer(&mut self, label: &str) {
+        self.step(Step::Await(label.to_owned()));
+    }
+
+    /// Closes a connection.
+    pub fn close(&mut self, connection: usize) {
+        self.step(Step::Close(connection));
+    }
+
+    /// Lets time pass.
+    pub fn sleep_ms(&mut self, ms: u64) {
+        self.step(Step::Sleep(Duration::from_millis(ms)));
+    }
+
+    /// Keeps a topic's present id as `#name`.
+    pub fn pin(&mut self, topic: &str, name: &str) {
+        self.step(Step::Pin { topic: topic.to_owned(), name: name.to_owned() });
+    }
+
+    /// Creates a topic and waits until it can be used.
+    pub fn topic(&mut self, name: &str, partitions: i32) {
+        self.topic_with(name, partitions, &[]);
+    }
+
+    /// As [`Author::topic`], with configurations.
+    pub fn topic_with(&mut self, name: &str, partitions: i32, configs: &[(&str, &str)]) {
+        let configs: Vec<Value> =
+            configs.iter().map(|(name, value)| serde_json::json!({ "name": name, "value": value })).collect();
+        let topic = serde_json::json!({
+            "name": format!("@{name}"), "num_partitions": partitions, "replication_factor": 1, "configs": configs,
+        });
+        self.ask_in("create_topics", 2, i16::MAX, serde_json::json!({ "topics": [topic], "timeout_ms": 30_000 }))
+            .settled();
+        let wanted =
+            serde_json::json!({ "topics": [{ "name": format!("@{name}") }], "allow_auto_topic_creation": false });
+        self.ask_in("metadata", 4, i16::MAX, wanted).settled();
+    }
+
+    /// Produces a record set with `acks=-1`.
+    pub fn produce(&mut self, topic: &str, partition: i32, records: &Value) -> Asked<'_> {
+        self.produce_in(3, i16::MAX, topic, partition, records)
+    }
+
+    /// As [`Author::produce`], in a version within bounds.
+    pub fn produce_in(&mut self, low: i16, high: i16, topic: &str, partition: i32, records: &Value) -> Asked<'_> {
+        let body = serde_json::json!({
+            "acks": -1, "timeout_ms": 10_000,
+            "topic_data": [{
+                "name": format!("@{topic}"), "topic_id": format!("#{topic}"),
+                "partition_data": [{ "index": partition, "records": records }],
+            }],
+        });
+        self.ask_in("produce", low, high, body)
+    }
+
+    /// Reads a partition from an offset on, once, without waiting and outside of a session.
+    pub fn fetch(&mut self, topic: &str, partition: i32, offset: i64) -> Asked<'_> {
+        self.fetch_in(0, i16::MAX, topic, partition, offset)
+    }
+
+    /// As [`Author::fetch`], in a version within bounds.
+    pub fn fetch_in(&mut self, low: i16, high: i16, topic: &str, partition: i32, offset: i64) -> Asked<'_> {
+        let body = serde_json::json!({
+            "replica_id": -1, "max_wait_ms": 0, "min_bytes": 0, "max_bytes": 10_000_000, "session_epoch": -1,
+            "topics": [{
+                "topic": format!("@{topic}"), "topic_id": format!("#{topic}"),
+                "partitions": [{ "partition": partition, "fetch_offset": offset, "partition_max_bytes": 10_000_000 }],
+            }],
+        });
+        self.ask_in("fetch", low, high, body)
+    }
+}
+
+impl Asked<'_> {
+    fn change(self, change: impl FnOnce(&mut Ask)) -> Self {
+        Self(self.0.map(|ask| {
+            change(&mut *ask);
+            ask
+        }))
+    }
+
+    /// Later steps refer to its answer by this.
+    pub fn label(self, label: &str) -> Self {
+        self.change(|ask| label.clone_into(&mut ask.label))
+    }
+
+    /// On another connection than 0.
+    pub fn on(self, connection: usize) -> Self {
+        self.change(|ask| ask.connection = connection)
+    }
+
+    /// It prepares what follows ([`Regard::Settled`]).
+    pub fn settled(self) -> Self {
+        self.change(|ask| ask.regard = Regard::Settled)
+    }
+
+    /// It is asked once more after a restart ([`Regard::Lasting`]).
+    pub fn lasting(self) -> Self {
+        self.change(|ask| ask.regard = Regard::Lasting)
+    }
+
+    /// Its answer is read by [`Author::await_answer`]; it needs a label.
+    pub fn send_only(self) -> Self {
+        self.change(|ask| ask.is_sent_only = true)
+    }
+
+    /// How long its answer may take.
+    pub fn patience_ms(self, ms: u64) -> Self {
+        self.change(|ask| ask.patience = Duration::from_millis(ms))
+    }
+}
