@@ -27,8 +27,7 @@ const LATE_READ_TIME: Duration = Duration::from_secs(8);
 impl Workload {
     /// Nothing disturbs anybody any more, and by that time of the run everything is done that is asked of brokers: topics
     /// that are missing are made, every partition takes one more record and is read wholly, a member of every group joins,
-    /// reads and commits, who lived through everything goes on, and ordinary consumers read on, one of them with ids of topics
-    /// that are deleted.
+    /// reads and commits, and ordinary consumers read on, one of them with ids of topics that are deleted.
     ///
     /// # Errors
     /// Says what was not done in time.
@@ -73,8 +72,6 @@ impl Workload {
                 read
             }));
         }
-        let survivors = self.survivors.lock().take();
-        doing.extend(survivors.map(|survivors| -> BoxFuture<'_, Result<()>> { Box::pin(survivors.go_on(left())) }));
         for number in 0..LATE_READERS {
             let dice = dice.branch(&format!("late {number}"));
             doing.push(Box::pin(async move { self.read_late(number, &dice, by).await }));

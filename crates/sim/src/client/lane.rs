@@ -126,8 +126,8 @@ pub struct Lane {
     /// A broker that had not forgotten anything would have taken what it refused, or known it: no correct one has the lane
     /// go on in another epoch.
     is_broker_to_blame: bool,
-    /// Of the records of the batch that was acknowledged last, the last.
-    last_delivered: Option<Value>,
+    /// Records that were acknowledged.
+    delivered: u64,
 }
 
 impl Lane {
@@ -142,7 +142,7 @@ impl Lane {
             unresolved: None,
             wants_bump: false,
             is_broker_to_blame: false,
-            last_delivered: None,
+            delivered: 0,
         }
     }
 
@@ -161,9 +161,9 @@ impl Lane {
         self.batches.iter().any(|batch| batch.is_on_wire)
     }
 
-    /// Of the records of the batch that was acknowledged last, the last.
-    pub fn last_delivered(&self) -> Option<Value> {
-        self.last_delivered
+    /// Records that were acknowledged.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
     }
 
     /// Adds a record, to the last batch when that has room and was not sent yet.
@@ -263,7 +263,7 @@ impl Lane {
                 }
                 batch.end(life, |number| Outcome::Done(offset.map(|first| first + number)));
                 let batch = self.batches.remove(at).expect("it was found");
-                self.last_delivered = batch.records.last().map(|(value, ..)| *value);
+                self.delivered += batch.records.len() as u64;
                 if let Some((identity, first)) = batch.stamp
                     && self.identity == Some(identity)
                 {

@@ -15,7 +15,6 @@
 //! | [`admin`] | makes, deletes, trims and probes |
 //! | [`final_reader`], [`final_member`] | read everything once all is quiet |
 //! | [`afterwards`] | asks for what is gone |
-//! | [`survivors`] | live through all faults, and go on |
 //! | [`workload`], [`healing`] | who does what in a run, and once its faults are over |
 
 pub mod admin;
@@ -37,7 +36,6 @@ pub mod offsets;
 pub mod position;
 pub mod producer;
 pub mod recorder;
-pub mod survivors;
 pub mod value;
 pub mod workload;
 

@@ -118,17 +118,7 @@ impl Producer {
 
     /// Whether a record to this partition was ever acknowledged.
     pub fn has_delivered_to(&self, place: &Place) -> bool {
-        self.last_delivered_to(place).is_some()
-    }
-
-    /// The last record to this partition that was acknowledged: of one batch, the last.
-    pub fn last_delivered_to(&self, place: &Place) -> Option<Value> {
-        self.lanes.get(place)?.last_delivered()
-    }
-
-    /// What is handed over from here on has so much time to be delivered.
-    pub fn has_time(&mut self, delivery_time_max: Duration) {
-        self.settings.delivery_time_max = delivery_time_max;
+        self.lanes.get(place).is_some_and(|lane| lane.delivered() > 0)
     }
 
     /// Sends and receives for that long.

@@ -19,7 +19,6 @@ use super::metadata::Topic;
 use super::names::Names;
 use super::offsets::Which;
 use super::producer::{Producer, ProducerSettings};
-use super::survivors::Survivors;
 use super::{Cluster, Life, Place, Recorder, Settings};
 
 use crate::dice::Dice;
@@ -111,8 +110,6 @@ pub struct Workload {
     pub(super) assignments: Assignments,
     /// Topics that are certainly deleted, the last ones.
     pub(super) deleted: Mutex<VecDeque<(Arc<str>, Topic)>>,
-    /// Those that live through everything, once the run has begun.
-    pub(super) survivors: Mutex<Option<Survivors>>,
 }
 
 /// What a client is.
@@ -164,7 +161,6 @@ impl Workload {
             names: Names::default(),
             assignments: Assignments::default(),
             deleted: Mutex::default(),
-            survivors: Mutex::default(),
         }
     }
 
@@ -177,13 +173,8 @@ impl Workload {
         self.lasting.iter().chain(&self.passing).chain(&self.retained).cloned().collect()
     }
 
-    /// Makes the topics, then lets clients live until that time of the run. Who is not done then has gone, but for two that
-    /// live on.
+    /// Makes the topics, then lets clients live until that time of the run. Who is not done then has gone.
     pub async fn run(&self, until: Duration) {
-        let [sends, reads] = ["surviving-producer", "surviving-consumer"].map(|who| {
-            self.cluster(self.around.recorder.life(who), &self.around.dice.branch(who), Settings::default())
-        });
-        *self.survivors.lock() = Some(Survivors::begin(sends, reads, &self.lasting));
         let dice = self.around.dice.branch("topics");
         let making = async {
             let admin = Admin::new(self.cluster(self.around.recorder.life("maker"), &dice, Settings::default()));
@@ -437,10 +428,10 @@ impl Workload {
 }
 
 /// A producer that has so many records pending takes no more.
-pub(super) const PENDING_MAX: usize = 200;
+const PENDING_MAX: usize = 200;
 
 /// A partition of one of these topics, if there is one.
-pub(super) async fn pick_place(cluster: &Cluster, dice: &Dice, topics: &[Arc<str>]) -> Option<Place> {
+async fn pick_place(cluster: &Cluster, dice: &Dice, topics: &[Arc<str>]) -> Option<Place> {
     let name = dice.pick(topics);
     if cluster.topic(name).is_none() {
         // Who cannot be asked is asked again later.
@@ -452,7 +443,7 @@ pub(super) async fn pick_place(cluster: &Cluster, dice: &Dice, topics: &[Arc<str
 }
 
 /// Bytes of a record: small ones, and a large one now and then.
-pub(super) fn size(dice: &Dice) -> usize {
+fn size(dice: &Dice) -> usize {
     if dice.chance(0.01) { 100_000 } else { 20 + dice.below(*dice.pick(&[60, 300, 2_000])) as usize }
 }
 
