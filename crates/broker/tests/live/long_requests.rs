@@ -5,7 +5,7 @@ use wire::{Request, Str};
 
 use crate::support::{Client, Live, start};
 
-const NAMED: usize = 50_000;
+const NAMED: usize = 80_000;
 /// So many requests of another client are answered meanwhile. They are far more on a slow machine, and hardly any where the
 /// long one is answered in one go.
 const OTHERS_MIN: usize = 20;
