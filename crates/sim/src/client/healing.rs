@@ -35,7 +35,7 @@ impl Workload {
         self.own.note("all is healed");
         self.own.event(What::Healed);
         let dice = self.around.dice.branch("final");
-        let asking = self.cluster(self.around.recorder.life("final"), &dice, Settings::default());
+        let asking = self.cluster(self.around.recorder.life("final"), &dice, Settings::default().going_round());
         let looking = async {
             self.make_missing(&Admin::new(asking.clone()), &asking, &dice).await;
             asking.all_topics().await
@@ -49,7 +49,7 @@ impl Workload {
             for place in topic.places(name) {
                 let who = format!("final-{place}");
                 let dice = dice.branch(&who);
-                let cluster = self.cluster(self.around.recorder.life(&who), &dice, Settings::default());
+                let cluster = self.cluster(self.around.recorder.life(&who), &dice, Settings::default().going_round());
                 doing.push(Box::pin(async move {
                     let read = final_reader::read_whole(&cluster, &place, whole_reading(&dice), left()).await;
                     cluster.life.note(format_args!("{place}: {read:?}"));
@@ -62,7 +62,7 @@ impl Workload {
             let who = format!("final-{group}");
             let dice = dice.branch(&who);
             let is_old = topics.len() == self.lasting.len() && dice.chance(0.25);
-            let settings = if is_old { Settings::old() } else { Settings::default() };
+            let settings = if is_old { Settings::old() } else { Settings::default() }.going_round();
             let cluster = self.cluster(self.around.recorder.life(&who), &dice, settings);
             let (reading, assignments) = (whole_reading(&dice), self.assignments.clone());
             let settings = MemberSettings { reading, assignments, ..MemberSettings::new(&group, topics) };
@@ -80,7 +80,7 @@ impl Workload {
             join_all(doing).await.into_iter().filter_map(|done| Some(format!("{:#}", done.err()?))).collect();
         let gone = afterwards::what_is_gone(&self.around.recorder.history().0);
         let life = self.around.recorder.life("afterwards");
-        let asks = self.cluster(life, &dice.branch("afterwards"), Settings::default());
+        let asks = self.cluster(life, &dice.branch("afterwards"), Settings::default().going_round());
         afterwards::ask(&asks, &gone).await;
         if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("\n")) }
     }
@@ -89,7 +89,7 @@ impl Workload {
     /// topics that are deleted: it learned of them once, and nobody has told it since.
     async fn read_late(&self, number: usize, dice: &Dice, by: Duration) -> Result<()> {
         let life = self.around.recorder.life(&format!("late-{number}"));
-        let cluster = self.cluster(life, dice, Settings::default());
+        let cluster = self.cluster(life, dice, Settings::default().going_round());
         if number == 0 {
             let latest = by.saturating_sub(LATE_READ_TIME);
             let begins = (cluster.life.now() + CURRENT_AFTER).min(latest);

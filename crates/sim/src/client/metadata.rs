@@ -37,6 +37,8 @@ pub struct Settings {
     pub metadata_age_max: Duration,
     /// The highest version of an API that this client has heard of, where that is not the newest.
     pub versions_max: BTreeMap<ApiKey, i16>,
+    /// Who could not be reached is not tried again at once if there is another.
+    pub goes_round: bool,
 }
 
 impl Default for Settings {
@@ -47,11 +49,18 @@ impl Default for Settings {
             requests_in_flight_max: 5,
             metadata_age_max: Duration::from_secs(20),
             versions_max: BTreeMap::new(),
+            goes_round: false,
         }
     }
 }
 
 impl Settings {
+    /// As Kafka's clients do, which back off from an address, so that one that is dead takes no time from who has little.
+    #[must_use]
+    pub fn going_round(self) -> Self {
+        Self { goes_round: true, ..self }
+    }
+
     /// A client of Kafka 2.x: it names topics by their names alone.
     pub fn old() -> Self {
         let versions_max = [
@@ -96,6 +105,8 @@ struct View {
     missing: BTreeMap<Arc<str>, Duration>,
     /// Topics whose names others have taken: a broker that lags behind may still tell of them.
     superseded: BTreeSet<Uuid>,
+    /// Who could not be reached at the last attempt.
+    unreached: Option<String>,
 }
 
 /// A topic as metadata shows it.
@@ -172,6 +183,7 @@ impl Cluster {
             Ok(_) => self.life.note(format_args!("connected to {address}")),
             Err(error) => self.life.note(format_args!("not connected: {error}")),
         }
+        self.view.lock().unreached = connection.is_err().then(|| address.to_owned());
         connection
     }
 
@@ -189,7 +201,11 @@ impl Cluster {
         if !known.iter().all(|address| self.is_silent(address)) {
             known.retain(|address| !self.is_silent(address));
         }
-        self.shared(&known[self.dice.index(known.len())]).await
+        let mut at = self.dice.index(known.len());
+        if self.settings.goes_round && self.view.lock().unreached.as_ref() == Some(&known[at]) {
+            at = (at + 1) % known.len();
+        }
+        self.shared(&known[at]).await
     }
 
     fn is_silent(&self, address: &str) -> bool {
