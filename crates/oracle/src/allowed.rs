@@ -13,6 +13,8 @@ pub struct Row {
     pub versions: (i16, i16),
     /// The field, without the indices of arrays; one that ends in `*` is every field that begins so.
     pub field: &'static str,
+    /// Only where the request holds this value at this JSON pointer.
+    pub asked: Option<(&'static str, &'static str)>,
     /// What Kafka says there, if only that: JSON.
     pub kafka: Option<&'static str>,
     /// What Headwater says there, if only that: JSON.
@@ -22,11 +24,45 @@ pub struct Row {
 }
 
 /// The table. It has at most forty rows, and each is needed by a case.
-pub const ROWS: &[Row] = &[];
+pub const ROWS: &[Row] = &[
+    Row {
+        field: "/api_keys/*",
+        headwater: Some("null"),
+        reason: "an API that is not served is not advertised",
+        ..Row::of("api_versions")
+    },
+    Row {
+        field: "/supported_features",
+        reason: "features are of KRaft's metadata and of protocols that are not served",
+        ..Row::of("api_versions")
+    },
+    Row { field: "/finalized_features", reason: "likewise", ..Row::of("api_versions") },
+    Row { field: "/finalized_features_epoch", reason: "likewise", ..Row::of("api_versions") },
+    Row {
+        field: "*",
+        asked: Some(("/key_type", "1")),
+        reason: "there are no transactions yet, and their coordinator is said not to be there",
+        ..Row::of("find_coordinator")
+    },
+    Row {
+        field: "*",
+        asked: Some(("/key_type", "2")),
+        reason: "there are no share groups yet, which the message says",
+        ..Row::of("find_coordinator")
+    },
+];
 
 impl Row {
-    /// Whether it allows a difference.
-    pub fn allows(&self, api: &str, version: i16, difference: &Difference) -> bool {
+    /// A row of an API, of every version.
+    const fn of(api: &'static str) -> Self {
+        Self { api, versions: (0, i16::MAX), field: "", asked: None, kafka: None, headwater: None, reason: "" }
+    }
+
+    /// Whether it allows a difference in the answer to a request.
+    pub fn allows(&self, api: &str, version: i16, asked: &Value, difference: &Difference) -> bool {
+        let was_asked = |(pointer, wanted): (&str, &str)| {
+            asked.pointer(pointer).map(Value::to_string).is_some_and(|value| value == wanted)
+        };
         let is_field = match self.field.strip_suffix('*') {
             Some(begins) => difference.field.starts_with(begins),
             None => difference.field == self.field,
@@ -36,6 +72,7 @@ impl Row {
             wanted.is_none_or(|wanted| wanted == said)
         };
         self.api == api
+            && self.asked.is_none_or(was_asked)
             && (self.versions.0..=self.versions.1).contains(&version)
             && is_field
             && is(self.kafka, &difference.kafka)
@@ -44,6 +81,6 @@ impl Row {
 }
 
 /// The first row that allows a difference.
-pub fn row_for(api: &str, version: i16, difference: &Difference) -> Option<usize> {
-    ROWS.iter().position(|row| row.allows(api, version, difference))
+pub fn row_for(api: &str, version: i16, asked: &Value, difference: &Difference) -> Option<usize> {
+    ROWS.iter().position(|row| row.allows(api, version, asked, difference))
 }

@@ -85,6 +85,8 @@ pub struct Outcome {
     pub told: usize,
     /// What differed once and not again.
     pub unsteady: Vec<String>,
+    /// How often each falsification of an answer showed.
+    pub exposed: BTreeMap<&'static str, usize>,
 }
 
 impl Outcome {
@@ -111,6 +113,9 @@ impl Outcome {
         self.stories.extend(other.stories);
         self.told += other.told;
         self.unsteady.extend(other.unsteady);
+        for (plant, count) in other.exposed {
+            *self.exposed.entry(plant).or_default() += count;
+        }
     }
 }
 
@@ -168,13 +173,16 @@ impl<'p, 'c> Campaign<'p, 'c> {
         for exchange in exchanges {
             let tally = self.outcome.tallies.entry((exchange.api, exchange.version)).or_default();
             tally.cases += 1;
+            for plant in &exchange.exposed {
+                *self.outcome.exposed.entry(plant).or_default() += 1;
+            }
             if is_refusal(&exchange.answers[0]) {
                 tally.refused += 1;
             }
             let name = self.pair.catalogue.api(exchange.api)?.snake.clone();
             let mut bad = Vec::new();
             for difference in &exchange.differences {
-                match row_for(&name, exchange.version, difference) {
+                match row_for(&name, exchange.version, &exchange.asked, difference) {
                     Some(row) => *self.outcome.rows.entry(row).or_default() += 1,
                     None => bad.push(difference),
                 }

@@ -23,9 +23,14 @@ pub struct Api {
 }
 
 impl Api {
+    /// As which version a request is written: one that is not known yet as the last that is.
+    pub fn written_as(&self, version: i16) -> i16 {
+        version.min(self.request.versions.high)
+    }
+
     /// The version of the request's header: 2 where flexible.
     pub fn is_request_flexible(&self, version: i16) -> bool {
-        self.request.flexible.contains(version)
+        self.request.flexible.contains(self.written_as(version))
     }
 
     /// Whether tagged fields follow the correlation id. ApiVersions answers as of old, since a client does not know yet what

@@ -98,7 +98,6 @@ impl Connection {
         let (correlation, mut body) = frame.split_first_chunk::<4>().context("an answer without a header")?;
         let correlation = i32::from_be_bytes(*correlation);
         ensure!(correlation == due, "the answer is to request {correlation}, and {due} is due");
-        // Version 0 answers whoever asks in a version that there is not.
         if api.is_response_header_flexible(version) {
             let mut tags = Vec::new();
             put_unsigned(0, &mut tags);
@@ -107,6 +106,8 @@ impl Connection {
                 None => return Ok(Answer::Garbled("tagged fields in a response header".to_owned())),
             }
         }
+        // Version 0 answers whoever asks in a version that there is not.
+        let version = if api.key == 18 && !api.response.versions.contains(version) { 0 } else { version };
         Ok(match decode(&api.response, version, body) {
             Ok(value) => Answer::Reply(value),
             Err(why) => Answer::Garbled(format!("{why:#}")),

@@ -17,6 +17,7 @@ pub mod compression;
 pub mod connection;
 pub mod generate;
 pub mod normal;
+pub mod page;
 pub mod pair;
 pub mod plant;
 pub mod random;

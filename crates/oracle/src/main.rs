@@ -2,19 +2,20 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program for developers")]
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
+use oracle::allowed::ROWS;
 use oracle::campaign::{Campaign, Outcome, timed};
 use oracle::catalogue::Catalogue;
 use oracle::clients;
 use oracle::generate::{APIS, chunk};
+use oracle::page;
 use oracle::pair::Pair;
 use oracle::plant::Plant;
 use oracle::stories;
-use oracle::story::Author;
 use testkit::{Clients, KafkaVersion};
 
 /// Headwater beside Apache Kafka 4.4.0 and 3.9.2: the same requests, the replies compared field by field
@@ -54,6 +55,9 @@ struct Options {
     /// Falsify what Headwater answers
     #[arg(long)]
     plant: Option<String>,
+    /// Write docs/compatibility.md, if nothing differs that is not meant to
+    #[arg(long)]
+    record: bool,
     /// Let real clients tell their stories too
     #[arg(long)]
     clients: bool,
@@ -101,6 +105,11 @@ fn main() -> Result<ExitCode> {
         }
     }
     let verdict = report(&catalogue, &outcome);
+    if options.record {
+        ensure!(outcome.findings.is_empty() && of_clients == 0, "nothing is recorded while something differs");
+        let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/compatibility.md");
+        std::fs::write(page, page::page(&catalogue, &outcome)?)?;
+    }
     Ok(if of_clients > 0 { ExitCode::FAILURE } else { verdict })
 }
 
@@ -113,9 +122,7 @@ fn told(campaign: &mut Campaign<'_, '_>, options: &Options, judge: &str) -> Resu
             timed(&format!("{judge}: stories, {}", if round == 0 { "before a restart" } else { "after it" }), || {
                 for story in stories::all().iter().filter(|story| story.name.contains(&options.only)) {
                     for seed in seeds.clone() {
-                        let mut author = Author::new(campaign.pair, seed + round * 1000);
-                        (story.write)(&mut author);
-                        if let Some(story) = author.finish(story.name.to_owned(), seed + round * 1000) {
+                        if let Some(story) = story.written(campaign.pair, seed + round * 1000) {
                             campaign.tell(story, !last)?;
                         }
                     }
@@ -158,6 +165,15 @@ fn report(catalogue: &Catalogue, outcome: &Outcome) -> ExitCode {
             tally.cases, tally.refused, tally.agree, tally.allowed
         );
     }
+    for (at, row) in ROWS.iter().enumerate().filter(|(at, _)| !outcome.rows.contains_key(at)) {
+        println!("row {at} of the table is needed by no case: {} {}", row.api, row.field);
+    }
+    let mut is_blind = false;
+    for plant in Plant::ALL {
+        let count = outcome.exposed.get(plant.name).copied().unwrap_or_default();
+        println!("planted: {:40} found {count} times", plant.name);
+        is_blind |= count == 0;
+    }
     println!(
         "{} cases, {} stories told {} times, {} differences, {} unsteady",
         outcome.cases(),
@@ -166,5 +182,8 @@ fn report(catalogue: &Catalogue, outcome: &Outcome) -> ExitCode {
         outcome.findings.len(),
         outcome.unsteady.len()
     );
+    if is_blind {
+        println!("not every planted difference was found: what was asked is too little");
+    }
     if outcome.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -42,16 +42,48 @@ fn meaning(field: &str) -> Meaning {
     }
 }
 
+/// What an element is about: so those that are about the same meet, whatever else they say.
+fn name_of(element: &Value) -> String {
+    let named = |name: &&str| element.get(*name).filter(|value| !value.is_null()).map(Value::to_string);
+    ["name", "topic_name", "group_id", "resource_name", "partition_index"].iter().find_map(named).unwrap_or_default()
+}
+
+/// What two brokers say alike of an element, whatever they give and count themselves.
+fn without_ids(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let plain = members.iter().filter(|(name, _)| matches!(meaning(name), Meaning::Plain | Meaning::Machine));
+            Value::Object(plain.map(|(name, member)| (name.clone(), without_ids(member))).collect())
+        }
+        Value::Array(elements) => elements.iter().map(without_ids).collect(),
+        _ => value.clone(),
+    }
+}
+
 /// Arrays whose order Kafka leaves to a hash table: API and path.
-const UNORDERED: [(&str, &str); 15] = [
+const UNORDERED: [(&str, &str); 29] = [
     ("produce", "/responses"),
     ("produce", "/responses/partition_responses"),
+    ("metadata", "/topics"),
+    ("metadata", "/topics/partitions"),
+    ("offset_commit", "/topics"),
+    ("offset_commit", "/topics/partitions"),
+    ("offset_delete", "/topics"),
+    ("offset_delete", "/topics/partitions"),
+    ("create_partitions", "/results"),
+    ("alter_configs", "/responses"),
+    ("incremental_alter_configs", "/responses"),
+    ("describe_log_dirs", "/results/topics"),
+    ("describe_log_dirs", "/results/topics/partitions"),
     ("list_offsets", "/topics"),
     ("list_offsets", "/topics/partitions"),
     ("offset_fetch", "/topics"),
     ("offset_fetch", "/topics/partitions"),
+    ("offset_fetch", "/groups/topics"),
     ("offset_fetch", "/groups/topics/partitions"),
     ("describe_groups", "/groups"),
+    ("describe_groups", "/groups/members"),
+    ("delete_groups", "/results"),
     ("join_group", "/members"),
     ("list_groups", "/groups"),
     ("create_topics", "/topics"),
@@ -71,8 +103,11 @@ const LISTS: [(&str, &str, &str); 3] = [
 /// How long ago, or ahead, a time may be to be "now".
 const NOW_MS: i64 = 15 * 60 * 1000;
 
+/// The same for a time that a text names, which may be a bound an hour away.
+const NAMED_NOW_MS: i64 = 2 * 60 * 60 * 1000;
+
 /// What one broker has shown in one run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Normal {
     prefix: String,
     port: u16,
@@ -105,16 +140,26 @@ impl Normal {
                 }
                 Value::Object(members)
             }
+            // What is advertised is looked at API by API.
+            Value::Array(elements) if path == "/api_keys" => {
+                let keyed = elements.iter().map(|api| (api["api_key"].to_string(), api.clone()));
+                Value::Object(keyed.collect())
+            }
             Value::Array(elements) => {
                 let list = LISTS.iter().find(|(of, at, _)| *of == api.snake && *at == path);
                 let is_mine = |element: &&Value| {
                     let name = list.and_then(|(.., member)| element[*member].as_str()).unwrap_or_default();
                     !has_prefix(name) || name.starts_with(&self.prefix)
                 };
-                let mine: Vec<&Value> = elements.iter().filter(is_mine).collect();
+                let mut mine: Vec<&Value> = elements.iter().filter(is_mine).collect();
+                let is_unordered = UNORDERED.iter().any(|(of, at)| *of == api.snake && *at == path);
+                if is_unordered {
+                    // Ids are numbered in an order that both brokers share.
+                    mine.sort_by_cached_key(|element| (name_of(element), without_ids(element).to_string()));
+                }
                 let mut mine: Vec<Value> = mine.into_iter().map(|e| self.value(api, path, field, e)).collect();
-                if UNORDERED.iter().any(|(of, at)| *of == api.snake && *at == path) {
-                    mine.sort_by_key(Value::to_string);
+                if is_unordered {
+                    mine.sort_by_cached_key(|element| (name_of(element), element.to_string()));
                 }
                 Value::Array(mine)
             }
@@ -163,7 +208,29 @@ impl Normal {
             if id.len() >= 12 && text.contains(id.as_str()) {
                 text = text.replace(id.as_str(), &format!("<{class} {number}>"));
             }
+            if *class == "producer" {
+                text = text.replace(&format!("producer {id} "), &format!("producer <producer {number}> "));
+            }
         }
-        text.replace(&format!("127.0.0.1:{}", self.port), "<itself>")
+        let text = text.replace(&format!("127.0.0.1:{}", self.port), "<itself>");
+        if text.chars().any(|c| c.is_ascii_digit()) { self.times(&text) } else { text }
+    }
+
+    /// Text with the milliseconds that it names as "now" where they are so.
+    fn times(&self, text: &str) -> String {
+        let is_now = |digits: &str| {
+            digits.len() == 13 && digits.parse::<i64>().is_ok_and(|time| (time - self.started_ms).abs() < NAMED_NOW_MS)
+        };
+        let (mut out, mut digits) = (String::new(), String::new());
+        for c in text.chars().map(Some).chain([None]) {
+            if let Some(c) = c.filter(char::is_ascii_digit) {
+                digits.push(c);
+                continue;
+            }
+            out.push_str(if is_now(&digits) { "<now>" } else { &digits });
+            digits.clear();
+            out.extend(c);
+        }
+        out
     }
 }

@@ -73,7 +73,9 @@ impl<'c> Pair<'c> {
         let (kafka, headwater) = (kafka?, headwater?);
         for (key, (low, high)) in headwater {
             if let Some((from, to)) = kafka.get(&key) {
-                let both = (low.max(*from), high.min(*to));
+                // Kafka 4 names Produce from version 0 on for librdkafka's sake (KAFKA-18659), and takes it from 3 on.
+                let from = if judge == KafkaVersion::V4_4 && key == 0 { 3 } else { *from };
+                let both = (low.max(from), high.min(*to));
                 if both.0 <= both.1 {
                     pair.spoken.insert(key, both);
                 }

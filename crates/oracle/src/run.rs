@@ -8,8 +8,8 @@ use base::Clock;
 use schema::{Message, Type};
 use serde_json::{Map, Value, json};
 
-use crate::catalogue::Catalogue;
-use crate::codec::{encode, structure};
+use crate::catalogue::{Api, Catalogue};
+use crate::codec::{encode, hex_text, structure};
 use crate::compare::{Difference, compare};
 use crate::connection::{Answer, Connection};
 use crate::normal::Normal;
@@ -42,6 +42,8 @@ pub struct Exchange {
     pub answers: [Answer; 2],
     /// Where they differ.
     pub differences: Vec<Difference>,
+    /// Falsifications of Headwater's answer that show, each alone.
+    pub exposed: Vec<&'static str>,
 }
 
 /// A story under way.
@@ -140,6 +142,15 @@ impl Telling {
             }
             Step::Close(connection) => self.sides.iter_mut().for_each(|side| drop(side.connections.remove(connection))),
             Step::Sleep(time) => std::thread::sleep(*time),
+            Step::Gone(topic) => {
+                let until = self.clock.monotonic() + SETTLES_WITHIN;
+                let name = format!("{}{topic}", self.prefix);
+                for side in &mut self.sides {
+                    while side.topic_id(catalogue, &name)? != NO_TOPIC && self.clock.monotonic() < until {
+                        std::thread::sleep(Duration::from_millis(10));
+                    }
+                }
+            }
             Step::Pin { topic, name } => {
                 for side in &mut self.sides {
                     let id = side.topic_id(catalogue, &format!("{}{topic}", self.prefix))?;
@@ -152,12 +163,13 @@ impl Telling {
 
     fn ask(&mut self, catalogue: &Catalogue, at: usize, ask: &Ask) -> Result<Option<Exchange>> {
         let api = catalogue.api(ask.api)?;
-        let body = prune(&api.request, ask.version, &ask.body)?;
+        let written = api.written_as(ask.version);
+        let body = prune(&api.request, written, &ask.body)?;
         let mut bodies = Vec::new();
         for side in &mut self.sides {
             let Some(body) = side.resolve(catalogue, &self.prefix, &body)? else { return Ok(None) };
             // What a tree cannot say in this version is not asked.
-            match encode(&api.request, ask.version, &body) {
+            match encode(&api.request, written, &body) {
                 Ok(bytes) => bodies.push(bytes),
                 Err(_) => return Ok(None),
             }
@@ -195,15 +207,21 @@ impl Telling {
         if let (Some(plant), Answer::Reply(reply)) = (self.plant, &mut answers[1]) {
             plant.lie(&api.snake, ask.version, reply);
         }
+        let falsified = self.falsified(api, ask.version, &answers[1]);
         for (side, answer) in self.sides.iter_mut().zip(&mut answers) {
             if let Answer::Reply(reply) = answer {
                 if !ask.label.is_empty() {
                     side.replies.insert(ask.label.clone(), reply.clone());
                 }
                 *reply = side.normal.reply(api, reply);
+                if ask.is_repacked {
+                    forget_packing(reply);
+                }
             }
         }
         let differences = compare(&answers[0], &answers[1]);
+        let shows = |lie: &Answer| compare(&answers[0], lie) != differences;
+        let exposed = falsified.iter().filter(|(_, lie)| shows(lie)).map(|(name, _)| *name).collect();
         Ok(Exchange {
             step: at,
             is_again: false,
@@ -212,7 +230,35 @@ impl Telling {
             asked: ask.body.clone(),
             answers,
             differences,
+            exposed,
         })
+    }
+
+    /// Headwater's answer with each falsification that changes it, made alike.
+    fn falsified(&self, api: &Api, version: i16, answer: &Answer) -> Vec<(&'static str, Answer)> {
+        let Answer::Reply(reply) = answer else { return Vec::new() };
+        let lies = Plant::ALL.into_iter().filter_map(|plant| {
+            let mut lie = reply.clone();
+            plant.lie(&api.snake, version, &mut lie);
+            let is_one = lie != *reply;
+            is_one.then(|| (plant.name, Answer::Reply(self.sides[1].normal.clone().reply(api, &lie))))
+        });
+        lies.collect()
+    }
+}
+
+/// Takes out what depends on how tightly a batch is compressed.
+fn forget_packing(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if members.contains_key("magic") {
+                members.remove("payload_crc");
+                members.remove("length");
+            }
+            members.values_mut().for_each(forget_packing);
+        }
+        Value::Array(elements) => elements.iter_mut().for_each(forget_packing),
+        _ => {}
     }
 }
 
@@ -227,6 +273,19 @@ fn is_unready(answer: &Answer) -> bool {
         }
     }
     matches!(answer, Answer::Reply(reply) if says(reply))
+}
+
+/// A consumer's subscription in its version 0: `version topics user-data`.
+fn subscription(prefix: &str, topics: &str) -> Vec<u8> {
+    let topics: Vec<String> = topics.split(',').filter(|t| !t.is_empty()).map(|t| format!("{prefix}{t}")).collect();
+    let mut bytes = vec![0, 0];
+    bytes.extend((topics.len() as i32).to_be_bytes());
+    for topic in topics {
+        bytes.extend((topic.len() as i16).to_be_bytes());
+        bytes.extend(topic.bytes());
+    }
+    bytes.extend((-1_i32).to_be_bytes());
+    bytes
 }
 
 /// The tree without what the version lacks.
@@ -267,7 +326,7 @@ impl Side {
         }
     }
 
-    fn receive(&mut self, api: &crate::catalogue::Api, ask: &Ask) -> Result<Answer> {
+    fn receive(&mut self, api: &Api, ask: &Ask) -> Result<Answer> {
         let answer = self.open(ask.connection)?.receive(api, ask.version, ask.patience)?;
         // What comes later would be taken for the answer of another.
         if matches!(answer, Answer::Closed | Answer::Silence) {
@@ -309,6 +368,7 @@ impl Side {
                     let Some(found) = found else { return Ok(None) };
                     found.clone()
                 }
+                Some(("%", topics)) => json!(hex_text(&subscription(prefix, topics))),
                 Some(("\\", literal)) => json!(literal),
                 _ => value.clone(),
             },

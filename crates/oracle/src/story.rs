@@ -7,6 +7,7 @@
 //! | `@orders` | the name `orders` behind the run's own prefix: topics and groups of two runs never meet |
 //! | `#orders` | the id of the topic `@orders`, as each broker says; kept under another name by [`Step::Pin`] |
 //! | `$join/members/0/member_id` | what this broker itself answered to the step labelled `join`, at that place |
+//! | `%orders,bills` | a consumer's subscription to `@orders` and `@bills`, as hexadecimal text |
 //! | `\@orders` | `@orders` |
 
 use std::time::Duration;
@@ -44,6 +45,8 @@ pub enum Step {
     Close(usize),
     /// Time passes.
     Sleep(Duration),
+    /// Waits until topic `@topic` is known no more.
+    Gone(String),
     /// Keeps the id of topic `@topic` as `#name`, whatever becomes of the topic.
     Pin {
         /// The topic's name in the story.
@@ -79,6 +82,8 @@ pub struct Ask {
     pub body: Value,
     /// What is made of the answer.
     pub regard: Regard,
+    /// The broker itself has compressed what it answers: how tightly is its own affair.
+    pub is_repacked: bool,
     /// Only sent; an [`Step::Await`] reads the answer.
     pub is_sent_only: bool,
     /// How long the answer may take; what has none by then is silence, on both sides or on one.
@@ -133,11 +138,18 @@ impl<'a> Author<'a> {
     /// A request in a version within bounds. Members of `body` that the version lacks are not sent.
     pub fn ask_in(&mut self, api: &str, low: i16, high: i16, body: Value) -> Asked<'_> {
         let versions = self.versions(api, low, high);
+        match self.random.pick(&versions).copied() {
+            Some(version) => self.ask_as(api, version, body),
+            None => {
+                self.impossible = true;
+                Asked(None)
+            }
+        }
+    }
+
+    /// A request in a version that there may not be.
+    pub fn ask_as(&mut self, api: &str, version: i16, body: Value) -> Asked<'_> {
         let (key, _) = self.spoken.versions(api);
-        let Some(version) = self.random.pick(&versions).copied() else {
-            self.impossible = true;
-            return Asked(None);
-        };
         self.steps.push(Step::Ask(Ask {
             label: String::new(),
             connection: 0,
@@ -145,6 +157,7 @@ impl<'a> Author<'a> {
             version,
             body,
             regard: Regard::Judged,
+            is_repacked: false,
             is_sent_only: false,
             patience: PATIENCE,
         }));
@@ -259,6 +272,11 @@ impl Asked<'_> {
     /// It is asked once more after a restart ([`Regard::Lasting`]).
     pub fn lasting(self) -> Self {
         self.change(|ask| ask.regard = Regard::Lasting)
+    }
+
+    /// The broker itself has compressed what is read: its plain records are compared, not the bytes.
+    pub fn repacked(self) -> Self {
+        self.change(|ask| ask.is_repacked = true)
     }
 
     /// Its answer is read by [`Author::await_answer`]; it needs a label.

@@ -41,6 +41,15 @@ impl KafkaVersion {
         }
     }
 
+    /// Arguments of `StorageTool format`. With eligible leader replicas a new cluster sets `min.insync.replicas` for all its
+    /// brokers, which shows in every topic's configuration.
+    fn features(self) -> &'static [&'static str] {
+        match self {
+            Self::V3_9 => &[],
+            Self::V4_4 => &["--feature", "eligible.leader.replicas.version=0"],
+        }
+    }
+
     fn logging(self, clients: &Clients) -> String {
         match self {
             Self::V3_9 => format!("-Dlog4j.configuration=file:{}", clients.source("java/log4j.properties").display()),
@@ -142,6 +151,7 @@ impl KafkaBroker {
             .java(128, &[version.libraries()], "kafka.tools.StorageTool")
             .args(["format", "-t", "aGVhZHdhdGVyLWp1ZGdlMQ", "-c"])
             .arg(&config)
+            .args(version.features())
             .output()
             .context("starting Kafka's StorageTool")?;
         ensure!(formatted.status.success(), "StorageTool: {}", String::from_utf8_lossy(&formatted.stderr));

@@ -3,9 +3,25 @@
 //! A story is a function that writes it; what it leaves to the author's random choices differs from seed to seed. A family
 //! has a file, and a list of its stories.
 
-use crate::story::Author;
+use crate::story::{Author, Spoken, Story};
 
+mod configs;
+mod fetch;
+mod group_admin;
+mod groups;
+mod idempotence;
+mod log;
+mod look_ups;
+mod membership;
+mod metadata;
+mod offset_ends;
+mod offsets;
+mod produce;
 mod records;
+mod sessions;
+mod static_members;
+mod topics;
+mod versions;
 
 /// A story that can be written.
 #[derive(Clone, Copy)]
@@ -16,7 +32,33 @@ pub struct Written {
     pub write: fn(&mut Author<'_>),
 }
 
+impl Written {
+    /// Writes it with a seed. The name counts, too: else all stories of a seed would make the same choices.
+    pub fn written(&self, spoken: &dyn Spoken, seed: u64) -> Option<Story> {
+        let mut author = Author::new(spoken, u64::from(crc32fast::hash(self.name.as_bytes())) << 32 | seed);
+        (self.write)(&mut author);
+        author.finish(self.name.to_owned(), seed)
+    }
+}
+
 /// All stories, family by family.
 pub fn all() -> Vec<Written> {
-    [records::STORIES].concat()
+    [
+        groups::STORIES,
+        static_members::STORIES,
+        group_admin::STORIES,
+        offsets::STORIES,
+        offset_ends::STORIES,
+        topics::STORIES,
+        metadata::STORIES,
+        configs::STORIES,
+        versions::STORIES,
+        records::STORIES,
+        produce::STORIES,
+        idempotence::STORIES,
+        fetch::STORIES,
+        sessions::STORIES,
+        look_ups::STORIES,
+    ]
+    .concat()
 }
