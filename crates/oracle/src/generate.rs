@@ -331,7 +331,7 @@ impl Drawer<'_> {
             "broker_ids" => random.of([1, 1, 1, 0, 2, -1]),
             "count" => random.of([1, 2, 3, 4, 5, 0, -1]),
             "resource_type" => random.of([2, 2, 2, 2, 4, 4, 8, 16, 32, 0, 1, -1, 127]),
-            "config_operation" => random.of([0, 0, 1, 1, 2, 3, 4, -1]),
+            "config_operation" => random.of([0, 0, 1, 1, 2, 3]),
             "key_type" => random.of([0, 0, 1, 2, 3, -1]),
             "generation_id_or_member_epoch" => random.of([-1, -1, -1, 0, 1]),
             "generation_id" => random.of([-1, 0, 1]),
