@@ -3,6 +3,8 @@
 use serde_json::Value;
 
 use crate::compare::Difference;
+use crate::connection::Answer;
+use crate::run::Exchange;
 
 /// One of them.
 #[derive(Clone, Copy, Debug)]
@@ -15,6 +17,8 @@ pub struct Row {
     pub field: &'static str,
     /// Only where the request holds this value at this JSON pointer.
     pub asked: Option<(&'static str, &'static str)>,
+    /// Only in a part of Kafka's answer whose member has this value.
+    pub within: Option<(&'static str, &'static str)>,
     /// What Kafka says there, if only that: JSON.
     pub kafka: Option<&'static str>,
     /// What Headwater says there, if only that: JSON.
@@ -54,14 +58,29 @@ pub const ROWS: &[Row] = &[
 
 impl Row {
     /// A row of an API, of every version.
-    const fn of(api: &'static str) -> Self {
-        Self { api, versions: (0, i16::MAX), field: "", asked: None, kafka: None, headwater: None, reason: "" }
+    pub const fn of(api: &'static str) -> Self {
+        Self {
+            api,
+            versions: (0, i16::MAX),
+            field: "",
+            asked: None,
+            within: None,
+            kafka: None,
+            headwater: None,
+            reason: "",
+        }
     }
 
-    /// Whether it allows a difference in the answer to a request.
-    pub fn allows(&self, api: &str, version: i16, asked: &Value, difference: &Difference) -> bool {
-        let was_asked = |(pointer, wanted): (&str, &str)| {
-            asked.pointer(pointer).map(Value::to_string).is_some_and(|value| value == wanted)
+    /// Whether it allows a difference in an exchange.
+    pub fn allows(&self, api: &str, exchange: &Exchange, difference: &Difference) -> bool {
+        let is_at = |of: &Value, pointer: &str, wanted: &str| {
+            of.pointer(pointer).map(Value::to_string).is_some_and(|value| value == wanted)
+        };
+        let was_asked = |(pointer, wanted): (&str, &str)| is_at(&exchange.asked, pointer, wanted);
+        let is_within = |(member, wanted): (&str, &str)| {
+            let Answer::Reply(reply) = &exchange.answers[0] else { return false };
+            let ends = difference.place.match_indices('/').map(|(at, _)| at);
+            ends.into_iter().any(|end| is_at(reply, &format!("{}/{member}", &difference.place[..end]), wanted))
         };
         let is_field = match self.field.strip_suffix('*') {
             Some(begins) => difference.field.starts_with(begins),
@@ -73,7 +92,8 @@ impl Row {
         };
         self.api == api
             && self.asked.is_none_or(was_asked)
-            && (self.versions.0..=self.versions.1).contains(&version)
+            && self.within.is_none_or(is_within)
+            && (self.versions.0..=self.versions.1).contains(&exchange.version)
             && is_field
             && is(self.kafka, &difference.kafka)
             && is(self.headwater, &difference.headwater)
@@ -81,6 +101,6 @@ impl Row {
 }
 
 /// The first row that allows a difference.
-pub fn row_for(api: &str, version: i16, asked: &Value, difference: &Difference) -> Option<usize> {
-    ROWS.iter().position(|row| row.allows(api, version, asked, difference))
+pub fn row_for(api: &str, exchange: &Exchange, difference: &Difference) -> Option<usize> {
+    ROWS.iter().position(|row| row.allows(api, exchange, difference))
 }

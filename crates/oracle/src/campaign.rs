@@ -1,18 +1,23 @@
 //! Takes a pair through many stories and says where the two differ.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use base::Clock;
+use parking_lot::Mutex;
 use serde_json::Value;
 
 use crate::allowed::row_for;
+use crate::catalogue::Catalogue;
 use crate::codec::encode;
 use crate::compare::Difference;
 use crate::connection::Answer;
-use crate::pair::Pair;
+use crate::pair::{Ground, Pair};
 use crate::plant::Plant;
 use crate::run::{Exchange, Telling};
 use crate::shrink::shrink;
@@ -20,6 +25,8 @@ use crate::story::{Step, Story};
 
 /// How often a story that differed is told again: what does not recur is of the moment.
 const CONFIRMATIONS: usize = 2;
+/// What did not recur, in so many tellings, comes and goes.
+const RECURS_FROM: usize = 3;
 /// Findings that are made small; of a flood the first few tell enough.
 const SHRUNK_MAX: usize = 12;
 /// Findings that are shown with their story.
@@ -83,8 +90,8 @@ pub struct Outcome {
     pub stories: BTreeSet<String>,
     /// Stories told, each seed of each.
     pub told: usize,
-    /// What differed once and not again.
-    pub unsteady: Vec<String>,
+    /// What differed and did not when the story was told again, and the stories.
+    pub unsteady: BTreeMap<Mark, Vec<String>>,
     /// How often each falsification of an answer showed.
     pub exposed: BTreeMap<&'static str, usize>,
 }
@@ -93,6 +100,11 @@ impl Outcome {
     /// Requests whose answers were compared.
     pub fn cases(&self) -> usize {
         self.tallies.values().map(|tally| tally.cases).sum()
+    }
+
+    /// What comes and goes too often to be of the moment.
+    pub fn recurring(&self) -> impl Iterator<Item = (&Mark, &Vec<String>)> {
+        self.unsteady.iter().filter(|(_, stories)| stories.len() >= RECURS_FROM)
     }
 
     /// Takes in what another pair found.
@@ -112,10 +124,37 @@ impl Outcome {
         }
         self.stories.extend(other.stories);
         self.told += other.told;
-        self.unsteady.extend(other.unsteady);
+        for (mark, stories) in other.unsteady {
+            self.unsteady.entry(mark).or_default().extend(stories);
+        }
         for (plant, count) in other.exposed {
             *self.exposed.entry(plant).or_default() += count;
         }
+    }
+
+    /// Counts what was asked, and returns what differs and must not.
+    fn count(&mut self, catalogue: &Catalogue, exchanges: &[Exchange]) -> Result<BTreeMap<Mark, Exchange>> {
+        let mut bad = BTreeMap::new();
+        for exchange in exchanges {
+            let (rows, found) = judged(catalogue, exchange)?;
+            for row in &rows {
+                *self.rows.entry(*row).or_default() += 1;
+            }
+            for plant in &exchange.exposed {
+                *self.exposed.entry(plant).or_default() += 1;
+            }
+            if !exchange.prepares {
+                let tally = self.tallies.entry((exchange.api, exchange.version)).or_default();
+                tally.cases += 1;
+                tally.refused += usize::from(is_refusal(&exchange.answers[0]));
+                tally.agree += usize::from(exchange.differences.is_empty());
+                tally.allowed += usize::from(!exchange.differences.is_empty() && found.is_empty());
+            }
+            for mark in found {
+                bad.entry(mark).or_insert_with(|| exchange.clone());
+            }
+        }
+        Ok(bad)
     }
 }
 
@@ -128,31 +167,44 @@ pub struct Campaign<'p, 'c> {
     pub plant: Option<Plant>,
     /// Whether findings are made small.
     pub shrinks: bool,
-    /// What came of it so far.
-    pub outcome: Outcome,
-    told: Vec<(Story, Telling)>,
+    /// Stories that are told at a time.
+    pub threads: usize,
+    outcome: Mutex<Outcome>,
+    told: Mutex<Vec<(Story, Telling)>>,
 }
 
 impl<'p, 'c> Campaign<'p, 'c> {
     /// Begins one.
     pub fn new(pair: &'p mut Pair<'c>, plant: Option<Plant>) -> Self {
-        Self { pair, plant, shrinks: true, outcome: Outcome::default(), told: Vec::new() }
+        Self { pair, plant, shrinks: true, threads: 1, outcome: Mutex::default(), told: Mutex::default() }
     }
 
-    /// Tells a story and judges it. One that `lasts` is asked about again after a restart.
+    /// What came of it.
+    pub fn finish(self) -> Outcome {
+        self.outcome.into_inner()
+    }
+
+    /// Tells stories and judges them. Those that `last` are asked about again after a restart.
     ///
     /// # Errors
     /// When the harness fails.
-    pub fn tell(&mut self, story: Story, lasts: bool) -> Result<()> {
-        let mut telling = Telling::begin(self.pair, self.plant)?;
-        let exchanges = telling.tell(self.pair.catalogue, &story)?;
-        self.outcome.stories.insert(story.name.clone());
-        self.outcome.told += 1;
-        self.judge(&story, &exchanges)?;
-        if lasts {
-            self.told.push((story, telling));
-        }
-        Ok(())
+    pub fn tell(&self, stories: &[Story], last: bool) -> Result<()> {
+        let ground = self.pair.ground()?;
+        at_a_time(self.threads, stories, |story| {
+            let mut telling = Telling::begin(ground, self.plant);
+            let exchanges = telling.tell(ground.catalogue, story)?;
+            telling.rest();
+            {
+                let mut outcome = self.outcome.lock();
+                outcome.stories.insert(story.name.clone());
+                outcome.told += 1;
+            }
+            self.judge(ground, story, exchanges)?;
+            if last {
+                self.told.lock().push((story.clone(), telling));
+            }
+            Ok(())
+        })
     }
 
     /// Restarts both and asks again what lasts.
@@ -161,46 +213,61 @@ impl<'p, 'c> Campaign<'p, 'c> {
     /// When the harness fails.
     pub fn restart(&mut self) -> Result<()> {
         self.pair.restart()?;
-        for (story, mut telling) in std::mem::take(&mut self.told) {
-            let exchanges = telling.again(self.pair.catalogue, &story)?;
-            self.judge(&story, &exchanges)?;
-        }
-        Ok(())
+        let ground = self.pair.ground()?;
+        let told: Vec<_> = std::mem::take(self.told.get_mut()).into_iter().map(Mutex::new).collect();
+        at_a_time(self.threads, &told, |told| {
+            let (story, telling) = &mut *told.lock();
+            let exchanges = telling.again(ground.catalogue, story)?;
+            self.judge(ground, story, exchanges)
+        })
     }
 
-    fn judge(&mut self, story: &Story, exchanges: &[Exchange]) -> Result<()> {
-        let mut suspects: BTreeMap<Mark, Exchange> = BTreeMap::new();
-        for exchange in exchanges {
-            let tally = self.outcome.tallies.entry((exchange.api, exchange.version)).or_default();
-            tally.cases += 1;
-            for plant in &exchange.exposed {
-                *self.outcome.exposed.entry(plant).or_default() += 1;
+    fn judge(&self, ground: Ground<'_>, story: &Story, exchanges: Vec<Exchange>) -> Result<()> {
+        let mut exchanges = exchanges;
+        let first = marks(ground.catalogue, &exchanges)?;
+        // What is known already is not looked into again; what is new has to recur.
+        let mut suspects: BTreeSet<Mark> = {
+            let outcome = self.outcome.lock();
+            first.into_iter().filter(|mark| !outcome.findings.contains_key(mark)).collect()
+        };
+        // What was asked after a restart is not asked again without one.
+        let is_again = exchanges.iter().any(|exchange| exchange.is_again);
+        for _ in 0..CONFIRMATIONS {
+            if suspects.is_empty() || is_again {
+                break;
             }
-            if is_refusal(&exchange.answers[0]) {
-                tally.refused += 1;
-            }
-            let name = self.pair.catalogue.api(exchange.api)?.snake.clone();
-            let mut bad = Vec::new();
-            for difference in &exchange.differences {
-                match row_for(&name, exchange.version, &exchange.asked, difference) {
-                    Some(row) => *self.outcome.rows.entry(row).or_default() += 1,
-                    None => bad.push(difference),
+            let retold = Telling::begin(ground, self.plant).tell(ground.catalogue, story)?;
+            let again = marks(ground.catalogue, &retold)?;
+            let mut outcome = self.outcome.lock();
+            suspects.retain(|mark| {
+                let recurs = again.contains(mark);
+                if !recurs {
+                    let of = format!("{}, seed {}", story.name, story.seed);
+                    outcome.unsteady.entry(mark.clone()).or_default().push(of);
                 }
-            }
-            match (exchange.differences.is_empty(), bad.is_empty()) {
-                (true, _) => tally.agree += 1,
-                (false, true) => tally.allowed += 1,
-                (false, false) => {}
-            }
-            for difference in bad {
-                suspects.entry(mark(&name, difference)).or_insert_with(|| exchange.clone());
-            }
+                recurs
+            });
+            exchanges = retold;
         }
-        for (mark, exchange) in self.confirmed(story, suspects)? {
+        let bad = self.outcome.lock().count(ground.catalogue, &exchanges)?;
+        for (mark, exchange) in bad {
+            let versions = BTreeSet::from([exchange.version]);
+            if let Some(known) = self.outcome.lock().findings.get_mut(&mark) {
+                known.times += 1;
+                known.versions.extend(versions);
+                continue;
+            }
+            // What showed in the last telling only has not recurred either.
+            if !suspects.contains(&mark) {
+                let of = format!("{}, seed {}", story.name, story.seed);
+                self.outcome.lock().unsteady.entry(mark).or_default().push(of);
+                continue;
+            }
+            let found = self.outcome.lock().findings.len();
             let mut smallest = story.clone();
-            if self.shrinks && !exchange.is_again && self.outcome.findings.len() < SHRUNK_MAX {
+            if self.shrinks && !exchange.is_again && found < SHRUNK_MAX {
                 let mut failed = None;
-                smallest = shrink(story, |smaller| match self.recurs(smaller, &mark) {
+                smallest = shrink(story, |smaller| match self.recurs(ground, smaller, &mark) {
                     Ok(recurs) => recurs,
                     Err(error) => {
                         failed = Some(error);
@@ -211,66 +278,40 @@ impl<'p, 'c> Campaign<'p, 'c> {
                     return Err(error).context("while a story was made smaller");
                 }
             }
-            let shown = if self.outcome.findings.len() < SHOWN_MAX {
-                self.show(story, &smallest, &mark, &exchange)?
+            let shown = if found < SHOWN_MAX {
+                self.show(ground, story, &smallest, &mark, &exchange)?
             } else {
                 format!("{mark}\n  story '{}', seed {}", story.name, story.seed)
             };
-            eprintln!("DIFFERS {shown}");
-            let versions = BTreeSet::from([exchange.version]);
-            self.outcome.findings.insert(mark.clone(), Finding { mark, versions, times: 1, shown });
+            let finding = Finding { mark: mark.clone(), versions, times: 1, shown };
+            let mut outcome = self.outcome.lock();
+            if let Entry::Vacant(none) = outcome.findings.entry(mark) {
+                eprintln!("DIFFERS {}", finding.shown);
+                none.insert(finding);
+            }
         }
         Ok(())
     }
 
-    /// Of what differs, what is not known yet and recurs when the story is told again.
-    fn confirmed(&mut self, story: &Story, mut suspects: BTreeMap<Mark, Exchange>) -> Result<BTreeMap<Mark, Exchange>> {
-        suspects.retain(|mark, exchange| match self.outcome.findings.get_mut(mark) {
-            None => true,
-            Some(known) => {
-                known.times += 1;
-                known.versions.insert(exchange.version);
-                false
-            }
-        });
-        for _ in 0..CONFIRMATIONS {
-            // What was asked after a restart is not asked again without one.
-            if suspects.values().all(|exchange| exchange.is_again) {
-                break;
-            }
-            let marks = self.marks(story)?;
-            suspects.retain(|mark, exchange| {
-                let recurs = exchange.is_again || marks.contains(mark);
-                if !recurs {
-                    self.outcome.unsteady.push(format!("{} seed {}: {mark:?}", story.name, story.seed));
-                }
-                recurs
-            });
-        }
-        Ok(suspects)
+    fn recurs(&self, ground: Ground<'_>, story: &Story, wanted: &Mark) -> Result<bool> {
+        let exchanges = Telling::begin(ground, self.plant).tell(ground.catalogue, story)?;
+        Ok(marks(ground.catalogue, &exchanges)?.contains(wanted))
     }
 
-    /// All that differs in a story.
-    fn marks(&mut self, story: &Story) -> Result<BTreeSet<Mark>> {
-        let mut marks = BTreeSet::new();
-        for exchange in Telling::begin(self.pair, self.plant)?.tell(self.pair.catalogue, story)? {
-            let name = &self.pair.catalogue.api(exchange.api)?.snake;
-            marks.extend(exchange.differences.iter().map(|difference| mark(name, difference)));
-        }
-        Ok(marks)
-    }
-
-    fn recurs(&mut self, story: &Story, wanted: &Mark) -> Result<bool> {
-        Ok(self.marks(story)?.contains(wanted))
-    }
-
-    fn show(&mut self, story: &Story, smallest: &Story, wanted: &Mark, first: &Exchange) -> Result<String> {
+    fn show(
+        &self,
+        ground: Ground<'_>,
+        story: &Story,
+        smallest: &Story,
+        wanted: &Mark,
+        first: &Exchange,
+    ) -> Result<String> {
         let mut exchange = first.clone();
         let mut asked = Vec::new();
         if !first.is_again {
-            let exchanges = Telling::begin(self.pair, self.plant)?.tell(self.pair.catalogue, smallest)?;
+            let exchanges = Telling::begin(ground, self.plant).tell(ground.catalogue, smallest)?;
             for candidate in exchanges {
-                let name = &self.pair.catalogue.api(candidate.api)?.snake;
+                let name = &ground.catalogue.api(candidate.api)?.snake;
                 if candidate.differences.iter().any(|difference| mark(name, difference) == *wanted) {
                     exchange = candidate;
                     break;
@@ -280,7 +321,7 @@ impl<'p, 'c> Campaign<'p, 'c> {
         for (at, step) in smallest.steps.iter().enumerate() {
             let line = match step {
                 Step::Ask(ask) => {
-                    let api = self.pair.catalogue.api(ask.api)?;
+                    let api = ground.catalogue.api(ask.api)?;
                     let whole = encode(&api.request, ask.version, &ask.body).is_ok();
                     format!(
                         "{} v{} on {} {}{}",
@@ -322,6 +363,49 @@ impl<'p, 'c> Campaign<'p, 'c> {
         }
         Ok(text)
     }
+}
+
+/// Does something with each, several at a time; the first error ends it.
+fn at_a_time<T: Sync>(threads: usize, all: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = work(one) {
+                next.store(all.len(), Ordering::Relaxed);
+                return Err(error);
+            }
+        }
+        Ok(())
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(worker)).collect();
+        for worker in workers {
+            worker.join().map_err(|_| anyhow::anyhow!("a thread that told stories panicked"))??;
+        }
+        Ok(())
+    })
+}
+
+/// The rows that an exchange needs, and what differs that no row allows.
+fn judged(catalogue: &Catalogue, exchange: &Exchange) -> Result<(Vec<usize>, Vec<Mark>)> {
+    let name = &catalogue.api(exchange.api)?.snake;
+    let (mut rows, mut bad) = (Vec::new(), Vec::new());
+    for difference in &exchange.differences {
+        match row_for(name, exchange, difference) {
+            Some(row) => rows.push(row),
+            None => bad.push(mark(name, difference)),
+        }
+    }
+    Ok((rows, bad))
+}
+
+/// All that differs in what was said and that no row allows.
+fn marks(catalogue: &Catalogue, exchanges: &[Exchange]) -> Result<BTreeSet<Mark>> {
+    let mut marks = BTreeSet::new();
+    for exchange in exchanges {
+        marks.extend(judged(catalogue, exchange)?.1);
+    }
+    Ok(marks)
 }
 
 fn short(value: &Value, most: usize) -> String {

@@ -86,7 +86,7 @@ fn fixture(author: &mut Author<'_>) {
     }
     author.produce_in(3, 12, "b", 1, &records(10, 3)).settled();
     let trim = json!({ "topics": [{ "name": "@a", "partitions": [{ "partition_index": 0, "offset": 2 }] }], "timeout_ms": 10_000 });
-    author.ask("delete_records", trim);
+    author.ask("delete_records", trim).settled();
     author.ask_in("find_coordinator", 1, 3, json!({ "key": "@g", "key_type": 0 })).settled();
     let commit = json!({
         "group_id": "@g", "generation_id_or_member_epoch": -1, "member_id": "",
@@ -99,7 +99,7 @@ fn fixture(author: &mut Author<'_>) {
         ],
     });
     author.ask_in("offset_commit", 2, 9, commit).settled();
-    author.ask_in("delete_topics", 1, 5, json!({ "topic_names": ["@gone"], "timeout_ms": 30_000 }));
+    author.ask_in("delete_topics", 1, 5, json!({ "topic_names": ["@gone"], "timeout_ms": 30_000 })).settled();
 }
 
 /// Draws one request.

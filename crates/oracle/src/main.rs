@@ -49,6 +49,9 @@ struct Options {
     /// Without a restart of the brokers
     #[arg(long)]
     no_restart: bool,
+    /// Stories told at a time
+    #[arg(long, default_value_t = 4)]
+    threads: usize,
     /// Findings are shown as they are
     #[arg(long)]
     no_shrink: bool,
@@ -90,9 +93,9 @@ fn main() -> Result<ExitCode> {
         newer.get_or_insert_with(|| pair.spoken().clone());
         let mut campaign = Campaign::new(&mut pair, plant);
         campaign.shrinks = !options.no_shrink;
+        campaign.threads = options.threads;
         told(&mut campaign, &options, name)?;
-        let found = std::mem::take(&mut campaign.outcome);
-        outcome.add(found);
+        outcome.add(campaign.finish());
         if options.clients {
             let drivers = clients::installed()?;
             for driver in drivers.iter().filter(|of| of.judges.contains(name) && of.name.contains(&options.only)) {
@@ -120,14 +123,12 @@ fn told(campaign: &mut Campaign<'_, '_>, options: &Options, judge: &str) -> Resu
         for round in 0..restarts {
             let last = round + 1 == restarts;
             timed(&format!("{judge}: stories, {}", if round == 0 { "before a restart" } else { "after it" }), || {
-                for story in stories::all().iter().filter(|story| story.name.contains(&options.only)) {
-                    for seed in seeds.clone() {
-                        if let Some(story) = story.written(campaign.pair, seed + round * 1000) {
-                            campaign.tell(story, !last)?;
-                        }
-                    }
-                }
-                Ok(())
+                let named = stories::all().into_iter().filter(|story| story.name.contains(&options.only));
+                let written: Vec<_> = named
+                    .flat_map(|story| seeds.clone().map(move |seed| (story, seed + round * 1000)))
+                    .filter_map(|(story, seed)| story.written(campaign.pair, seed))
+                    .collect();
+                campaign.tell(&written, !last)
             })?;
             if !last {
                 timed(&format!("{judge}: restart, and what lasts"), || campaign.restart())?;
@@ -135,18 +136,15 @@ fn told(campaign: &mut Campaign<'_, '_>, options: &Options, judge: &str) -> Resu
         }
     }
     if !options.no_cases {
+        let mut chunks = Vec::new();
         for api in APIS.iter().filter(|api| api.contains(&options.only)) {
             let key = campaign.pair.catalogue.named(api)?.key;
             let Some(bounds) = campaign.pair.own(key) else { continue };
-            timed(&format!("{judge}: cases of {api} v{}-{}", bounds.0, bounds.1), || {
-                for seed in options.from..options.from + options.chunks {
-                    if let Some(story) = chunk(campaign.pair.catalogue, campaign.pair, api, bounds, seed) {
-                        campaign.tell(story, false)?;
-                    }
-                }
-                Ok(())
-            })?;
+            for seed in options.from..options.from + options.chunks {
+                chunks.extend(chunk(campaign.pair.catalogue, campaign.pair, api, bounds, seed));
+            }
         }
+        timed(&format!("{judge}: cases"), || campaign.tell(&chunks, false))?;
     }
     Ok(())
 }
@@ -155,8 +153,8 @@ fn report(catalogue: &Catalogue, outcome: &Outcome) -> ExitCode {
     for finding in outcome.findings.values() {
         println!("DIFFERS ({} times, versions {:?}) {}", finding.times, finding.versions, finding.mark);
     }
-    for unsteady in &outcome.unsteady {
-        println!("unsteady: {unsteady}");
+    for (mark, stories) in &outcome.unsteady {
+        println!("unsteady: {mark}; {}", stories.join("; "));
     }
     for ((api, version), tally) in &outcome.tallies {
         let name = catalogue.api(*api).map_or("?", |api| &api.name);

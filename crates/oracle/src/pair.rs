@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -43,7 +44,24 @@ pub struct Pair<'c> {
     spoken: Versions,
     /// Of 3.9: where 4.4 begins to speak. Older versions are this pair's own, and preferred.
     newer: Versions,
-    runs: u32,
+    runs: AtomicU32,
+}
+
+/// Where stories are told: both brokers as they run now. Several are told at a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground<'p> {
+    /// The messages.
+    pub catalogue: &'p Catalogue,
+    /// The ports: Kafka's, then Headwater's.
+    pub ports: [u16; 2],
+    runs: &'p AtomicU32,
+}
+
+impl Ground<'_> {
+    /// The prefix of a run's names, which no other run has.
+    pub fn prefix(&self) -> String {
+        format!("o{:07}-", self.runs.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 impl<'c> Pair<'c> {
@@ -67,8 +85,15 @@ impl<'c> Pair<'c> {
             options = options.with(key, value);
         }
         let headwater = Headwater::start(options, &directory.join("headwater.log"))?;
-        let mut pair =
-            Self { judge, catalogue, kafka, headwater, spoken: Versions::new(), newer: Versions::new(), runs: 0 };
+        let mut pair = Self {
+            judge,
+            catalogue,
+            kafka,
+            headwater,
+            spoken: Versions::new(),
+            newer: Versions::new(),
+            runs: AtomicU32::new(1),
+        };
         let [kafka, headwater] = pair.ports()?.map(|port| versions_of(catalogue, port));
         let (kafka, headwater) = (kafka?, headwater?);
         for (key, (low, high)) in headwater {
@@ -128,10 +153,12 @@ impl<'c> Pair<'c> {
         format!("c-{plain}")
     }
 
-    /// The prefix of a run's names, which no other run has.
-    pub fn prefix(&mut self) -> String {
-        self.runs += 1;
-        format!("o{:07}-", self.runs)
+    /// Both as they run now.
+    ///
+    /// # Errors
+    /// When an address is none.
+    pub fn ground(&self) -> Result<Ground<'_>> {
+        Ok(Ground { catalogue: self.catalogue, ports: self.ports()?, runs: &self.runs })
     }
 }
 

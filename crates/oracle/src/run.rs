@@ -13,7 +13,7 @@ use crate::codec::{encode, hex_text, structure};
 use crate::compare::{Difference, compare};
 use crate::connection::{Answer, Connection};
 use crate::normal::Normal;
-use crate::pair::Pair;
+use crate::pair::Ground;
 use crate::plant::Plant;
 use crate::story::{Ask, Regard, Step, Story};
 
@@ -32,6 +32,8 @@ pub struct Exchange {
     pub step: usize,
     /// Whether it was asked again after a restart.
     pub is_again: bool,
+    /// Whether it only prepared what follows: it is compared, and no case.
+    pub prepares: bool,
     /// The API's number.
     pub api: i16,
     /// Its version.
@@ -70,13 +72,10 @@ struct Side {
 
 impl Telling {
     /// Begins one.
-    ///
-    /// # Errors
-    /// When the pair has no addresses.
-    pub fn begin(pair: &mut Pair<'_>, plant: Option<Plant>) -> Result<Self> {
+    pub fn begin(ground: Ground<'_>, plant: Option<Plant>) -> Self {
         let clock = Clock::system();
-        let (prefix, started) = (pair.prefix(), clock.now().0);
-        let sides = pair.ports()?.map(|port| Side {
+        let (prefix, started) = (ground.prefix(), clock.now().0);
+        let sides = ground.ports.map(|port| Side {
             port,
             connections: HashMap::new(),
             aside: None,
@@ -84,7 +83,15 @@ impl Telling {
             pins: HashMap::new(),
             normal: Normal::new(&prefix, port, started),
         });
-        Ok(Self { prefix, sides, sent: HashMap::new(), clock, plant })
+        Self { prefix, sides, sent: HashMap::new(), clock, plant }
+    }
+
+    /// Closes its connections; what it was answered is kept.
+    pub fn rest(&mut self) {
+        for side in &mut self.sides {
+            side.connections.clear();
+            side.aside = None;
+        }
     }
 
     /// Takes both through all steps.
@@ -105,17 +112,14 @@ impl Telling {
     /// # Errors
     /// As [`Telling::tell`].
     pub fn again(&mut self, catalogue: &Catalogue, story: &Story) -> Result<Vec<Exchange>> {
-        for side in &mut self.sides {
-            side.connections.clear();
-            side.aside = None;
-        }
+        self.rest();
         let mut exchanges = Vec::new();
         for (at, step) in story.steps.iter().enumerate() {
             let Step::Ask(ask) = step else { continue };
             if ask.regard == Regard::Lasting {
                 let settled = Ask { regard: Regard::Settled, connection: 0, ..ask.clone() };
                 let exchange = self.ask(catalogue, at, &settled)?;
-                exchanges.extend(exchange.map(|exchange| Exchange { is_again: true, ..exchange }));
+                exchanges.extend(exchange.map(|exchange| Exchange { is_again: true, prepares: false, ..exchange }));
             }
         }
         Ok(exchanges)
@@ -225,6 +229,7 @@ impl Telling {
         Ok(Exchange {
             step: at,
             is_again: false,
+            prepares: ask.regard == Regard::Settled,
             api: ask.api,
             version: ask.version,
             asked: ask.body.clone(),

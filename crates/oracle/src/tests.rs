@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::allowed::{ROWS, row_for};
+use crate::allowed::{ROWS, Row, row_for};
 use crate::catalogue::Catalogue;
 use crate::codec::{decode, default_of, encode};
 use crate::compare::{Difference, compare};
@@ -12,6 +12,7 @@ use crate::generate::{APIS, chunk};
 use crate::normal::Normal;
 use crate::plant::Plant;
 use crate::records;
+use crate::run::Exchange;
 use crate::shrink::shrink;
 use crate::stories;
 use crate::story::{Author, Spoken, Step, Story};
@@ -189,8 +190,30 @@ fn the_table_of_what_may_differ_is_short_and_gives_reasons() {
         kafka: json!({ "api_key": 24 }),
         headwater: Value::Null,
     };
-    assert!(row_for("api_versions", 3, &json!({}), &missing).is_some());
+    let said = |reply: Value| Exchange {
+        step: 0,
+        is_again: false,
+        prepares: false,
+        api: 18,
+        version: 3,
+        asked: json!({ "key_type": 1 }),
+        answers: [Answer::Reply(reply), Answer::Silence],
+        differences: Vec::new(),
+        exposed: Vec::new(),
+    };
+    let exchange = said(json!({ "results": [{ "kind": 1 }, { "kind": 2, "configs": [{}] }] }));
+    assert!(row_for("api_versions", &exchange, &missing).is_some());
     let off = Difference { field: "/api_keys/8/max_version".to_owned(), headwater: json!(9), ..missing.clone() };
-    assert!(row_for("api_versions", 3, &json!({}), &off).is_none(), "what both serve is compared");
-    assert!(row_for("fetch", 3, &json!({}), &missing).is_none());
+    assert!(row_for("api_versions", &exchange, &off).is_none(), "what both serve is compared");
+    assert!(row_for("fetch", &exchange, &missing).is_none());
+    let row = Row { field: "/results/*", within: Some(("kind", "2")), ..Row::of("describe_configs") };
+    let at = |place: &str| Difference {
+        place: place.to_owned(),
+        field: "/results/configs/name".to_owned(),
+        kafka: Value::Null,
+        headwater: Value::Null,
+    };
+    assert!(row.allows("describe_configs", &exchange, &at("/results/1/configs/0/name")));
+    assert!(!row.allows("describe_configs", &exchange, &at("/results/0/configs/0/name")));
+    assert!(!row.allows("alter_configs", &exchange, &at("/results/1/configs/0/name")));
 }
