@@ -133,10 +133,10 @@ impl Outcome {
     }
 
     /// Counts what was asked, and returns what differs and must not.
-    fn count(&mut self, catalogue: &Catalogue, exchanges: &[Exchange]) -> Result<BTreeMap<Mark, Exchange>> {
+    fn count(&mut self, ground: Ground<'_>, exchanges: &[Exchange]) -> Result<BTreeMap<Mark, Exchange>> {
         let mut bad = BTreeMap::new();
-        for exchange in exchanges {
-            let (rows, found) = judged(catalogue, exchange)?;
+        for exchange in exchanges.iter().filter(|exchange| ground.judges(exchange.api, exchange.version)) {
+            let (rows, found) = judged(ground.catalogue, exchange)?;
             for row in &rows {
                 *self.rows.entry(*row).or_default() += 1;
             }
@@ -224,7 +224,7 @@ impl<'p, 'c> Campaign<'p, 'c> {
 
     fn judge(&self, ground: Ground<'_>, story: &Story, exchanges: Vec<Exchange>) -> Result<()> {
         let mut exchanges = exchanges;
-        let first = marks(ground.catalogue, &exchanges)?;
+        let first = marks(ground, &exchanges)?;
         // What is known already is not looked into again; what is new has to recur.
         let mut suspects: BTreeSet<Mark> = {
             let outcome = self.outcome.lock();
@@ -237,7 +237,7 @@ impl<'p, 'c> Campaign<'p, 'c> {
                 break;
             }
             let retold = Telling::begin(ground, self.plant).tell(ground.catalogue, story)?;
-            let again = marks(ground.catalogue, &retold)?;
+            let again = marks(ground, &retold)?;
             let mut outcome = self.outcome.lock();
             suspects.retain(|mark| {
                 let recurs = again.contains(mark);
@@ -249,7 +249,7 @@ impl<'p, 'c> Campaign<'p, 'c> {
             });
             exchanges = retold;
         }
-        let bad = self.outcome.lock().count(ground.catalogue, &exchanges)?;
+        let bad = self.outcome.lock().count(ground, &exchanges)?;
         for (mark, exchange) in bad {
             let versions = BTreeSet::from([exchange.version]);
             if let Some(known) = self.outcome.lock().findings.get_mut(&mark) {
@@ -295,7 +295,7 @@ impl<'p, 'c> Campaign<'p, 'c> {
 
     fn recurs(&self, ground: Ground<'_>, story: &Story, wanted: &Mark) -> Result<bool> {
         let exchanges = Telling::begin(ground, self.plant).tell(ground.catalogue, story)?;
-        Ok(marks(ground.catalogue, &exchanges)?.contains(wanted))
+        Ok(marks(ground, &exchanges)?.contains(wanted))
     }
 
     fn show(
@@ -400,10 +400,10 @@ fn judged(catalogue: &Catalogue, exchange: &Exchange) -> Result<(Vec<usize>, Vec
 }
 
 /// All that differs in what was said and that no row allows.
-fn marks(catalogue: &Catalogue, exchanges: &[Exchange]) -> Result<BTreeSet<Mark>> {
+fn marks(ground: Ground<'_>, exchanges: &[Exchange]) -> Result<BTreeSet<Mark>> {
     let mut marks = BTreeSet::new();
-    for exchange in exchanges {
-        marks.extend(judged(catalogue, exchange)?.1);
+    for exchange in exchanges.iter().filter(|exchange| ground.judges(exchange.api, exchange.version)) {
+        marks.extend(judged(ground.catalogue, exchange)?.1);
     }
     Ok(marks)
 }

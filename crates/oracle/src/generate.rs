@@ -53,6 +53,7 @@ pub fn chunk(catalogue: &Catalogue, spoken: &dyn Spoken, api: &str, bounds: (i16
     let of = catalogue.named(api).ok()?;
     let mut author = Author::new(spoken, seed);
     fixture(&mut author);
+    author.is_prepared();
     let versions = author.versions(api, bounds.0, bounds.1);
     if versions.is_empty() {
         return None;

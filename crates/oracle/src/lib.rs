@@ -19,6 +19,7 @@ pub mod generate;
 pub mod normal;
 pub mod page;
 pub mod pair;
+pub mod plan;
 pub mod plant;
 pub mod random;
 pub mod records;

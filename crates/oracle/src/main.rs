@@ -5,18 +5,15 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 use oracle::allowed::ROWS;
-use oracle::campaign::{Campaign, Outcome, timed};
+use oracle::campaign::{Outcome, timed};
 use oracle::catalogue::Catalogue;
-use oracle::clients;
-use oracle::generate::{APIS, chunk};
+use oracle::clients::{self, Driver};
 use oracle::page;
-use oracle::pair::Pair;
+use oracle::plan::{Plan, judge_named, name_of};
 use oracle::plant::Plant;
-use oracle::stories;
-use testkit::{Clients, KafkaVersion};
 
 /// Headwater beside Apache Kafka 4.4.0 and 3.9.2: the same requests, the replies compared field by field
 #[derive(Debug, Parser)]
@@ -71,42 +68,38 @@ fn main() -> Result<ExitCode> {
     let plant = options.plant.as_deref().map(|name| Plant::named(name).with_context(|| format!("no plant '{name}'")));
     let plant = plant.transpose()?;
     let catalogue = Catalogue::load()?;
-    let clients = Clients::installed_parts(&["java"])?;
     let directory = tempfile::tempdir()?;
-    let mut outcome = Outcome::default();
     let binary = std::path::absolute(&options.binary)?;
     ensure!(binary.exists(), "there is no {}: cargo build --release", binary.display());
-
-    let (mut newer, mut of_clients) = (None, 0);
-    for name in &options.judges {
-        let judge = match name.as_str() {
-            "4.4" => KafkaVersion::V4_4,
-            "3.9" => KafkaVersion::V3_9,
-            other => bail!("no Kafka '{other}': there are 4.4 and 3.9"),
-        };
-        let home = directory.path().join(name);
-        std::fs::create_dir_all(&home)?;
-        let mut pair = timed(&format!("{name}: start"), || Pair::start(&catalogue, &clients, judge, &binary, &home))?;
-        if let Some(newer) = &newer {
-            pair.leaves_to(newer);
-        }
-        newer.get_or_insert_with(|| pair.spoken().clone());
-        let mut campaign = Campaign::new(&mut pair, plant);
-        campaign.shrinks = !options.no_shrink;
-        campaign.threads = options.threads;
-        told(&mut campaign, &options, name)?;
-        outcome.add(campaign.finish());
+    let judges = options.judges.iter().map(|name| judge_named(name).with_context(|| format!("no Kafka '{name}'")));
+    let plan = Plan {
+        judges: judges.collect::<Result<_>>()?,
+        chunks: if options.no_cases { 0 } else { options.chunks },
+        seeds: if options.no_stories { 0 } else { options.seeds },
+        from: options.from,
+        only: options.only.clone(),
+        restarts: !options.no_restart && !options.no_stories,
+        threads: options.threads,
+        shrinks: !options.no_shrink,
+        plant,
+    };
+    let mut of_clients = 0;
+    let outcome = plan.run(&catalogue, &binary, directory.path(), |pair| {
         if options.clients {
-            let drivers = clients::installed()?;
-            for driver in drivers.iter().filter(|of| of.judges.contains(name) && of.name.contains(&options.only)) {
-                let differences = timed(&format!("{name}: {}", driver.name), || driver.compare(&pair))?;
+            let (drivers, judge) = (clients::installed()?, name_of(pair.judge));
+            let asked = |driver: &&Driver| {
+                driver.judges.iter().any(|name| name == judge) && driver.name.contains(&options.only)
+            };
+            for driver in drivers.iter().filter(asked) {
+                let differences = timed(&format!("{judge}: {}", driver.name), || driver.compare(pair))?;
                 for difference in differences {
                     println!("DIFFERS {}: {difference}", driver.name);
                     of_clients += 1;
                 }
             }
         }
-    }
+        Ok(())
+    })?;
     let verdict = report(&catalogue, &outcome);
     if options.record {
         ensure!(outcome.findings.is_empty() && of_clients == 0, "nothing is recorded while something differs");
@@ -114,39 +107,6 @@ fn main() -> Result<ExitCode> {
         std::fs::write(page, page::page(&catalogue, &outcome)?)?;
     }
     Ok(if of_clients > 0 { ExitCode::FAILURE } else { verdict })
-}
-
-fn told(campaign: &mut Campaign<'_, '_>, options: &Options, judge: &str) -> Result<()> {
-    let seeds = options.from..options.from + options.seeds;
-    let restarts = if options.no_restart { 1 } else { 2 };
-    if !options.no_stories {
-        for round in 0..restarts {
-            let last = round + 1 == restarts;
-            timed(&format!("{judge}: stories, {}", if round == 0 { "before a restart" } else { "after it" }), || {
-                let named = stories::all().into_iter().filter(|story| story.name.contains(&options.only));
-                let written: Vec<_> = named
-                    .flat_map(|story| seeds.clone().map(move |seed| (story, seed + round * 1000)))
-                    .filter_map(|(story, seed)| story.written(campaign.pair, seed))
-                    .collect();
-                campaign.tell(&written, !last)
-            })?;
-            if !last {
-                timed(&format!("{judge}: restart, and what lasts"), || campaign.restart())?;
-            }
-        }
-    }
-    if !options.no_cases {
-        let mut chunks = Vec::new();
-        for api in APIS.iter().filter(|api| api.contains(&options.only)) {
-            let key = campaign.pair.catalogue.named(api)?.key;
-            let Some(bounds) = campaign.pair.own(key) else { continue };
-            for seed in options.from..options.from + options.chunks {
-                chunks.extend(chunk(campaign.pair.catalogue, campaign.pair, api, bounds, seed));
-            }
-        }
-        timed(&format!("{judge}: cases"), || campaign.tell(&chunks, false))?;
-    }
-    Ok(())
 }
 
 fn report(catalogue: &Catalogue, outcome: &Outcome) -> ExitCode {

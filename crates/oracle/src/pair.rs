@@ -54,10 +54,16 @@ pub struct Ground<'p> {
     pub catalogue: &'p Catalogue,
     /// The ports: Kafka's, then Headwater's.
     pub ports: [u16; 2],
+    newer: &'p Versions,
     runs: &'p AtomicU32,
 }
 
 impl Ground<'_> {
+    /// Whether this pair judges an answer: of versions that a newer judge speaks, too, it does not.
+    pub fn judges(&self, api: i16, version: i16) -> bool {
+        self.newer.get(&api).is_none_or(|(from, _)| version < *from)
+    }
+
     /// The prefix of a run's names, which no other run has.
     pub fn prefix(&self) -> String {
         format!("o{:07}-", self.runs.fetch_add(1, Ordering::Relaxed))
@@ -158,7 +164,7 @@ impl<'c> Pair<'c> {
     /// # Errors
     /// When an address is none.
     pub fn ground(&self) -> Result<Ground<'_>> {
-        Ok(Ground { catalogue: self.catalogue, ports: self.ports()?, runs: &self.runs })
+        Ok(Ground { catalogue: self.catalogue, ports: self.ports()?, newer: &self.newer, runs: &self.runs })
     }
 }
 
@@ -190,5 +196,9 @@ impl Spoken for Pair<'_> {
             Ok(api) => (api.key, self.spoken.get(&api.key).copied()),
             Err(_) => (-1, None),
         }
+    }
+
+    fn judges(&self, api: i16, version: i16) -> bool {
+        self.newer.get(&api).is_none_or(|(from, _)| version < *from)
     }
 }

@@ -119,7 +119,7 @@ impl Telling {
             if ask.regard == Regard::Lasting {
                 let settled = Ask { regard: Regard::Settled, connection: 0, ..ask.clone() };
                 let exchange = self.ask(catalogue, at, &settled)?;
-                exchanges.extend(exchange.map(|exchange| Exchange { is_again: true, prepares: false, ..exchange }));
+                exchanges.extend(exchange.map(|exchange| Exchange { is_again: true, ..exchange }));
             }
         }
         Ok(exchanges)
@@ -229,7 +229,7 @@ impl Telling {
         Ok(Exchange {
             step: at,
             is_again: false,
-            prepares: ask.regard == Regard::Settled,
+            prepares: ask.prepares,
             api: ask.api,
             version: ask.version,
             asked: ask.body.clone(),

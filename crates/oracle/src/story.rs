@@ -82,6 +82,8 @@ pub struct Ask {
     pub body: Value,
     /// What is made of the answer.
     pub regard: Regard,
+    /// It only prepares what is asked afterwards: it is compared, and counts for nothing.
+    pub prepares: bool,
     /// The broker itself has compressed what it answers: how tightly is its own affair.
     pub is_repacked: bool,
     /// Only sent; an [`Step::Await`] reads the answer.
@@ -107,6 +109,11 @@ pub struct Author<'a> {
 pub trait Spoken: std::fmt::Debug {
     /// The number of an API, and its versions; `None` where one of the two lacks it.
     fn versions(&self, api: &str) -> (i16, Option<(i16, i16)>);
+
+    /// Whether this pair judges an answer in a version: of versions that a newer judge speaks, too, it does not.
+    fn judges(&self, _api: i16, _version: i16) -> bool {
+        true
+    }
 }
 
 /// A request that is being written. It stands in the story already; what is called on it changes it there.
@@ -119,9 +126,9 @@ impl<'a> Author<'a> {
         Self { spoken, random: Random::new(seed), steps: Vec::new(), impossible: false }
     }
 
-    /// The story; `None` if it asks in versions that the pair does not speak.
+    /// The story; `None` if it asks in versions that the pair does not speak, or in none that it judges.
     pub fn finish(self, name: String, seed: u64) -> Option<Story> {
-        (!self.impossible).then_some(Story { name, seed, steps: self.steps })
+        (!self.impossible && self.is_judged()).then_some(Story { name, seed, steps: self.steps })
     }
 
     /// Versions of an API that this pair speaks, within bounds.
@@ -130,14 +137,26 @@ impl<'a> Author<'a> {
         spoken.map_or_else(Vec::new, |(first, last)| (low.max(first)..=high.min(last)).collect())
     }
 
+    /// Whether the pair has anything to judge of what stands in the story.
+    fn is_judged(&self) -> bool {
+        self.steps.iter().any(|step| match step {
+            Step::Ask(ask) => !ask.prepares && self.spoken.judges(ask.api, ask.version),
+            _ => false,
+        })
+    }
+
     /// A request in any version.
     pub fn ask(&mut self, api: &str, body: Value) -> Asked<'_> {
         self.ask_in(api, 0, i16::MAX, body)
     }
 
-    /// A request in a version within bounds. Members of `body` that the version lacks are not sent.
+    /// A request in a version within bounds, one that the pair judges if there is one. Members of `body` that the version lacks are not sent.
     pub fn ask_in(&mut self, api: &str, low: i16, high: i16, body: Value) -> Asked<'_> {
-        let versions = self.versions(api, low, high);
+        let mut versions = self.versions(api, low, high);
+        let (key, _) = self.spoken.versions(api);
+        if versions.iter().any(|version| self.spoken.judges(key, *version)) {
+            versions.retain(|version| self.spoken.judges(key, *version));
+        }
         match self.random.pick(&versions).copied() {
             Some(version) => self.ask_as(api, version, body),
             None => {
@@ -157,6 +176,7 @@ impl<'a> Author<'a> {
             version,
             body,
             regard: Regard::Judged,
+            prepares: false,
             is_repacked: false,
             is_sent_only: false,
             patience: PATIENCE,
@@ -164,6 +184,15 @@ impl<'a> Author<'a> {
         match self.steps.last_mut() {
             Some(Step::Ask(ask)) => Asked(Some(ask)),
             _ => Asked(None),
+        }
+    }
+
+    /// All that stands in the story so far only prepares what follows.
+    pub fn is_prepared(&mut self) {
+        for step in &mut self.steps {
+            if let Step::Ask(ask) = step {
+                ask.prepares = true;
+            }
         }
     }
 
@@ -205,10 +234,11 @@ impl<'a> Author<'a> {
             "name": format!("@{name}"), "num_partitions": partitions, "replication_factor": 1, "configs": configs,
         });
         self.ask_in("create_topics", 2, i16::MAX, serde_json::json!({ "topics": [topic], "timeout_ms": 30_000 }))
-            .settled();
+            .settled()
+            .prepares();
         let wanted =
             serde_json::json!({ "topics": [{ "name": format!("@{name}") }], "allow_auto_topic_creation": false });
-        self.ask_in("metadata", 4, i16::MAX, wanted).settled();
+        self.ask_in("metadata", 4, i16::MAX, wanted).settled().prepares();
     }
 
     /// Produces a record set with `acks=-1`.
@@ -267,6 +297,11 @@ impl Asked<'_> {
     /// It prepares what follows ([`Regard::Settled`]).
     pub fn settled(self) -> Self {
         self.change(|ask| ask.regard = Regard::Settled)
+    }
+
+    /// It counts for nothing.
+    fn prepares(self) -> Self {
+        self.change(|ask| ask.prepares = true)
     }
 
     /// It is asked once more after a restart ([`Regard::Lasting`]).

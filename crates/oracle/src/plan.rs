@@ -1,0 +1,111 @@
+//! What is asked, of which judges, and how often: all of it, or the part that runs among the tests.
+
+use std::path::Path;
+
+use anyhow::Result;
+use testkit::{Clients, KafkaVersion};
+
+use crate::campaign::{Campaign, Outcome, timed};
+use crate::catalogue::Catalogue;
+use crate::generate::{APIS, chunk};
+use crate::pair::Pair;
+use crate::plant::Plant;
+use crate::stories;
+use crate::story::Story;
+
+/// A judge as it is called: `4.4`.
+pub fn name_of(judge: KafkaVersion) -> &'static str {
+    match judge {
+        KafkaVersion::V4_4 => "4.4",
+        KafkaVersion::V3_9 => "3.9",
+    }
+}
+
+/// The judge that is called so.
+pub fn judge_named(name: &str) -> Option<KafkaVersion> {
+    [KafkaVersion::V4_4, KafkaVersion::V3_9].into_iter().find(|judge| name_of(*judge) == name)
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Which Kafka judges, the newest first: versions that it speaks are not asked of older ones.
+    pub judges: Vec<KafkaVersion>,
+    /// Chunks of generated requests for each API and judge.
+    pub chunks: u64,
+    /// Seeds of each story.
+    pub seeds: u64,
+    /// The first seed.
+    pub from: u64,
+    /// Only stories, and APIs of generated requests, whose name holds this.
+    pub only: String,
+    /// Whether brokers are restarted, what lasts asked again, and all stories told once more.
+    pub restarts: bool,
+    /// Stories that are told at a time.
+    pub threads: usize,
+    /// Whether findings are made small.
+    pub shrinks: bool,
+    /// What is falsified.
+    pub plant: Option<Plant>,
+}
+
+impl Plan {
+    /// Asks it of every judge beside the broker `binary`, in a directory of its own; `then` has each pair at the end.
+    ///
+    /// # Errors
+    /// When the harness fails; that something differs is no error.
+    pub fn run(
+        &self,
+        catalogue: &Catalogue,
+        binary: &Path,
+        directory: &Path,
+        mut then: impl FnMut(&Pair<'_>) -> Result<()>,
+    ) -> Result<Outcome> {
+        let clients = Clients::installed_parts(&["java"])?;
+        let mut outcome = Outcome::default();
+        let mut newer = None;
+        for judge in self.judges.iter().copied() {
+            let home = directory.join(name_of(judge));
+            std::fs::create_dir_all(&home)?;
+            let start = || Pair::start(catalogue, &clients, judge, binary, &home);
+            let mut pair = timed(&format!("{}: start", name_of(judge)), start)?;
+            if let Some(newer) = &newer {
+                pair.leaves_to(newer);
+            }
+            newer.get_or_insert_with(|| pair.spoken().clone());
+            let mut campaign = Campaign::new(&mut pair, self.plant);
+            campaign.shrinks = self.shrinks;
+            campaign.threads = self.threads;
+            self.tell(&mut campaign)?;
+            outcome.add(campaign.finish());
+            then(&pair)?;
+        }
+        Ok(outcome)
+    }
+
+    fn tell(&self, campaign: &mut Campaign<'_, '_>) -> Result<()> {
+        let judge = name_of(campaign.pair.judge);
+        timed(&format!("{judge}: stories"), || campaign.tell(&self.stories(campaign.pair, 0), self.restarts))?;
+        if self.restarts {
+            timed(&format!("{judge}: restart, and what lasts"), || campaign.restart())?;
+            let after = "stories after the restart";
+            timed(&format!("{judge}: {after}"), || campaign.tell(&self.stories(campaign.pair, 1000), false))?;
+        }
+        let mut chunks = Vec::new();
+        for api in APIS.iter().filter(|api| api.contains(&self.only)) {
+            let key = campaign.pair.catalogue.named(api)?.key;
+            let Some(bounds) = campaign.pair.own(key) else { continue };
+            for seed in self.from..self.from + self.chunks {
+                chunks.extend(chunk(campaign.pair.catalogue, campaign.pair, api, bounds, seed));
+            }
+        }
+        timed(&format!("{judge}: cases"), || campaign.tell(&chunks, false))
+    }
+
+    fn stories(&self, pair: &Pair<'_>, seeds_from: u64) -> Vec<Story> {
+        let named = stories::all().into_iter().filter(|story| story.name.contains(&self.only));
+        let seeds = self.from + seeds_from..self.from + seeds_from + self.seeds;
+        let each = named.flat_map(|story| seeds.clone().map(move |seed| (story, seed)));
+        each.filter_map(|(story, seed)| story.written(pair, seed)).collect()
+    }
+}
