@@ -71,7 +71,7 @@ impl Ground<'_> {
 }
 
 impl<'c> Pair<'c> {
-    /// Starts both.
+    /// Starts both, with `more` configuration than [`CONFIGURATION`].
     ///
     /// # Errors
     /// When one does not start.
@@ -81,13 +81,16 @@ impl<'c> Pair<'c> {
         judge: KafkaVersion,
         binary: &Path,
         directory: &Path,
+        more: &[(&str, &str)],
     ) -> Result<Self> {
-        let kafka = KafkaBroker::start(clients, judge, &directory.join("kafka"), &CONFIGURATION)?;
+        std::fs::create_dir_all(directory)?;
+        let configuration = [&CONFIGURATION, more].concat();
+        let kafka = KafkaBroker::start(clients, judge, &directory.join("kafka"), &configuration)?;
         let own = directory.join("headwater");
         std::fs::create_dir_all(&own)?;
         let mut options = HeadwaterOptions::local(binary, &own);
         options.arguments.extend(["--override".to_owned(), "broker.id=1".to_owned()]);
-        for (key, value) in CONFIGURATION {
+        for (key, value) in configuration {
             options = options.with(key, value);
         }
         let headwater = Headwater::start(options, &directory.join("headwater.log"))?;

@@ -10,7 +10,7 @@ use crate::catalogue::Catalogue;
 use crate::generate::{APIS, chunk};
 use crate::pair::Pair;
 use crate::plant::Plant;
-use crate::stories;
+use crate::stories::{self, Written, expiry};
 use crate::story::Story;
 
 /// A judge as it is called: `4.4`.
@@ -39,7 +39,8 @@ pub struct Plan {
     pub from: u64,
     /// Only stories, and APIs of generated requests, whose name holds this.
     pub only: String,
-    /// Whether brokers are restarted, what lasts asked again, and all stories told once more.
+    /// Whether brokers are restarted, what lasts asked again, and all stories told once more; and whether what brokers
+    /// forget by themselves is waited for.
     pub restarts: bool,
     /// Stories that are told at a time.
     pub threads: usize,
@@ -65,31 +66,51 @@ impl Plan {
         let mut outcome = Outcome::default();
         let mut newer = None;
         for judge in self.judges.iter().copied() {
-            let home = directory.join(name_of(judge));
-            std::fs::create_dir_all(&home)?;
-            let start = || Pair::start(catalogue, &clients, judge, binary, &home);
-            let mut pair = timed(&format!("{}: start", name_of(judge)), start)?;
-            if let Some(newer) = &newer {
-                pair.leaves_to(newer);
-            }
-            newer.get_or_insert_with(|| pair.spoken().clone());
-            let mut campaign = Campaign::new(&mut pair, self.plant);
-            campaign.shrinks = self.shrinks;
-            campaign.threads = self.threads;
+            let start = |part: &str, more: &[_]| {
+                let home = directory.join(name_of(judge)).join(part);
+                let mut pair = timed(&format!("{}: start", name_of(judge)), || {
+                    Pair::start(catalogue, &clients, judge, binary, &home, more)
+                })?;
+                if let Some(newer) = &newer {
+                    pair.leaves_to(newer);
+                }
+                anyhow::Ok(pair)
+            };
+            let mut pair = start("most", &[])?;
+            let spoken = pair.spoken().clone();
+            let mut campaign = self.campaign(&mut pair);
             self.tell(&mut campaign)?;
             outcome.add(campaign.finish());
             then(&pair)?;
+            drop(pair);
+            let expiry = expiry::STORIES.iter().any(|story| story.name.contains(&self.only));
+            if self.restarts && expiry {
+                let mut pair = start("expiry", &expiry::CONFIGURATION)?;
+                let campaign = self.campaign(&mut pair);
+                let stories = self.written(expiry::STORIES, campaign.pair, 0);
+                timed(&format!("{}: expiry", name_of(judge)), || campaign.tell(&stories, false))?;
+                outcome.add(campaign.finish());
+            }
+            newer.get_or_insert(spoken);
         }
         Ok(outcome)
     }
 
+    fn campaign<'p, 'c>(&self, pair: &'p mut Pair<'c>) -> Campaign<'p, 'c> {
+        let mut campaign = Campaign::new(pair, self.plant);
+        campaign.shrinks = self.shrinks;
+        campaign.threads = self.threads;
+        campaign
+    }
+
     fn tell(&self, campaign: &mut Campaign<'_, '_>) -> Result<()> {
         let judge = name_of(campaign.pair.judge);
-        timed(&format!("{judge}: stories"), || campaign.tell(&self.stories(campaign.pair, 0), self.restarts))?;
-        if self.restarts {
+        let stories = self.written(&stories::all(), campaign.pair, 0);
+        timed(&format!("{judge}: stories"), || campaign.tell(&stories, self.restarts))?;
+        if self.restarts && !stories.is_empty() {
             timed(&format!("{judge}: restart, and what lasts"), || campaign.restart())?;
-            let after = "stories after the restart";
-            timed(&format!("{judge}: {after}"), || campaign.tell(&self.stories(campaign.pair, 1000), false))?;
+            let stories = self.written(&stories::all(), campaign.pair, 1000);
+            timed(&format!("{judge}: stories after the restart"), || campaign.tell(&stories, false))?;
         }
         let mut chunks = Vec::new();
         for api in APIS.iter().filter(|api| api.contains(&self.only)) {
@@ -102,8 +123,8 @@ impl Plan {
         timed(&format!("{judge}: cases"), || campaign.tell(&chunks, false))
     }
 
-    fn stories(&self, pair: &Pair<'_>, seeds_from: u64) -> Vec<Story> {
-        let named = stories::all().into_iter().filter(|story| story.name.contains(&self.only));
+    fn written(&self, of: &[Written], pair: &Pair<'_>, seeds_from: u64) -> Vec<Story> {
+        let named = of.iter().filter(|story| story.name.contains(&self.only));
         let seeds = self.from + seeds_from..self.from + seeds_from + self.seeds;
         let each = named.flat_map(|story| seeds.clone().map(move |seed| (story, seed)));
         each.filter_map(|(story, seed)| story.written(pair, seed)).collect()

@@ -6,6 +6,7 @@
 use crate::story::{Author, Spoken, Story};
 
 mod configs;
+pub mod expiry;
 mod fetch;
 mod group_admin;
 mod groups;
@@ -41,7 +42,7 @@ impl Written {
     }
 }
 
-/// All stories, family by family.
+/// All stories, family by family; [`expiry`]'s have a pair of their own.
 pub fn all() -> Vec<Written> {
     [
         groups::STORIES,
