@@ -10,7 +10,7 @@ use schema::{Field, Message, Type};
 use crate::catalogue::{Api, Catalogue};
 use crate::codec::structure;
 use crate::random::Random;
-use crate::story::{Author, Spoken, Story};
+use crate::story::{Author, Spoken, Step, Story};
 
 /// Requests of a chunk, beside those that prepare it.
 pub const CHUNK: usize = 40;
@@ -101,6 +101,7 @@ fn fixture(author: &mut Author<'_>) {
     });
     author.ask_in("offset_commit", 2, 9, commit).settled();
     author.ask_in("delete_topics", 1, 5, json!({ "topic_names": ["@gone"], "timeout_ms": 30_000 })).settled();
+    author.step(Step::Gone("gone".to_owned()));
 }
 
 /// Draws one request.

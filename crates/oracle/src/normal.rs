@@ -48,6 +48,11 @@ fn name_of(element: &Value) -> String {
     ["name", "topic_name", "group_id", "resource_name", "partition_index"].iter().find_map(named).unwrap_or_default()
 }
 
+/// Whether it is the beginning of a message.
+fn is_cut_off(element: Option<&Value>) -> bool {
+    element.is_some_and(|element| element.get("partial").is_some())
+}
+
 /// What two brokers say alike of an element, whatever they give and count themselves.
 fn without_ids(value: &Value) -> Value {
     match value {
@@ -145,11 +150,17 @@ impl Normal {
                 let keyed = elements.iter().map(|api| (api["api_key"].to_string(), api.clone()));
                 Value::Object(keyed.collect())
             }
+            // A message that was cut off behind whole ones says nothing: every client passes it over.
+            Value::Array(elements) if field == "records" && elements.len() > 1 && is_cut_off(elements.last()) => {
+                self.value(api, path, field, &Value::Array(elements[..elements.len() - 1].to_vec()))
+            }
             Value::Array(elements) => {
                 let list = LISTS.iter().find(|(of, at, _)| *of == api.snake && *at == path);
                 let is_mine = |element: &&Value| {
                     let name = list.and_then(|(.., member)| element[*member].as_str()).unwrap_or_default();
-                    !has_prefix(name) || name.starts_with(&self.prefix)
+                    // Other runs write into the groups' log.
+                    let is_of_groups = path == "/results/topics" && name == "__consumer_offsets";
+                    !is_of_groups && (!has_prefix(name) || name.starts_with(&self.prefix))
                 };
                 let mut mine: Vec<&Value> = elements.iter().filter(is_mine).collect();
                 let is_unordered = UNORDERED.iter().any(|(of, at)| *of == api.snake && *at == path);
@@ -187,7 +198,9 @@ impl Normal {
     /// An id's number; what means "none" stays.
     fn id(&mut self, class: &'static str, value: &Value) -> Value {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-        let is_none = matches!(text.as_str(), "" | "null" | "0" | "-1" | "00000000-0000-0000-0000-000000000000")
+        // 0 is the first producer's id, and no session's.
+        let is_none = class != "producer" && text == "0"
+            || matches!(text.as_str(), "" | "null" | "-1" | "00000000-0000-0000-0000-000000000000")
             || value.as_i64().is_some_and(|number| number < 0);
         if is_none {
             return value.clone();
