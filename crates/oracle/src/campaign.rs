@@ -12,27 +12,38 @@ use base::Clock;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-use crate::allowed::row_for;
+use crate::allowed::{ROWS, row_for};
 use crate::catalogue::Catalogue;
 use crate::codec::encode;
 use crate::compare::Difference;
 use crate::connection::Answer;
-use crate::pair::{Ground, Pair};
+use crate::pair::{Ground, Pair, Versions};
 use crate::plant::Plant;
 use crate::run::{Exchange, Telling};
 use crate::shrink::shrink;
+use crate::stories;
 use crate::story::{Step, Story};
 
 /// How often a story that differed is told again: what does not recur is of the moment.
 const CONFIRMATIONS: usize = 2;
 /// What did not recur, in so many tellings, comes and goes.
 const RECURS_FROM: usize = 3;
+/// APIs in which there is nothing to refuse: ListGroups.
+const REFUSES_NOTHING: [i16; 1] = [16];
 /// Findings that are made small; of a flood the first few tell enough.
 const SHRUNK_MAX: usize = 12;
 /// Findings that are shown with their story.
 const SHOWN_MAX: usize = 60;
 
-/// What of a story differs: API, version, field, what the two say.
+/// Where a story differs: the same step, the same field, whatever the two say there.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    step: usize,
+    is_again: bool,
+    field: String,
+}
+
+/// What differs: API, field, what the two say, but for what no two tellings have alike.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mark {
     /// The API, as stories call it.
@@ -92,6 +103,10 @@ pub struct Outcome {
     pub told: usize,
     /// What differed and did not when the story was told again, and the stories.
     pub unsteady: BTreeMap<Mark, Vec<String>>,
+    /// Steps that could not be asked, by story: they refer to what was not answered, or cannot be said.
+    pub unasked: BTreeMap<String, usize>,
+    /// What Headwater advertises.
+    pub advertised: Versions,
     /// How often each falsification of an answer showed.
     pub exposed: BTreeMap<&'static str, usize>,
 }
@@ -105,6 +120,36 @@ impl Outcome {
     /// What comes and goes too often to be of the moment.
     pub fn recurring(&self) -> impl Iterator<Item = (&Mark, &Vec<String>)> {
         self.unsteady.iter().filter(|(_, stories)| stories.len() >= RECURS_FROM)
+    }
+
+    /// What was not asked enough: rows of the table that no case needs, falsifications that did not show, stories that
+    /// nobody was told, versions of which nothing valid, or nothing else, was asked.
+    pub fn gaps(&self, catalogue: &Catalogue) -> Vec<String> {
+        let mut gaps = Vec::new();
+        for (at, row) in ROWS.iter().enumerate().filter(|(at, _)| !self.rows.contains_key(at)) {
+            gaps.push(format!("row {at} of the table is needed by no case: {} {}", row.api, row.field));
+        }
+        for plant in Plant::ALL {
+            if self.exposed.get(plant.name).is_none_or(|count| *count == 0) {
+                gaps.push(format!("the falsification {} did not show", plant.name));
+            }
+        }
+        for story in stories::all().iter().filter(|story| !self.stories.contains(story.name)) {
+            gaps.push(format!("the story '{}' was told to nobody", story.name));
+        }
+        for (key, (low, high)) in &self.advertised {
+            let name = catalogue.api(*key).map_or("?", |api| &api.name);
+            for version in *low..=*high {
+                let tally = self.tallies.get(&(*key, version)).copied().unwrap_or_default();
+                if tally.cases == tally.refused {
+                    gaps.push(format!("nothing valid was asked of {name} v{version}"));
+                }
+                if tally.refused == 0 && !REFUSES_NOTHING.contains(key) {
+                    gaps.push(format!("nothing invalid was asked of {name} v{version}"));
+                }
+            }
+        }
+        gaps
     }
 
     /// Takes in what another pair found.
@@ -127,15 +172,18 @@ impl Outcome {
         for (mark, stories) in other.unsteady {
             self.unsteady.entry(mark).or_default().extend(stories);
         }
+        for (story, count) in other.unasked {
+            *self.unasked.entry(story).or_default() += count;
+        }
+        self.advertised.extend(other.advertised);
         for (plant, count) in other.exposed {
             *self.exposed.entry(plant).or_default() += count;
         }
     }
 
-    /// Counts what was asked, and returns what differs and must not.
-    fn count(&mut self, ground: Ground<'_>, exchanges: &[Exchange]) -> Result<BTreeMap<Mark, Exchange>> {
-        let mut bad = BTreeMap::new();
-        for exchange in exchanges.iter().filter(|exchange| ground.judges(exchange.api, exchange.version)) {
+    /// Counts what was asked.
+    fn count(&mut self, ground: Ground<'_>, story: &Story, exchanges: &[Exchange]) -> Result<()> {
+        for exchange in exchanges.iter().filter(|exchange| ground.judges(story, exchange.api, exchange.version)) {
             let (rows, found) = judged(ground.catalogue, exchange)?;
             for row in &rows {
                 *self.rows.entry(*row).or_default() += 1;
@@ -150,11 +198,8 @@ impl Outcome {
                 tally.agree += usize::from(exchange.differences.is_empty());
                 tally.allowed += usize::from(!exchange.differences.is_empty() && found.is_empty());
             }
-            for mark in found {
-                bad.entry(mark).or_insert_with(|| exchange.clone());
-            }
         }
-        Ok(bad)
+        Ok(())
     }
 }
 
@@ -176,7 +221,8 @@ pub struct Campaign<'p, 'c> {
 impl<'p, 'c> Campaign<'p, 'c> {
     /// Begins one.
     pub fn new(pair: &'p mut Pair<'c>, plant: Option<Plant>) -> Self {
-        Self { pair, plant, shrinks: true, threads: 1, outcome: Mutex::default(), told: Mutex::default() }
+        let outcome = Outcome { advertised: pair.advertised().clone(), ..Outcome::default() };
+        Self { pair, plant, shrinks: true, threads: 1, outcome: Mutex::new(outcome), told: Mutex::default() }
     }
 
     /// What came of it.
@@ -198,6 +244,9 @@ impl<'p, 'c> Campaign<'p, 'c> {
                 let mut outcome = self.outcome.lock();
                 outcome.stories.insert(story.name.clone());
                 outcome.told += 1;
+                if telling.unasked > 0 {
+                    *outcome.unasked.entry(story.name.clone()).or_default() += telling.unasked;
+                }
             }
             self.judge(ground, story, exchanges)?;
             if last {
@@ -224,43 +273,37 @@ impl<'p, 'c> Campaign<'p, 'c> {
 
     fn judge(&self, ground: Ground<'_>, story: &Story, exchanges: Vec<Exchange>) -> Result<()> {
         let mut exchanges = exchanges;
-        let first = marks(ground, &exchanges)?;
-        // What is known already is not looked into again; what is new has to recur.
-        let mut suspects: BTreeSet<Mark> = {
-            let outcome = self.outcome.lock();
-            first.into_iter().filter(|mark| !outcome.findings.contains_key(mark)).collect()
-        };
+        let first = bad(ground, story, &exchanges)?;
+        let mut suspects: BTreeSet<Place> = first.keys().cloned().collect();
         // What was asked after a restart is not asked again without one.
         let is_again = exchanges.iter().any(|exchange| exchange.is_again);
         for _ in 0..CONFIRMATIONS {
-            if suspects.is_empty() || is_again {
+            // What is known already is not looked into again; what is new has to recur.
+            let is_known = {
+                let outcome = self.outcome.lock();
+                first.values().all(|(mark, _)| outcome.findings.contains_key(mark))
+            };
+            if suspects.is_empty() || is_again || is_known {
                 break;
             }
-            let retold = Telling::begin(ground, self.plant).tell(ground.catalogue, story)?;
-            let again = marks(ground, &retold)?;
-            let mut outcome = self.outcome.lock();
-            suspects.retain(|mark| {
-                let recurs = again.contains(mark);
-                if !recurs {
-                    let of = format!("{}, seed {}", story.name, story.seed);
-                    outcome.unsteady.entry(mark.clone()).or_default().push(of);
-                }
-                recurs
-            });
-            exchanges = retold;
+            exchanges = Telling::begin(ground, self.plant).tell(ground.catalogue, story)?;
+            let again = bad(ground, story, &exchanges)?;
+            suspects.retain(|place| again.contains_key(place));
         }
-        let bad = self.outcome.lock().count(ground, &exchanges)?;
-        for (mark, exchange) in bad {
+        let last = bad(ground, story, &exchanges)?;
+        self.outcome.lock().count(ground, story, &exchanges)?;
+        // What came in one telling and not in another is unsteady; what came in all of them differs.
+        for (place, (mark, _)) in first.iter().chain(last.iter().filter(|(place, _)| !first.contains_key(place))) {
+            if !suspects.contains(place) {
+                let of = format!("{}, seed {}", story.name, story.seed);
+                self.outcome.lock().unsteady.entry(mark.clone()).or_default().push(of);
+            }
+        }
+        for (mark, exchange) in last.into_iter().filter(|(place, _)| suspects.contains(place)).map(|(_, found)| found) {
             let versions = BTreeSet::from([exchange.version]);
             if let Some(known) = self.outcome.lock().findings.get_mut(&mark) {
                 known.times += 1;
                 known.versions.extend(versions);
-                continue;
-            }
-            // What showed in the last telling only has not recurred either.
-            if !suspects.contains(&mark) {
-                let of = format!("{}, seed {}", story.name, story.seed);
-                self.outcome.lock().unsteady.entry(mark).or_default().push(of);
                 continue;
             }
             let found = self.outcome.lock().findings.len();
@@ -295,7 +338,7 @@ impl<'p, 'c> Campaign<'p, 'c> {
 
     fn recurs(&self, ground: Ground<'_>, story: &Story, wanted: &Mark) -> Result<bool> {
         let exchanges = Telling::begin(ground, self.plant).tell(ground.catalogue, story)?;
-        Ok(marks(ground, &exchanges)?.contains(wanted))
+        Ok(bad(ground, story, &exchanges)?.values().any(|(mark, _)| mark == wanted))
     }
 
     fn show(
@@ -338,7 +381,7 @@ impl<'p, 'c> Campaign<'p, 'c> {
         }
         let mut text = String::new();
         let is_it = |difference: &&Difference| {
-            difference.field == wanted.field && short(&difference.headwater, 300) == wanted.headwater
+            difference.field == wanted.field && masked(&short(&difference.headwater, 300)) == wanted.headwater
         };
         let place = exchange.differences.iter().find(is_it).map_or("", |difference| &difference.place);
         writeln!(
@@ -399,13 +442,32 @@ fn judged(catalogue: &Catalogue, exchange: &Exchange) -> Result<(Vec<usize>, Vec
     Ok((rows, bad))
 }
 
-/// All that differs in what was said and that no row allows.
-fn marks(ground: Ground<'_>, exchanges: &[Exchange]) -> Result<BTreeSet<Mark>> {
-    let mut marks = BTreeSet::new();
-    for exchange in exchanges.iter().filter(|exchange| ground.judges(exchange.api, exchange.version)) {
-        marks.extend(judged(ground.catalogue, exchange)?.1);
+/// All that differs in what was said and that no row allows: where, what, and in which exchange.
+fn bad(ground: Ground<'_>, story: &Story, exchanges: &[Exchange]) -> Result<BTreeMap<Place, (Mark, Exchange)>> {
+    let mut bad = BTreeMap::new();
+    for exchange in exchanges.iter().filter(|exchange| ground.judges(story, exchange.api, exchange.version)) {
+        for mark in judged(ground.catalogue, exchange)?.1 {
+            let place = Place { step: exchange.step, is_again: exchange.is_again, field: mark.field.clone() };
+            bad.entry(place).or_insert_with(|| (mark, exchange.clone()));
+        }
     }
-    Ok(marks)
+    Ok(bad)
+}
+
+/// A text without what no two tellings have alike: uuids, long numbers, producers' ids.
+fn masked(text: &str) -> String {
+    let mut out = String::new();
+    for (at, word) in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '-').enumerate() {
+        let core = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
+        let rest = &word[core.len()..];
+        let is_uuid = core.len() == 36 && core.matches('-').count() == 4;
+        let is_long =
+            core.trim_start_matches('-').len() > 9 && core.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
+        let is_of_producer = at > 0 && out.ends_with("producer ") && core.bytes().all(|b| b.is_ascii_digit());
+        out.push_str(if is_uuid || is_long || is_of_producer { "<n>" } else { core });
+        out.push_str(rest);
+    }
+    out
 }
 
 fn short(value: &Value, most: usize) -> String {
@@ -424,8 +486,8 @@ fn mark(api: &str, difference: &Difference) -> Mark {
     Mark {
         api: api.to_owned(),
         field: difference.field.clone(),
-        kafka: short(&difference.kafka, 300),
-        headwater: short(&difference.headwater, 300),
+        kafka: masked(&short(&difference.kafka, 300)),
+        headwater: masked(&short(&difference.headwater, 300)),
     }
 }
 

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use serde_json::Value;
+
 use crate::catalogue::Api;
 use crate::codec::{decode, put_unsigned};
-use serde_json::Value;
+use crate::story::Framing;
 
 /// What every client of the oracle calls itself.
 pub const CLIENT_ID: &str = "oracle";
@@ -27,6 +29,9 @@ pub enum Answer {
     /// Nothing within the time that was given.
     Silence,
 }
+
+/// The time between two pieces of a frame.
+const PIECES_APART: Duration = Duration::from_millis(50);
 
 /// A connection to one broker.
 #[derive(Debug)]
@@ -50,28 +55,40 @@ impl Connection {
 
     /// Sends a request: `size key version correlation client-id [tags] body`. A connection that is closed is found so when
     /// its answer is read.
-    pub fn send(&mut self, api: &Api, version: i16, body: &[u8]) {
+    pub fn send(&mut self, api: &Api, version: i16, body: &[u8], framing: Framing) {
         self.correlation += 1;
         let mut frame = vec![0; 4];
         frame.extend(api.key.to_be_bytes());
         frame.extend(version.to_be_bytes());
         frame.extend(self.correlation.to_be_bytes());
-        frame.extend((CLIENT_ID.len() as i16).to_be_bytes());
-        frame.extend(CLIENT_ID.bytes());
+        match framing.client.unwrap_or(Some(CLIENT_ID)) {
+            Some(client) => {
+                frame.extend((client.len() as i16).to_be_bytes());
+                frame.extend(client.bytes());
+            }
+            None => frame.extend((-1_i16).to_be_bytes()),
+        }
         if api.is_request_flexible(version) {
-            frame.push(0);
+            // One field: tag 77 of two bytes.
+            frame.extend(if framing.has_tags { &[1, 77, 2, 9, 9][..] } else { &[0] });
         }
         frame.extend(body);
+        frame.resize(frame.len() + framing.trailing, 0);
         self.unanswered.push(self.correlation);
-        self.send_raw(frame);
+        self.send_raw(frame, framing.first_piece);
     }
 
     /// Sends a frame whose first four bytes are filled in with its length.
-    fn send_raw(&mut self, mut frame: Vec<u8>) {
+    fn send_raw(&mut self, mut frame: Vec<u8>, first_piece: Option<usize>) {
         let size = (frame.len() - 4) as i32;
         frame[..4].copy_from_slice(&size.to_be_bytes());
         // Whoever has closed it is asked for an answer all the same.
-        drop(self.stream.write_all(&frame));
+        let (first, rest) = frame.split_at(first_piece.unwrap_or_default().min(frame.len()));
+        if !first.is_empty() {
+            drop(self.stream.write_all(first));
+            std::thread::sleep(PIECES_APART);
+        }
+        drop(self.stream.write_all(rest));
     }
 
     /// Sends bytes as they are.

@@ -53,6 +53,7 @@ pub fn chunk(catalogue: &Catalogue, spoken: &dyn Spoken, api: &str, bounds: (i16
     let of = catalogue.named(api).ok()?;
     let mut author = Author::new(spoken, seed);
     fixture(&mut author);
+    consumed(&mut author, of.key);
     author.is_prepared();
     let versions = author.versions(api, bounds.0, bounds.1);
     if versions.is_empty() {
@@ -61,7 +62,8 @@ pub fn chunk(catalogue: &Catalogue, spoken: &dyn Spoken, api: &str, bounds: (i16
     for at in 0..CHUNK {
         // Each version is met, whatever the seed.
         let version = versions[(at + seed as usize) % versions.len()];
-        let mut drawer = Drawer { api: of, version, random: Random::new(author.random.draw()), fresh: at };
+        let wrong = author.random.of([4, 4, 12, 100]);
+        let mut drawer = Drawer { api: of, version, random: Random::new(author.random.draw()), fresh: at, wrong };
         let body = drawer.request();
         let connection = if api == "fetch" { 1 + at % 3 } else { 0 };
         author.ask_in(api, version, version, body).on(connection).patience_ms(5000);
@@ -70,7 +72,8 @@ pub fn chunk(catalogue: &Catalogue, spoken: &dyn Spoken, api: &str, bounds: (i16
 }
 
 /// What the requests of a chunk find: topics `a` (1 partition, 6 records in 3 batches, the first 2 deleted), `b` (3
-/// partitions, the second with records of one batch) and `gone` (deleted), and a group `g` with offsets of both.
+/// partitions, the second with records of one batch) and `gone` (deleted), a group `g` with offsets of both, a group `m` with
+/// a member, and a fetch session.
 fn fixture(author: &mut Author<'_>) {
     author.topic("a", 1);
     author.topic("b", 3);
@@ -100,8 +103,45 @@ fn fixture(author: &mut Author<'_>) {
         ],
     });
     author.ask_in("offset_commit", 2, 9, commit).settled();
+    let protocols = json!([{ "name": "range", "metadata": "%a" }]);
+    let join = json!({
+        "group_id": "@m", "session_timeout_ms": 60_000, "rebalance_timeout_ms": 60_000, "member_id": "",
+        "protocol_type": "consumer", "protocols": protocols,
+    });
+    author.ask_in("join_group", 2, 3, join).label("member").settled();
+    let sync = json!({
+        "group_id": "@m", "generation_id": "$member/generation_id", "member_id": "$member/member_id",
+        "assignments": [{ "member_id": "$member/member_id", "assignment": "0a" }],
+    });
+    author.ask_in("sync_group", 1, 2, sync).settled();
+    let whole = json!({
+        "replica_id": -1, "max_wait_ms": 0, "min_bytes": 0, "max_bytes": 1_000_000, "session_id": 0, "session_epoch": 0,
+        "topics": [{ "topic": "@b", "topic_id": "#b", "partitions": [{ "partition": 1, "fetch_offset": 0, "partition_max_bytes": 1_000_000 }] }],
+    });
+    author.ask_in("fetch", 7, i16::MAX, whole).label("session").settled();
     author.ask_in("delete_topics", 1, 5, json!({ "topic_names": ["@gone"], "timeout_ms": 30_000 })).settled();
     author.step(Step::Gone("gone".to_owned()));
+}
+
+/// What is there once only, where each request deletes one: topics, or groups.
+fn consumed(author: &mut Author<'_>, key: i16) {
+    if key == 20 {
+        let one = |at: usize| json!({ "name": format!("@d{at}"), "num_partitions": 1, "replication_factor": 1 });
+        let topics: Vec<Value> = (0..CHUNK).map(one).collect();
+        author.ask_in("create_topics", 2, 6, json!({ "topics": topics, "timeout_ms": 30_000 })).settled();
+        let names: Vec<Value> = (0..CHUNK).map(|at| json!({ "name": format!("@d{at}") })).collect();
+        author.ask_in("metadata", 4, 8, json!({ "topics": names, "allow_auto_topic_creation": false })).settled();
+    }
+    if key == 42 {
+        for at in 0..CHUNK {
+            let partitions = json!([{ "partition_index": 0, "committed_offset": 1 }]);
+            let topics = json!([{ "name": "@a", "topic_id": "#a", "partitions": partitions }]);
+            let body = json!({
+                "group_id": format!("@d{at}"), "generation_id_or_member_epoch": -1, "member_id": "", "topics": topics,
+            });
+            author.ask_in("offset_commit", 2, 9, body).settled();
+        }
+    }
 }
 
 /// Draws one request.
@@ -110,9 +150,18 @@ struct Drawer<'a> {
     version: i16,
     random: Random,
     fresh: usize,
+    /// How likely a field is drawn from all that there is, in percent; else it is what suits.
+    wrong: usize,
 }
 
 impl Drawer<'_> {
+    /// Any of them, or the first, which suits.
+    #[allow(clippy::needless_pass_by_value, reason = "lists are written where they are drawn from")]
+    fn of<T: Clone, const N: usize>(&mut self, all: [T; N]) -> T {
+        let at = if self.random.below(100) < self.wrong { self.random.below(N) } else { 0 };
+        all[at].clone()
+    }
+
     fn request(&mut self) -> Value {
         let api = self.api;
         let mut body = self.fields(&api.request, &api.request.structs[0].name, 0);
@@ -126,7 +175,7 @@ impl Drawer<'_> {
         let version = self.version;
         for field in of.fields.iter().filter(|field| field.versions.contains(version)) {
             let nullable = field.nullable.contains(self.version);
-            let value = if nullable && self.random.one_in(8) {
+            let value = if nullable && self.random.one_in(8) && self.random.below(100) < self.wrong.max(20) {
                 Value::Null
             } else {
                 self.value(message, field, &field.ty, depth)
@@ -149,17 +198,18 @@ impl Drawer<'_> {
         match ty {
             Type::Struct(name) => self.fields(message, name, depth + 1),
             Type::Array(element) => {
-                let length = self.random.of([0, 1, 1, 1, 1, 2, 2, 3]);
+                let length =
+                    if self.random.below(100) < self.wrong { self.random.below(4) } else { self.random.of([1, 1, 2]) };
                 let mut elements: Vec<Value> =
                     (0..length).map(|_| self.value(message, field, element, depth)).collect();
-                if self.random.one_in(10) {
+                if self.random.one_in(10) && self.random.below(100) < self.wrong.max(30) {
                     elements.extend(elements.first().cloned());
                 }
                 Value::Array(elements)
             }
             Type::Bool => json!(self.random.one_in(2)),
             Type::Str => self.text(&field.name),
-            Type::Uuid => json!(self.random.of(["#a", "#b", "#gone", "#none", "00000000-0000-0000-0000-000000000000"])),
+            Type::Uuid => json!(self.of(["#a", "#b", "#gone", "#none", "00000000-0000-0000-0000-000000000000"])),
             Type::Bytes => json!(self.random.of(["", "00", "0001000000000000"])),
             Type::Records => self.records(),
             Type::F64 => json!(1.5),
@@ -168,11 +218,24 @@ impl Drawer<'_> {
     }
 
     fn topic(&mut self) -> Value {
-        let long = "x".repeat(249);
-        let longer = "x".repeat(250);
-        let names =
-            ["@a", "@a", "@a", "@b", "@b", "@gone", "@none", "", ".", "..", "not a name", "not/one", &long, &longer];
-        json!(self.random.of(names))
+        let right = match self.api.key {
+            20 => format!("@d{}", self.fresh),
+            _ => self.random.of(["@a", "@a", "@b"]).to_owned(),
+        };
+        let (long, longer) = ("x".repeat(249), "x".repeat(250));
+        let names = [
+            right,
+            "@gone".into(),
+            "@none".into(),
+            String::new(),
+            ".".into(),
+            "..".into(),
+            "not a name".into(),
+            "not/one".into(),
+            long,
+            longer,
+        ];
+        json!(self.of(names))
     }
 
     fn text(&mut self, field: &str) -> Value {
@@ -182,32 +245,44 @@ impl Drawer<'_> {
             // Of topics to be created: some that are there, and some that are not yet.
             "name" if key == 19 => return self.created(),
             "name" if matches!(key, 33 | 32 | 44) => return self.setting(),
-            "name" if key == 11 => return json!(self.random.of(["range", "roundrobin", ""])),
+            "name" if key == 11 => return json!(self.of(["range", "roundrobin", ""])),
             "name" => return self.topic(),
             "value" => return self.setting_value(),
             "resource_name" => {
-                self.random.of(["@a", "@a", "@b", "@none", "@gone", "", "1", "2", "x", "not a name"]).to_owned()
+                let right = self.random.of(["@a", "@b"]);
+                self.of([right, "@none", "@gone", "", "1", "2", "x", "not a name"]).to_owned()
             }
             "configuration_keys" => return self.setting(),
-            "group_id" | "groups" | "groups_names" if matches!(key, 9 | 15 | 42 | 47 | 8) => {
-                self.random.of(["@g", "@g", "@g", "@none", ""]).to_owned()
+            // A group of a live member, and one of offsets alone.
+            "group_id" | "groups" | "groups_names" if key != 11 => {
+                let right = match key {
+                    12..=14 => "@m".to_owned(),
+                    42 => format!("@d{}", self.fresh),
+                    _ => self.random.of(["@m", "@g"]).to_owned(),
+                };
+                self.of([right, "@g".into(), "@m".into(), "@none".into(), String::new()])
             }
-            "group_id" => self.random.of(["@none", "@none", ""]).to_owned(),
-            "key" | "coordinator_keys" => self.random.of(["@g", "@none", "", "x"]).to_owned(),
-            "member_id" => self.random.of(["", "", "stranger"]).to_owned(),
-            "group_instance_id" => self.random.of(["one", "", "two"]).to_owned(),
-            "states_filter" => self.random.of(["Stable", "Empty", "empty", "Dead", "nothing", ""]).to_owned(),
-            "types_filter" => self.random.of(["classic", "Classic", "consumer", "nothing", ""]).to_owned(),
-            "protocol_type" => self.random.of(["consumer", "connect", ""]).to_owned(),
-            "committed_metadata" => match self.random.below(8) {
+            "group_id" => self.of(["@none", "@none", ""]).to_owned(),
+            "key" | "coordinator_keys" => self.of(["@g", "@none", "", "x"]).to_owned(),
+            "member_id" if matches!(key, 12..=14) => self.of(["$member/member_id", "", "stranger"]).to_owned(),
+            "member_id" => self.of(["", "", "stranger", "$member/member_id"]).to_owned(),
+            "group_instance_id" => self.of(["one", "", "two"]).to_owned(),
+            "states_filter" => self.of(["Stable", "Empty", "empty", "Dead", "nothing", ""]).to_owned(),
+            "types_filter" => self.of(["classic", "Classic", "consumer", "nothing", ""]).to_owned(),
+            "protocol_type" => self.of(["consumer", "connect", ""]).to_owned(),
+            "protocol_name" => self.of(["range", "sticky", ""]).to_owned(),
+            "committed_metadata" => match self.random.below(24) {
                 0 => "m".repeat(4096),
                 1 => "m".repeat(4097),
-                _ => self.random.of(["", "here", "\u{e4}\u{1f600}"]).to_owned(),
+                _ => self.of(["here", "", "\u{e4}\u{1f600}"]).to_owned(),
             },
             "client_software_name" | "client_software_version" => {
-                self.random.of(["oracle", "1.0", "", "with blank", "-x", "x-", "a.b-c"]).to_owned()
+                self.of(["oracle", "1.0", "", "with blank", "-x", "x-", "a.b-c"]).to_owned()
             }
+            // For a transactional id of its own, Kafka would have to make its log first.
+            "transactional_id" if key != 22 && self.random.one_in(20) => "x".to_owned(),
             "transactional_id" => return Value::Null,
+            "cluster_id" if self.random.one_in(20) => "another".to_owned(),
             "cluster_id" => return Value::Null,
             _ => self.random.of(["", "x"]).to_owned(),
         };
@@ -217,7 +292,7 @@ impl Drawer<'_> {
     fn created(&mut self) -> Value {
         let fresh = format!("@new{}", self.fresh);
         let clash = format!("@new_{}.{}", self.fresh, self.random.below(2));
-        json!(self.random.of([&*fresh, &fresh, &fresh, &clash, "@a", "", ".", "..", "not a name", "@a.b"]))
+        json!(self.of([&*fresh, &clash, "@a", "", ".", "..", "not a name", "@a.b"]))
     }
 
     fn setting(&mut self) -> Value {
@@ -284,71 +359,87 @@ impl Drawer<'_> {
     }
 
     fn number(&mut self, field: &str, ty: &Type) -> Value {
-        let (key, random) = (self.api.key, &mut self.random);
+        let key = self.api.key;
+        let member = |number: &str| json!(format!("$member/{number}"));
         let number: i64 = match field {
             "partition" | "partition_index" | "index" | "partitions" | "partition_indexes" => {
-                random.of([0, 0, 0, 1, 1, 2, 3, 7, -1, i32::MAX.into()])
+                let right = self.random.of([0, 0, 0, 1]);
+                self.of([right, 2, 3, 7, -1, i32::MAX.into()])
             }
-            "fetch_offset" => random.of([0, 1, 2, 2, 3, 4, 5, 6, 7, 100, -1, -2, i64::MAX, i64::MIN]),
-            "offset" => random.of([-1, 0, 1, 2, 3, 6, 7, -2, i64::MAX]),
-            "committed_offset" => random.of([0, 1, 4, 100, -1, -2, i64::MAX, i64::MIN]),
-            "timestamp" => random.of([
-                -1,
-                -1,
-                -2,
-                -2,
-                -3,
-                -4,
-                -5,
-                -6,
-                0,
-                1,
-                1_600_000_000_000,
-                1_600_000_003_000,
-                1_600_000_003_500,
-                1_600_000_005_000,
-                1_600_000_010_001,
-                1_700_000_000_000,
-                i64::MAX,
-                i64::MIN,
-            ]),
-            "max_num_offsets" => random.of([0, 1, 2, 100, -1]),
+            "fetch_offset" => {
+                let right = self.random.of([2, 3, 4, 5, 6, 0]);
+                self.of([right, 1, 7, 100, -1, -2, i64::MAX, i64::MIN])
+            }
+            "offset" => self.of([-1, 0, 1, 2, 3, 6, 7, -2, i64::MAX]),
+            "committed_offset" => self.of([4, 0, 1, 100, -1, -2, i64::MAX, i64::MIN]),
+            "timestamp" => {
+                let right = self.random.of([-1, -2, -3, 1_600_000_003_000, 1_600_000_003_500]);
+                self.of([
+                    right,
+                    -4,
+                    -5,
+                    -6,
+                    0,
+                    1,
+                    1_600_000_000_000,
+                    1_600_000_005_000,
+                    1_600_000_010_001,
+                    1_700_000_000_000,
+                    i64::MAX,
+                    i64::MIN,
+                ])
+            }
+            "max_num_offsets" => self.of([100, 0, 1, 2, -1]),
             "current_leader_epoch" | "leader_epoch" | "last_fetched_epoch" | "committed_leader_epoch" => {
-                random.of([-1, -1, -1, 0, 0, 1, 100, -2])
+                self.of([-1, 0, 1, 100, -2])
             }
-            "isolation_level" => random.of([0, 0, 1, 1, 2, -1, 127]),
-            "max_wait_ms" => random.of([0, 0, 0, 1, 20, -1]),
-            "min_bytes" => random.of([0, 0, 1, -1, 1 << 20]),
-            "max_bytes" | "partition_max_bytes" => {
-                random.of([0, 1, 70, 100, 150, 1 << 20, 1 << 20, 1 << 20, i32::MAX.into(), -1])
+            "isolation_level" => {
+                let right = self.random.of([0, 1]);
+                self.of([right, 2, -1, 127])
             }
-            "session_id" => random.of([0, 0, 0, 1, -1]),
-            "session_epoch" => random.of([-1, -1, -1, 0, 0, 1, -2]),
-            "replica_id" if key == 1 || key == 2 => random.of([-1, -1, -1, -1, -2]),
-            "replica_id" => random.of([-2, -1]),
-            "acks" => random.of([-1, -1, -1, 1, 1, 0, 2, -2]),
+            "max_wait_ms" => self.of([0, 1, 20, -1]),
+            "min_bytes" => self.of([0, 1, -1, 1 << 20]),
+            "max_bytes" | "partition_max_bytes" => self.of([1 << 20, 0, 1, 70, 100, 150, i32::MAX.into(), -1]),
+            // A session that is there, and its next epoch, or one that is not.
+            "session_id" if self.random.one_in(6) => return json!("$session/session_id"),
+            "session_id" => self.of([0, 1, -1]),
+            "session_epoch" => {
+                let right = self.random.of([-1, -1, 0, 1, 2]);
+                self.of([right, 0, 1, 3, -2])
+            }
+            "replica_id" if key == 1 || key == 2 => self.of([-1, -2, 2]),
+            "replica_id" => self.of([-2, -1]),
+            "acks" => {
+                let right = self.random.of([-1, 1]);
+                self.of([right, 0, 2, -2])
+            }
             "timeout_ms" => 30_000,
-            "num_partitions" => random.of([1, 2, 3, -1, 0, -2]),
-            "replication_factor" => random.of([1, 1, 1, -1, 0, 2, -2]),
-            "broker_ids" => random.of([1, 1, 1, 0, 2, -1]),
-            "count" => random.of([1, 2, 3, 4, 5, 0, -1]),
-            "resource_type" => random.of([2, 2, 2, 2, 4, 4, 8, 16, 32, 0, 1, -1, 127]),
-            "config_operation" => random.of([0, 0, 1, 1, 2, 3]),
-            "key_type" => random.of([0, 0, 1, 2, 3, -1]),
-            "generation_id_or_member_epoch" => random.of([-1, -1, -1, 0, 1]),
-            "generation_id" => random.of([-1, 0, 1]),
-            "session_timeout_ms" => random.of([6000, 10_000, 99, 60_001, 0, -1]),
-            "rebalance_timeout_ms" => random.of([5000, -1, 0]),
-            "retention_time_ms" => random.of([-1, -1, -1, 3_600_000]),
-            "commit_timestamp" => random.of([-1, -1, 1_600_000_000_000]),
-            "producer_id" => random.of([-1, -1, -1, 0, 5]),
-            "producer_epoch" => random.of([-1, -1, 0, 5]),
-            "transaction_timeout_ms" => random.of([1000, 60_000, 0, -1, i32::MAX.into()]),
-            "response_partition_limit" => random.of([0, 1, 2, 3, 2000, -1]),
-            "endpoint_type" => random.of([1, 1, 1, 2, 0, 3]),
-            "member_epoch" => random.of([-1, -1, -1, 0, 1]),
-            "node_id" => random.of([-1, -1, 1, 2]),
-            _ => random.of([0, 1, -1]),
+            "num_partitions" => self.of([1, 2, 3, -1, 0, -2]),
+            "replication_factor" => self.of([1, -1, 0, 2, -2]),
+            "broker_ids" => self.of([1, 0, 2, -1]),
+            "count" => self.of([4, 5, 3, 1, 2, 0, -1]),
+            "resource_type" => self.of([2, 4, 8, 16, 32, 0, 1, -1, 127]),
+            "config_operation" => {
+                let right = self.random.of([0, 1]);
+                self.of([right, 2, 3])
+            }
+            "key_type" => self.of([0, 1, 2, 3, -1]),
+            "generation_id_or_member_epoch" if self.random.one_in(4) => return member("generation_id"),
+            "generation_id_or_member_epoch" => self.of([-1, 0, 1]),
+            "generation_id" if self.random.below(100) >= self.wrong => return member("generation_id"),
+            "generation_id" => self.of([-1, 0, 1, 2]),
+            "session_timeout_ms" => self.of([10_000, 6000, 99, 100, 60_000, 60_001, 0, -1]),
+            "rebalance_timeout_ms" => self.of([5000, -1, 0]),
+            "retention_time_ms" => self.of([-1, 3_600_000]),
+            "commit_timestamp" => self.of([-1, 1_600_000_000_000]),
+            "producer_id" => self.of([-1, 0, 5]),
+            "producer_epoch" => self.of([-1, 0, 5]),
+            "transaction_timeout_ms" => self.of([60_000, 1000, 0, -1, i32::MAX.into()]),
+            "response_partition_limit" => self.of([2000, 0, 1, 2, 3, -1]),
+            "endpoint_type" => self.of([1, 2, 0, 3]),
+            "member_epoch" => self.of([-1, 0, 1]),
+            "node_id" => self.of([-1, 1, 2]),
+            _ => self.of([0, 1, -1]),
         };
         let (low, high) = match ty {
             Type::I8 => (i8::MIN.into(), i8::MAX.into()),
@@ -362,7 +453,7 @@ impl Drawer<'_> {
     /// What suits the version most of the time, and is whole most of the time.
     fn records(&mut self) -> Value {
         let magic = match self.version {
-            _ if self.random.one_in(12) => self.random.of([0, 1, 2, 3]),
+            _ if self.random.one_in(12) && self.wrong > 4 => self.random.of([0, 1, 2, 3]),
             ..=1 => 0,
             2 => 1,
             _ => 2,
@@ -384,7 +475,7 @@ impl Drawer<'_> {
             .collect();
         let mut batch = json!({ "magic": magic, "codec": codec, "records": records });
         // A batch that is wrong in one way.
-        match self.random.below(24) {
+        match self.random.below(if self.wrong > 4 { 24 } else { 150 }) {
             0 => batch["crc"] = json!(1),
             1 => batch["count"] = json!(count + 1),
             2 => batch["last_offset_delta"] = json!(count),

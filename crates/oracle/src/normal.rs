@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::catalogue::Api;
 use crate::codec::hex_text;
 use crate::pair::has_prefix;
+use crate::run::NO_TOPIC;
 
 /// What a field says, by its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +36,7 @@ fn meaning(field: &str) -> Meaning {
         "session_id" => Meaning::Id("session"),
         "log_dir" => Meaning::Id("directory"),
         "log_append_time_ms" | "timestamp" | "first_timestamp" | "max_timestamp" => Meaning::Time,
-        "leader_epoch" | "partition_leader_epoch" | "current_leader_epoch" | "committed_leader_epoch" => Meaning::Epoch,
+        "leader_epoch" | "partition_leader_epoch" | "current_leader_epoch" => Meaning::Epoch,
         "host" | "port" => Meaning::Address,
         "total_bytes" | "usable_bytes" | "finalized_features_epoch" => Meaning::Machine,
         _ => Meaning::Plain,
@@ -117,7 +118,7 @@ pub struct Normal {
     prefix: String,
     port: u16,
     started_ms: i64,
-    ids: HashMap<(&'static str, String), usize>,
+    ids: HashMap<(&'static str, String), String>,
     counts: HashMap<&'static str, usize>,
 }
 
@@ -174,18 +175,18 @@ impl Normal {
                 }
                 Value::Array(mine)
             }
-            _ => self.leaf(field, value),
+            _ => self.leaf(api, field, value),
         }
     }
 
-    fn leaf(&mut self, field: &str, value: &Value) -> Value {
+    fn leaf(&mut self, api: &Api, field: &str, value: &Value) -> Value {
         match meaning(field) {
-            Meaning::Id(class) => self.id(class, value),
+            Meaning::Id(class) => self.id(api, class, value),
             Meaning::Time => match value.as_i64() {
                 Some(time) if (time - self.started_ms).abs() < NOW_MS => json!("<now>"),
                 _ => value.clone(),
             },
-            Meaning::Epoch if value.as_i64().is_some_and(|epoch| epoch > 0) => self.id("epoch", value),
+            Meaning::Epoch if value.as_i64().is_some_and(|epoch| epoch > 0) => self.id(api, "epoch", value),
             Meaning::Address if *value == json!("127.0.0.1") || *value == json!(self.port) => json!("<itself>"),
             Meaning::Machine if value.as_i64().is_some_and(|bytes| bytes >= 0) => json!("<some>"),
             _ => match value {
@@ -195,34 +196,57 @@ impl Normal {
         }
     }
 
-    /// An id's number; what means "none" stays.
-    fn id(&mut self, class: &'static str, value: &Value) -> Value {
+    /// A topic's id, by what the story calls it.
+    pub fn learn(&mut self, class: &'static str, name: &str, id: &str) {
+        if self.ids.contains_key(&(class, id.to_owned())) {
+            return;
+        }
+        // One that was made anew is another.
+        let others = self
+            .ids
+            .values()
+            .filter(|label| **label == format!("<{class} {name}>") || label.starts_with(&format!("<{class} {name}, ")))
+            .count();
+        let label = if others == 0 { format!("<{class} {name}>") } else { format!("<{class} {name}, {others}>") };
+        self.ids.insert((class, id.to_owned()), label);
+    }
+
+    /// An id's number; what means "none" stays, and what the broker has not given.
+    fn id(&mut self, api: &Api, class: &'static str, value: &Value) -> Value {
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
         // 0 is the first producer's id, and no session's.
         let is_none = class != "producer" && text == "0"
             || matches!(text.as_str(), "" | "null" | "-1" | "00000000-0000-0000-0000-000000000000")
             || value.as_i64().is_some_and(|number| number < 0);
-        if is_none {
+        let gives = match class {
+            "producer" => api.snake == "init_producer_id",
+            "member" => api.snake == "join_group",
+            "topic" => text != NO_TOPIC,
+            _ => true,
+        };
+        if let Some(label) = self.ids.get(&(class, text.clone())).filter(|_| !is_none) {
+            return json!(label);
+        }
+        if is_none || !gives {
             return value.clone();
         }
         let count = self.counts.entry(class).or_default();
-        let number = *self.ids.entry((class, text)).or_insert_with(|| {
-            *count += 1;
-            *count
-        });
-        json!(format!("<{class} {number}>"))
+        *count += 1;
+        let label = format!("<{class} {count}>");
+        self.ids.insert((class, text), label.clone());
+        json!(label)
     }
 
     /// Text with the run's prefix and the ids that are known in their common form.
     fn text(&self, text: &str) -> String {
         let mut text = text.replace(&self.prefix, "@").replace(&hex_text(self.prefix.as_bytes()), "@");
-        for ((class, id), number) in &self.ids {
+        for ((class, id), label) in &self.ids {
             // A short number may be anything.
             if id.len() >= 12 && text.contains(id.as_str()) {
-                text = text.replace(id.as_str(), &format!("<{class} {number}>"));
+                text = text.replace(id.as_str(), label);
             }
             if *class == "producer" {
-                text = text.replace(&format!("producer {id} "), &format!("producer <producer {number}> "));
+                text = text.replace(&format!("producer {id} "), &format!("producer {label} "));
             }
         }
         let text = text.replace(&format!("127.0.0.1:{}", self.port), "<itself>");

@@ -5,14 +5,15 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use testkit::{Clients, Headwater, HeadwaterOptions, KafkaBroker, KafkaVersion};
 
 use crate::catalogue::Catalogue;
 use crate::codec::encode;
 use crate::connection::{Answer, Connection};
-use crate::story::Spoken;
+use crate::generate::APIS;
+use crate::story::{Framing, Spoken, Story};
 
 /// What both are configured with. Times are short, so that stories about them are.
 pub const CONFIGURATION: [(&str, &str); 7] = [
@@ -40,6 +41,8 @@ pub struct Pair<'c> {
     pub catalogue: &'c Catalogue,
     kafka: KafkaBroker,
     headwater: Headwater,
+    /// What Headwater advertises.
+    advertised: Versions,
     /// What both speak.
     spoken: Versions,
     /// Of 3.9: where 4.4 begins to speak. Older versions are this pair's own, and preferred.
@@ -59,9 +62,10 @@ pub struct Ground<'p> {
 }
 
 impl Ground<'_> {
-    /// Whether this pair judges an answer: of versions that a newer judge speaks, too, it does not.
-    pub fn judges(&self, api: i16, version: i16) -> bool {
-        self.newer.get(&api).is_none_or(|(from, _)| version < *from)
+    /// Whether this pair judges an answer: of versions that a newer judge speaks, too, it does not, unless the story is
+    /// about what only an older one can bring about.
+    pub fn judges(&self, story: &Story, api: i16, version: i16) -> bool {
+        story.is_of_old || self.newer.get(&api).is_none_or(|(from, _)| version < *from)
     }
 
     /// The prefix of a run's names, which no other run has.
@@ -99,12 +103,18 @@ impl<'c> Pair<'c> {
             catalogue,
             kafka,
             headwater,
+            advertised: Versions::new(),
             spoken: Versions::new(),
             newer: Versions::new(),
             runs: AtomicU32::new(1),
         };
         let [kafka, headwater] = pair.ports()?.map(|port| versions_of(catalogue, port));
         let (kafka, headwater) = (kafka?, headwater?);
+        for api in APIS {
+            let key = catalogue.named(api)?.key;
+            ensure!(headwater.contains_key(&key), "Headwater does not advertise {api}");
+        }
+        pair.advertised.clone_from(&headwater);
         for (key, (low, high)) in headwater {
             if let Some((from, to)) = kafka.get(&key) {
                 // Kafka 4 names Produce from version 0 on for librdkafka's sake (KAFKA-18659), and takes it from 3 on.
@@ -121,6 +131,11 @@ impl<'c> Pair<'c> {
     /// Where a newer judge begins to speak: versions below are this pair's to judge.
     pub fn leaves_to(&mut self, newer: &Versions) {
         self.newer = newer.clone();
+    }
+
+    /// What Headwater advertises.
+    pub fn advertised(&self) -> &Versions {
+        &self.advertised
     }
 
     /// What both speak.
@@ -184,7 +199,7 @@ pub fn has_prefix(name: &str) -> bool {
 pub fn versions_of(catalogue: &Catalogue, port: u16) -> Result<Versions> {
     let api = catalogue.api(18)?;
     let mut connection = Connection::open(port)?;
-    connection.send(api, 0, &encode(&api.request, 0, &json!({}))?);
+    connection.send(api, 0, &encode(&api.request, 0, &json!({}))?, Framing::default());
     let Answer::Reply(reply) = connection.receive(api, 0, Duration::from_secs(10))? else {
         bail!("no answer to ApiVersions");
     };

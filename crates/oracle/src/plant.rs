@@ -68,7 +68,8 @@ impl Plant {
         Self {
             name: "order-changed",
             lie: |api, _, reply| {
-                if let (true, Some(topics)) = (api == "offset_commit", reply["topics"].as_array_mut()) {
+                if let (true, Some(topics)) = (api == "fetch", reply.get_mut("responses").and_then(Value::as_array_mut))
+                {
                     topics.reverse();
                 }
             },
@@ -100,7 +101,9 @@ impl Plant {
         Self {
             name: "repeated-once-only",
             lie: |api, _, reply| {
-                if let (true, Some(groups)) = (api == "describe_groups", reply["groups"].as_array_mut()) {
+                if let (true, Some(groups)) =
+                    (api == "describe_groups", reply.get_mut("groups").and_then(Value::as_array_mut))
+                {
                     groups.dedup();
                 }
             },
@@ -109,7 +112,7 @@ impl Plant {
             name: "generation-off-by-one",
             lie: |api, _, reply| {
                 if let (true, Some(generation)) =
-                    (api == "join_group", reply["generation_id"].as_i64().filter(|g| *g > 1))
+                    (api == "join_group", reply.get("generation_id").and_then(Value::as_i64).filter(|g| *g > 1))
                 {
                     reply["generation_id"] = json!(generation - 1);
                 }

@@ -15,15 +15,17 @@ use crate::connection::{Answer, Connection};
 use crate::normal::Normal;
 use crate::pair::Ground;
 use crate::plant::Plant;
-use crate::story::{Ask, Regard, Step, Story};
+use crate::story::{Ask, Framing, Regard, Step, Story};
 
 /// How long something may take until it is ready.
 const SETTLES_WITHIN: Duration = Duration::from_secs(15);
+/// How much later than the other one may answer, beside taking twice as long.
+const LATE: Duration = Duration::from_secs(2);
 /// What a reply says while something is not ready: UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER,
 /// COORDINATOR_LOAD_IN_PROGRESS, COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, UNKNOWN_TOPIC_ID.
 const TRANSIENT: [i64; 7] = [3, 5, 6, 14, 15, 16, 100];
 /// An id that no topic has.
-const NO_TOPIC: &str = "0badc0de-0bad-40de-8bad-c0de0badc0de";
+pub const NO_TOPIC: &str = "0badc0de-0bad-40de-8bad-c0de0badc0de";
 
 /// A request, and what came of it.
 #[derive(Clone, Debug)]
@@ -51,6 +53,8 @@ pub struct Exchange {
 /// A story under way.
 #[derive(Debug)]
 pub struct Telling {
+    /// Steps that could not be asked: they refer to what was not answered, or cannot be said.
+    pub unasked: usize,
     prefix: String,
     sides: [Side; 2],
     sent: HashMap<String, usize>,
@@ -61,6 +65,8 @@ pub struct Telling {
 /// One broker's part of it.
 #[derive(Debug)]
 struct Side {
+    /// 0 is Kafka.
+    at: usize,
     port: u16,
     connections: HashMap<usize, Connection>,
     /// By which its topics' ids are asked for.
@@ -75,7 +81,9 @@ impl Telling {
     pub fn begin(ground: Ground<'_>, plant: Option<Plant>) -> Self {
         let clock = Clock::system();
         let (prefix, started) = (ground.prefix(), clock.now().0);
-        let sides = ground.ports.map(|port| Side {
+        let [kafka, headwater] = ground.ports;
+        let sides = [(0, kafka), (1, headwater)].map(|(at, port)| Side {
+            at,
             port,
             connections: HashMap::new(),
             aside: None,
@@ -83,7 +91,7 @@ impl Telling {
             pins: HashMap::new(),
             normal: Normal::new(&prefix, port, started),
         });
-        Self { prefix, sides, sent: HashMap::new(), clock, plant }
+        Self { unasked: 0, prefix, sides, sent: HashMap::new(), clock, plant }
     }
 
     /// Closes its connections; what it was answered is kept.
@@ -129,13 +137,13 @@ impl Telling {
         match step {
             Step::Ask(ask) => return self.ask(catalogue, at, ask),
             Step::Await(label) => {
-                let Some(sent) = self.sent.remove(label) else { return Ok(None) };
+                let Some(sent) = self.sent.remove(label) else {
+                    self.unasked += 1;
+                    return Ok(None);
+                };
                 let Some(Step::Ask(ask)) = story.steps.get(sent) else { return Ok(None) };
                 let api = catalogue.api(ask.api)?;
-                let mut answers = [Answer::Silence, Answer::Silence];
-                for (side, answer) in self.sides.iter_mut().zip(&mut answers) {
-                    *answer = side.receive(api, ask)?;
-                }
+                let answers = self.heard(|side| side.receive(api, ask))?;
                 return Ok(Some(self.exchange(catalogue, sent, ask, answers)?));
             }
             Step::Bytes { connection, bytes } => {
@@ -171,17 +179,19 @@ impl Telling {
         let body = prune(&api.request, written, &ask.body)?;
         let mut bodies = Vec::new();
         for side in &mut self.sides {
-            let Some(body) = side.resolve(catalogue, &self.prefix, &body)? else { return Ok(None) };
             // What a tree cannot say in this version is not asked.
-            match encode(&api.request, written, &body) {
-                Ok(bytes) => bodies.push(bytes),
-                Err(_) => return Ok(None),
-            }
+            let body = side.resolve(catalogue, &self.prefix, &body)?;
+            bodies.extend(body.and_then(|body| encode(&api.request, written, &body).ok()));
         }
+        let Ok([kafka, headwater]) = <[Vec<u8>; 2]>::try_from(bodies) else {
+            self.unasked += 1;
+            return Ok(None);
+        };
+        let bodies = [kafka, headwater];
         let gets_none = ask.api == 0 && body["acks"] == json!(0);
         for (side, body) in self.sides.iter_mut().zip(&bodies) {
             let connection = side.open(ask.connection)?;
-            connection.send(api, ask.version, body);
+            connection.send(api, ask.version, body, ask.framing);
             if gets_none {
                 connection.expect_none();
             }
@@ -193,39 +203,72 @@ impl Telling {
             self.sent.insert(ask.label.clone(), at);
             return Ok(None);
         }
-        let mut answers = [Answer::Silence, Answer::Silence];
-        for ((side, body), answer) in self.sides.iter_mut().zip(&bodies).zip(&mut answers) {
-            *answer = side.receive(api, ask)?;
-            let until = self.clock.monotonic() + SETTLES_WITHIN;
-            while ask.regard == Regard::Settled && is_unready(answer) && self.clock.monotonic() < until {
+        let clock = self.clock.clone();
+        let answers = self.heard(|side| {
+            let body = &bodies[side.at];
+            let mut answer = side.receive(api, ask)?;
+            let until = clock.monotonic() + SETTLES_WITHIN;
+            while ask.regard == Regard::Settled && is_unready(&answer) && clock.monotonic() < until {
                 std::thread::sleep(Duration::from_millis(10));
-                side.open(ask.connection)?.send(api, ask.version, body);
-                *answer = side.receive(api, ask)?;
+                side.open(ask.connection)?.send(api, ask.version, body, ask.framing);
+                answer = side.receive(api, ask)?;
             }
-        }
+            Ok(answer)
+        })?;
         Ok(Some(self.exchange(catalogue, at, ask, answers)?))
     }
 
-    fn exchange(&mut self, catalogue: &Catalogue, at: usize, ask: &Ask, mut answers: [Answer; 2]) -> Result<Exchange> {
+    /// Hears both at the same time, and how long each takes.
+    fn heard(&mut self, hear: impl Fn(&mut Side) -> Result<Answer> + Sync) -> Result<[(Answer, Duration); 2]> {
+        let clock = &self.clock;
+        let timed = |side: &mut Side| {
+            let start = clock.monotonic();
+            let answer = hear(side)?;
+            anyhow::Ok((answer, clock.monotonic() - start))
+        };
+        let [kafka, headwater] = &mut self.sides;
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| timed(headwater));
+            let kafka = timed(kafka);
+            let headwater = other.join().map_err(|_| anyhow::anyhow!("a thread that heard a broker panicked"))?;
+            Ok([kafka?, headwater?])
+        })
+    }
+
+    fn exchange(
+        &mut self,
+        catalogue: &Catalogue,
+        at: usize,
+        ask: &Ask,
+        heard: [(Answer, Duration); 2],
+    ) -> Result<Exchange> {
         let api = catalogue.api(ask.api)?;
-        if let (Some(plant), Answer::Reply(reply)) = (self.plant, &mut answers[1]) {
+        let [(kafka, kafka_took), (mut headwater, headwater_took)] = heard;
+        if let (Some(plant), Answer::Reply(reply)) = (self.plant, &mut headwater) {
             plant.lie(&api.snake, ask.version, reply);
         }
-        let falsified = self.falsified(api, ask.version, &answers[1]);
+        let falsified = self.falsified(api, ask, &headwater);
+        let mut answers = [kafka, headwater];
         for (side, answer) in self.sides.iter_mut().zip(&mut answers) {
             if let Answer::Reply(reply) = answer {
                 if !ask.label.is_empty() {
                     side.replies.insert(ask.label.clone(), reply.clone());
                 }
-                *reply = side.normal.reply(api, reply);
-                if ask.is_repacked {
-                    forget_packing(reply);
-                }
+                *reply = alike(&mut side.normal, api, ask, reply);
             }
         }
-        let differences = compare(&answers[0], &answers[1]);
+        let mut differences = compare(&answers[0], &answers[1]);
         let shows = |lie: &Answer| compare(&answers[0], lie) != differences;
         let exposed = falsified.iter().filter(|(_, lie)| shows(lie)).map(|(name, _)| *name).collect();
+        if is_of_another_time(kafka_took, headwater_took) {
+            let said = |took: Duration| json!(format!("answers after {} s", took.as_secs_f32().round()));
+            differences.push(Difference {
+                place: String::new(),
+                field: "(when)".to_owned(),
+                kafka: said(kafka_took),
+                headwater: said(headwater_took),
+            });
+        }
         Ok(Exchange {
             step: at,
             is_again: false,
@@ -240,16 +283,31 @@ impl Telling {
     }
 
     /// Headwater's answer with each falsification that changes it, made alike.
-    fn falsified(&self, api: &Api, version: i16, answer: &Answer) -> Vec<(&'static str, Answer)> {
+    fn falsified(&self, api: &Api, ask: &Ask, answer: &Answer) -> Vec<(&'static str, Answer)> {
         let Answer::Reply(reply) = answer else { return Vec::new() };
         let lies = Plant::ALL.into_iter().filter_map(|plant| {
             let mut lie = reply.clone();
-            plant.lie(&api.snake, version, &mut lie);
+            plant.lie(&api.snake, ask.version, &mut lie);
             let is_one = lie != *reply;
-            is_one.then(|| (plant.name, Answer::Reply(self.sides[1].normal.clone().reply(api, &lie))))
+            is_one.then(|| (plant.name, Answer::Reply(alike(&mut self.sides[1].normal.clone(), api, ask, &lie))))
         });
         lies.collect()
     }
+}
+
+/// A reply as it is compared.
+fn alike(normal: &mut Normal, api: &Api, ask: &Ask, reply: &Value) -> Value {
+    let mut reply = normal.reply(api, reply);
+    if ask.is_repacked {
+        forget_packing(&mut reply);
+    }
+    reply
+}
+
+/// Whether one waited where the other did not, by more than a busy machine accounts for.
+fn is_of_another_time(kafka: Duration, headwater: Duration) -> bool {
+    let (less, more) = (kafka.min(headwater), kafka.max(headwater));
+    more > less * 2 + LATE
 }
 
 /// Takes out what depends on how tightly a batch is compressed.
@@ -348,7 +406,7 @@ impl Side {
             Some(connection) => connection,
             none => none.insert(Connection::open(self.port)?),
         };
-        connection.send(api, 12, &encode(&api.request, 12, &body)?);
+        connection.send(api, 12, &encode(&api.request, 12, &body)?, Framing::default());
         match connection.receive(api, 12, Duration::from_secs(10))? {
             Answer::Reply(reply) if reply["topics"][0]["error_code"] == json!(0) => {
                 Ok(reply["topics"][0]["topic_id"].as_str().unwrap_or(NO_TOPIC).to_owned())
@@ -363,10 +421,16 @@ impl Side {
         Ok(Some(match value {
             Value::String(text) => match text.split_at_checked(1) {
                 Some(("@", name)) => json!(format!("{prefix}{name}")),
-                Some(("#", name)) => match self.pins.get(name) {
-                    Some(id) => json!(id),
-                    None => json!(self.topic_id(catalogue, &format!("{prefix}{name}"))?),
-                },
+                Some(("#", name)) => {
+                    let id = match self.pins.get(name) {
+                        Some(id) => id.clone(),
+                        None => self.topic_id(catalogue, &format!("{prefix}{name}"))?,
+                    };
+                    if id != NO_TOPIC {
+                        self.normal.learn("topic", name, &id);
+                    }
+                    json!(id)
+                }
                 Some(("$", place)) => {
                     let (label, pointer) = place.split_at(place.find('/').unwrap_or(place.len()));
                     let found = self.replies.get(label).and_then(|reply| reply.pointer(pointer));

@@ -23,6 +23,8 @@ pub struct Story {
     pub name: String,
     /// Of its random choices.
     pub seed: u64,
+    /// Whether it is about what only an older broker takes, such as old message formats: who judges it, judges all of it.
+    pub is_of_old: bool,
     /// What is done.
     pub steps: Vec<Step>,
 }
@@ -90,6 +92,21 @@ pub struct Ask {
     pub is_sent_only: bool,
     /// How long the answer may take; what has none by then is silence, on both sides or on one.
     pub patience: Duration,
+    /// What is unusual about its frame.
+    pub framing: Framing,
+}
+
+/// What may be unusual about a request's frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Framing {
+    /// The client's id: `oracle`, unless it is said otherwise; `None` is null.
+    pub client: Option<Option<&'static str>>,
+    /// Bytes behind the body.
+    pub trailing: usize,
+    /// Tagged fields in the header that nobody knows, where there can be some.
+    pub has_tags: bool,
+    /// Sent in two pieces, the first of so many bytes.
+    pub first_piece: Option<usize>,
 }
 
 /// What an answer may take, unless a story says otherwise.
@@ -102,6 +119,8 @@ pub struct Author<'a> {
     /// The story's random choices.
     pub random: Random,
     steps: Vec<Step>,
+    seed: u64,
+    is_of_old: bool,
     impossible: bool,
 }
 
@@ -123,12 +142,13 @@ pub struct Asked<'s>(Option<&'s mut Ask>);
 impl<'a> Author<'a> {
     /// Begins a story.
     pub fn new(spoken: &'a dyn Spoken, seed: u64) -> Self {
-        Self { spoken, random: Random::new(seed), steps: Vec::new(), impossible: false }
+        Self { spoken, random: Random::new(seed), steps: Vec::new(), seed, is_of_old: false, impossible: false }
     }
 
     /// The story; `None` if it asks in versions that the pair does not speak, or in none that it judges.
     pub fn finish(self, name: String, seed: u64) -> Option<Story> {
-        (!self.impossible && self.is_judged()).then_some(Story { name, seed, steps: self.steps })
+        let is_judged = self.is_of_old || self.is_judged();
+        (!self.impossible && is_judged).then_some(Story { name, seed, is_of_old: self.is_of_old, steps: self.steps })
     }
 
     /// Versions of an API that this pair speaks, within bounds.
@@ -157,7 +177,9 @@ impl<'a> Author<'a> {
         if versions.iter().any(|version| self.spoken.judges(key, *version)) {
             versions.retain(|version| self.spoken.judges(key, *version));
         }
-        match self.random.pick(&versions).copied() {
+        // Each seed meets another version of each step.
+        let at = usize::try_from(self.seed & u64::from(u32::MAX)).unwrap_or_default() + self.steps.len();
+        match versions.get(at % versions.len().max(1)).copied() {
             Some(version) => self.ask_as(api, version, body),
             None => {
                 self.impossible = true;
@@ -180,11 +202,17 @@ impl<'a> Author<'a> {
             is_repacked: false,
             is_sent_only: false,
             patience: PATIENCE,
+            framing: Framing::default(),
         }));
         match self.steps.last_mut() {
             Some(Step::Ask(ask)) => Asked(Some(ask)),
             _ => Asked(None),
         }
+    }
+
+    /// The story is about what only an older broker takes: who judges it, judges all of it.
+    pub fn of_old(&mut self) {
+        self.is_of_old = true;
     }
 
     /// All that stands in the story so far only prepares what follows.
@@ -317,6 +345,11 @@ impl Asked<'_> {
     /// Its answer is read by [`Author::await_answer`]; it needs a label.
     pub fn send_only(self) -> Self {
         self.change(|ask| ask.is_sent_only = true)
+    }
+
+    /// Its frame is unusual.
+    pub fn framed(self, framing: Framing) -> Self {
+        self.change(|ask| ask.framing = framing)
     }
 
     /// How long its answer may take.

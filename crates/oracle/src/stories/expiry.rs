@@ -111,6 +111,7 @@ fn anew(author: &mut Author<'_>) {
 
 /// Of version 1 alone: what was committed long ago is old already.
 fn dated(author: &mut Author<'_>) {
+    author.of_old();
     begun(author);
     let mut timed = partition(0, 4);
     timed["commit_timestamp"] = json!(author.random.of([-1, 0, 1_600_000_000_000_i64]));

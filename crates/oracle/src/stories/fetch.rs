@@ -58,6 +58,7 @@ fn every_version<const CODEC: usize>(author: &mut Author<'_>) {
 }
 
 fn formats_mixed(author: &mut Author<'_>) {
+    author.of_old();
     author.log("t", 1, &[]);
     let codec = author.random.of(["none", "gzip", "snappy", "lz4"]);
     author.produce("t", 0, &json!([{ "codec": codec, "records": numbered(0, 2) }]));

@@ -135,6 +135,7 @@ fn append_time(author: &mut Author<'_>) {
 }
 
 fn old_formats(author: &mut Author<'_>) {
+    author.of_old();
     author.log("t", 1, &[]);
     let codec = author.random.of(["none", "gzip", "lz4"]);
     for magic in [0, 1] {

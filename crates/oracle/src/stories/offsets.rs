@@ -279,6 +279,7 @@ fn retention(author: &mut Author<'_>) {
 }
 
 fn oldest(author: &mut Author<'_>) {
+    author.of_old();
     begun(author);
     author.ask_in("offset_commit", 0, 1, simply(&[topic("t", &[partition(0, 3)])]));
     let mut timed = partition(1, 4);

@@ -65,6 +65,7 @@ fn batches<const CODEC: usize>(author: &mut Author<'_>) {
 }
 
 fn old_messages<const MAGIC: i64, const CODEC: usize>(author: &mut Author<'_>) {
+    author.of_old();
     author.log("t", 1, &[]);
     let mut next = 0;
     for version in author.versions("produce", 0, 2) {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Written;
-use crate::story::{Author, Step};
+use crate::story::{Author, Framing, Step};
 
 pub const STORIES: &[Written] = &[
     Written { name: "versions: asked in every version", write: every_version },
@@ -19,6 +19,7 @@ pub const STORIES: &[Written] = &[
     Written { name: "versions: a body that goes on", write: goes_on },
     Written { name: "versions: a request without a client's name", write: nameless },
     Written { name: "versions: a frame in pieces", write: pieces },
+    Written { name: "versions: tagged fields that nobody knows", write: tagged },
     Written { name: "versions: coordinators of every type", write: every_type },
     Written { name: "versions: coordinators of names that are none", write: no_keys },
     Written { name: "versions: coordinators of several at once", write: several_keys },
@@ -158,29 +159,54 @@ fn cut_short(author: &mut Author<'_>) {
 }
 
 fn goes_on(author: &mut Author<'_>) {
-    let more = author.random.of([1, 4, 100]);
-    let mut body = vec![0, 0, 0, 0, 0];
-    body.resize(body.len() + more, 0);
-    // The reply, if there is one, is read as that of the next request, whose number is the same by then or not.
-    for (at, version) in [99, -1].into_iter().enumerate() {
-        sends(author, at, frame(3, version, Some("oracle"), &body));
+    for trailing in [1, 4, 100] {
+        let framing = Framing { trailing, ..Framing::default() };
+        let at = trailing;
+        author.ask("metadata", json!({ "topics": [], "allow_auto_topic_creation": false })).on(at).framed(framing);
+        author.ask("api_versions", json!({ "client_software_name": "oracle", "client_software_version": "1" })).on(at);
+        author.ask("list_groups", json!({})).on(at + 1).framed(framing);
+        author.ask("heartbeat", json!({ "group_id": "@none", "member_id": "m" })).on(at + 2).framed(framing);
     }
 }
 
 fn nameless(author: &mut Author<'_>) {
     for (at, client) in [None, Some(""), Some("\u{e4}")].into_iter().enumerate() {
-        sends(author, at, frame(3, 99, client, &[]));
+        let framing = Framing { client: Some(client), ..Framing::default() };
+        author.ask("metadata", json!({ "topics": [], "allow_auto_topic_creation": false })).on(at).framed(framing);
+        author
+            .ask("api_versions", json!({ "client_software_name": "oracle", "client_software_version": "1" }))
+            .on(at)
+            .framed(framing);
+        author.ask("heartbeat", json!({ "group_id": "@none", "member_id": "m" })).on(at).framed(framing);
+    }
+    // What a group says of its members' clients.
+    for (at, client) in [Some(""), None].into_iter().enumerate() {
+        let framing = Framing { client: Some(client), ..Framing::default() };
+        let protocols = json!([{ "name": "range", "metadata": "00" }]);
+        let body = json!({
+            "group_id": "@g", "session_timeout_ms": 60_000, "rebalance_timeout_ms": 60_000, "member_id": "",
+            "protocol_type": "consumer", "protocols": protocols,
+        });
+        author.ask_in("join_group", 0, 3, body).on(at).framed(framing);
+        author.ask("describe_groups", json!({ "groups": ["@g"] })).on(at);
+        author.close(at);
     }
 }
 
+fn tagged(author: &mut Author<'_>) {
+    let framing = Framing { has_tags: true, ..Framing::default() };
+    author.ask_in("metadata", 9, i16::MAX, json!({ "topics": [], "allow_auto_topic_creation": false })).framed(framing);
+    let software = json!({ "client_software_name": "oracle", "client_software_version": "1" });
+    author.ask_in("api_versions", 3, i16::MAX, software).framed(framing);
+    author.ask_in("heartbeat", 4, i16::MAX, json!({ "group_id": "@none", "member_id": "m" })).framed(framing);
+    author.ask_in("list_groups", 3, i16::MAX, json!({})).framed(framing);
+}
+
 fn pieces(author: &mut Author<'_>) {
-    let bytes = frame(3, 99, Some("oracle"), &[0; 20]);
-    let at = 1 + author.random.below(bytes.len() - 2);
-    author.step(Step::Bytes { connection: 1, bytes: bytes[..at].to_vec() });
-    author.sleep_ms(50);
-    sends(author, 2, bytes[..at].to_vec());
-    author.step(Step::Bytes { connection: 1, bytes: bytes[at..].to_vec() });
-    author.ask_in("api_versions", 0, 2, json!({})).on(1).patience_ms(2000);
+    for first in [1, 3, 4, 5, 13] {
+        let framing = Framing { first_piece: Some(first), ..Framing::default() };
+        author.ask("metadata", json!({ "topics": [], "allow_auto_topic_creation": false })).framed(framing);
+    }
 }
 
 fn every_type(author: &mut Author<'_>) {
