@@ -17,7 +17,7 @@ use crate::catalogue::Catalogue;
 use crate::codec::encode;
 use crate::compare::Difference;
 use crate::connection::Answer;
-use crate::pair::{Ground, Pair, Versions};
+use crate::pair::{Ends, Ground, Pair, Versions};
 use crate::plant::Plant;
 use crate::run::{Exchange, Telling};
 use crate::shrink::shrink;
@@ -260,8 +260,8 @@ impl<'p, 'c> Campaign<'p, 'c> {
     ///
     /// # Errors
     /// When the harness fails.
-    pub fn restart(&mut self) -> Result<()> {
-        self.pair.restart()?;
+    pub fn restart(&mut self, ends: Ends) -> Result<()> {
+        self.pair.restart(ends)?;
         let ground = self.pair.ground()?;
         let told: Vec<_> = std::mem::take(self.told.get_mut()).into_iter().map(Mutex::new).collect();
         at_a_time(self.threads, &told, |told| {

@@ -428,7 +428,7 @@ impl Drawer<'_> {
             "generation_id_or_member_epoch" => self.of([-1, 0, 1]),
             "generation_id" if self.random.below(100) >= self.wrong => return member("generation_id"),
             "generation_id" => self.of([-1, 0, 1, 2]),
-            "session_timeout_ms" => self.of([10_000, 6000, 99, 100, 60_000, 60_001, 0, -1]),
+            "session_timeout_ms" => self.of([10_000, 6000, 99, 100, 600_000, 600_001, 0, -1]),
             "rebalance_timeout_ms" => self.of([5000, -1, 0]),
             "retention_time_ms" => self.of([-1, 3_600_000]),
             "commit_timestamp" => self.of([-1, 1_600_000_000_000]),

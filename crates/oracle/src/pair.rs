@@ -20,7 +20,7 @@ pub const CONFIGURATION: [(&str, &str); 7] = [
     ("auto.create.topics.enable", "false"),
     ("group.initial.rebalance.delay.ms", "0"),
     ("group.min.session.timeout.ms", "100"),
-    ("group.max.session.timeout.ms", "60000"),
+    ("group.max.session.timeout.ms", "600000"),
     ("offsets.topic.num.partitions", "4"),
     ("num.partitions", "2"),
     ("connections.max.idle.ms", "600000"),
@@ -28,6 +28,15 @@ pub const CONFIGURATION: [(&str, &str); 7] = [
 
 /// How long a broker may take to drain.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How brokers end before they start again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ends {
+    /// In order.
+    Drained,
+    /// At once.
+    Killed,
+}
 
 /// Versions of APIs.
 pub type Versions = BTreeMap<i16, (i16, i16)>;
@@ -161,14 +170,22 @@ impl<'c> Pair<'c> {
         Ok([port(self.kafka.bootstrap())?, port(self.headwater.bootstrap())?])
     }
 
-    /// Stops both in order and starts them again.
+    /// Starts both again, after they have drained or after they were killed.
     ///
     /// # Errors
     /// When one does not end or start.
-    pub fn restart(&mut self) -> Result<()> {
-        self.kafka.restart()?;
-        self.headwater.stop(STOP_TIMEOUT)?;
-        self.headwater.up()
+    pub fn restart(&mut self, ends: Ends) -> Result<()> {
+        match ends {
+            Ends::Drained => {
+                self.kafka.restart()?;
+                self.headwater.stop(STOP_TIMEOUT)?;
+                self.headwater.up()
+            }
+            Ends::Killed => {
+                self.kafka.kill_and_restart()?;
+                self.headwater.kill_and_restart()
+            }
+        }
     }
 
     /// The prefix of a client's names.

@@ -8,7 +8,7 @@ use testkit::{Clients, KafkaVersion};
 use crate::campaign::{Campaign, Outcome, timed};
 use crate::catalogue::Catalogue;
 use crate::generate::{APIS, chunk};
-use crate::pair::Pair;
+use crate::pair::{Ends, Pair};
 use crate::plant::Plant;
 use crate::stories::{self, Written, expiry};
 use crate::story::Story;
@@ -39,8 +39,8 @@ pub struct Plan {
     pub from: u64,
     /// Only stories, and APIs of generated requests, whose name holds this.
     pub only: String,
-    /// Whether brokers are restarted, what lasts asked again, and all stories told once more; and whether what brokers
-    /// forget by themselves is waited for.
+    /// Whether brokers are restarted and what lasts is asked again, twice: after they have drained, and, with stories of other
+    /// seeds, after they were killed; and whether what brokers forget by themselves is waited for.
     pub restarts: bool,
     /// Stories that are told at a time.
     pub threads: usize,
@@ -105,12 +105,14 @@ impl Plan {
 
     fn tell(&self, campaign: &mut Campaign<'_, '_>) -> Result<()> {
         let judge = name_of(campaign.pair.judge);
-        let stories = self.written(&stories::all(), campaign.pair, 0);
-        timed(&format!("{judge}: stories"), || campaign.tell(&stories, self.restarts))?;
-        if self.restarts && !stories.is_empty() {
-            timed(&format!("{judge}: restart, and what lasts"), || campaign.restart())?;
-            let stories = self.written(&stories::all(), campaign.pair, 1000);
-            timed(&format!("{judge}: stories after the restart"), || campaign.tell(&stories, false))?;
+        for (round, ends) in [Ends::Drained, Ends::Killed].into_iter().enumerate() {
+            // Each round has seeds of its own.
+            let stories = self.written(&stories::all(), campaign.pair, round as u64 * 1000);
+            timed(&format!("{judge}: stories"), || campaign.tell(&stories, self.restarts))?;
+            if stories.is_empty() || !self.restarts {
+                break;
+            }
+            timed(&format!("{judge}: {ends:?}, and what lasts"), || campaign.restart(ends))?;
         }
         let mut chunks = Vec::new();
         for api in APIS.iter().filter(|api| api.contains(&self.only)) {

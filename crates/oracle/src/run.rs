@@ -69,6 +69,8 @@ struct Side {
     at: usize,
     port: u16,
     connections: HashMap<usize, Connection>,
+    /// When the telling began.
+    started_ms: i64,
     /// By which its topics' ids are asked for.
     aside: Option<Connection>,
     replies: HashMap<String, Value>,
@@ -86,6 +88,7 @@ impl Telling {
             at,
             port,
             connections: HashMap::new(),
+            started_ms: started,
             aside: None,
             replies: HashMap::new(),
             pins: HashMap::new(),
@@ -121,10 +124,16 @@ impl Telling {
     /// As [`Telling::tell`].
     pub fn again(&mut self, catalogue: &Catalogue, story: &Story) -> Result<Vec<Exchange>> {
         self.rest();
-        let mut exchanges = Vec::new();
+        let (mut exchanges, mut goes_on) = (Vec::new(), false);
         for (at, step) in story.steps.iter().enumerate() {
-            let Step::Ask(ask) = step else { continue };
-            if ask.regard == Regard::Lasting {
+            let Step::Ask(ask) = step else {
+                if let (Step::Sleep(time), true) = (step, goes_on) {
+                    std::thread::sleep(*time);
+                }
+                continue;
+            };
+            goes_on |= ask.regard == Regard::Afterwards;
+            if matches!(ask.regard, Regard::Lasting | Regard::Afterwards) {
                 let settled = Ask { regard: Regard::Settled, connection: 0, ..ask.clone() };
                 let exchange = self.ask(catalogue, at, &settled)?;
                 exchanges.extend(exchange.map(|exchange| Exchange { is_again: true, ..exchange }));
@@ -135,6 +144,7 @@ impl Telling {
 
     fn step(&mut self, catalogue: &Catalogue, story: &Story, at: usize, step: &Step) -> Result<Option<Exchange>> {
         match step {
+            Step::Ask(ask) if ask.regard == Regard::Afterwards => {}
             Step::Ask(ask) => return self.ask(catalogue, at, ask),
             Step::Await(label) => {
                 let Some(sent) = self.sent.remove(label) else {
@@ -437,6 +447,7 @@ impl Side {
                     let Some(found) = found else { return Ok(None) };
                     found.clone()
                 }
+                Some(("!", "now")) => json!(self.started_ms),
                 Some(("%", topics)) => json!(hex_text(&subscription(prefix, topics))),
                 Some(("\\", literal)) => json!(literal),
                 _ => value.clone(),

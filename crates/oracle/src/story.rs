@@ -8,6 +8,7 @@
 //! | `#orders` | the id of the topic `@orders`, as each broker says; kept under another name by [`Step::Pin`] |
 //! | `$join/members/0/member_id` | what this broker itself answered to the step labelled `join`, at that place |
 //! | `%orders,bills` | a consumer's subscription to `@orders` and `@bills`, as hexadecimal text |
+//! | `!now` | the time at which the telling began, the same for both brokers |
 //! | `\@orders` | `@orders` |
 
 use std::time::Duration;
@@ -67,6 +68,8 @@ pub enum Regard {
     Settled,
     /// As [`Regard::Judged`], and asked once more after a restart, where it is compared again.
     Lasting,
+    /// It is asked after a restart only.
+    Afterwards,
 }
 
 /// A request.
@@ -335,6 +338,11 @@ impl Asked<'_> {
     /// It is asked once more after a restart ([`Regard::Lasting`]).
     pub fn lasting(self) -> Self {
         self.change(|ask| ask.regard = Regard::Lasting)
+    }
+
+    /// It is asked after a restart, and not before ([`Regard::Afterwards`]).
+    pub fn afterwards(self) -> Self {
+        self.change(|ask| ask.regard = Regard::Afterwards)
     }
 
     /// The broker itself has compressed what is read: its plain records are compared, not the bytes.

@@ -338,7 +338,7 @@ fn nameless(author: &mut Author<'_>) {
 
 fn wrong_sessions(author: &mut Author<'_>) {
     coordinated(author);
-    for session_ms in [99, 100, 60_000, 60_001, 0, -1, i32::MAX, i32::MIN] {
+    for session_ms in [99, 100, 600_000, 600_001, 0, -1, i32::MAX, i32::MIN] {
         let rebalance_ms = author.random.of([-1, 0, 1000, i32::MAX]);
         let mut body = Member { session_ms, rebalance_ms, ..ONE }.body("");
         body["group_id"] = json!(format!("@g{session_ms}"));

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Written;
-use super::log::{given, numbered, producing, sequenced};
+use super::log::{given, present, producing, sequenced};
 use crate::story::Author;
 
 pub const STORIES: &[Written] = &[
@@ -45,7 +45,7 @@ fn put<'s>(author: &'s mut Author<'_>, sequence: i64, count: i64) -> crate::stor
 fn of(epoch: i64, sequence: i64, count: i64) -> Value {
     json!([{
         "producer_id": "$p/producer_id", "producer_epoch": epoch, "base_sequence": sequence,
-        "records": numbered(sequence.rem_euclid(1000), count),
+        "records": present(sequence.rem_euclid(1000), count),
     }])
 }
 
@@ -179,7 +179,7 @@ fn unknown(author: &mut Author<'_>) {
     let sequence = author.random.of([0, 5, i64::from(i32::MAX)]);
     for (epoch, base) in [(0, sequence), (0, sequence), (0, 1000), (7, 3), (7, 0)] {
         let batch =
-            json!([{ "producer_id": id, "producer_epoch": epoch, "base_sequence": base, "records": numbered(0, 1) }]);
+            json!([{ "producer_id": id, "producer_epoch": epoch, "base_sequence": base, "records": present(0, 1) }]);
         author.produce("t", 0, &batch);
     }
     author.look_up("t", 0, -1).lasting();
@@ -271,7 +271,7 @@ fn trimmed(author: &mut Author<'_>) {
 
 fn senseless(author: &mut Author<'_>) {
     start(author);
-    let with = |id: &Value, epoch: i64, sequence: i64| json!([{ "producer_id": id, "producer_epoch": epoch, "base_sequence": sequence, "records": numbered(0, 1) }]);
+    let with = |id: &Value, epoch: i64, sequence: i64| json!([{ "producer_id": id, "producer_epoch": epoch, "base_sequence": sequence, "records": present(0, 1) }]);
     let id = json!("$p/producer_id");
     for (epoch, sequence) in [(-1, 0), (0, -1), (-1, -1), (-2, 0), (0, -2), (i64::from(i16::MIN), 0)] {
         author.produce("t", 0, &with(&id, epoch, sequence));
@@ -289,8 +289,8 @@ fn twice_in_one(author: &mut Author<'_>) {
         json!([{ "index": 0, "records": sequenced("p", 0, 1) }, { "index": 0, "records": sequenced("p", 1, 1) }]);
     author.ask("produce", producing(-1, &json!([given("t", &partitions)])));
     let two = json!([
-        { "producer_id": "$p/producer_id", "producer_epoch": 0, "base_sequence": 2, "records": numbered(2, 1) },
-        { "producer_id": "$p/producer_id", "producer_epoch": 0, "base_sequence": 3, "records": numbered(3, 1) },
+        { "producer_id": "$p/producer_id", "producer_epoch": 0, "base_sequence": 2, "records": present(2, 1) },
+        { "producer_id": "$p/producer_id", "producer_epoch": 0, "base_sequence": 3, "records": present(3, 1) },
     ]);
     author.produce("t", 0, &two);
     end(author);

@@ -19,6 +19,7 @@ mod offset_ends;
 mod offsets;
 mod produce;
 mod records;
+mod restart;
 mod sessions;
 mod static_members;
 mod topics;
@@ -60,6 +61,7 @@ pub fn all() -> Vec<Written> {
         fetch::STORIES,
         sessions::STORIES,
         look_ups::STORIES,
+        restart::STORIES,
     ]
     .concat()
 }
