@@ -207,3 +207,11 @@ pub const TOPIC_METRICS_KEPT_MAX: usize = 100_000;
 
 /// Partitions answered by one DescribeTopicPartitions, Kafka's `max.request.partition.size.limit`.
 pub const DESCRIBED_PARTITIONS_MAX: i32 = 2_000;
+
+/// What is told of groups that a DescribeGroups names again.
+pub const DESCRIBED_AGAIN_BYTES_MAX: usize = 1 << 20;
+
+/// Partitions that an OffsetFetch names again and that are answered again; each has up to 4 KiB of metadata.
+pub const ASKED_AGAIN_MAX: usize = 1_000;
+/// Groups of which an OffsetFetch asks again for all offsets.
+pub const ASKED_ALL_AGAIN_MAX: usize = 3;

@@ -1,6 +1,7 @@
 //! What a fetch says about one partition, and what old readers need of it.
 
 use bytes::{Bytes, BytesMut};
+use partition::EpochEnd;
 use records::{Compression, RecordsError, batches, convert};
 use wire::ErrorCode;
 
@@ -24,11 +25,15 @@ pub(crate) struct PartitionAnswer {
     pub(crate) log_start_offset: i64,
     /// Whether a list of aborted transactions is sent: there are none yet, but read_committed readers expect one.
     pub(crate) lists_aborted: bool,
+    /// Where the client's log parts from this one.
+    pub(crate) diverging: Option<EpochEnd>,
     /// Told where the client should look for the leader elsewhere.
     pub(crate) leader: Option<LeaderHint>,
     /// Consecutive slices of the log.
     pub(crate) records: Vec<Bytes>,
     pub(crate) records_bytes: usize,
+    /// What Kafka would send of them as they are stored: more, if the limit cuts a batch.
+    pub(crate) sliced_bytes: usize,
 }
 
 impl PartitionAnswer {
@@ -40,9 +45,11 @@ impl PartitionAnswer {
             last_stable_offset: -1,
             log_start_offset: -1,
             lists_aborted: false,
+            diverging: None,
             leader: None,
             records: Vec::new(),
             records_bytes: 0,
+            sliced_bytes: 0,
         }
     }
 
@@ -69,7 +76,7 @@ impl PartitionAnswer {
             // What is broken is met again where it is converted.
             let Ok(batch) = batch else { break };
             if end > 0 && end + batch.bytes.len() > max_bytes {
-                self.records_bytes = end;
+                (self.records_bytes, self.sliced_bytes) = (end, end);
                 self.records = vec![records.slice(..end)];
                 return;
             }
@@ -94,8 +101,9 @@ impl PartitionAnswer {
     /// Version 10 says that its client knows zstd (KIP-110), but clients that fetch with version 4 know it, too
     /// (kafka-python, aiokafka), and Kafka lets them have it.
     ///
-    /// Versions 0–2 cut what does not fit into the partition's limit, in the middle of a message if need be: their clients
-    /// expect it, and it tells them that there is more. Says whether records were converted.
+    /// What Kafka would send as it is stored it does not exceed by much when it is converted, and so cuts it, in the middle
+    /// of a message if need be: old clients expect it, and it tells them that there is more. Of a batch that is larger than
+    /// the limit of versions 0–2 it sends nothing; here they get as much as fits. Says whether records were converted.
     pub(crate) fn suit(&mut self, version: i16, want: &Want, compression: Option<Compression>) -> bool {
         if version < CONVERTED_BEFORE && compression == Some(Compression::Zstd) {
             // Whatever else would be said, be there a record or not, and whatever the codec of those that are there.
@@ -110,10 +118,14 @@ impl PartitionAnswer {
             return false;
         }
         let magic = if version <= 1 { 0 } else { 1 };
-        match convert::down_convert(&joined(&self.records), magic, want.fetch_offset, DOWN_CONVERTED_BYTES_MAX) {
+        let (records, most) = (joined(&self.records), DOWN_CONVERTED_BYTES_MAX);
+        let max_bytes = usize::try_from(want.max_bytes).unwrap_or(0);
+        let is_too_large = version <= 2 && self.records_bytes > max_bytes;
+        let size = if is_too_large { max_bytes } else { self.sliced_bytes };
+        match convert::down_convert_within(&records, magic, want.fetch_offset, most, size) {
             Ok(mut converted) => {
-                if version <= 2 {
-                    converted.truncate(usize::try_from(want.max_bytes).unwrap_or(0));
+                if is_too_large {
+                    converted.truncate(max_bytes);
                 }
                 self.records_bytes = converted.len();
                 self.records = vec![converted];
@@ -139,6 +151,10 @@ impl Answer for PartitionAnswer {
 
     fn has_error(&self) -> bool {
         self.error_code != 0
+    }
+
+    fn diverges(&self) -> bool {
+        self.diverging.is_some()
     }
 
     fn high_watermark(&self) -> i64 {
@@ -175,7 +191,7 @@ mod tests {
 
     fn want(max_bytes: i32) -> Want {
         let topic = TopicRef::Name("t".into());
-        Want { topic, partition: 0, fetch_offset: 0, current_leader_epoch: -1, max_bytes }
+        Want { topic, partition: 0, fetch_offset: 0, current_leader_epoch: -1, last_fetched_epoch: -1, max_bytes }
     }
 
     fn answer(batches: &[Bytes], cut: usize) -> PartitionAnswer {
@@ -183,7 +199,7 @@ mod tests {
         let records: Vec<Bytes> =
             (0..all.len()).step_by(cut).map(|at| all.slice(at..all.len().min(at + cut))).collect();
         let mut answer = PartitionAnswer::error(0);
-        (answer.records_bytes, answer.records) = (all.len(), records);
+        (answer.records_bytes, answer.sliced_bytes, answer.records) = (all.len(), all.len(), records);
         answer
     }
 

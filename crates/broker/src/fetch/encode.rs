@@ -1,8 +1,9 @@
 //! The bytes of a Fetch response, written straight from what was read: records stay the slices they are.
 
 use base::Uuid;
+use partition::EpochEnd;
 use wire::fetch::{FetchHead, FetchResponseWriter};
-use wire::messages::fetch_response::{LeaderIdAndEpoch, NodeEndpoint, PartitionData};
+use wire::messages::fetch_response::{EpochEndOffset, LeaderIdAndEpoch, NodeEndpoint, PartitionData};
 use wire::{EncodeError, Writer};
 
 use super::answer::PartitionAnswer;
@@ -46,6 +47,9 @@ fn data(partition_index: i32, answer: &PartitionAnswer) -> PartitionData {
         last_stable_offset: answer.last_stable_offset,
         log_start_offset: answer.log_start_offset,
         aborted_transactions: answer.lists_aborted.then(Vec::new),
+        diverging_epoch: answer.diverging.map_or_else(EpochEndOffset::default, |EpochEnd { epoch, end }| {
+            EpochEndOffset { epoch, end_offset: end, ..EpochEndOffset::default() }
+        }),
         current_leader: answer.leader.map_or_else(LeaderIdAndEpoch::default, |leader| LeaderIdAndEpoch {
             leader_id: leader.id,
             leader_epoch: leader.epoch,
@@ -65,8 +69,14 @@ mod tests {
     use super::*;
 
     fn answer(topic: &TopicRef, partition: i32, slices: &[&'static [u8]]) -> (Want, PartitionAnswer) {
-        let want =
-            Want { topic: topic.clone(), partition, fetch_offset: 0, current_leader_epoch: -1, max_bytes: 1 << 20 };
+        let want = Want {
+            topic: topic.clone(),
+            partition,
+            fetch_offset: 0,
+            current_leader_epoch: -1,
+            last_fetched_epoch: -1,
+            max_bytes: 1 << 20,
+        };
         let answer = PartitionAnswer {
             high_watermark: 10 + i64::from(partition),
             last_stable_offset: 9,

@@ -12,6 +12,9 @@
 //! | n, 0 | session n ends; as 0, 0 |
 //! | n, e > 0 | incremental: changes only; `e` must be the session's next epoch |
 //!
+//! A topic that is named by its id is known by its name, too, once it has one in a session: so Kafka tells a topic that was
+//! deleted meanwhile, or made anew, from one that nobody ever knew.
+//!
 //! Invariants: at most `max.incremental.fetch.session.cache.slots` sessions, and a bounded number of partitions in all of
 //! them; a response with an error never advances a
 //! session; the epoch wraps from `i32::MAX` to 1.
@@ -54,6 +57,8 @@ pub(crate) struct Want {
     pub(crate) fetch_offset: i64,
     /// The leader epoch the client knows; -1 for none.
     pub(crate) current_leader_epoch: i32,
+    /// The leader epoch of what the client fetched last; below zero for none.
+    pub(crate) last_fetched_epoch: i32,
     pub(crate) max_bytes: i32,
 }
 
@@ -61,6 +66,8 @@ pub(crate) struct Want {
 pub(crate) trait Answer {
     fn has_records(&self) -> bool;
     fn has_error(&self) -> bool;
+    /// It says where the log of the client parts from this one.
+    fn diverges(&self) -> bool;
     fn high_watermark(&self) -> i64;
     fn log_start(&self) -> i64;
 }
@@ -127,12 +134,16 @@ struct Session {
 
 impl Session {
     /// Notes what is about to be sent for a partition; says whether it is news.
-    fn note(&mut self, want: &Want, answer: &impl Answer) -> bool {
+    fn note(&mut self, want: &Want, answer: &impl Answer, name_of: impl Fn(Uuid) -> Option<Arc<str>>) -> bool {
         let Some(cached) = self.line.get_mut(&want.topic, want.partition) else {
             return true;
         };
+        if let (TopicRef::Id(id), None) = (&want.topic, &cached.name) {
+            cached.name = name_of(*id);
+        }
         let news = answer.has_records()
             || answer.has_error()
+            || answer.diverges()
             || cached.high_watermark != answer.high_watermark()
             || cached.log_start != answer.log_start();
         // After an error the client knows nothing for sure: tell it everything next time.
@@ -348,12 +359,20 @@ impl Context {
         }
     }
 
+    /// The name that a topic with this id has had in this session.
+    pub(crate) fn name_of(&self, want: &Want) -> Option<Arc<str>> {
+        let Kind::Incremental { session, .. } = &self.0 else { return None };
+        session.0.lock().line.get_mut(&want.topic, want.partition)?.name.clone()
+    }
+
     /// Says of each answer, given in the order in which they are sent, whether it is news for the client, and the session
-    /// id to answer with. A session that is made now serves its partitions in that order.
+    /// id to answer with. A session that is made now serves its partitions in that order. `name_of` tells the name that a
+    /// topic with an id has now.
     pub(crate) fn finish<A: Answer>(
         &self,
         sessions: &Sessions,
         answers: &[(&Want, &A)],
+        name_of: impl Fn(Uuid) -> Option<Arc<str>>,
         now: Duration,
     ) -> (i32, Vec<bool>) {
         let all_news = vec![true; answers.len()];
@@ -364,14 +383,14 @@ impl Context {
                 let Some(session) = sessions.create(*uses_ids, wants, now) else { return (NONE, all_news) };
                 let mut session = session.lock();
                 for (want, answer) in answers {
-                    session.note(want, *answer);
+                    session.note(want, *answer, &name_of);
                 }
                 (session.id, all_news)
             }
             Kind::Incremental { session, .. } => {
                 let mut session = session.0.lock();
                 let news = answers.iter().map(|(want, answer)| {
-                    let is_news = session.note(want, *answer);
+                    let is_news = session.note(want, *answer, &name_of);
                     if answer.has_records() {
                         session.line.put_last(&want.topic, want.partition);
                     }
@@ -405,6 +424,9 @@ mod tests {
         fn has_error(&self) -> bool {
             self.error
         }
+        fn diverges(&self) -> bool {
+            false
+        }
         fn high_watermark(&self) -> i64 {
             self.high_watermark
         }
@@ -414,7 +436,14 @@ mod tests {
     }
 
     fn want(partition: i32) -> Want {
-        Want { topic: TopicRef::Name("t".into()), partition, fetch_offset: 0, current_leader_epoch: -1, max_bytes: 100 }
+        Want {
+            topic: TopicRef::Name("t".into()),
+            partition,
+            fetch_offset: 0,
+            current_leader_epoch: -1,
+            last_fetched_epoch: -1,
+            max_bytes: 100,
+        }
     }
 
     fn request(session_id: i32, epoch: i32, partitions: &[i32], forgotten: &[i32]) -> Begin {
@@ -441,7 +470,7 @@ mod tests {
     /// Ends a request: the session's id, and what is sent.
     fn finish(context: Context, sessions: &Sessions, answers: Vec<Said>, now: Duration) -> (i32, Vec<Said>) {
         let pairs: Vec<_> = context.wants().iter().zip(&answers).collect();
-        let (id, news) = context.finish(sessions, &pairs, now);
+        let (id, news) = context.finish(sessions, &pairs, |_| None, now);
         // The session serves the next one from here on.
         drop(context);
         (id, answers.into_iter().zip(news).filter_map(|(answer, is_news)| is_news.then_some(answer)).collect())
@@ -600,7 +629,7 @@ mod tests {
         });
         let mut answers: Vec<_> = answers.collect();
         let in_order: Vec<_> = [0, 2, 1].into_iter().map(|at| (&context.wants()[at], &answers[at])).collect();
-        let (id, news) = context.finish(&sessions, &in_order, NOW);
+        let (id, news) = context.finish(&sessions, &in_order, |_| None, NOW);
         assert_eq!(news, [true; 3]);
         let context = begun(&sessions, request(id, 1, &[], &[]), NOW).unwrap();
         assert_eq!(asked(&context), [0, 2, 1], "what gave records stays, what came last is last");

@@ -9,7 +9,7 @@
 //! | 9 | current leader epoch (KIP-320) |
 //! | 10 | says that the client knows zstd (KIP-110); older ones from 4 on get it too, as from Kafka 4.4 |
 //! | 11 | rack and preferred replica (KIP-392): no replica is preferred |
-//! | 12 | diverging epoch (KIP-595), for followers only; there are none |
+//! | 12 | where the log of a client that says its last epoch parts from this one (KIP-595) |
 //! | 13 | topic ids (KIP-516) |
 //! | 16 | who leads a partition, where this broker does not or the client knows an older epoch (KIP-951), 17–18 fields of followers |
 //!
@@ -25,7 +25,8 @@
 //! What Kafka fails on is an unknown error. An isolation level that is none is refused with the whole request, each mention
 //! of a partition, where there is a partition to read: after the session was looked at and took the request's changes over,
 //! and not if nobody knows what is asked for. A partition's negative limit is, where there is something to read, and the
-//! request's for the first partition; the others get what a limit of 0 gives them.
+//! request's for the first partition; the others get what a limit of 0 gives them. The whole request is where its answer
+//! would have anything behind the topic whose id is nil.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +45,7 @@ use crate::errors::{NONE, code};
 use crate::fetch::answer::{PartitionAnswer, READS_ALL_FROM};
 use crate::fetch::encode::{self, Sent};
 use crate::fetch::leaders;
-use crate::fetch::session::{Begin, TopicRef, Want};
+use crate::fetch::session::{Begin, Context, TopicRef, Want};
 use crate::limits::{
     COLD_COPIED_BYTES_MAX, CONVERTED_AT_ONCE_BYTES_MAX, CONVERTED_BYTES_MAX, FETCH_BYTES_SCARCE, FETCH_COLD_READS_MAX,
     FETCH_PARTITION_BYTES, FETCH_WAIT_LET_IN_BYTES_MAX, FETCH_WAIT_MAX, FETCH_WITHOUT_BELLS_WAIT,
@@ -87,6 +88,9 @@ impl Target<'_> {
 struct Pass {
     answers: Vec<PartitionAnswer>,
     bytes: usize,
+    /// What counts towards the limit: where that cut a read short all that it might have returned, for Kafka fills it with
+    /// the start of the next batch, and the partitions behind it get nothing.
+    used: usize,
     /// What counts towards the minimum: `bytes`, and the whole limit of a partition that has more than fits.
     available: usize,
     /// Something is worth telling at once, whatever the number of bytes.
@@ -103,16 +107,23 @@ enum Place {
 }
 
 impl Pass {
-    /// Takes account of a read that might return so many bytes.
-    fn count(&mut self, result: &Result<ReadResult, ReadError>, max_bytes: usize, from: Place) {
+    /// Takes account of a read that might return so many bytes. Returns how many Kafka would have sent.
+    fn count(&mut self, result: &Result<ReadResult, ReadError>, max_bytes: usize, from: Place) -> usize {
         match result {
             Ok(read) => {
                 self.bytes += read.bytes;
+                let is_cut = read.has_more && read.bytes > 0 && from == Place::Cache;
+                let used = if is_cut { read.bytes.max(max_bytes) } else { read.bytes };
+                self.used += used;
                 self.available += if read.has_more { read.bytes.max(max_bytes) } else { read.bytes };
                 let is_limited = max_bytes == 0;
                 self.urgent |= from == Place::Store && (read.bytes > 0 || read.has_more && !is_limited);
+                used
             }
-            Err(_) => self.urgent = true,
+            Err(_) => {
+                self.urgent = true;
+                0
+            }
         }
     }
 }
@@ -120,7 +131,7 @@ impl Pass {
 /// Answers a fetch.
 pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> Reply {
     let started = core.clock.monotonic();
-    let (context, limits, max_wait, refused) = {
+    let (context, limits, max_wait, refused, asked_session) = {
         let request: FetchRequest = match call.decode(&mut reader) {
             Ok(request) => request,
             Err(refusal) => return refusal.into(),
@@ -132,11 +143,12 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         let limits = Limits::of(&core, &call, &request, isolation.unwrap_or(Isolation::ReadUncommitted));
         let begin = begin(request, call.version);
         let refused = isolation.is_none().then(|| Refused::of(&begin));
+        let asked_session = begin.session_id;
         // Each is copied some times until it is taken over, and what is forgotten is told apart from now on.
         let named = begin.wants.len() + refused.as_ref().map_or(0, |refused| refused.wants.len());
         call.hold(FETCH_PARTITION_BYTES * named + begin.forgotten_bytes());
         match core.sessions.begin(begin, started).await {
-            Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX), refused),
+            Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX), refused, asked_session),
             Err(error) => return write(&call, code(error), 0, &[], &[], None),
         }
     };
@@ -150,6 +162,7 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
             call.peer.breathe(&core.clock).await;
         }
         let partition = core.partition(&want.topic, want.partition).map_err(|error| error.code());
+        let partition = partition.map_err(|error| known_before(&core, &context, want).unwrap_or(error));
         targets.push(Target { want, partition });
     }
     targets.sort_by_key(Target::rank);
@@ -168,13 +181,34 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         leaders::tell(&core, targets.iter().map(|target| target.want).zip(&mut answers));
     }
     let sent: Vec<Sent<'_>> = targets.iter().map(|target| target.want).zip(&answers).collect();
-    let (session_id, news) = context.finish(&core.sessions, &sent, core.clock.monotonic());
+    let is_nil = |(want, _): &Sent<'_>| matches!(want.topic, TopicRef::Id(id) if id.is_nil());
+    if sent.len() > 1 && sent[..sent.len() - 1].iter().any(is_nil) {
+        return write(&call, code(ErrorCode::UnknownServerError), asked_session, &[], &[], None);
+    }
+    let image = core.image();
+    let name_of = |id| image.topic_by_id(id).map(|topic| topic.name.clone());
+    let (session_id, news) = context.finish(&core.sessions, &sent, name_of, core.clock.monotonic());
+    drop(image);
     count(&core, &targets, &answers, &news);
     drop(targets);
     let sent: Vec<Sent<'_>> =
         sent.into_iter().zip(news).filter_map(|(sent, is_news)| is_news.then_some(sent)).collect();
     let endpoints = leaders::endpoints(&core, &call, &sent);
     write(&call, NONE, session_id, &sent, &endpoints, Some(charge))
+}
+
+/// What is said of a topic that nobody knows by its id any more, but that had a name in the session: whether there is one
+/// of that name.
+fn known_before(core: &Core, context: &Context, want: &Want) -> Option<i16> {
+    let TopicRef::Id(id) = &want.topic else { return None };
+    if core.image().topic_by_id(*id).is_some() {
+        return None;
+    }
+    let name = context.name_of(want)?;
+    Some(match core.partitions.get(&name, want.partition) {
+        Ok(_) => code(ErrorCode::InconsistentTopicId),
+        Err(error) => error.code(),
+    })
 }
 
 /// The reply is charged for all of its bytes: those of its records too, which may be converted and have another size.
@@ -251,6 +285,7 @@ fn begin(request: FetchRequest, version: i16) -> Begin {
             partition: partition.partition,
             fetch_offset: partition.fetch_offset,
             current_leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
             max_bytes: partition.partition_max_bytes,
         }));
     }
@@ -412,7 +447,8 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn new(core: &'a Core, targets: &'a [Target<'a>], limits: &'a Limits) -> Self {
         let charge = core.reply_memory.force_charge(0);
-        let pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, available: 0, urgent: false, charge };
+        let pass =
+            Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, used: 0, available: 0, urgent: false, charge };
         let (cold, cold_charge) = (Vec::new(), None);
         Self {
             core,
@@ -446,6 +482,11 @@ impl<'a> Reading<'a> {
                 return;
             }
         };
+        if let Some(answer) = diverging(want, partition) {
+            self.pass.answers.push(answer);
+            self.pass.urgent = true;
+            return;
+        }
         let mut request = self.request(want);
         if below_zero || want.max_bytes < 0 {
             let answer = less_than_nothing(want, partition, request).await;
@@ -477,9 +518,9 @@ impl<'a> Reading<'a> {
                 return;
             }
         };
-        self.pass.count(&result, request.max_bytes, from);
+        let sliced_bytes = self.pass.count(&result, request.max_bytes, from);
         let answer = answer(want, self.limits.isolation, result);
-        self.pass.answers.push(answer);
+        self.pass.answers.push(PartitionAnswer { sliced_bytes, ..answer });
         self.pass.charge.resize(self.pass.bytes as u64);
     }
 
@@ -498,7 +539,7 @@ impl<'a> Reading<'a> {
 
     /// What may be read of the next partition. Charges for it.
     fn request(&mut self, want: &Want) -> ReadRequest {
-        let used = self.pass.bytes + self.spoken_for;
+        let used = self.pass.used + self.spoken_for;
         let left = self.limits.max_bytes.saturating_sub(used);
         let mut max_bytes = wanted_bytes(want).min(left);
         self.scarce |= !self.pass.charge.try_grow(max_bytes as u64);
@@ -530,8 +571,8 @@ impl<'a> Reading<'a> {
         self.cold_charge = None;
         for (cold, result) in cold.into_iter().zip(results) {
             let Target { want, .. } = &targets[cold.at];
-            self.pass.count(&result, cold.request.max_bytes, Place::Store);
-            let mut answer = answer(want, self.limits.isolation, result);
+            let sliced_bytes = self.pass.count(&result, cold.request.max_bytes, Place::Store);
+            let mut answer = PartitionAnswer { sliced_bytes, ..answer(want, self.limits.isolation, result) };
             answer.copy_out(COLD_COPIED_BYTES_MAX);
             self.spent |= answer.error_code == NONE && answer.records_bytes == 0 && cold.is_cut;
             self.pass.answers[cold.at] = answer;
@@ -549,6 +590,33 @@ impl<'a> Reading<'a> {
 
 fn wanted_bytes(want: &Want) -> usize {
     usize::try_from(want.max_bytes).unwrap_or(0)
+}
+
+/// The answer to a client that says in which leader epoch it fetched last, as Kafka's followers do, if there is no going on
+/// from there.
+fn diverging(want: &Want, partition: &Partition) -> Option<PartitionAnswer> {
+    let last = want.last_fetched_epoch;
+    if last < 0 {
+        return None;
+    }
+    let out_of_range = || PartitionAnswer::error(code(ErrorCode::OffsetOutOfRange));
+    // Kafka takes any negative current epoch of a fetch for none.
+    let end = match partition.offset_for_leader_epoch(last, want.current_leader_epoch.max(-1)) {
+        Ok(end) if end.epoch == -1 || end.end == -1 => return Some(out_of_range()),
+        Ok(end) => end,
+        Err(error) => return Some(PartitionAnswer::error(error.code())),
+    };
+    if want.fetch_offset < partition.log_start().kafka() {
+        return Some(out_of_range());
+    }
+    let diverges = end.epoch < last || end.end < want.fetch_offset;
+    diverges.then(|| PartitionAnswer {
+        high_watermark: partition.high_watermark().kafka(),
+        last_stable_offset: partition.last_stable_offset().kafka(),
+        log_start_offset: partition.log_start().kafka(),
+        diverging: Some(end),
+        ..PartitionAnswer::error(NONE)
+    })
 }
 
 /// The answer for a partition of which fewer than no bytes are wanted. Kafka fails on it where there is something to
@@ -583,13 +651,16 @@ fn answer(want: &Want, isolation: Isolation, result: Result<ReadResult, ReadErro
     }
 }
 
-/// Takes back that offsets are out of range if another broker took this one's place: they may well exist in its log (I-3).
+/// Takes back that offsets are out of range, or the log ends before them, if another broker took this one's place: they may
+/// well exist in its log (I-3).
 /// One check is enough for all, and none is made where nothing depends on it: it begins when all answers are known.
 async fn doubt_ends<E>(answers: &mut [PartitionAnswer], check: impl Future<Output = Result<(), E>>) {
-    let out_of_range = |answer: &&mut PartitionAnswer| answer.error_code == code(ErrorCode::OffsetOutOfRange);
-    let mut doubtful = answers.iter_mut().filter(out_of_range).peekable();
+    let tells_ends = |answer: &&mut PartitionAnswer| {
+        answer.error_code == code(ErrorCode::OffsetOutOfRange) || answer.diverging.is_some()
+    };
+    let mut doubtful = answers.iter_mut().filter(tells_ends).peekable();
     if doubtful.peek().is_some() && check.await.is_err() {
-        doubtful.for_each(|answer| answer.error_code = code(ErrorCode::NotLeaderOrFollower));
+        doubtful.for_each(|answer| answer.fail(ErrorCode::NotLeaderOrFollower));
     }
 }
 

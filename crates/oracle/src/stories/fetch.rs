@@ -303,8 +303,9 @@ fn unknown_partitions(author: &mut Author<'_>) {
 fn unknown_topics(author: &mut Author<'_>) {
     author.log("t", 1, &[]);
     author.produce("t", 0, &batch(0, 2));
-    for name in ["@none", "", "not a name"] {
-        let topics = json!([{ "topic": name, "partitions": [from(0, 0)] }, wanted("t", &json!([from(0, 0)]))]);
+    // What the last one holds tells of when and of whom.
+    for (name, offset) in [("@none", 0), ("", 0), ("not a name", 0), ("__consumer_offsets", i64::MAX)] {
+        let topics = json!([{ "topic": name, "partitions": [from(0, offset)] }, wanted("t", &json!([from(0, 0)]))]);
         author.ask_in("fetch", 0, 12, fetching(&topics));
     }
     for id in ["00000000-0000-0000-0000-000000000000", "0badc0de-0bad-40de-8bad-c0de0badc0de"] {

@@ -122,6 +122,8 @@ fn unacknowledged(author: &mut Author<'_>) {
     let send = |author: &mut Author<'_>, connection: usize, topic: &str, set: Value| {
         let partitions = json!([{ "index": 0, "records": set }]);
         author.ask_in("produce", low, 12, producing(0, &json!([given(topic, &partitions)]))).on(connection);
+        // What nobody acknowledges can be read as soon as it is durable.
+        author.sleep_ms(300);
         author.look_up_in((1, i16::MAX), "t", 0, -1).on(connection);
     };
     send(author, 1, "t", batch(1, 2));
