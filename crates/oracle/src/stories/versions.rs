@@ -184,12 +184,11 @@ fn nameless(author: &mut Author<'_>) {
         let framing = Framing { client: Some(client), ..Framing::default() };
         let protocols = json!([{ "name": "range", "metadata": "00" }]);
         let body = json!({
-            "group_id": "@g", "session_timeout_ms": 60_000, "rebalance_timeout_ms": 60_000, "member_id": "",
+            "group_id": format!("@g{at}"), "session_timeout_ms": 60_000, "rebalance_timeout_ms": 60_000, "member_id": "",
             "protocol_type": "consumer", "protocols": protocols,
         });
         author.ask_in("join_group", 0, 3, body).on(at).framed(framing);
-        author.ask("describe_groups", json!({ "groups": ["@g"] })).on(at);
-        author.close(at);
+        author.ask("describe_groups", json!({ "groups": [format!("@g{at}")] })).on(at);
     }
 }
 
