@@ -168,6 +168,15 @@ pub const TRIMMED_AT_ONCE_MAX: usize = 256;
 /// one.
 pub const OLD_STYLE_OFFSETS_MAX: usize = 100_000;
 
+/// Keys that no broker knows and that are kept for one broker, or for all, since Kafka keeps them for what is plugged in.
+pub const CUSTOM_KEYS_MAX: usize = 100;
+
+/// The longest of them.
+pub const CUSTOM_KEY_BYTES_MAX: usize = 256;
+
+/// Times that one DescribeConfigs is told again of what it names again.
+pub const DESCRIBED_AGAIN_MAX: usize = 4;
+
 /// Topics auto-created for one Metadata request.
 pub const AUTO_CREATED_TOPICS_MAX: usize = 1_000;
 

@@ -35,6 +35,18 @@ impl Kind {
             Self::List => 7,
         }
     }
+
+    /// Kafka's name of it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Boolean => "BOOLEAN",
+            Self::String => "STRING",
+            Self::Int => "INT",
+            Self::Long => "LONG",
+            Self::Double => "DOUBLE",
+            Self::List => "LIST",
+        }
+    }
 }
 
 /// What a value must be beyond its type.
@@ -99,15 +111,20 @@ pub struct ConfigDef {
 pub struct Invalid {
     /// The key.
     pub key: String,
-    /// The value.
-    pub value: String,
+    /// The value: as it was given where it is not of the key's type, else as it was understood. None where it is a list
+    /// that is wrong as such.
+    pub value: Option<String>,
     /// What is wrong.
     pub reason: String,
 }
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Invalid value {} for configuration {}: {}", self.value, self.key, self.reason)
+        let Self { key, value, reason } = self;
+        match value {
+            Some(value) => write!(f, "Invalid value {value} for configuration {key}: {reason}"),
+            None => write!(f, "Configuration '{key}' {reason}"),
+        }
     }
 }
 
@@ -120,11 +137,22 @@ impl ConfigDef {
     /// # Errors
     /// When it is not of the key's type or fails the key's validator.
     pub fn parse(&self, value: &str) -> Result<String, Invalid> {
-        self.try_parse(trimmed(value)).map_err(|reason| Invalid {
-            key: self.name.to_owned(),
-            value: value.to_owned(),
-            reason,
-        })
+        let wrong_type = || self.invalid(value, format!("Not a number of type {}", self.kind.name()));
+        let trimmed = trimmed(value);
+        match self.kind {
+            Kind::Boolean => match trimmed.to_ascii_lowercase() {
+                lower if lower == "true" || lower == "false" => Ok(lower),
+                _ => Err(self.invalid(value, "Expected value to be either true or false")),
+            },
+            Kind::Int => self.check_number(trimmed.parse::<i32>().map_err(|_| wrong_type())?.into()),
+            Kind::Long => self.check_number(trimmed.parse().map_err(|_| wrong_type())?),
+            Kind::Double => self.check_double(parsed_double(trimmed).ok_or_else(wrong_type)?),
+            Kind::String | Kind::List => self.check_text(trimmed),
+        }
+    }
+
+    fn invalid(&self, value: impl Into<String>, reason: impl Into<String>) -> Invalid {
+        Invalid { key: self.name.to_owned(), value: Some(value.into()), reason: reason.into() }
     }
 
     /// [`Self::parse`] for a value that is kept with the metadata, where it goes before the broker's file.
@@ -137,11 +165,9 @@ impl ConfigDef {
     pub fn parse_running(&self, value: &str) -> Result<String, Invalid> {
         let parsed = self.parse(value)?;
         match (self.check, parsed.parse::<i64>()) {
-            (Check::AtLeastOneRunning, Ok(number)) if number < 1 => Err(Invalid {
-                key: self.name.to_owned(),
-                value: value.to_owned(),
-                reason: "Value must be at least 1 while the broker runs".to_owned(),
-            }),
+            (Check::AtLeastOneRunning, Ok(number)) if number < 1 => {
+                Err(self.invalid(value, "Value must be at least 1 while the broker runs"))
+            }
             _ => Ok(parsed),
         }
     }
@@ -154,74 +180,66 @@ impl ConfigDef {
     pub(crate) fn parse_new(&self, value: &str) -> Result<String, Invalid> {
         let parsed = self.parse_running(value)?;
         if matches!(self.check, Check::ListOf(_)) && words_of(trimmed(value)).len() > words_of(&parsed).len() {
-            let reason = "values must not be duplicated".to_owned();
-            return Err(Invalid { key: self.name.to_owned(), value: value.to_owned(), reason });
+            let reason = "values must not be duplicated.".to_owned();
+            return Err(Invalid { key: self.name.to_owned(), value: None, reason });
         }
         Ok(parsed)
     }
 
-    fn try_parse(&self, value: &str) -> Result<String, String> {
-        let number = match self.kind {
-            Kind::Boolean => {
-                let lower = value.to_ascii_lowercase();
-                return if lower == "true" || lower == "false" {
-                    Ok(lower)
-                } else {
-                    Err("Expected value to be either true or false".to_owned())
-                };
+    fn check_number(&self, number: i64) -> Result<String, Invalid> {
+        let reason = match self.check {
+            Check::AtLeast(least) | Check::Between(least, _) if number < least => {
+                format!("Value must be at least {least}")
             }
-            Kind::Int => Some(value.parse::<i32>().map(i64::from).map_err(|_| not_a("number of type INT"))?),
-            Kind::Long => Some(value.parse::<i64>().map_err(|_| not_a("number of type LONG"))?),
-            Kind::Double => {
-                let number = parsed_double(value).ok_or_else(|| not_a("number of type DOUBLE"))?;
-                return match self.check {
-                    Check::Fraction if number < 0.0 => Err("Value must be at least 0".to_owned()),
-                    Check::Fraction if number > 1.0 => Err("Value must be no more than 1".to_owned()),
-                    _ => Ok(shown_double(number)),
-                };
+            Check::Between(_, most) if number > most => format!("Value must be no more than {most}"),
+            Check::AtLeastOneRunning if number < 0 => "Value must be at least 0".to_owned(),
+            Check::NotZero if number == 0 => "Value must be negative for no limit, or at least 1".to_owned(),
+            Check::Threads if number < 1 => "Value must be at least 1".to_owned(),
+            Check::GzipLevel if number != -1 && !(1..=9).contains(&number) => {
+                "Value must be between 1 and 9 or equal to -1".to_owned()
             }
-            Kind::String | Kind::List => None,
+            Check::Custom(check) => match check(&number.to_string()) {
+                Ok(()) => return Ok(number.to_string()),
+                Err(reason) => reason,
+            },
+            _ => return Ok(number.to_string()),
         };
-        match (self.check, number) {
-            (Check::AtLeast(least), Some(number)) if number < least => Err(format!("Value must be at least {least}")),
-            (Check::AtLeastOneRunning, Some(number)) if number < 0 => Err("Value must be at least 0".to_owned()),
-            (Check::NotZero, Some(0)) => Err("Value must be negative for no limit, or at least 1".to_owned()),
-            (Check::Threads, Some(number)) if number < 1 => Err("Value must be at least 1".to_owned()),
-            (Check::Between(least, _), Some(number)) if number < least => {
-                Err(format!("Value must be at least {least}"))
-            }
-            (Check::Between(_, most), Some(number)) if number > most => {
-                Err(format!("Value must be no more than {most}"))
-            }
-            (Check::GzipLevel, Some(number)) if number != -1 && !(1..=9).contains(&number) => {
-                Err("Value must be between 1 and 9 or equal to -1".to_owned())
-            }
-            (Check::OneOf(words), _) if !words.contains(&value) => {
-                Err(format!("String must be one of: {}", words.join(", ")))
-            }
-            (Check::ListOf(words), _) => {
-                let items = words_of(value);
-                if items.iter().all(|item| words.contains(item)) {
-                    let mut seen = HashSet::default();
-                    Ok(items.into_iter().filter(|item| seen.insert(*item)).collect::<Vec<_>>().join(","))
-                } else {
-                    Err(format!("Each item must be one of: {}", words.join(", ")))
+        Err(self.invalid(number.to_string(), reason))
+    }
+
+    fn check_double(&self, number: f64) -> Result<String, Invalid> {
+        let reason = match self.check {
+            Check::Fraction if number < 0.0 => "Value must be at least 0",
+            Check::Fraction if number > 1.0 => "Value must be no more than 1",
+            _ => return Ok(shown_double(number)),
+        };
+        Err(self.invalid(shown_double(number), reason))
+    }
+
+    fn check_text(&self, text: &str) -> Result<String, Invalid> {
+        let one_of = |text: &str, words: &[&str]| {
+            Err(self.invalid(text, format!("String must be one of: {}", words.join(", "))))
+        };
+        match self.check {
+            Check::OneOf(words) if !words.contains(&text) => one_of(text, words),
+            Check::ListOf(words) => {
+                let mut seen = HashSet::default();
+                let mut items = words_of(text);
+                items.retain(|item| seen.insert(*item));
+                match items.iter().find(|item| !words.contains(item)) {
+                    Some(&"") => {
+                        let reason = "values must not be empty.".to_owned();
+                        Err(Invalid { key: self.name.to_owned(), value: None, reason })
+                    }
+                    Some(wrong) => one_of(wrong, words),
+                    None => Ok(items.join(",")),
                 }
             }
-            (Check::Custom(check), _) => check(value).map(|()| value.to_owned()),
-            (
-                Check::Any
-                | Check::AtLeast(_)
-                | Check::AtLeastOneRunning
-                | Check::NotZero
-                | Check::Between(..)
-                | Check::GzipLevel
-                | Check::Fraction
-                | Check::Threads
-                | Check::Classes
-                | Check::OneOf(_),
-                number,
-            ) => Ok(number.map_or_else(|| value.to_owned(), |number| number.to_string())),
+            Check::Custom(check) => {
+                check(text).map_err(|reason| self.invalid(text, reason))?;
+                Ok(text.to_owned())
+            }
+            _ => Ok(text.to_owned()),
         }
     }
 }
@@ -255,10 +273,6 @@ impl Check {
 /// The words of a trimmed list.
 fn words_of(list: &str) -> Vec<&str> {
     if list.is_empty() { Vec::new() } else { list_elements(list).collect() }
-}
-
-fn not_a(what: &str) -> String {
-    format!("Not a {what}")
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use Kind::{Boolean, Double, Int, List, Long, String};
 pub const INERT_DOC: &str = "A key of Kafka's that changes nothing here. It is kept and shown.";
 
 /// Keys that Kafka takes for one broker only, not for all together.
-pub(crate) const PER_BROKER_KEYS: &[&str] = &["cordoned.log.dirs"];
+pub(crate) const PER_BROKER_KEYS: &[&str] = &["cordoned.log.dirs", "listener.security.protocol.map", "listeners"];
 
 /// Of directories that get no further partitions only the empty list is taken.
 fn check_cordoned(text: &str) -> Result<(), std::string::String> {

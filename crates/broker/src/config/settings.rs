@@ -6,7 +6,7 @@ use std::time::Duration;
 use base::BrokerId;
 
 use super::broker_keys::BROKER_KEYS;
-use super::define::{ConfigDef, Invalid};
+use super::define::{ConfigDef, Invalid, Update};
 use super::endpoint::{self, Endpoint};
 use super::inert_keys::INERT_KEYS;
 use super::known_keys::{REFUSED_KEYS, UNNEEDED_KEYS};
@@ -125,7 +125,7 @@ impl BrokerConfig {
 
     fn from_explicit(explicit: BTreeMap<&'static str, String>) -> Result<Self, Vec<ConfigError>> {
         let invalid = |key: &str, value: &str, reason: String| {
-            vec![ConfigError::Invalid(Invalid { key: key.to_owned(), value: value.to_owned(), reason })]
+            vec![ConfigError::Invalid(Invalid { key: key.to_owned(), value: Some(value.to_owned()), reason })]
         };
         check_together(|key| explicit.get(key).map(String::as_str)).map_err(|error| vec![error.into()])?;
         let mut config = Self {
@@ -223,7 +223,7 @@ impl Default for BrokerConfig {
 pub(crate) fn check_together<'a>(explicit: impl Fn(&str) -> Option<&'a str>) -> Result<(), Invalid> {
     let value = |key: &str| explicit(key).or_else(|| definition(key).and_then(|def| def.default)).unwrap_or_default();
     let invalid =
-        |key: &str, reason: String| Err(Invalid { key: key.to_owned(), value: value(key).to_owned(), reason });
+        |key: &str, reason: String| Err(Invalid { key: key.to_owned(), value: Some(value(key).to_owned()), reason });
     // Kafka finds this one only when it makes a topic.
     let lag = |key: &str| value(key).parse::<i64>();
     let (min, max) = ("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms");
@@ -291,7 +291,7 @@ pub(crate) fn check_tiers<'a>(
         }
         let (whole, kept, delay) = now;
         let invalid = |key: &str, number: i64, reason: String| {
-            Err(Invalid { key: key.to_owned(), value: number.to_string(), reason })
+            Err(Invalid { key: key.to_owned(), value: Some(number.to_string()), reason })
         };
         if whole > -1 && kept != LIKE_THE_WHOLE && (kept == -1 || kept > whole) {
             return invalid(
@@ -330,6 +330,14 @@ pub fn is_unneeded(key: &str) -> bool {
         || key.starts_with("rsm.config.")
         || key.starts_with("rlmm.config.")
         || key.starts_with("confluent.")
+}
+
+/// Whether a key is known that cannot be set while the broker runs.
+pub(crate) fn is_fixed(key: &str) -> bool {
+    match definition(key) {
+        Some(def) => def.update == Update::Restart,
+        None => is_known(key),
+    }
 }
 
 /// The known key that looks most like `key`, if any looks like it at all.
