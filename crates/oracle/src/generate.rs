@@ -208,6 +208,8 @@ impl Drawer<'_> {
                 Value::Array(elements)
             }
             Type::Bool => json!(self.random.one_in(2)),
+            // Below a topic that is to be created stand its settings.
+            Type::Str if self.api.key == 19 && depth > 1 && field.name == "name" => self.setting(),
             Type::Str => self.text(&field.name),
             Type::Uuid => json!(self.of(["#a", "#b", "#gone", "#none", "00000000-0000-0000-0000-000000000000"])),
             Type::Bytes => json!(self.random.of(["", "00", "0001000000000000"])),
@@ -512,8 +514,20 @@ impl Drawer<'_> {
             11 if body["group_id"] == json!("@none") => body["group_id"] = json!(format!("@join{}", self.fresh)),
             // An id that is asked for in vain would be given anew each time, and never again.
             3 => body["allow_auto_topic_creation"] = json!(false),
+            // With the last of all the numbers it counts beyond it, and goes on at a negative one.
+            75 if body["cursor"]["partition_index"] == json!(i32::MAX) => body["cursor"]["partition_index"] = json!(99),
             // What is set for the broker outlasts the chunk, and may cut off whoever asks.
             33 | 44 => {
+                // Of a resource that AlterConfigs names twice Kafka says nothing, ever.
+                if let (33, Some(resources)) = (self.api.key, body["resources"].as_array_mut()) {
+                    let mut seen = Vec::new();
+                    resources.retain(|of| {
+                        let named = [of["resource_type"].clone(), of["resource_name"].clone()];
+                        let is_new = !seen.contains(&named);
+                        seen.push(named);
+                        is_new
+                    });
+                }
                 let resources = body["resources"].as_array();
                 if resources.into_iter().flatten().any(|of| of["resource_type"] != json!(2)) {
                     body["validate_only"] = json!(true);
