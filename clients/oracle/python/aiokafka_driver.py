@@ -509,12 +509,6 @@ async def delete_records():
         yield {"position": await client.position(where)}
 
 
-@story.step(20)
-async def transactional_id():
-    async with producer(transactional_id=name("transactional")):
-        yield {"begun": True}
-
-
 @story.step()
 async def delete_topics():
     async with admin() as client:

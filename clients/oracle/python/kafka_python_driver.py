@@ -139,8 +139,6 @@ def sent(client, topic, **record):
 def cluster():
     with admin() as client:
         yield client.cluster()
-    with consumer(api_version=None) as client:
-        yield {"taken for": client.config["api_version"]}
 
 
 @story.step()
@@ -604,12 +602,6 @@ def log_directories():
                 for topic in directory["topics"] for partition in topic["partitions"]
             ]
             yield {"error": directory["error_code"], "found": sorted(found)}
-
-
-@story.step(20, when=MODERN)
-def transactional_id():
-    with producer(enable_idempotence=True, transactional_id=name("transactional")) as client:
-        yield {"begun": outcome(client.init_transactions)}
 
 
 @story.step()

@@ -38,7 +38,6 @@ static const struct step steps[] = {
     {"administer-groups", administer_groups, 15},
     {"list-offsets", list_offsets, 15},
     {"delete-records", delete_records, 15},
-    {"transactional-id", transactional_id, 15},
 #endif
     {"groups", groups, 15},
     {"delete-topics", delete_topics, 20},

@@ -237,14 +237,4 @@ void delete_records(void) {
     }
     rd_kafka_destroy(client);
 }
-
-void transactional_id(void) {
-    rd_kafka_t *producer = open_producer("transactional.id", name("transactional"), NULL);
-    rd_kafka_error_t *error = rd_kafka_init_transactions(producer, 12000);
-    struct line line = {0};
-    put_error(&line, rd_kafka_error_code(error));
-    tell(&line);
-    rd_kafka_error_destroy(error);
-    rd_kafka_destroy(producer);
-}
 #endif

@@ -8,4 +8,4 @@ void time_of_appending(void), create_by_producing(void);
 void fill_times(void), offsets_by_time(void), seek(void), seek_out_of_range(void);
 void fill_groups(void), commit_and_go_on(void), share_by_range(void), share_by_roundrobin(void), share_cooperatively(void);
 void subscribe_by_pattern(void), static_members(void), groups(void);
-void administer_groups(void), alter_by_operation(void), list_offsets(void), delete_records(void), transactional_id(void);
+void administer_groups(void), alter_by_operation(void), list_offsets(void), delete_records(void);

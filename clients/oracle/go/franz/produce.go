@@ -71,16 +71,6 @@ func (d *driver) produce() {
 		}
 		return story.Seen{"error": code(kerr.ErrorForCode(response.ErrorCode)), "has_id": response.ProducerID >= 0, "epoch": response.ProducerEpoch}, nil
 	})
-	d.step("init-producer-id-transactional", func(ctx context.Context) (story.Seen, error) {
-		request := kmsg.NewPtrInitProducerIDRequest()
-		request.TransactionalID = pointer(d.Name("transactional"))
-		request.TransactionTimeoutMillis = 10_000
-		response, err := request.RequestWith(ctx, d.client)
-		if err != nil {
-			return story.Seen{"error": code(err)}, nil
-		}
-		return story.Seen{"error": code(kerr.ErrorForCode(response.ErrorCode)), "has_id": response.ProducerID >= 0}, nil
-	})
 }
 
 // refusals are records that a broker does not take.
