@@ -21,6 +21,8 @@ static rd_kafka_t *open_client(rd_kafka_type_t type, rd_kafka_conf_t *conf) {
     char why[256];
     configure(conf, "bootstrap.servers", bootstrap);
     configure(conf, "log_level", "3");
+    /* The old library looks after topics and groups whenever a timer wakes it, else once a second. */
+    if (!MODERN) configure(conf, "statistics.interval.ms", "50");
     rd_kafka_t *client = rd_kafka_new(type, conf, why, sizeof why);
     if (!client) unexpected("%s", why);
     return client;
