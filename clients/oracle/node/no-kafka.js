@@ -93,18 +93,6 @@ async function consume() {
     return send(Array.from({ length: 30 }, (_, i) => ({ topic: name('plain'), partition: i % 3, message: { value: String.fromCharCode(97 + i) } })))
   })
   await step('consume-from-offset', () => read('plain', 1, { offset: 4 }, 6))
-  // Before version 3 an answer holds no more than is asked for, be it less than a message.
-  await step('fetch-less-than-a-message', async () => {
-    const consumer = new NoKafka.SimpleConsumer(common())
-    await consumer.init()
-    try {
-      const leader = await consumer.client.findLeader(name('plain'), 2)
-      const fetched = await consumer.client.fetchRequest({ [leader]: [{ topicName: name('plain'), partitions: [{ partition: 2, offset: 0, maxBytes: 20 }] }] })
-      return { answers: fetched.map(answer => [answer.partition, answer.highwaterMarkOffset, answer.messageSet.length, reason(answer.error)]) }
-    } finally {
-      await consumer.end()
-    }
-  })
   await step('consume-out-of-range-earliest', () => read('plain', 0, { offset: 1000 }, 10, { recoveryOffset: NoKafka.EARLIEST_OFFSET }))
   for (const [title, time] of Object.entries({ earliest: NoKafka.EARLIEST_OFFSET, latest: NoKafka.LATEST_OFFSET, future: 4_000_000_000_000 })) {
     await step(`offset-${title}`, async () => {

@@ -51,7 +51,7 @@ final class Offsets {
             for (MessageAndOffset message : simple.read(topic, 4)) {
                 Simple.show(rows.row(), message);
             }
-            for (int bytes : Arrays.asList(200, 100, 40, 0)) {
+            for (int bytes : Arrays.asList(200, 100, 0)) {
                 FetchResponse part = simple.fetch(topic, 0, 2, bytes);
                 List<Long> whole = new ArrayList<>();
                 String end = "none";
