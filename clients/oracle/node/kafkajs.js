@@ -22,7 +22,7 @@ const kafka = new Kafka({
   brokers: [story.bootstrap],
   logLevel: logLevel.ERROR,
   logCreator: () => entry => console.error(JSON.stringify(entry)),
-  retry: { initialRetryTime: 50, maxRetryTime: 400, retries: 6 },
+  retry: { initialRetryTime: 50, maxRetryTime: 150, retries: 6 },
 })
 const admin = kafka.admin()
 
@@ -278,6 +278,8 @@ const committed = async rest => ({ offsets: await admin.fetchOffsets({ groupId: 
 const emptied = rest => settle(async () => (await group(rest)).members.length === 0)
 const deleteGroup = rest => outcome(admin.deleteGroups([name(rest)]))
 
+let reset
+
 async function groups() {
   await step('group-describe-unknown', () => group('readers'))
   await step('group-offsets-unknown', () => committed('readers'))
@@ -312,8 +314,8 @@ async function groups() {
     const { groups } = await admin.listGroups()
     return { groups: groups.filter(({ groupId }) => groupId.startsWith(story.prefix)).map(({ groupId, protocolType }) => [groupId, protocolType]).sort() }
   })
-  // It takes kafkajs five seconds, its longest fetch, in which other groups can be looked at.
-  const reset = emptied('readers').then(() => admin.resetOffsets({ groupId: name('readers'), topic: name('queue'), earliest: true }))
+  // It takes kafkajs five seconds, its longest fetch, in which there is time for all else.
+  reset = emptied('readers').then(() => admin.resetOffsets({ groupId: name('readers'), topic: name('queue'), earliest: true }))
   await step('rebalance', async () => {
     await create('shared', 4)
     const [one, two] = [new Member('pair'), new Member('pair')]
@@ -343,17 +345,9 @@ async function groups() {
       await member.leave()
     }
   })
-  await step('group-reset-offsets', async () => {
-    await reset
-    return committed('readers')
-  })
 }
 
 async function deletions() {
-  await step('group-delete', async () => {
-    await emptied('readers')
-    return { error: await deleteGroup('readers'), then: await group('readers') }
-  })
   for (const rest of ['plain', 'nowhere']) {
     await step(`delete-topic-${rest}`, async () => {
       const error = await outcome(admin.deleteTopics({ topics: [name(rest)] }))
@@ -361,6 +355,14 @@ async function deletions() {
       return { error, then: await outcome(admin.fetchTopicMetadata({ topics: [name(rest)] })) }
     })
   }
+  await step('group-reset-offsets', async () => {
+    await reset
+    return committed('readers')
+  })
+  await step('group-delete', async () => {
+    await emptied('readers')
+    return { error: await deleteGroup('readers'), then: await group('readers') }
+  })
 }
 
 async function main() {

@@ -288,7 +288,7 @@ async def time_of_appending():
 async def create_by_producing():
     async with producer() as client:
         yield await sent(client, "unheard-of", value=b"v", timestamp_ms=BASE_TIME_MS)
-    async with producer(request_timeout_ms=1_500) as client:
+    async with producer(request_timeout_ms=500) as client:
         yield {"invalid": await outcome(client.partitions_for(name("not/a/topic")))}
     async with admin() as client:
         yield await client.topic(name("unheard-of"))

@@ -69,8 +69,8 @@ def open_consumer(group=None, reset="earliest", **options):
         **{
             **KNOWN,
             "enable_auto_commit": False,
-            "heartbeat_interval_ms": 300,
-            "metadata_max_age_ms": 1_000,
+            "heartbeat_interval_ms": 100,
+            "metadata_max_age_ms": 500,
             "fetch_max_wait_ms": 100,
             **options,
         },
@@ -322,8 +322,9 @@ def time_of_appending():
 
 @story.step()
 def create_by_producing():
-    with producer(max_block_ms=2_000) as client:
+    with producer() as client:
         yield sent(client, "unheard-of", value=b"v", timestamp_ms=BASE_TIME_MS)
+    with producer(max_block_ms=500) as client:
         yield {"invalid": outcome(client.partitions_for, "not/a/topic")}
     with admin() as client:
         yield client.topic(name("unheard-of"))
