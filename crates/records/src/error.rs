@@ -189,9 +189,9 @@ pub enum InvalidRecord {
     /// INVALID_RECORD: some records break a rule.
     #[error("{} records are refused{}", .0.count, first(.0))]
     Records(RecordErrors),
-    /// UNKNOWN_SERVER_ERROR: a codec number that Kafka never assigned, on which it fails.
-    #[error("unknown compression codec {0}")]
-    UnknownCompression(u8),
+    /// UNKNOWN_SERVER_ERROR: what Kafka fails on, a codec number that it never assigned and data that its codec cannot read.
+    #[error("{0}")]
+    Unreadable(RecordsError),
 }
 
 /// Shows the first error of a list that may be as long as a batch.
@@ -213,7 +213,7 @@ impl InvalidRecord {
             Self::UnsupportedForMessageFormat(_) => 43,
             Self::UnsupportedCompression(_) => 76,
             Self::Batch(_) | Self::Records(_) => 87,
-            Self::UnknownCompression(_) => -1,
+            Self::Unreadable(_) => -1,
         }
     }
 
@@ -254,11 +254,10 @@ impl From<RecordsError> for InvalidRecord {
             RecordsError::DecompressedTooLarge { limit } => {
                 Self::TooLarge { size: limit, max: limit, which: "decompressed bytes of one batch" }
             }
-            RecordsError::UnknownCompression(codec) => Self::UnknownCompression(codec),
+            RecordsError::UnknownCompression(_) | RecordsError::Decompress { .. } => Self::Unreadable(error),
             // The checksum was right, so the producer made it so: sending it again cannot help, and Java clients do
             // send again after CORRUPT_MESSAGE.
             RecordsError::Malformed(_)
-            | RecordsError::Decompress { .. }
             | RecordsError::Compress { .. }
             | RecordsError::RecordTooLarge { .. }
             | RecordsError::UnsupportedCompression { .. }

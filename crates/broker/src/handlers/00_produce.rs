@@ -261,7 +261,7 @@ async fn refuse_whole(core: &Core, call: &Call, request: &ProduceView) -> Option
         }
         let is_failed_on = records.is_none_or(|records| {
             let checked = records::check_produce_version(&records, call.version);
-            matches!(checked, Err(InvalidRecord::UnknownCompression(_)))
+            matches!(checked, Err(InvalidRecord::Unreadable(_)))
         });
         // Whatever makes no sense further on is told before.
         fails = fails || is_failed_on && find(core, call.version, place(call.version, topic, partition.index)).is_ok();

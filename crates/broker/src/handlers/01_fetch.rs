@@ -43,7 +43,7 @@ use crate::call::Call;
 use crate::core::Core;
 use crate::errors::{NONE, code};
 use crate::fetch::answer::{PartitionAnswer, READS_ALL_FROM};
-use crate::fetch::encode::{self, Sent};
+use crate::fetch::encode::{self, Grouping, Sent, by_mention, by_topic};
 use crate::fetch::leaders;
 use crate::fetch::session::{Begin, Context, TopicRef, Want};
 use crate::limits::{
@@ -149,7 +149,7 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         call.hold(FETCH_PARTITION_BYTES * named + begin.forgotten_bytes());
         match core.sessions.begin(begin, started).await {
             Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX), refused, asked_session),
-            Err(error) => return write(&call, code(error), 0, &[], &[], None),
+            Err(error) => return write(&call, code(error), 0, (&[], by_topic), &[], None),
         }
     };
     let wants = context.wants();
@@ -183,7 +183,7 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
     let sent: Vec<Sent<'_>> = targets.iter().map(|target| target.want).zip(&answers).collect();
     let is_nil = |(want, _): &Sent<'_>| matches!(want.topic, TopicRef::Id(id) if id.is_nil());
     if sent.len() > 1 && sent[..sent.len() - 1].iter().any(is_nil) {
-        return write(&call, code(ErrorCode::UnknownServerError), asked_session, &[], &[], None);
+        return write(&call, code(ErrorCode::UnknownServerError), asked_session, (&[], by_topic), &[], None);
     }
     let image = core.image();
     let name_of = |id| image.topic_by_id(id).map(|topic| topic.name.clone());
@@ -194,7 +194,7 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
     let sent: Vec<Sent<'_>> =
         sent.into_iter().zip(news).filter_map(|(sent, is_news)| is_news.then_some(sent)).collect();
     let endpoints = leaders::endpoints(&core, &call, &sent);
-    write(&call, NONE, session_id, &sent, &endpoints, Some(charge))
+    write(&call, NONE, session_id, (&sent, by_topic), &endpoints, Some(charge))
 }
 
 /// What is said of a topic that nobody knows by its id any more, but that had a name in the session: whether there is one
@@ -216,7 +216,7 @@ fn write(
     call: &Call,
     error: i16,
     session_id: i32,
-    answers: &[Sent<'_>],
+    answers: (&[Sent<'_>], Grouping),
     endpoints: &[NodeEndpoint],
     charge: Option<Charge>,
 ) -> Reply {
@@ -245,7 +245,7 @@ impl Refused {
         let error = code(ErrorCode::UnknownServerError);
         let answer = PartitionAnswer { lists_aborted: true, ..PartitionAnswer::error(error) };
         let sent: Vec<Sent<'_>> = self.wants.iter().map(|want| (want, &answer)).collect();
-        write(call, error, self.session_id, &sent, &[], None)
+        write(call, error, self.session_id, (&sent, by_mention), &[], None)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! | Version | What changes |
 //! |---|---|
-//! | 0 | meant ZooKeeper: refused, as by a Kafka 3.9 without it |
+//! | 0 | meant ZooKeeper: refused, as by a Kafka 3.9 without it, each partition once |
 //! | 2 | no topics means all of them; an error of the whole response |
 //! | 5 | leader epochs (KIP-320) |
 //! | 7 | a stable answer, which waits for commits that are under way (KIP-447) |
@@ -19,12 +19,15 @@ use crate::call::Call;
 use crate::core::Core;
 use crate::first_mentions::{Pace, first_mentions};
 use crate::limits::{ASKED_AGAIN_MAX, ASKED_ALL_AGAIN_MAX};
+use crate::mentions::keep_last;
 
 pub(crate) async fn handle(core: &Core, call: &Call, mut request: OffsetFetchRequest) -> OffsetFetchResponse {
-    bound_repeats(&mut request).await;
     if call.version == 0 {
+        let (of, topics) = ((&*call.peer, &core.clock), request.topics.get_or_insert_default());
+        keep_last(of, topics, |topic| topic.name.clone(), |topic| &mut topic.partition_indexes, |index| *index).await;
         return refused(request);
     }
+    bound_repeats(&mut request).await;
     core.groups.fetch_offsets(&call.group_client(), &request).await
 }
 

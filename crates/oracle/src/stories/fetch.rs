@@ -76,7 +76,8 @@ fn formats_mixed(author: &mut Author<'_>) {
 }
 
 fn lost_in_old_formats(author: &mut Author<'_>) {
-    author.log("t", 1, &[]);
+    // Kafka would begin a segment where times lie far apart, and a reply ends with its segment.
+    author.log("t", 1, &[("segment.ms", "9223372036854775807")]);
     let codec = author.random.of(["none", "gzip"]);
     let headers = json!([{ "key": "h", "value": "1" }]);
     let records = json!([
@@ -87,7 +88,7 @@ fn lost_in_old_formats(author: &mut Author<'_>) {
     author.producer("p");
     author.produce("t", 0, &super::log::sequenced("p", 0, 2));
     for version in author.versions("fetch", 0, 4) {
-        author.fetch_in(version, version, "t", 0, 0);
+        author.fetch_in(version, version, "t", 0, 0).repacked();
     }
 }
 
@@ -110,7 +111,7 @@ fn mid_batch(author: &mut Author<'_>) {
     author.produce("t", 0, &batch(10, 1));
     for _ in 0..4 {
         let offset = author.random.below(11) as i64;
-        author.fetch("t", 0, offset).lasting();
+        author.fetch("t", 0, offset).repacked().lasting();
     }
 }
 

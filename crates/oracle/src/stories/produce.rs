@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Written;
-use super::log::{TIME, batch, given, messages, numbered, producing, wide};
+use super::log::{TIME, batch, fetching, from, given, messages, numbered, producing, wanted, wide};
 use crate::story::Author;
 
 pub const STORIES: &[Written] = &[
@@ -232,7 +232,12 @@ fn strange_times(author: &mut Author<'_>) {
     }
     let apart = json!([{ "records": [{ "value": "v", "timestamp": TIME }, { "value": "w", "timestamp": 1 }] }]);
     author.produce("t", 0, &apart);
-    author.read("t", 0, &[0]);
+    // Batch by batch: Kafka begins a segment where times lie far apart, and a reply ends with its segment.
+    for offset in 0..7 {
+        let mut one = from(0, offset);
+        one["partition_max_bytes"] = json!(1);
+        author.ask_in("fetch", 10, i16::MAX, fetching(&json!([wanted("t", &json!([one]))]))).lasting();
+    }
     author.bounds("t", 0);
 }
 
