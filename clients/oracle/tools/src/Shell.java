@@ -84,6 +84,7 @@ final class Shell {
         tool("groups", PLAIN + "GroupsCommand");
         tool("log-dirs", PLAIN + "LogDirsCommand");
         tool("producer-perf-test", PLAIN + "ProducerPerformance");
+        tool("reassign-partitions", PLAIN + "reassign.ReassignPartitionsCommand");
         tool("topics", PLAIN + "TopicCommand");
         tool("verifiable-consumer", PLAIN + "VerifiableConsumer");
         tool("verifiable-producer", PLAIN + "VerifiableProducer");

@@ -84,6 +84,7 @@ final class Tools {
         });
     }
 
+    /** Every command names the topics of this run: those of others may go while it looks at all there are. */
     private void topics() {
         type("topics --create --topic %topic --partitions 3 --replication-factor 1 --config retention.ms=3600000");
         type("topics --create --topic %topic");
@@ -98,12 +99,12 @@ final class Tools {
         settled("%default", 1);
         list("topics --list");
         list("topics --list --exclude-internal");
-        list("topics --describe");
-        list("topics --describe --topics-with-overrides");
-        list("topics --describe --under-replicated-partitions");
-        list("topics --describe --unavailable-partitions");
-        list("topics --describe --at-min-isr-partitions");
-        list("topics --describe --under-min-isr-partitions");
+        list("topics --describe --topic %.*");
+        list("topics --describe --topic %.* --topics-with-overrides");
+        list("topics --describe --topic %.* --under-replicated-partitions");
+        list("topics --describe --topic %.* --unavailable-partitions");
+        list("topics --describe --topic %.* --at-min-isr-partitions");
+        list("topics --describe --topic %.* --under-min-isr-partitions");
         type("topics --describe --topic %unknown");
         type("topics --describe --topic %unknown --if-exists");
         type("topics --alter --topic %topic --partitions 4");
@@ -115,6 +116,7 @@ final class Tools {
         type("topics --delete --topic %default");
         settled("%default", 0);
         type("topics --delete --topic %default");
+        type("reassign-partitions --list");
     }
 
     /** Kafka's brokers learn in their own time what its controller has decided. */
