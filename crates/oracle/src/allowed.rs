@@ -13,12 +13,12 @@ pub struct Row {
     pub api: &'static str,
     /// The versions, both ends included.
     pub versions: (i16, i16),
-    /// The field, without the indices of arrays; one that ends in `*` is every field that begins so.
+    /// The field, without the indices of arrays; a `*` in it stands for anything.
     pub field: &'static str,
     /// Only where the request holds this value at this JSON pointer.
     pub asked: Option<(&'static str, &'static str)>,
-    /// Only in a part of Kafka's answer whose member has this value.
-    pub within: Option<(&'static str, &'static str)>,
+    /// Only in a part of Kafka's answer whose member has one of these values.
+    pub within: Option<(&'static str, &'static [&'static str])>,
     /// What Kafka says there, if only that: JSON.
     pub kafka: Option<&'static str>,
     /// What Headwater says there, if only that: JSON.
@@ -26,6 +26,11 @@ pub struct Row {
     /// Why it may be.
     pub reason: &'static str,
 }
+
+/// Resources that have no configuration here: client metrics, groups.
+const UNSERVED: &[&str] = &["16", "32"];
+/// Loggers.
+const LOGGERS: &[&str] = &["8"];
 
 /// The table. It has at most forty rows, and each is needed by a case.
 pub const ROWS: &[Row] = &[
@@ -36,12 +41,19 @@ pub const ROWS: &[Row] = &[
         ..Row::of("api_versions")
     },
     Row {
+        field: "/api_keys/*/min_version",
+        headwater: Some("0"),
+        reason: "versions that 4.4 speaks no more are served still, as by 3.9",
+        ..Row::of("api_versions")
+    },
+    Row {
         field: "/supported_features",
+        headwater: Some("[]"),
         reason: "features are of KRaft's metadata and of protocols that are not served",
         ..Row::of("api_versions")
     },
-    Row { field: "/finalized_features", reason: "likewise", ..Row::of("api_versions") },
-    Row { field: "/finalized_features_epoch", reason: "likewise", ..Row::of("api_versions") },
+    Row { field: "/finalized_features", headwater: Some("[]"), reason: "likewise", ..Row::of("api_versions") },
+    Row { field: "/finalized_features_epoch", headwater: Some("-1"), reason: "likewise", ..Row::of("api_versions") },
     Row {
         field: "*",
         asked: Some(("/key_type", "1")),
@@ -49,10 +61,45 @@ pub const ROWS: &[Row] = &[
         ..Row::of("find_coordinator")
     },
     Row {
-        field: "*",
-        asked: Some(("/key_type", "2")),
-        reason: "there are no share groups yet, which the message says",
-        ..Row::of("find_coordinator")
+        field: "/results/*",
+        within: Some(("resource_type", UNSERVED)),
+        reason: "there are no client metrics, and no groups of protocols that have configurations",
+        ..Row::of("describe_configs")
+    },
+    Row {
+        field: "/results/*",
+        within: Some(("resource_type", LOGGERS)),
+        reason: "loggers are set at the start, not through the protocol",
+        ..Row::of("describe_configs")
+    },
+    Row {
+        field: "/results/configs/documentation",
+        reason: "it says what Headwater does",
+        ..Row::of("describe_configs")
+    },
+    Row {
+        field: "/responses/*",
+        within: Some(("resource_type", UNSERVED)),
+        reason: "there are no client metrics, and no groups of protocols that have configurations",
+        ..Row::of("alter_configs")
+    },
+    Row {
+        field: "/responses/*",
+        within: Some(("resource_type", UNSERVED)),
+        reason: "likewise",
+        ..Row::of("incremental_alter_configs")
+    },
+    Row {
+        field: "/responses/*",
+        within: Some(("resource_type", LOGGERS)),
+        reason: "loggers are set at the start, not through the protocol",
+        ..Row::of("incremental_alter_configs")
+    },
+    Row {
+        field: "/results/*_bytes",
+        headwater: Some("-1"),
+        reason: "an object store has no size",
+        ..Row::of("describe_log_dirs")
     },
 ];
 
@@ -77,13 +124,16 @@ impl Row {
             of.pointer(pointer).map(Value::to_string).is_some_and(|value| value == wanted)
         };
         let was_asked = |(pointer, wanted): (&str, &str)| is_at(&exchange.asked, pointer, wanted);
-        let is_within = |(member, wanted): (&str, &str)| {
+        let is_within = |(member, wanted): (&str, &[&str])| {
             let Answer::Reply(reply) = &exchange.answers[0] else { return false };
-            let ends = difference.place.match_indices('/').map(|(at, _)| at);
-            ends.into_iter().any(|end| is_at(reply, &format!("{}/{member}", &difference.place[..end]), wanted))
+            let mut ends = difference.place.match_indices('/').map(|(at, _)| at);
+            ends.any(|end| {
+                let place = format!("{}/{member}", &difference.place[..end]);
+                wanted.iter().any(|wanted| is_at(reply, &place, wanted))
+            })
         };
-        let is_field = match self.field.strip_suffix('*') {
-            Some(begins) => difference.field.starts_with(begins),
+        let is_field = match self.field.split_once('*') {
+            Some((begins, ends)) => difference.field.starts_with(begins) && difference.field.ends_with(ends),
             None => difference.field == self.field,
         };
         let is = |wanted: Option<&str>, said: &Value| {

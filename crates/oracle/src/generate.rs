@@ -501,7 +501,7 @@ impl Drawer<'_> {
     /// Takes out what makes two brokers differ for no reason of the protocol: who waits, and who is asked to wait.
     fn mend(&mut self, body: &mut Value) {
         // A protocol that is named twice gets no answer from Kafka 4.4, ever.
-        if let (11, Some(protocols)) = (self.api.key, body["protocols"].as_array_mut()) {
+        if let (11, Some(protocols)) = (self.api.key, body.get_mut("protocols").and_then(Value::as_array_mut)) {
             let mut seen = Vec::new();
             protocols.retain(|protocol| {
                 let is_new = !seen.contains(&protocol["name"]);
