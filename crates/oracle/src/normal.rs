@@ -156,9 +156,10 @@ impl Normal {
                 let list = LISTS.iter().find(|(of, at, _)| *of == api.snake && *at == path);
                 let is_mine = |element: &&Value| {
                     let name = list.and_then(|(.., member)| element[*member].as_str()).unwrap_or_default();
-                    // Other runs write into the groups' log.
-                    let is_of_groups = path == "/results/topics" && name == "__consumer_offsets";
-                    !is_of_groups && (!has_prefix(name) || name.starts_with(&self.prefix))
+                    // Other runs write into the groups' log, and have Kafka make one for transactions.
+                    let is_of_others = path == "/results/topics" && name == "__consumer_offsets"
+                        || name == "__transaction_state" && elements.len() > 1;
+                    !is_of_others && (!has_prefix(name) || name.starts_with(&self.prefix))
                 };
                 let mut mine: Vec<&Value> = elements.iter().filter(is_mine).collect();
                 if path == "/responses/partitions/records" && ends_in_a_piece(&mine) {
