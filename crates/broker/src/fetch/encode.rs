@@ -1,12 +1,10 @@
 //! The bytes of a Fetch response, written straight from what was read: records stay the slices they are.
 
-use std::sync::Arc;
-
 use base::Uuid;
 use partition::EpochEnd;
 use wire::fetch::{FetchHead, FetchResponseWriter};
 use wire::messages::fetch_response::{EpochEndOffset, LeaderIdAndEpoch, NodeEndpoint, PartitionData};
-use wire::{EncodeError, Writer};
+use wire::{EncodeError, Str, Writer};
 
 use super::answer::PartitionAnswer;
 use super::session::{TopicRef, Want};
@@ -14,32 +12,17 @@ use super::session::{TopicRef, Want};
 /// An answer and whose it is.
 pub(crate) type Sent<'a> = (&'a Want, &'a PartitionAnswer);
 
-/// Which answers, one behind the other, share the head of their topic.
-pub(crate) type Grouping = fn(&TopicRef, &TopicRef) -> bool;
-
-/// Those of one topic.
-pub(crate) fn by_topic(one: &TopicRef, next: &TopicRef) -> bool {
-    one == next
-}
-
-/// Those of one mention of a topic in the request, whose name its partitions share.
-pub(crate) fn by_mention(one: &TopicRef, next: &TopicRef) -> bool {
-    match (one, next) {
-        (TopicRef::Name(one), TopicRef::Name(next)) => Arc::ptr_eq(one, next),
-        _ => one == next,
-    }
-}
-
-/// Writes the body of a response. `endpoints` are those of the leaders that answers tell.
+/// Writes the body of a response. Consecutive answers of one topic share its head, as Kafka writes them. `endpoints` are
+/// those of the leaders that answers tell.
 pub(crate) fn response(
     writer: &mut Writer,
     version: i16,
     error_code: i16,
     session_id: i32,
-    (answers, grouping): (&[Sent<'_>], Grouping),
+    answers: &[Sent<'_>],
     endpoints: &[NodeEndpoint],
 ) -> Result<(), EncodeError> {
-    let topics = answers.chunk_by(|(a, _), (b, _)| grouping(&a.topic, &b.topic));
+    let topics = answers.chunk_by(|(a, _), (b, _)| a.topic == b.topic);
     // Before version 7 there is neither a session nor an error of the whole.
     let head =
         if version >= 7 { FetchHead { error_code, session_id, ..FetchHead::default() } } else { FetchHead::default() };
@@ -54,6 +37,27 @@ pub(crate) fn response(
         }
     }
     out.finish(endpoints)
+}
+
+/// Writes the body of a response that says the same of all partitions of these topics.
+pub(crate) fn response_of_one(
+    writer: &mut Writer,
+    version: i16,
+    error_code: i16,
+    session_id: i32,
+    topics: &[(Str, Vec<i32>)],
+    answer: &PartitionAnswer,
+) -> Result<(), EncodeError> {
+    let head =
+        if version >= 7 { FetchHead { error_code, session_id, ..FetchHead::default() } } else { FetchHead::default() };
+    let mut out = FetchResponseWriter::begin(writer, version, head, topics.len())?;
+    for (name, partitions) in topics {
+        out.topic(name, Uuid::nil(), partitions.len())?;
+        for partition in partitions {
+            out.partition(&data(*partition, answer), &answer.records)?;
+        }
+    }
+    out.finish(&[])
 }
 
 fn data(partition_index: i32, answer: &PartitionAnswer) -> PartitionData {
@@ -118,7 +122,7 @@ mod tests {
             let mut ours = Writer::new();
             let (error, session) = if version >= 7 { (70, 44) } else { (0, 0) };
             let sent: Vec<Sent<'_>> = answers.iter().map(|(want, answer)| (want, answer)).collect();
-            response(&mut ours, version, error, session, (&sent, by_topic), &[]).unwrap();
+            response(&mut ours, version, error, session, &sent, &[]).unwrap();
 
             let data = |(want, answer): &(Want, PartitionAnswer)| PartitionData {
                 partition_index: want.partition,

@@ -84,7 +84,7 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
     let timeout = patience(request.timeout_ms);
     let acks = request.acks;
     let asked = Asked::all_of(&core, &call, &request).await;
-    let refused = match refuse_whole(&core, &call, &request).await {
+    let refused = match refuse_whole(&core, &call, &request, &asked).await {
         Some(whole) => Some(whole),
         None => refuse(&request),
     };
@@ -221,12 +221,22 @@ impl<'a> Asked<'a> {
                 let counting = &mut all[at].partitions;
                 match *partitions.entry((at, partition.index)).or_insert(counting.len()) {
                     first if first == counting.len() => counting.push(partition),
+                    earlier
+                        if breaks_rules(call.version, request, counting[earlier])
+                            && !breaks_rules(call.version, request, partition) => {}
                     earlier => counting[earlier] = partition,
                 }
             }
         }
         all
     }
+}
+
+/// Whether a mention of a partition breaks the rules of the version. Kafka appends what others of it hold, and answers this
+/// one all the same; so it is the one that counts, and nothing is appended that is said not to be.
+fn breaks_rules(version: i16, request: &ProduceView, partition: &ProducePartition) -> bool {
+    let records = request.records_of(partition);
+    records.is_some_and(|records| records::check_produce_version(&records, version).is_err())
 }
 
 /// Why no partition of a request is appended to.
@@ -247,10 +257,14 @@ impl Refused {
 /// transaction that the request does not name.
 ///
 /// Null for records it does not even answer; it appends nothing of such a request.
-async fn refuse_whole(core: &Core, call: &Call, request: &ProduceView) -> Option<Refused> {
-    let named = || request.topics().iter().flat_map(|topic| std::iter::repeat(topic).zip(request.partitions_of(topic)));
+async fn refuse_whole(core: &Core, call: &Call, request: &ProduceView, asked: &[Asked<'_>]) -> Option<Refused> {
+    let topics = request.topics().iter();
+    let named = topics.flat_map(|topic| std::iter::repeat(topic).zip(request.partitions_of(topic)));
+    let is_there = |topic: &ProduceTopic, partition: &ProducePartition| {
+        find(core, call.version, place(call.version, topic, partition.index)).is_ok()
+    };
     let mut fails = false;
-    for (topic, partition) in named() {
+    for (topic, partition) in named {
         call.peer.breathe(&core.clock).await;
         let records = request.records_of(partition);
         match records::is_first_transactional(records.as_deref().unwrap_or_default()) {
@@ -259,12 +273,17 @@ async fn refuse_whole(core: &Core, call: &Call, request: &ProduceView) -> Option
             Ok(true) => return Some(Refused::whole(ErrorCode::TransactionalIdAuthorizationFailed, None)),
             Err(error) => return Some(Refused::whole(ErrorCode::CorruptMessage, Some(senseless(&error)))),
         }
-        let is_failed_on = records.is_none_or(|records| {
+        let is_failed_on = records.is_some_and(|records| {
             let checked = records::check_produce_version(&records, call.version);
             matches!(checked, Err(InvalidRecord::Unreadable(_)))
         });
         // Whatever makes no sense further on is told before.
-        fails = fails || is_failed_on && find(core, call.version, place(call.version, topic, partition.index)).is_ok();
+        fails = fails || is_failed_on && is_there(topic, partition);
+    }
+    for Asked { topic, partitions } in asked {
+        call.peer.breathe(&core.clock).await;
+        let is_null = |partition: &&ProducePartition| request.records_of(partition).is_none();
+        fails = fails || partitions.iter().copied().filter(is_null).any(|partition| is_there(topic, partition));
     }
     fails.then(|| Refused::whole(ErrorCode::UnknownServerError, None))
 }

@@ -36,14 +36,15 @@ use bytes::Buf;
 use futures::future::join_all;
 use partition::{Isolation, Partition, ReadError, ReadRequest, ReadResult, Watch, Watcher};
 use wire::messages::FetchRequest;
+use wire::messages::fetch_request::FetchTopic;
 use wire::messages::fetch_response::NodeEndpoint;
-use wire::{ErrorCode, Reader};
+use wire::{ErrorCode, Reader, Str};
 
 use crate::call::Call;
 use crate::core::Core;
 use crate::errors::{NONE, code};
 use crate::fetch::answer::{PartitionAnswer, READS_ALL_FROM};
-use crate::fetch::encode::{self, Grouping, Sent, by_mention, by_topic};
+use crate::fetch::encode::{self, Sent};
 use crate::fetch::leaders;
 use crate::fetch::session::{Begin, Context, TopicRef, Want};
 use crate::limits::{
@@ -57,6 +58,8 @@ use crate::net::service::Reply;
 /// Partitions that are looked up or read before it is asked whether others should run: each takes a microsecond as a rule.
 const PARTITIONS_AT_ONCE: usize = 8;
 
+/// Requests name topics by id from this version on.
+const TOPIC_IDS_FROM: i16 = 13;
 /// Answers tell leaders from this version on.
 const LEADERS_FROM: i16 = 16;
 
@@ -141,20 +144,20 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         let isolation = Isolation::from_wire(request.isolation_level);
         // What there is not is told whatever the level.
         let limits = Limits::of(&core, &call, &request, isolation.unwrap_or(Isolation::ReadUncommitted));
+        let refused = isolation.is_none().then(|| Refused::of(&request, call.version));
         let begin = begin(request, call.version);
-        let refused = isolation.is_none().then(|| Refused::of(&begin));
         let asked_session = begin.session_id;
         // Each is copied some times until it is taken over, and what is forgotten is told apart from now on.
-        let named = begin.wants.len() + refused.as_ref().map_or(0, |refused| refused.wants.len());
+        let named = begin.wants.len() + refused.as_ref().map_or(0, |refused| refused.partitions);
         call.hold(FETCH_PARTITION_BYTES * named + begin.forgotten_bytes());
         match core.sessions.begin(begin, started).await {
             Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX), refused, asked_session),
-            Err(error) => return write(&call, code(error), 0, (&[], by_topic), &[], None),
+            Err(error) => return write(&call, code(error), 0, &[], &[], None),
         }
     };
     let wants = context.wants();
     // A small request may stand for a large session.
-    let named = refused.as_ref().map_or(0, |refused| refused.wants.len());
+    let named = refused.as_ref().map_or(0, |refused| refused.partitions);
     call.hold(FETCH_PARTITION_BYTES * (wants.len() + named));
     let mut targets = Vec::with_capacity(wants.len());
     for (at, want) in wants.iter().enumerate() {
@@ -183,7 +186,7 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
     let sent: Vec<Sent<'_>> = targets.iter().map(|target| target.want).zip(&answers).collect();
     let is_nil = |(want, _): &Sent<'_>| matches!(want.topic, TopicRef::Id(id) if id.is_nil());
     if sent.len() > 1 && sent[..sent.len() - 1].iter().any(is_nil) {
-        return write(&call, code(ErrorCode::UnknownServerError), asked_session, (&[], by_topic), &[], None);
+        return write(&call, code(ErrorCode::UnknownServerError), asked_session, &[], &[], None);
     }
     let image = core.image();
     let name_of = |id| image.topic_by_id(id).map(|topic| topic.name.clone());
@@ -194,7 +197,7 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
     let sent: Vec<Sent<'_>> =
         sent.into_iter().zip(news).filter_map(|(sent, is_news)| is_news.then_some(sent)).collect();
     let endpoints = leaders::endpoints(&core, &call, &sent);
-    write(&call, NONE, session_id, (&sent, by_topic), &endpoints, Some(charge))
+    write(&call, NONE, session_id, &sent, &endpoints, Some(charge))
 }
 
 /// What is said of a topic that nobody knows by its id any more, but that had a name in the session: whether there is one
@@ -216,7 +219,7 @@ fn write(
     call: &Call,
     error: i16,
     session_id: i32,
-    answers: (&[Sent<'_>], Grouping),
+    answers: &[Sent<'_>],
     endpoints: &[NodeEndpoint],
     charge: Option<Charge>,
 ) -> Reply {
@@ -228,24 +231,31 @@ fn write(
     reply
 }
 
-/// What is told of a request that is refused as a whole, whatever it asks for: what it names, where topics have names, and
-/// the session that it says it is of.
+/// What is told of a request that is refused as a whole, whatever it asks for: what it names, each time that it does, where
+/// topics have names, and the session that it says it is of.
 struct Refused {
     session_id: i32,
-    wants: Vec<Want>,
+    topics: Vec<(Str, Vec<i32>)>,
+    partitions: usize,
 }
 
 impl Refused {
-    fn of(request: &Begin) -> Self {
-        let wants = if request.uses_ids { Vec::new() } else { request.wants.clone() };
-        Self { session_id: request.session_id, wants }
+    fn of(request: &FetchRequest, version: i16) -> Self {
+        let named = if version >= TOPIC_IDS_FROM { &[] } else { &*request.topics };
+        let partitions = named.iter().map(|topic| topic.partitions.len()).sum();
+        let of_topic = |topic: &FetchTopic| {
+            (topic.topic.clone(), topic.partitions.iter().map(|partition| partition.partition).collect())
+        };
+        Self { session_id: request.session_id, topics: named.iter().map(of_topic).collect(), partitions }
     }
 
     fn told(self, call: &Call) -> Reply {
         let error = code(ErrorCode::UnknownServerError);
         let answer = PartitionAnswer { lists_aborted: true, ..PartitionAnswer::error(error) };
-        let sent: Vec<Sent<'_>> = self.wants.iter().map(|want| (want, &answer)).collect();
-        write(call, error, self.session_id, (&sent, by_mention), &[], None)
+        let Self { session_id, topics, .. } = self;
+        call.reply_with(None, |writer| {
+            encode::response_of_one(writer, call.version, error, session_id, &topics, &answer)
+        })
     }
 }
 
@@ -275,7 +285,7 @@ impl Limits {
 /// The request as sessions see it. A topic's name is shared by its partitions and copied out of the request, since a
 /// session outlives it. What was taken over of the request is gone before the next topic's is.
 fn begin(request: FetchRequest, version: i16) -> Begin {
-    let uses_ids = version >= 13;
+    let uses_ids = version >= TOPIC_IDS_FROM;
     let topic_ref = |id, name: &str| if uses_ids { TopicRef::Id(id) } else { TopicRef::Name(name.into()) };
     let mut wants = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
     for topic in request.topics {
