@@ -22,7 +22,7 @@ use crate::plant::Plant;
 use crate::run::{Exchange, Telling};
 use crate::shrink::shrink;
 use crate::stories;
-use crate::story::{Step, Story};
+use crate::story::{Author, Step, Story};
 
 /// How often a story that differed is told again: what does not recur is of the moment.
 const CONFIRMATIONS: usize = 2;
@@ -263,6 +263,9 @@ impl<'p, 'c> Campaign<'p, 'c> {
     pub fn restart(&mut self, ends: Ends) -> Result<()> {
         self.pair.restart(ends)?;
         let ground = self.pair.ground()?;
+        if let Some(ready) = ready(self.pair) {
+            Telling::begin(ground, None).tell(ground.catalogue, &ready)?;
+        }
         let told: Vec<_> = std::mem::take(self.told.get_mut()).into_iter().map(Mutex::new).collect();
         at_a_time(self.threads, &told, |told| {
             let (story, telling) = &mut *told.lock();
@@ -406,6 +409,17 @@ impl<'p, 'c> Campaign<'p, 'c> {
         }
         Ok(text)
     }
+}
+
+/// Waits until groups of every partition of the groups' log can be asked about: until then lists of groups are short.
+fn ready(pair: &Pair<'_>) -> Option<Story> {
+    let mut author = Author::new(pair, 0);
+    author.of_old();
+    for at in 0..32 {
+        let groups = [format!("ready-{at}")];
+        author.ask_in("describe_groups", 0, 5, serde_json::json!({ "groups": groups })).settled();
+    }
+    author.finish("ready".to_owned(), 0)
 }
 
 /// Does something with each, several at a time; the first error ends it.

@@ -16,13 +16,17 @@ use crate::generate::APIS;
 use crate::story::{Framing, Spoken, Story};
 
 /// What both are configured with. Times are short, so that stories about them are.
-pub const CONFIGURATION: [(&str, &str); 7] = [
+pub const CONFIGURATION: [(&str, &str); 9] = [
     ("auto.create.topics.enable", "false"),
     ("group.initial.rebalance.delay.ms", "0"),
     ("group.min.session.timeout.ms", "100"),
     ("group.max.session.timeout.ms", "600000"),
     ("offsets.topic.num.partitions", "4"),
     ("num.partitions", "2"),
+    // Where a log starts is lost when Kafka is killed before.
+    ("log.flush.start.offset.checkpoint.interval.ms", "500"),
+    // Records are of 2020, and looked at for minutes.
+    ("log.retention.ms", "-1"),
     ("connections.max.idle.ms", "600000"),
 ];
 

@@ -340,6 +340,11 @@ impl Asked<'_> {
         self.change(|ask| ask.regard = Regard::Lasting)
     }
 
+    /// As [`Asked::lasting`], if so.
+    pub fn lasting_if(self, lasts: bool) -> Self {
+        if lasts { self.lasting() } else { self }
+    }
+
     /// It is asked after a restart, and not before ([`Regard::Afterwards`]).
     pub fn afterwards(self) -> Self {
         self.change(|ask| ask.regard = Regard::Afterwards)

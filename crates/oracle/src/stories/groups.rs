@@ -303,7 +303,8 @@ fn other_type(author: &mut Author<'_>) {
     let protocol_type = author.random.of(["connect", "x", "consumer"]);
     Member { protocol_type, ..TWO }.join(author);
     described(author);
-    author.ask("list_groups", json!({})).lasting();
+    // The member may be taken for dead during a restart.
+    author.ask("list_groups", json!({}));
 }
 
 fn no_protocols(author: &mut Author<'_>) {

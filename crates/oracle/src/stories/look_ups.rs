@@ -201,7 +201,9 @@ fn leader_epochs(author: &mut Author<'_>) {
         let timestamp = author.random.of([-1, -2, TIME]);
         let partitions = json!([{ "partition_index": 0, "timestamp": timestamp, "current_leader_epoch": epoch }]);
         let topics = json!([{ "name": "@t", "partitions": partitions }]);
-        author.ask_in("list_offsets", 4, i16::MAX, json!({ "replica_id": -1, "topics": topics })).lasting();
+        // At a restart each broker counts its epochs on as it likes.
+        let body = json!({ "replica_id": -1, "topics": topics });
+        author.ask_in("list_offsets", 4, i16::MAX, body).lasting_if(epoch != 1);
     }
 }
 
@@ -241,7 +243,7 @@ fn epoch_ends(author: &mut Author<'_>) {
     fill(author, 2);
     for epoch in [0, -1, 1, 5, -2, i64::from(i32::MAX)] {
         for _ in author.versions("offset_for_leader_epoch", 0, 2) {
-            author.epoch_end("t", 0, -1, epoch).lasting();
+            author.epoch_end("t", 0, -1, epoch).lasting_if(epoch != 1);
         }
         author.epoch_end("t", 0, -1, epoch);
     }
@@ -250,7 +252,7 @@ fn epoch_ends(author: &mut Author<'_>) {
 fn epoch_of_nothing(author: &mut Author<'_>) {
     author.log("t", 1, &[]);
     for epoch in [0, -1, 1] {
-        author.epoch_end("t", 0, -1, epoch).lasting();
+        author.epoch_end("t", 0, -1, epoch).lasting_if(epoch < 1);
     }
 }
 
@@ -258,7 +260,7 @@ fn current_epochs(author: &mut Author<'_>) {
     fill(author, 1);
     for current in [-1, 0, 1, 100, -2] {
         let epoch = author.random.of([0, 0, 1]);
-        author.epoch_end("t", 0, current, epoch).lasting();
+        author.epoch_end("t", 0, current, epoch).lasting_if(current != 1 && epoch < 1);
     }
 }
 
@@ -267,7 +269,7 @@ fn epoch_trimmed(author: &mut Author<'_>) {
     let offset = author.random.of([1, count, 3 * count]);
     author.trim("t", 0, offset);
     for epoch in [0, 1, -1] {
-        author.epoch_end("t", 0, -1, epoch).lasting();
+        author.epoch_end("t", 0, -1, epoch).lasting_if(epoch < 1);
     }
 }
 
