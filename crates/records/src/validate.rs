@@ -128,9 +128,8 @@ pub fn is_first_transactional(input: &[u8]) -> Result<bool, RecordsError> {
             let attributes = input.get(AT_ATTRIBUTES..).and_then(|rest| rest.first_chunk());
             Ok(attributes.is_some_and(|bits| i16::from_be_bytes(*bits) & TRANSACTIONAL_BIT != 0))
         }
-        Ok(_) => Ok(false),
         Err(InvalidRecord::Corrupt(error)) => Err(error),
-        Err(_) => Ok(false),
+        _ => Ok(false),
     }
 }
 

@@ -391,8 +391,17 @@ async fn the_cluster_is_described_in_pages_and_producers_get_ids_of_their_own() 
         let response = client.call(version, &plain).await;
         assert_eq!((response.error_code, response.producer_epoch), (0, 0), "v{version}");
         ids.push(response.producer_id);
-        let transactional = InitProducerIdRequest { transactional_id: Some("tx".into()), ..Default::default() };
-        assert_eq!(client.call(version, &transactional).await.error_code, ErrorCode::InvalidRequest.code());
+        let (max, invalid, timeout) = (900_000, ErrorCode::InvalidRequest, ErrorCode::InvalidTransactionTimeout);
+        for (id, transaction_timeout_ms, error) in
+            [("tx", 1, invalid), ("tx", max, invalid), ("tx", 0, timeout), ("tx", max + 1, timeout), ("", 0, invalid)]
+        {
+            let transactional = InitProducerIdRequest {
+                transactional_id: Some(id.into()),
+                transaction_timeout_ms,
+                ..Default::default()
+            };
+            assert_eq!(client.call(version, &transactional).await.error_code, error.code());
+        }
     }
     ids.dedup();
     assert_eq!(ids.len(), 6, "no id twice");
@@ -426,9 +435,16 @@ async fn what_is_described_again_is_told_again_a_few_times() {
     let response = client.call(4, &DescribeConfigsRequest { resources: keys.to_vec(), ..Default::default() }).await;
     let told: Vec<usize> = response.results.iter().map(|result| result.configs.len()).collect();
     assert!(matches!(*told, [1, 1, all, 1] if all > 1), "each mention has its own keys: {told:?}");
+}
+
+/// So Kafka 4.4.0 answers.
+#[tokio::test]
+async fn a_group_that_is_named_twice_is_described_twice() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
     let groups = ["a", "b", "a"].map(Into::into).to_vec();
     let response = client.call(5, &DescribeGroupsRequest { groups, ..Default::default() }).await;
-    assert_eq!(response.groups.iter().map(|group| &*group.group_id).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(response.groups.iter().map(|group| &*group.group_id).collect::<Vec<_>>(), ["a", "b", "a"]);
 }
 
 /// Each is what Kafka 4.4.0 answers, and 3.9.2 but for ListOffsets, where it refuses each mention.

@@ -132,7 +132,7 @@ impl GroupCoordinator {
                         asked.len() - 1
                     })),
                     None => {
-                        absent.partitions_of(&topic.name).push(deleted(index, Err(ErrorCode::UnknownTopicOrPartition)))
+                        absent.partitions_of(&topic.name).push(deleted(index, Err(ErrorCode::UnknownTopicOrPartition)));
                     }
                 }
             }
