@@ -62,7 +62,7 @@ pub fn down_convert_within(
     }
     let (mut out, mut size) = (BytesMut::new(), size);
     for batch in batches(bytes) {
-        if out.len() >= size {
+        if !out.is_empty() && out.len() >= size {
             break;
         }
         let batch = batch?;

@@ -1,7 +1,6 @@
 //! The bytes of a Fetch response, written straight from what was read: records stay the slices they are.
 
 use base::Uuid;
-use partition::EpochEnd;
 use wire::fetch::{FetchHead, FetchResponseWriter};
 use wire::messages::fetch_response::{EpochEndOffset, LeaderIdAndEpoch, NodeEndpoint, PartitionData};
 use wire::{EncodeError, Str, Writer};
@@ -68,8 +67,10 @@ fn data(partition_index: i32, answer: &PartitionAnswer) -> PartitionData {
         last_stable_offset: answer.last_stable_offset,
         log_start_offset: answer.log_start_offset,
         aborted_transactions: answer.lists_aborted.then(Vec::new),
-        diverging_epoch: answer.diverging.map_or_else(EpochEndOffset::default, |EpochEnd { epoch, end }| {
-            EpochEndOffset { epoch, end_offset: end, ..EpochEndOffset::default() }
+        diverging_epoch: answer.diverging.as_deref().map_or_else(EpochEndOffset::default, |end| EpochEndOffset {
+            epoch: end.epoch,
+            end_offset: end.end,
+            ..EpochEndOffset::default()
         }),
         current_leader: answer.leader.map_or_else(LeaderIdAndEpoch::default, |leader| LeaderIdAndEpoch {
             leader_id: leader.id,
@@ -104,7 +105,6 @@ mod tests {
             log_start_offset: 3,
             lists_aborted: partition == 1,
             records: slices.iter().map(|slice| Bytes::from_static(slice)).collect(),
-            records_bytes: slices.iter().map(|slice| slice.len()).sum(),
             ..PartitionAnswer::error(0)
         };
         (want, answer)

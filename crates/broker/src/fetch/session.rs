@@ -37,6 +37,9 @@ const STALE_AFTER: Duration = Duration::from_secs(120);
 /// Partitions one session may hold; a larger one is served without a session.
 pub(crate) const SESSION_PARTITIONS_MAX: usize = 500_000;
 
+/// Names of topics that a session remembers whatever it holds.
+const NAMES_SPARE: usize = 64;
+
 /// "No session" as an id, "full request, then a session" as an epoch.
 pub(crate) const NONE: i32 = 0;
 /// "The session ends here" as an epoch.
@@ -130,17 +133,28 @@ struct Session {
     /// In the order in which they are served: first as the request that made the session was answered, then one that gives
     /// records to a later request goes to the back.
     line: Line,
+    /// The names that topics with ids have, or had.
+    names: HashMap<Uuid, Arc<str>>,
 }
 
 impl Session {
+    /// Learns the name of a topic that is wanted by its id. Of those that nobody wants any more some are remembered.
+    fn learn(&mut self, topic: &TopicRef, name_of: impl Fn(Uuid) -> Option<Arc<str>>) {
+        let TopicRef::Id(id) = topic else { return };
+        if self.names.contains_key(id) {
+            return;
+        }
+        if self.names.len() >= 2 * self.line.len() + NAMES_SPARE {
+            self.names = HashMap::default();
+        }
+        self.names.extend(name_of(*id).map(|name| (*id, name)));
+    }
+
     /// Notes what is about to be sent for a partition; says whether it is news.
-    fn note(&mut self, want: &Want, answer: &impl Answer, name_of: impl Fn(Uuid) -> Option<Arc<str>>) -> bool {
+    fn note(&mut self, want: &Want, answer: &impl Answer) -> bool {
         let Some(cached) = self.line.get_mut(&want.topic, want.partition) else {
             return true;
         };
-        if let (TopicRef::Id(id), None) = (&want.topic, &cached.name) {
-            cached.name = name_of(*id);
-        }
         let news = answer.has_records()
             || answer.has_error()
             || answer.diverges()
@@ -323,7 +337,8 @@ impl Sessions {
                 break id;
             }
         };
-        let session = Arc::new(Mutex::new(Session { id, uses_ids, epoch: 1, is_served: false, line }));
+        let session =
+            Arc::new(Mutex::new(Session { id, uses_ids, epoch: 1, is_served: false, line, names: HashMap::default() }));
         cache.sessions.insert(id, Slot { session: session.clone(), created: now, used: now, partitions });
         drop(cache);
         drop(evicted);
@@ -362,7 +377,8 @@ impl Context {
     /// The name that a topic with this id has had in this session.
     pub(crate) fn name_of(&self, want: &Want) -> Option<Arc<str>> {
         let Kind::Incremental { session, .. } = &self.0 else { return None };
-        session.0.lock().line.get_mut(&want.topic, want.partition)?.name.clone()
+        let TopicRef::Id(id) = &want.topic else { return None };
+        session.0.lock().names.get(id).cloned()
     }
 
     /// Says of each answer, given in the order in which they are sent, whether it is news for the client, and the session
@@ -382,15 +398,17 @@ impl Context {
                 let wants = answers.iter().map(|(want, _)| *want);
                 let Some(session) = sessions.create(*uses_ids, wants, now) else { return (NONE, all_news) };
                 let mut session = session.lock();
+                learn_each(&mut session, answers, &name_of);
                 for (want, answer) in answers {
-                    session.note(want, *answer, &name_of);
+                    session.note(want, *answer);
                 }
                 (session.id, all_news)
             }
             Kind::Incremental { session, .. } => {
                 let mut session = session.0.lock();
+                learn_each(&mut session, answers, &name_of);
                 let news = answers.iter().map(|(want, answer)| {
-                    let is_news = session.note(want, *answer, &name_of);
+                    let is_news = session.note(want, *answer);
                     if answer.has_records() {
                         session.line.put_last(&want.topic, want.partition);
                     }
@@ -400,6 +418,13 @@ impl Context {
                 (session.id, news)
             }
         }
+    }
+}
+
+/// Learns the names of the topics that are answered: each once where its partitions stand together.
+fn learn_each<A>(session: &mut Session, answers: &[(&Want, &A)], name_of: impl Fn(Uuid) -> Option<Arc<str>>) {
+    for topic in answers.chunk_by(|(one, _), (next, _)| one.topic == next.topic) {
+        session.learn(&topic[0].0.topic, &name_of);
     }
 }
 

@@ -46,7 +46,7 @@ use crate::errors::{NONE, code};
 use crate::fetch::answer::{PartitionAnswer, READS_ALL_FROM};
 use crate::fetch::encode::{self, Sent};
 use crate::fetch::leaders;
-use crate::fetch::session::{Begin, Context, TopicRef, Want};
+use crate::fetch::session::{Answer, Begin, Context, TopicRef, Want};
 use crate::limits::{
     COLD_COPIED_BYTES_MAX, CONVERTED_AT_ONCE_BYTES_MAX, CONVERTED_BYTES_MAX, FETCH_BYTES_SCARCE, FETCH_COLD_READS_MAX,
     FETCH_PARTITION_BYTES, FETCH_WAIT_LET_IN_BYTES_MAX, FETCH_WAIT_MAX, FETCH_WITHOUT_BELLS_WAIT,
@@ -94,6 +94,8 @@ struct Pass {
     /// What counts towards the limit: where that cut a read short all that it might have returned, for Kafka fills it with
     /// the start of the next batch, and the partitions behind it get nothing.
     used: usize,
+    /// The places of those that were cut short, with what Kafka would have sent of them.
+    sliced: Vec<(usize, usize)>,
     /// What counts towards the minimum: `bytes`, and the whole limit of a partition that has more than fits.
     available: usize,
     /// Something is worth telling at once, whatever the number of bytes.
@@ -110,22 +112,22 @@ enum Place {
 }
 
 impl Pass {
-    /// Takes account of a read that might return so many bytes. Returns how many Kafka would have sent.
-    fn count(&mut self, result: &Result<ReadResult, ReadError>, max_bytes: usize, from: Place) -> usize {
+    /// Takes account of a read that might return so many bytes. Returns how many Kafka would have sent if it was cut short.
+    fn count(&mut self, result: &Result<ReadResult, ReadError>, max_bytes: usize, from: Place) -> Option<usize> {
         match result {
             Ok(read) => {
                 self.bytes += read.bytes;
                 let is_cut = read.has_more && read.bytes > 0 && from == Place::Cache;
-                let used = if is_cut { read.bytes.max(max_bytes) } else { read.bytes };
-                self.used += used;
+                let sliced = is_cut.then(|| read.bytes.max(max_bytes));
+                self.used += sliced.unwrap_or(read.bytes);
                 self.available += if read.has_more { read.bytes.max(max_bytes) } else { read.bytes };
                 let is_limited = max_bytes == 0;
                 self.urgent |= from == Place::Store && (read.bytes > 0 || read.has_more && !is_limited);
-                used
+                sliced
             }
             Err(_) => {
                 self.urgent = true;
-                0
+                None
             }
         }
     }
@@ -176,9 +178,9 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
     }
     let (pass, _waited) = read_enough(&core, &call, &targets, &limits, started + max_wait).await;
     base::plant::place("in-fetch");
-    let Pass { mut answers, charge, .. } = pass;
+    let Pass { mut answers, sliced, charge, .. } = pass;
     if call.version < READS_ALL_FROM {
-        suit(&core, &call, &targets, &mut answers).await;
+        suit(&core, &call, &targets, &mut answers, sliced).await;
     }
     if call.version >= LEADERS_FROM {
         leaders::tell(&core, targets.iter().map(|target| target.want).zip(&mut answers));
@@ -457,8 +459,15 @@ struct Reading<'a> {
 impl<'a> Reading<'a> {
     fn new(core: &'a Core, targets: &'a [Target<'a>], limits: &'a Limits) -> Self {
         let charge = core.reply_memory.force_charge(0);
-        let pass =
-            Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, used: 0, available: 0, urgent: false, charge };
+        let pass = Pass {
+            answers: Vec::with_capacity(targets.len()),
+            bytes: 0,
+            used: 0,
+            sliced: Vec::new(),
+            available: 0,
+            urgent: false,
+            charge,
+        };
         let (cold, cold_charge) = (Vec::new(), None);
         Self {
             core,
@@ -528,9 +537,11 @@ impl<'a> Reading<'a> {
                 return;
             }
         };
-        let sliced_bytes = self.pass.count(&result, request.max_bytes, from);
+        if let Some(bytes) = self.pass.count(&result, request.max_bytes, from) {
+            self.pass.sliced.push((at, bytes));
+        }
         let answer = answer(want, self.limits.isolation, result);
-        self.pass.answers.push(PartitionAnswer { sliced_bytes, ..answer });
+        self.pass.answers.push(answer);
         self.pass.charge.resize(self.pass.bytes as u64);
     }
 
@@ -581,10 +592,10 @@ impl<'a> Reading<'a> {
         self.cold_charge = None;
         for (cold, result) in cold.into_iter().zip(results) {
             let Target { want, .. } = &targets[cold.at];
-            let sliced_bytes = self.pass.count(&result, cold.request.max_bytes, Place::Store);
-            let mut answer = PartitionAnswer { sliced_bytes, ..answer(want, self.limits.isolation, result) };
+            self.pass.count(&result, cold.request.max_bytes, Place::Store);
+            let mut answer = answer(want, self.limits.isolation, result);
             answer.copy_out(COLD_COPIED_BYTES_MAX);
-            self.spent |= answer.error_code == NONE && answer.records_bytes == 0 && cold.is_cut;
+            self.spent |= answer.error_code == NONE && !answer.has_records() && cold.is_cut;
             self.pass.answers[cold.at] = answer;
         }
         self.pass.charge.resize(self.pass.bytes as u64);
@@ -624,7 +635,7 @@ fn diverging(want: &Want, partition: &Partition) -> Option<PartitionAnswer> {
         high_watermark: partition.high_watermark().kafka(),
         last_stable_offset: partition.last_stable_offset().kafka(),
         log_start_offset: partition.log_start().kafka(),
-        diverging: Some(end),
+        diverging: Some(Box::new(end)),
         ..PartitionAnswer::error(NONE)
     })
 }
@@ -647,7 +658,6 @@ fn answer(want: &Want, isolation: Isolation, result: Result<ReadResult, ReadErro
             last_stable_offset: read.last_stable_offset.kafka(),
             log_start_offset: read.log_start.kafka(),
             lists_aborted: isolation == Isolation::ReadCommitted,
-            records_bytes: read.bytes,
             records: read.slices.into_iter().collect(),
             ..PartitionAnswer::error(NONE)
         },
@@ -675,21 +685,29 @@ async fn doubt_ends<E>(answers: &mut [PartitionAnswer], check: impl Future<Outpu
 }
 
 /// Converts what old clients cannot read. That may take long: a few bytes decompress to very many.
-async fn suit(core: &Core, call: &Call, targets: &[Target<'_>], answers: &mut [PartitionAnswer]) {
+async fn suit(
+    core: &Core,
+    call: &Call,
+    targets: &[Target<'_>],
+    answers: &mut [PartitionAnswer],
+    sliced: Vec<(usize, usize)>,
+) {
     let version = call.version;
     let mut room = CONVERTED_BYTES_MAX;
-    for (target, answer) in targets.iter().zip(answers) {
+    let mut sliced = sliced.into_iter().peekable();
+    for (at, (target, answer)) in targets.iter().zip(answers).enumerate() {
         call.peer.breathe(&core.clock).await;
+        let sliced_bytes = sliced.next_if(|(cut, _)| *cut == at).map_or(answer.records_bytes(), |(_, bytes)| bytes);
         let config = target.partition.as_ref().ok().map(|partition| partition.topic().config());
         let compression = config.and_then(|config| config.compression).map(|encoding| encoding.codec);
         if answer.is_converted(version) {
             answer.cut(room);
-            room = room.saturating_sub(answer.records_bytes);
+            room = room.saturating_sub(answer.records_bytes());
         }
-        let converted = if answer.is_converted(version) && answer.records_bytes >= CONVERTED_AT_ONCE_BYTES_MAX {
+        let converted = if answer.is_converted(version) && answer.records_bytes() >= CONVERTED_AT_ONCE_BYTES_MAX {
             let (mut suited, want) = (answer.clone(), target.want.clone());
             let work = move || {
-                let converted = suited.suit(version, &want, compression);
+                let converted = suited.suit(version, &want, compression, sliced_bytes);
                 (suited, converted)
             };
             match core.conversions.run(work).await {
@@ -705,7 +723,7 @@ async fn suit(core: &Core, call: &Call, targets: &[Target<'_>], answers: &mut [P
                 }
             }
         } else {
-            answer.suit(version, target.want, compression)
+            answer.suit(version, target.want, compression, sliced_bytes)
         };
         if let (true, Ok(partition)) = (converted, &target.partition) {
             core.topic_metrics(partition.topic().name()).record_conversion();
@@ -722,7 +740,7 @@ fn count(core: &Core, targets: &[Target<'_>], answers: &[PartitionAnswer], news:
         }
         let metrics = core.topic_metrics(partition.topic().name());
         if answer.error_code == NONE {
-            metrics.record_fetch(answer.records_bytes as u64);
+            metrics.record_fetch(answer.records_bytes() as u64);
         } else {
             metrics.record_fetch_failure();
         }
