@@ -423,7 +423,10 @@ fn ready(pair: &Pair<'_>) -> Option<Story> {
 }
 
 /// Does something with each, several at a time; the first error ends it.
-fn at_a_time<T: Sync>(threads: usize, all: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+///
+/// # Errors
+/// When one cannot be done.
+pub fn at_a_time<T: Sync>(threads: usize, all: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     let next = AtomicUsize::new(0);
     let worker = || {
         while let Some(one) = all.get(next.fetch_add(1, Ordering::Relaxed)) {

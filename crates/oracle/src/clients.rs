@@ -2,38 +2,76 @@
 //! against both brokers with the same prefix of names, and has to see the same.
 //!
 //! A family of clients has a folder and a manifest in `clients/oracle`, and is installed by `clients/install oracle-FAMILY`.
+//! They have brokers of their own: old clients know no other way to make a topic than to ask for it, and some look at all
+//! that there are.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use parking_lot::Mutex;
 use serde::Deserialize;
-use testkit::{Clients, Process};
+use testkit::{Clients, KafkaVersion, Process};
 
+use crate::campaign::{at_a_time, timed};
+use crate::catalogue::Catalogue;
 use crate::pair::Pair;
+use crate::plan::name_of;
 
+/// What their brokers are configured with, besides.
+const CONFIGURATION: [(&str, &str); 2] = [("auto.create.topics.enable", "true"), ("num.partitions", "1")];
+/// Those that tell their stories at a time: most of each is waiting.
+const AT_A_TIME: usize = 2;
 /// What a story of a client may take, on a busy machine.
 const TOLD_WITHIN: Duration = Duration::from_secs(180);
 /// Lines that differ and are shown, of one client.
 const SHOWN_MAX: usize = 20;
 
 /// A client, or a tool.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Driver {
+#[derive(Debug, Deserialize)]
+struct Driver {
     /// `kafka-python-2.0.2`
-    pub name: String,
+    name: String,
     /// The judges that it is asked to speak to: `3.9`, `4.4`.
-    pub judges: Vec<String>,
+    judges: Vec<String>,
     command: Vec<String>,
 }
 
-/// Installs all families and reads their manifests.
+/// Lets those whose name holds `only` tell their stories to a judge and to the broker `binary`, in a directory of its own,
+/// and says what they saw otherwise.
 ///
 /// # Errors
-/// When one cannot be installed or read.
-pub fn installed() -> Result<Vec<Driver>> {
+/// When a broker or a client cannot be run, or a client does not end.
+pub fn tell(
+    catalogue: &Catalogue,
+    judge: KafkaVersion,
+    binary: &Path,
+    directory: &Path,
+    only: &str,
+) -> Result<Vec<String>> {
+    let name = name_of(judge);
+    let mut drivers = installed()?;
+    drivers.retain(|driver| driver.judges.iter().any(|judge| judge == name) && driver.name.contains(only));
+    if drivers.is_empty() {
+        return Ok(Vec::new());
+    }
+    let clients = Clients::installed_parts(&["java"])?;
+    let pair = timed(&format!("{name}: start for clients"), || {
+        Pair::start(catalogue, &clients, judge, binary, directory, &CONFIGURATION)
+    })?;
+    let (ports, found) = (pair.ports()?, Mutex::new(Vec::new()));
+    at_a_time(AT_A_TIME, &drivers, |driver| {
+        let differences = timed(&format!("{name}: {}", driver.name), || driver.compare(ports))?;
+        found.lock().extend(differences.into_iter().map(|seen| format!("{}: {seen}", driver.name)));
+        Ok(())
+    })?;
+    Ok(found.into_inner())
+}
+
+/// Installs all families and reads their manifests.
+fn installed() -> Result<Vec<Driver>> {
     let folder = Clients::installed_parts(&["java"])?.source("oracle");
     let mut families = Vec::new();
     for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
@@ -62,13 +100,10 @@ pub fn installed() -> Result<Vec<Driver>> {
 }
 
 impl Driver {
-    /// Lets it tell its story to both brokers of a pair, and says what it saw otherwise.
-    ///
-    /// # Errors
-    /// When it cannot be run, or does not end.
-    pub fn compare(&self, pair: &Pair<'_>) -> Result<Vec<String>> {
-        let prefix = pair.clients_prefix(&self.name);
-        let [kafka, headwater] = pair.ports()?;
+    /// Lets it tell its story to both brokers, and says what it saw otherwise.
+    fn compare(&self, [kafka, headwater]: [u16; 2]) -> Result<Vec<String>> {
+        let plain: String = self.name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let prefix = format!("c-{plain}");
         let kafka = self.told(kafka, &prefix)?;
         let headwater = self.told(headwater, &prefix)?;
         Ok(differences(&kafka, &headwater))
@@ -80,11 +115,12 @@ impl Driver {
         let heard = tempfile::NamedTempFile::new()?;
         let mut command = Command::new(program);
         command.args(arguments).args(["--bootstrap", &format!("127.0.0.1:{port}"), "--prefix", prefix]);
-        command.stdin(Stdio::null()).stdout(said.reopen()?);
-        let mut process = Process::spawn_unheard(&self.name, &mut command, heard.path())?;
+        let mut process = Process::spawn_telling(&self.name, &mut command, said.reopen()?, heard.path())?;
         let status = process.wait(TOLD_WITHIN).with_context(|| self.name.clone())?;
         ensure!(status.success(), "{} ended with {status}:\n{}", self.name, process.log_end());
-        Ok(fs::read_to_string(said.path())?.lines().map(str::to_owned).collect())
+        let said: Vec<String> = fs::read_to_string(said.path())?.lines().map(str::to_owned).collect();
+        ensure!(!said.is_empty(), "{} has nothing to tell", self.name);
+        Ok(said)
     }
 }
 

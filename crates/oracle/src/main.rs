@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
-use oracle::campaign::{Outcome, timed};
+use oracle::campaign::Outcome;
 use oracle::catalogue::Catalogue;
-use oracle::clients::{self, Driver};
+use oracle::clients;
 use oracle::page;
 use oracle::plan::{Plan, judge_named, name_of};
 use oracle::plant::Plant;
@@ -85,16 +85,10 @@ fn main() -> Result<ExitCode> {
     let mut of_clients = 0;
     let outcome = plan.run(&catalogue, &binary, directory.path(), |pair| {
         if options.clients {
-            let (drivers, judge) = (clients::installed()?, name_of(pair.judge));
-            let asked = |driver: &&Driver| {
-                driver.judges.iter().any(|name| name == judge) && driver.name.contains(&options.only)
-            };
-            for driver in drivers.iter().filter(asked) {
-                let differences = timed(&format!("{judge}: {}", driver.name), || driver.compare(pair))?;
-                for difference in differences {
-                    println!("DIFFERS {}: {difference}", driver.name);
-                    of_clients += 1;
-                }
+            let home = directory.path().join(name_of(pair.judge)).join("clients");
+            for seen in clients::tell(&catalogue, pair.judge, &binary, &home, &options.only)? {
+                println!("DIFFERS {seen}");
+                of_clients += 1;
             }
         }
         Ok(())

@@ -192,12 +192,6 @@ impl<'c> Pair<'c> {
         }
     }
 
-    /// The prefix of a client's names.
-    pub fn clients_prefix(&self, client: &str) -> String {
-        let plain: String = client.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
-        format!("c-{plain}")
-    }
-
     /// Both as they run now.
     ///
     /// # Errors

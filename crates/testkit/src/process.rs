@@ -32,15 +32,20 @@ impl Process {
     /// # Errors
     /// When the log cannot be opened or the program cannot be started.
     pub fn spawn(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(log)
-            .with_context(|| format!("opening {}", log.display()))?;
+        let file = appended(log)?;
+        Self::spawn_telling(name, command, file, log)
+    }
+
+    /// As [`Process::spawn`], with its standard output in a file of its own.
+    ///
+    /// # Errors
+    /// When the log cannot be opened or the program cannot be started.
+    pub fn spawn_telling(name: &str, command: &mut Command, told: File, log: &Path) -> Result<Self> {
+        let file = appended(log)?;
         let log_start = file.metadata()?.len();
         let child = command
             .stdin(Stdio::piped())
-            .stdout(file.try_clone()?)
+            .stdout(told)
             .stderr(file)
             .spawn()
             .with_context(|| format!("starting {name}: {command:?}"))?;
@@ -169,6 +174,10 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn appended(log: &Path) -> Result<File> {
+    OpenOptions::new().create(true).append(true).open(log).with_context(|| format!("opening {}", log.display()))
 }
 
 /// Looks at a condition until it holds.
