@@ -50,6 +50,8 @@ use crate::net::peer::until;
 use crate::net::service::{Later, Reply};
 use crate::topics::is_internal;
 
+/// Before this version Kafka looks at the codec of a batch first of all.
+const CODECS_CHECKED_BEFORE: i16 = 7;
 /// Answers tell leaders from this version on.
 const LEADERS_FROM: i16 = 10;
 /// Requests name topics by id from this version on.
@@ -273,10 +275,12 @@ async fn refuse_whole(core: &Core, call: &Call, request: &ProduceView, asked: &[
             Ok(true) => return Some(Refused::whole(ErrorCode::TransactionalIdAuthorizationFailed, None)),
             Err(error) => return Some(Refused::whole(ErrorCode::CorruptMessage, Some(senseless(&error)))),
         }
-        let is_failed_on = records.is_some_and(|records| {
-            let checked = records::check_produce_version(&records, call.version);
-            matches!(checked, Err(InvalidRecord::Unreadable(_)))
-        });
+        // Of later versions what cannot be read is told for each partition.
+        let is_failed_on = call.version < CODECS_CHECKED_BEFORE
+            && records.is_some_and(|records| {
+                let checked = records::check_produce_version(&records, call.version);
+                matches!(checked, Err(InvalidRecord::Unreadable(_)))
+            });
         // Whatever makes no sense further on is told before.
         fails = fails || is_failed_on && is_there(topic, partition);
     }
