@@ -96,6 +96,11 @@ fn installed() -> Result<Vec<Driver>> {
             drivers.push(driver);
         }
     }
+    // Each takes the names that begin as its own for its own.
+    for (one, other) in drivers.iter().flat_map(|one| drivers.iter().map(move |other| (one, other))) {
+        let is_distinct = one.name == other.name || !one.name.starts_with(&other.name);
+        ensure!(is_distinct, "'{}' begins with the name of another client", one.name);
+    }
     Ok(drivers)
 }
 
