@@ -15,6 +15,10 @@ void put_answer(struct line *line, const struct answer *answer) {
 static struct answer answered(rd_kafka_resp_err_t error, const char *message) {
     struct answer answer = {.error = error};
     snprintf(answer.message, sizeof answer.message, "%s", message ? message : "");
+    /* Kafka says this since 4, and an older one judges the older library. */
+    static const char since_4[] = " or some brokers have all their log directories cordoned";
+    char *at = strstr(answer.message, since_4);
+    if (at) memmove(at, at + sizeof since_4 - 1, strlen(at + sizeof since_4 - 1) + 1);
     return answer;
 }
 
