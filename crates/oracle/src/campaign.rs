@@ -183,7 +183,7 @@ impl Outcome {
 
     /// Counts what was asked.
     fn count(&mut self, ground: Ground<'_>, story: &Story, exchanges: &[Exchange]) -> Result<()> {
-        for exchange in exchanges.iter().filter(|exchange| ground.judges(story, exchange.api, exchange.version)) {
+        for exchange in exchanges.iter().filter(|exchange| ground.judges(story, exchange)) {
             let (rows, found) = judged(ground.catalogue, exchange)?;
             for row in &rows {
                 *self.rows.entry(*row).or_default() += 1;
@@ -462,7 +462,7 @@ fn judged(catalogue: &Catalogue, exchange: &Exchange) -> Result<(Vec<usize>, Vec
 /// All that differs in what was said and that no row allows: where, what, and in which exchange.
 fn bad(ground: Ground<'_>, story: &Story, exchanges: &[Exchange]) -> Result<BTreeMap<Place, (Mark, Exchange)>> {
     let mut bad = BTreeMap::new();
-    for exchange in exchanges.iter().filter(|exchange| ground.judges(story, exchange.api, exchange.version)) {
+    for exchange in exchanges.iter().filter(|exchange| ground.judges(story, exchange)) {
         for mark in judged(ground.catalogue, exchange)?.1 {
             let place = Place { step: exchange.step, is_again: exchange.is_again, field: mark.field.clone() };
             bad.entry(place).or_insert_with(|| (mark, exchange.clone()));

@@ -256,8 +256,11 @@ impl Normal {
 
     /// Text with the milliseconds that it names as "now" where they are so.
     fn times(&self, text: &str) -> String {
+        // A bound may lie as far before now as numbers reach.
+        let is_about_now = |time: i64| (time - self.started_ms).abs() < NAMED_NOW_MS;
         let is_now = |digits: &str| {
-            digits.len() == 13 && digits.parse::<i64>().is_ok_and(|time| (time - self.started_ms).abs() < NAMED_NOW_MS)
+            let time = digits.parse::<i64>().unwrap_or_default();
+            digits.len() == 13 && is_about_now(time) || digits.len() == 19 && is_about_now(i64::MAX - time)
         };
         let (mut out, mut digits) = (String::new(), String::new());
         for c in text.chars().map(Some).chain([None]) {

@@ -13,6 +13,7 @@ use crate::catalogue::Catalogue;
 use crate::codec::encode;
 use crate::connection::{Answer, Connection};
 use crate::generate::APIS;
+use crate::run::Exchange;
 use crate::story::{Framing, Spoken, Story};
 
 /// What both are configured with. Times are short, so that stories about them are.
@@ -77,8 +78,9 @@ pub struct Ground<'p> {
 impl Ground<'_> {
     /// Whether this pair judges an answer: of versions that a newer judge speaks, too, it does not, unless the story is
     /// about what only an older one can bring about.
-    pub fn judges(&self, story: &Story, api: i16, version: i16) -> bool {
-        story.is_of_old || self.newer.get(&api).is_none_or(|(from, _)| version < *from)
+    pub fn judges(&self, story: &Story, of: &Exchange) -> bool {
+        let is_own = self.newer.get(&of.api).is_none_or(|(from, _)| (0..*from).contains(&of.version));
+        is_own || story.is_of_old && !of.prepares
     }
 
     /// The prefix of a run's names, which no other run has.
@@ -232,6 +234,6 @@ impl Spoken for Pair<'_> {
     }
 
     fn judges(&self, api: i16, version: i16) -> bool {
-        self.newer.get(&api).is_none_or(|(from, _)| version < *from)
+        self.newer.get(&api).is_none_or(|(from, _)| (0..*from).contains(&version))
     }
 }

@@ -270,7 +270,9 @@ impl Telling {
         let mut differences = compare(&answers[0], &answers[1]);
         let shows = |lie: &Answer| compare(&answers[0], lie) != differences;
         let exposed = falsified.iter().filter(|(_, lie)| shows(lie)).map(|(name, _)| *name).collect();
-        if is_of_another_time(kafka_took, headwater_took) {
+        // What prepares is waited for, by whom it is not ready.
+        let prepares = ask.regard == Regard::Settled && kafka_took > headwater_took;
+        if is_of_another_time(kafka_took, headwater_took) && !prepares {
             let said = |took: Duration| json!(format!("answers after {} s", took.as_secs_f32().round()));
             differences.push(Difference {
                 place: String::new(),

@@ -42,7 +42,6 @@ pub const STORIES: &[Written] = &[
     Written { name: "configs: a compacted topic wants keys", write: wants_keys },
     Written { name: "configs: times too far away", write: far_times },
     Written { name: "configs: those of creation show with their synonyms", write: of_creation },
-    Written { name: "configs: listed resources", write: listed },
 ];
 
 fn resource(kind: i8, name: &str, keys: &Value) -> Value {
@@ -541,10 +540,4 @@ fn far_times(author: &mut Author<'_>) {
 fn of_creation(author: &mut Author<'_>) {
     author.topic_with("t", 1, &[("retention.ms", "5000"), ("max.message.bytes", "6000"), ("compression.type", "gzip")]);
     shown(author, &["retention.ms", "max.message.bytes", "compression.type", "min.insync.replicas", "segment.ms"]);
-}
-
-fn listed(author: &mut Author<'_>) {
-    for types in [&[] as &[i8], &[16], &[32], &[16, 32], &[64], &[-1]] {
-        author.ask("list_config_resources", json!({ "resource_types": types }));
-    }
 }
