@@ -98,6 +98,12 @@ pub const ROWS: &[Row] = &[
         ..Row::of("create_topics")
     },
     Row {
+        versions: (0, 0),
+        field: "/topics/partitions/old_style_offsets*",
+        reason: "it tells where segments begin and when their files were written; here are objects, and times of records",
+        ..Row::of("list_offsets")
+    },
+    Row {
         versions: (0, 2),
         field: "/responses/partitions/records",
         kafka: Some("[]"),
