@@ -164,6 +164,10 @@ fn validate(core: &Core, at: &Now, of: &Resource, now: &Settings, then: &Setting
     check_broker_keys(of, now, then)?;
     // Whatever is wrong with a broker's settings, Kafka says so with this code.
     let invalid = |why: String| ApiError::new(ErrorCode::InvalidRequest, why);
+    let (before, after) = (at.broker_settings(core), broker_settings_if(&core.config, image, &of.name, then));
+    let after = |key: &str| after.get(key).map(String::as_str);
+    // The whole configuration first, then what its parts make of a change of it.
+    settings::check_together(after).map_err(|error| invalid(error.to_string()))?;
     // Also what was deleted may change what is in force.
     for def in INERT_KEYS {
         let in_force =
@@ -171,15 +175,10 @@ fn validate(core: &Core, at: &Now, of: &Resource, now: &Settings, then: &Setting
         let now = in_force(values(def, &core.config, image));
         let then = in_force(values_then(def, &core.config, image, &of.name, then));
         if now != then {
-            let why = |reason| format!("Invalid value {then} for configuration {}: {reason}", def.name);
-            def.check.check_change(&now, &then).map_err(|reason| invalid(why(reason)))?;
+            def.check_change(&now, &then).map_err(|error| invalid(error.to_string()))?;
         }
     }
-    let (before, after) = (at.broker_settings(core), broker_settings_if(&core.config, image, &of.name, then));
-    let after = |key: &str| after.get(key).map(String::as_str);
-    settings::check_together(after)
-        .and_then(|()| settings::check_tiers(|key| before.get(key).map(String::as_str), after))
-        .map_err(|error| invalid(error.to_string()))
+    settings::check_tiers(|key| before.get(key).map(String::as_str), after).map_err(|error| invalid(error.to_string()))
 }
 
 /// Checks the keys of a broker, or of all, that would be set anew, each by itself: first whether it may be set at all, then its

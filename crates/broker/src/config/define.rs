@@ -61,10 +61,15 @@ pub enum Check {
     AtLeastOneRunning,
     /// A number other than 0.
     NotZero,
+    /// A number of at least this, as the broker requires where the key's definition does not.
+    Required(i64),
     /// A number within these, both included.
     Between(i64, i64),
     /// gzip's levels: 1 to 9, or -1 for the codec's default.
     GzipLevel,
+    /// Milliseconds between two assignments of a group, 0 or more. While the broker runs they are set to no more than Kafka's
+    /// longest, which is a key of its own there and not kept here.
+    AssignmentInterval,
     /// A number from 0 to 1.
     Fraction,
     /// One of these words.
@@ -74,11 +79,16 @@ pub enum Check {
     ListOf(&'static [&'static str]),
     /// A number of threads, 1 or more. While the broker runs it changes to no less than half and no more than double.
     Threads,
+    /// Likewise, of those that clean logs.
+    CleanerThreads,
     /// Java classes. Such as are not there already cannot be loaded while the broker runs.
     Classes,
     /// Whatever the function accepts; its error says what is wrong.
     Custom(fn(&str) -> Result<(), String>),
 }
+
+/// Kafka's default of the longest time between two assignments of a group.
+const ASSIGNMENT_INTERVAL_MS_MAX: i64 = 15_000;
 
 /// When a new value takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,24 +116,35 @@ pub struct ConfigDef {
     pub doc: &'static str,
 }
 
+/// What is at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// This value: as it was given where it is not of the key's type, else as it was understood.
+    Value(String),
+    /// A list as such.
+    List,
+    /// What the broker wants beyond what keys are defined to be; the reason says all.
+    Rule,
+}
+
 /// Why a value is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// The key.
     pub key: String,
-    /// The value: as it was given where it is not of the key's type, else as it was understood. None where it is a list
-    /// that is wrong as such.
-    pub value: Option<String>,
+    /// How it is told.
+    pub fault: Fault,
     /// What is wrong.
     pub reason: String,
 }
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, value, reason } = self;
-        match value {
-            Some(value) => write!(f, "Invalid value {value} for configuration {key}: {reason}"),
-            None => write!(f, "Configuration '{key}' {reason}"),
+        let Self { key, fault, reason } = self;
+        match fault {
+            Fault::Value(value) => write!(f, "Invalid value {value} for configuration {key}: {reason}"),
+            Fault::List => write!(f, "Configuration '{key}' {reason}"),
+            Fault::Rule => f.write_str(reason),
         }
     }
 }
@@ -152,7 +173,7 @@ impl ConfigDef {
     }
 
     fn invalid(&self, value: impl Into<String>, reason: impl Into<String>) -> Invalid {
-        Invalid { key: self.name.to_owned(), value: Some(value.into()), reason: reason.into() }
+        Invalid { key: self.name.to_owned(), fault: Fault::Value(value.into()), reason: reason.into() }
     }
 
     /// [`Self::parse`] for a value that is kept with the metadata, where it goes before the broker's file.
@@ -166,7 +187,7 @@ impl ConfigDef {
         let parsed = self.parse(value)?;
         match (self.check, parsed.parse::<i64>()) {
             (Check::AtLeastOneRunning, Ok(number)) if number < 1 => {
-                Err(self.invalid(value, "Value must be at least 1 while the broker runs"))
+                Err(Invalid::running(self.name, format!("Invalid {} {number}", self.name)))
             }
             _ => Ok(parsed),
         }
@@ -178,12 +199,26 @@ impl ConfigDef {
     /// # Errors
     /// As [`Self::parse_running`], and when a list names a word twice.
     pub(crate) fn parse_new(&self, value: &str) -> Result<String, Invalid> {
-        let parsed = self.parse_running(value)?;
-        if matches!(self.check, Check::ListOf(_)) && words_of(trimmed(value)).len() > words_of(&parsed).len() {
-            let reason = "values must not be duplicated.".to_owned();
-            return Err(Invalid { key: self.name.to_owned(), value: None, reason });
+        if self.kind == Kind::List {
+            let (words, mut seen) = (words_of(trimmed(value)), HashSet::default());
+            let list = |reason: &str| {
+                Err(Invalid { key: self.name.to_owned(), fault: Fault::List, reason: reason.to_owned() })
+            };
+            if !words.iter().all(|word| seen.insert(*word)) {
+                return list("values must not be duplicated.");
+            }
+            if words.contains(&"") {
+                return list("values must not be empty.");
+            }
         }
-        Ok(parsed)
+        let parsed = self.parse_running(value)?;
+        match (self.check, parsed.parse::<i64>()) {
+            (Check::AssignmentInterval, Ok(interval)) if interval > ASSIGNMENT_INTERVAL_MS_MAX => {
+                let longest = self.name.replace(".assignment.", ".max.assignment.");
+                Err(Invalid::rule(self.name, format!("{} must be less than or equal to {longest}", self.name)))
+            }
+            _ => Ok(parsed),
+        }
     }
 
     fn check_number(&self, number: i64) -> Result<String, Invalid> {
@@ -192,9 +227,20 @@ impl ConfigDef {
                 format!("Value must be at least {least}")
             }
             Check::Between(_, most) if number > most => format!("Value must be no more than {most}"),
-            Check::AtLeastOneRunning if number < 0 => "Value must be at least 0".to_owned(),
-            Check::NotZero if number == 0 => "Value must be negative for no limit, or at least 1".to_owned(),
+            Check::AtLeastOneRunning | Check::AssignmentInterval | Check::CleanerThreads if number < 0 => {
+                "Value must be at least 0".to_owned()
+            }
+            Check::NotZero if number == 0 => {
+                let limit = format!("{} must be unlimited (-1) or, greater than or equal to 1", self.name);
+                return Err(Invalid::required(self.name, &limit));
+            }
+            Check::Required(least) if number < least => {
+                let bound = format!("{} must be greater than or equal to {least}", self.name);
+                return Err(Invalid::required(self.name, &bound));
+            }
             Check::Threads if number < 1 => "Value must be at least 1".to_owned(),
+            // What Java says: memory is divided among them first.
+            Check::CleanerThreads if number == 0 => return Err(Invalid::rule(self.name, "/ by zero".to_owned())),
             Check::GzipLevel if number != -1 && !(1..=9).contains(&number) => {
                 "Value must be between 1 and 9 or equal to -1".to_owned()
             }
@@ -229,7 +275,7 @@ impl ConfigDef {
                 match items.iter().find(|item| !words.contains(item)) {
                     Some(&"") => {
                         let reason = "values must not be empty.".to_owned();
-                        Err(Invalid { key: self.name.to_owned(), value: None, reason })
+                        Err(Invalid { key: self.name.to_owned(), fault: Fault::List, reason })
                     }
                     Some(wrong) => one_of(wrong, words),
                     None => Ok(items.join(",")),
@@ -244,24 +290,63 @@ impl ConfigDef {
     }
 }
 
-impl Check {
+impl Invalid {
+    /// What the broker wants.
+    pub(crate) fn rule(key: &str, reason: String) -> Self {
+        Self { key: key.to_owned(), fault: Fault::Rule, reason }
+    }
+
+    /// What the broker wants of its configuration as a whole, in Scala's words.
+    pub(crate) fn required(key: &str, what: &str) -> Self {
+        Self::rule(key, format!("requirement failed: {what}"))
+    }
+
+    /// What one of its parts does not take while it runs, as Kafka's `DynamicBrokerConfig` wraps it up.
+    pub(crate) fn running(key: &str, why: impl fmt::Display) -> Self {
+        let class = "org.apache.kafka.common.config.ConfigException";
+        Self::rule(key, format!("Invalid value {class}: {why} for configuration Invalid dynamic configuration"))
+    }
+}
+
+impl ConfigDef {
     /// Checks what a change from one valid value to another has to heed while the broker runs.
-    pub(crate) fn check_change(self, now: &str, then: &str) -> Result<(), String> {
-        match self {
-            Self::Threads => {
-                let count = |text: &str| text.parse::<i64>().unwrap_or(1);
-                let (now, then) = (count(now), count(then));
+    pub(crate) fn check_change(&self, now: &str, then: &str) -> Result<(), Invalid> {
+        let counts = || {
+            let count = |text: &str| text.parse::<i64>().unwrap_or(1);
+            (count(now), count(then))
+        };
+        let key = self.name;
+        match self.check {
+            Check::Threads => {
+                let (now, then) = counts();
+                let failed = format!("Dynamic thread count update validation failed for {key}={then}, value should");
                 if then < now / 2 {
-                    return Err(format!("value should be at least half the current value {now}"));
+                    let why = format!("{failed} be at least half the current value {now}");
+                    return Err(Invalid::running(key, why));
                 }
                 if then > now * 2 {
-                    return Err(format!("value should not be greater than double the current value {now}"));
+                    let why = format!("{failed} not be greater than double the current value {now}");
+                    return Err(Invalid::running(key, why));
                 }
             }
-            Self::Classes => {
+            Check::CleanerThreads => {
+                let (now, then) = counts();
+                let what = match then {
+                    then if then < now / 2 => "reduced to less than half",
+                    then if then > now * 2 => "increased to more than double",
+                    _ => return Ok(()),
+                };
+                let why = format!("Log cleaner threads cannot be {what} the current value {now}");
+                return Err(Invalid::running(key, why));
+            }
+            Check::Classes => {
                 let classes = |text| str::split(text, ',').map(str::trim).filter(|class| !class.is_empty());
-                if let Some(class) = classes(then).find(|class| classes(now).all(|known| known != *class)) {
-                    return Err(format!("{class} is a Java class, which this broker cannot run"));
+                if classes(then).any(|class| classes(now).all(|known| known != class)) {
+                    let why = format!(
+                        "Validation of dynamic config update of Set({key}) failed with class class \
+                         kafka.server.DynamicMetricsReporters"
+                    );
+                    return Err(Invalid::running(key, why));
                 }
             }
             _ => {}

@@ -47,7 +47,9 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
     let asking = Asking { core, image: &image, synonyms, documentation, topics: OnceCell::new() };
     let resources = request.resources;
     // Kafka asks for leave before it looks, and has nobody to ask here: it refuses the request, for each resource.
-    if resources.iter().any(|asked| !resource::ALL.contains(&asked.resource_type)) {
+    // The last that speaks version 0 does not know of groups.
+    let is_kind = |kind: i8| resource::ALL.contains(&kind) && (call.version > 0 || kind != resource::GROUP);
+    if resources.iter().any(|asked| !is_kind(asked.resource_type)) {
         let error = ErrorCode::InvalidRequest;
         let refused = |asked| told(asked, Err(ApiError::new(error, INVALID_REQUEST)));
         let mut results = Vec::with_capacity(resources.len());
