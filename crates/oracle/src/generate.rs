@@ -300,7 +300,7 @@ impl Drawer<'_> {
     }
 
     fn setting(&mut self) -> Value {
-        json!(self.random.of([
+        let name = self.random.of([
             "retention.ms",
             "retention.ms",
             "cleanup.policy",
@@ -327,7 +327,10 @@ impl Drawer<'_> {
             "broker.id",
             "listeners",
             "message.format.version",
-        ]))
+        ]);
+        // Of these 3.9 thinks otherwise, and it alone speaks the first versions: keys are those of 4.4 in all.
+        let is_older = self.api.key == 19 && self.version < 2;
+        json!(if is_older && matches!(name, "segment.bytes" | "message.format.version") { "segment.ms" } else { name })
     }
 
     fn setting_value(&mut self) -> Value {
@@ -516,15 +519,24 @@ impl Drawer<'_> {
             11 if body["group_id"] == json!("@none") => body["group_id"] = json!(format!("@join{}", self.fresh)),
             // An id that is asked for in vain would be given anew each time, and never again.
             3 => body["allow_auto_topic_creation"] = json!(false),
-            // With the last of all the numbers it counts beyond it, and goes on at a negative one.
-            75 if body["cursor"]["partition_index"] == json!(i32::MAX) => body["cursor"]["partition_index"] = json!(99),
+            75 => {
+                // With the last of all the numbers it counts beyond it, and goes on at a negative one.
+                if body["cursor"]["partition_index"] == json!(i32::MAX) {
+                    body["cursor"]["partition_index"] = json!(99);
+                }
+                // All topics are those of other stories, too, which come and go.
+                if body["topics"] == json!([]) {
+                    body["topics"] = json!([{ "name": "@b" }]);
+                }
+            }
             // What is set for the broker outlasts the chunk, and may cut off whoever asks.
             33 | 44 => {
-                // Of a resource that AlterConfigs names twice Kafka says nothing, ever.
+                // Of a resource that AlterConfigs names twice Kafka says nothing, ever. Types that there are not are one.
                 if let (33, Some(resources)) = (self.api.key, body["resources"].as_array_mut()) {
                     let mut seen = Vec::new();
                     resources.retain(|of| {
-                        let named = [of["resource_type"].clone(), of["resource_name"].clone()];
+                        let kind = of["resource_type"].as_i64().filter(|kind| [2, 4, 8, 16, 32].contains(kind));
+                        let named = [json!(kind), of["resource_name"].clone()];
                         let is_new = !seen.contains(&named);
                         seen.push(named);
                         is_new

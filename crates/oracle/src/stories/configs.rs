@@ -34,6 +34,7 @@ pub const STORIES: &[Written] = &[
     Written { name: "configs: all are replaced at once", write: replaced },
     Written { name: "configs: all are replaced wrongly", write: replaced_wrongly },
     Written { name: "configs: a broker's are validated", write: broker_validated },
+    Written { name: "configs: a broker's values that are wrong", write: broker_wrong_values },
     Written { name: "configs: a group's are changed", write: group_changed },
     Written { name: "configs: of client metrics are changed", write: client_metrics_changed },
     Written { name: "configs: a larger batch is taken once it may be", write: larger_batch },
@@ -440,6 +441,102 @@ fn broker_validated(author: &mut Author<'_>) {
     }
     for name in ["2", "x", "-1"] {
         change(author, 4, name, &[op("log.retention.ms", 0, &json!("1000"))], true);
+    }
+}
+
+/// Keys of a broker that may change while it runs.
+const BROKER_KEYS: &[&str] = &[
+    "compression.type",
+    "compression.gzip.level",
+    "compression.lz4.level",
+    "compression.zstd.level",
+    "log.cleaner.delete.retention.ms",
+    "log.cleaner.max.compaction.lag.ms",
+    "log.cleaner.min.cleanable.ratio",
+    "log.cleaner.min.compaction.lag.ms",
+    "log.cleanup.policy",
+    "log.flush.interval.messages",
+    "log.flush.interval.ms",
+    "log.index.interval.bytes",
+    "log.index.size.max.bytes",
+    "log.local.retention.bytes",
+    "log.local.retention.ms",
+    "log.message.timestamp.after.max.ms",
+    "log.message.timestamp.before.max.ms",
+    "log.message.timestamp.type",
+    "log.preallocate",
+    "log.retention.bytes",
+    "log.retention.ms",
+    "log.roll.jitter.ms",
+    "log.roll.ms",
+    "log.segment.bytes",
+    "log.segment.delete.delay.ms",
+    "max.decompressed.message.bytes",
+    "message.max.bytes",
+    "min.insync.replicas",
+    "unclean.leader.election.enable",
+    "max.connections",
+    "max.connections.per.ip",
+    "producer.id.expiration.ms",
+    "background.threads",
+    "errors.deadletterqueue.auto.create.topics.enable",
+    "errors.deadletterqueue.topic.name.prefix",
+    "follower.fetch.last.tiered.offset.enable",
+    "follower.replication.throttled.rate",
+    "group.consumer.assignment.interval.ms",
+    "group.coordinator.cached.buffer.max.bytes",
+    "group.share.assignment.interval.ms",
+    "group.streams.assignment.interval.ms",
+    "leader.replication.throttled.rate",
+    "log.cleaner.backoff.ms",
+    "log.cleaner.dedupe.buffer.size",
+    "log.cleaner.io.buffer.load.factor",
+    "log.cleaner.io.buffer.size",
+    "log.cleaner.io.max.bytes.per.second",
+    "log.cleaner.threads",
+    "log.remote.copy.lag.bytes",
+    "log.remote.copy.lag.ms",
+    "max.connection.creation.rate",
+    "metric.reporters",
+    "num.io.threads",
+    "num.network.threads",
+    "num.recovery.threads.per.data.dir",
+    "num.replica.fetchers",
+    "remote.fetch.max.wait.ms",
+    "remote.list.offsets.request.timeout.ms",
+    "remote.log.index.file.cache.total.size.bytes",
+    "remote.log.manager.copier.thread.pool.size",
+    "remote.log.manager.copy.max.bytes.per.second",
+    "remote.log.manager.expiration.thread.pool.size",
+    "remote.log.manager.fetch.max.bytes.per.second",
+    "remote.log.manager.follower.thread.pool.size",
+    "remote.log.reader.threads",
+    "replica.alter.log.dirs.io.max.bytes.per.second",
+    "share.coordinator.cached.buffer.max.bytes",
+    "transaction.partition.verification.enable",
+];
+
+fn broker_wrong_values(author: &mut Author<'_>) {
+    for key in BROKER_KEYS {
+        for _ in 0..3 {
+            let name = author.random.of(["1", ""]);
+            let value = author.random.of([
+                "x",
+                "-1",
+                "-2",
+                "0",
+                "1",
+                "",
+                "1.5",
+                "9223372036854775808",
+                "true",
+                " 7 ",
+                "a,a",
+                ",",
+                "2147483647",
+            ]);
+            change(author, 4, name, &[op(key, 0, &json!(value))], true);
+        }
     }
 }
 
