@@ -107,6 +107,7 @@ pub const ROWS: &[Row] = &[
     Row {
         field: "",
         kafka: Some("\"<no answer>\""),
+        headwater: Some("\"<a reply>\""),
         reason: "Kafka never answers records that are null; here they are refused, and nothing is appended",
         ..Row::of("produce")
     },

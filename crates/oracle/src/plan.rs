@@ -1,4 +1,4 @@
-//! What is asked, of which judges, and how often: all of it, or the part that runs among the tests.
+//! What is asked, of which judges, and how often: all of it, or a part.
 
 use std::path::Path;
 

@@ -272,7 +272,9 @@ impl Telling {
         let exposed = falsified.iter().filter(|(_, lie)| shows(lie)).map(|(name, _)| *name).collect();
         // What prepares is waited for, by whom it is not ready.
         let prepares = ask.regard == Regard::Settled && kafka_took > headwater_took;
-        if is_of_another_time(kafka_took, headwater_took) && !prepares {
+        // That one says nothing at all is told already.
+        let is_silent = answers.iter().any(|answer| matches!(answer, Answer::Silence));
+        if is_of_another_time(kafka_took, headwater_took) && !prepares && !is_silent {
             let said = |took: Duration| json!(format!("answers after {} s", took.as_secs_f32().round()));
             differences.push(Difference {
                 place: String::new(),
