@@ -1,6 +1,6 @@
 //! Error codes and the messages that more than one handler sends.
 
-use wire::ErrorCode;
+use wire::{ErrorCode, Str};
 
 /// The code as responses carry it.
 pub(crate) fn code(error: ErrorCode) -> i16 {
@@ -19,10 +19,14 @@ pub(crate) const INVALID_REQUEST: &str = "This most likely occurs because of a r
                                           library or the message was sent to an incompatible broker. See the broker logs \
                                           for more details.";
 
+/// What Kafka says of topics that are not there, by its `Errors`.
+pub(crate) const NO_SUCH_TOPIC: &str = "This server does not host this topic-partition.";
+pub(crate) const NO_SUCH_TOPIC_ID: &str = "This server does not host this topic ID.";
+
 /// What of a message is sent: it may tell of names that a client made up, and a text that is too long cannot be written.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 
-/// An error code with the message that goes along with it.
+/// An error code with the message that goes along with it, if one does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ApiError {
     pub(crate) code: i16,
@@ -37,5 +41,15 @@ impl ApiError {
             message.push('…');
         }
         Self { code: code(error), message }
+    }
+
+    /// One that is told without a message, as from Kafka where there is nothing to add to the code.
+    pub(crate) fn bare(error: ErrorCode) -> Self {
+        Self { code: code(error), message: String::new() }
+    }
+
+    /// The message as responses carry it.
+    pub(crate) fn told(&self) -> Option<Str> {
+        (!self.message.is_empty()).then(|| self.message.as_str().into())
     }
 }

@@ -49,19 +49,24 @@ pub(crate) async fn first_mentions<K: Hash + Eq>(names: usize, name: impl Fn(usi
     first
 }
 
-/// Leaves each name where it stands first.
-pub(crate) async fn keep_first(names: &mut Vec<Str>) {
+/// Leaves each name where it stands first. Returns for each further mention the place of its name among those that stay.
+pub(crate) async fn keep_first(names: &mut Vec<Str>) -> Vec<u32> {
     let mut pace = Pace::default();
-    let first = first_mentions(names.len(), |at| names[at].as_str(), &mut pace).await;
-    let mut kept = 0;
-    for (at, first) in first.into_iter().enumerate() {
+    let mut first = first_mentions(names.len(), |at| names[at].as_str(), &mut pace).await;
+    let (mut kept, mut again) = (0, Vec::new());
+    for at in 0..first.len() {
         pace.step().await;
-        if first as usize == at {
+        if first[at] as usize == at {
             names.swap(kept, at);
+            // From here on the place among those that stay.
+            first[at] = kept as u32;
             kept += 1;
+        } else {
+            again.push(first[first[at] as usize]);
         }
     }
     names.truncate(kept);
+    again
 }
 
 #[cfg(test)]
@@ -71,8 +76,9 @@ mod tests {
     #[tokio::test]
     async fn the_first_mention_of_each_name_stays() {
         let mut names = ["a", "b", "a", "c", "b", "d"].map(Str::from).to_vec();
-        keep_first(&mut names).await;
+        let again = keep_first(&mut names).await;
         assert_eq!(names, ["a", "b", "c", "d"].map(Str::from));
+        assert_eq!(again, [0, 1]);
     }
 
     #[tokio::test]

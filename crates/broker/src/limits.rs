@@ -168,6 +168,15 @@ pub const TRIMMED_AT_ONCE_MAX: usize = 256;
 /// one.
 pub const OLD_STYLE_OFFSETS_MAX: usize = 100_000;
 
+/// Keys that no broker knows and that are kept for one broker, or for all, since Kafka keeps them for what is plugged in.
+pub const CUSTOM_KEYS_MAX: usize = 100;
+
+/// The longest of them.
+pub const CUSTOM_KEY_BYTES_MAX: usize = 256;
+
+/// Times that one DescribeConfigs is told again of what it names again.
+pub const DESCRIBED_AGAIN_MAX: usize = 4;
+
 /// Topics auto-created for one Metadata request.
 pub const AUTO_CREATED_TOPICS_MAX: usize = 1_000;
 
@@ -207,3 +216,11 @@ pub const TOPIC_METRICS_KEPT_MAX: usize = 100_000;
 
 /// Partitions answered by one DescribeTopicPartitions, Kafka's `max.request.partition.size.limit`.
 pub const DESCRIBED_PARTITIONS_MAX: i32 = 2_000;
+
+/// What is told of groups that a DescribeGroups names again.
+pub const DESCRIBED_AGAIN_BYTES_MAX: usize = 1 << 20;
+
+/// Partitions that an OffsetFetch names again and that are answered again; each has up to 4 KiB of metadata.
+pub const ASKED_AGAIN_MAX: usize = 1_000;
+/// Groups of which an OffsetFetch asks again for all offsets.
+pub const ASKED_ALL_AGAIN_MAX: usize = 3;

@@ -3,13 +3,14 @@
 use std::hash::Hash;
 
 use base::Clock;
-use base::collections::HashSet;
+use base::collections::{HashMap, HashSet};
 use wire::Str;
 
 use crate::net::peer::Peer;
 
-/// Leaves each partition where it is named last, which is the mention that counts, and no topic that is thereby left with
-/// none. Returns those that were named more than once. Others run meanwhile, since a request may name a million.
+/// Leaves each topic once, with each of its partitions once: as it is named last, which is the mention that counts. A topic
+/// without partitions is left out, for Kafka's maps hold none. Returns the partitions that were named more than once.
+/// Others run meanwhile, since a request may name a million.
 pub(crate) async fn keep_last<T, P>(
     (peer, clock): (&Peer, &Clock),
     topics: &mut Vec<T>,
@@ -17,27 +18,32 @@ pub(crate) async fn keep_last<T, P>(
     partitions: impl Fn(&mut T) -> &mut Vec<P>,
     index: impl Fn(&P) -> i32,
 ) -> HashSet<(Str, i32)> {
-    let (mut seen, mut repeated) = (HashSet::default(), HashSet::default());
+    let (mut places, mut seen, mut repeated) = (HashMap::default(), HashSet::default(), HashSet::default());
     let mut kept = Vec::with_capacity(topics.len());
     for mut topic in std::mem::take(topics).into_iter().rev() {
         peer.breathe(clock).await;
-        let name = name(&topic);
-        let named = partitions(&mut topic);
-        let were_none = named.is_empty();
-        let mut counts = Vec::with_capacity(named.len());
-        for partition in named.iter().rev() {
-            peer.breathe(clock).await;
-            let place = (name.clone(), index(partition));
-            let is_new = seen.insert(place.clone());
-            if !is_new {
-                repeated.insert(place);
-            }
-            counts.push(is_new);
+        let named = std::mem::take(partitions(&mut topic));
+        if named.is_empty() {
+            continue;
         }
-        named.retain(|_| counts.pop().unwrap_or(true));
-        if were_none || !named.is_empty() {
+        let name = name(&topic);
+        let at = *places.entry(name.clone()).or_insert(kept.len());
+        if at == kept.len() {
             kept.push(topic);
         }
+        for partition in named.into_iter().rev() {
+            peer.breathe(clock).await;
+            let place = (name.clone(), index(&partition));
+            if seen.insert(place.clone()) {
+                partitions(&mut kept[at]).push(partition);
+            } else {
+                repeated.insert(place);
+            }
+        }
+    }
+    for topic in &mut kept {
+        peer.breathe(clock).await;
+        partitions(topic).reverse();
     }
     kept.reverse();
     *topics = kept;
@@ -97,14 +103,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_last_mention_of_a_partition_stays() {
+    async fn the_last_mention_of_a_partition_stays_in_the_one_of_its_topic() {
         let (peer, clock) = (peer(), Clock::system());
         peer.begin_turn(clock.monotonic());
         let mut topics = vec![("a", vec![(0, 'x')]), ("b", vec![]), ("a", vec![(0, 'x'), (1, 'y'), (0, 'z')])];
         let of = (&peer, &clock);
         let repeated = keep_last(of, &mut topics, |t| t.0.into(), |t| &mut t.1, |p: &(i32, char)| p.0).await;
-        assert_eq!(topics, [("b", vec![]), ("a", vec![(1, 'y'), (0, 'z')])]);
+        assert_eq!(topics, [("a", vec![(1, 'y'), (0, 'z')])]);
         assert_eq!(repeated, HashSet::from_iter([("a".into(), 0)]));
+        let mut topics = vec![("a", vec![(0, 'x'), (1, 'x')]), ("b", vec![(0, 'x')]), ("a", vec![(2, 'x')])];
+        keep_last(of, &mut topics, |t| t.0.into(), |t| &mut t.1, |p: &(i32, char)| p.0).await;
+        assert_eq!(topics, [("b", vec![(0, 'x')]), ("a", vec![(0, 'x'), (1, 'x'), (2, 'x')])]);
     }
 
     #[tokio::test]

@@ -29,13 +29,7 @@ pub(crate) const OPERATIONS_QUEUED_MAX: usize = 4096;
 /// Answers an operation once its entry stands, or says why it does not.
 pub(crate) type Answer = Box<dyn FnOnce(Result<(), MetaError>) + Send>;
 /// Decides an operation on the image as it will be when its entry is written.
-pub(crate) type Decide = Box<dyn FnOnce(&Image, Moment) -> (Vec<MetadataRecord>, Answer) + Send>;
-
-/// When an operation is decided.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Moment {
-    pub(crate) now: TimestampMs,
-}
+pub(crate) type Decide = Box<dyn FnOnce(&Image, TimestampMs) -> (Vec<MetadataRecord>, Answer) + Send>;
 
 /// What handles and the controller's task share.
 #[derive(Debug)]
@@ -93,7 +87,7 @@ struct Decided {
 
 /// Decides one operation; an operation that cannot be written is answered at once and changes nothing.
 fn decide(operation: Decide, image: &Image, now: TimestampMs) -> Option<Decided> {
-    let (records, answer) = operation(image, Moment { now });
+    let (records, answer) = operation(image, now);
     let outcome =
         EncodedRecords::of(&records).map_err(|e| MetaError::Unfit(e.to_string().into())).and_then(|encoded| {
             if encoded.bytes.len() > RECORD_BYTES_MAX {
@@ -170,7 +164,7 @@ impl Controller {
             self.operations.close();
             let image = self.shared.image.load_full();
             while let Some(operation) = self.operations.recv().await {
-                let (_, answer) = operation(&image, Moment { now: self.shared.clock.now() });
+                let (_, answer) = operation(&image, self.shared.clock.now());
                 answer(Err(lost.clone().into()));
             }
             return;

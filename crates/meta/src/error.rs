@@ -239,7 +239,7 @@ impl From<MetaError> for ClientError {
 #[non_exhaustive]
 pub enum TopicError {
     /// The name is taken.
-    #[error("topic '{0}' already exists")]
+    #[error("Topic '{0}' already exists.")]
     Exists(String),
     /// Another name differs only in `.` and `_`.
     #[error("Topic '{name}' collides with existing topic: {other}")]

@@ -11,10 +11,9 @@ use imbl::ordmap::DiffItem;
 use imbl::{OrdMap, OrdSet};
 use stream::catalogue::{Catalogue, ReplayError};
 use thiserror::Error;
-use wire::meta::{
-    BrokerRecord, ClusterRecord, ConfigRecord, ControllerRecord, FeatureRecord, MetadataRecord, PartitionRecord,
-    ProducerIdsRecord, TopicRecord,
-};
+use wire::meta::{BrokerRecord, ControllerRecord, MetadataRecord};
+
+use crate::control::{brokers, cluster, configs, producer_ids, topics};
 
 /// Why an entry cannot be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -77,7 +76,7 @@ impl BrokerState {
         }
     }
 
-    fn from_code(code: i8) -> Option<Self> {
+    pub(crate) fn from_code(code: i8) -> Option<Self> {
         [Self::Starting, Self::Active, Self::Draining, Self::Fenced].into_iter().find(|s| s.code() == code)
     }
 }
@@ -140,11 +139,6 @@ pub struct Image {
     pub(crate) alike: OrdSet<(Arc<str>, Arc<str>)>,
 }
 
-/// The name with all of `.` and `_` alike, if it has any.
-fn made_alike(name: &str) -> Option<Arc<str>> {
-    name.contains(['.', '_']).then(|| name.replace('.', "_").into())
-}
-
 impl Image {
     /// A topic by name.
     pub fn topic(&self, name: &str) -> Option<&Arc<TopicImage>> {
@@ -175,7 +169,7 @@ impl Image {
 
     /// A topic whose name differs from `name` only in `.` and `_`: metrics of Kafka's tools could not tell them apart.
     pub fn collision(&self, name: &str) -> Option<&Arc<str>> {
-        let alike = made_alike(name)?;
+        let alike = topics::made_alike(name)?;
         let others = self.alike.range((alike.clone(), Arc::from(""))..).take_while(|(form, _)| *form == alike);
         others.map(|(_, other)| other).find(|other| ***other != *name)
     }
@@ -207,122 +201,32 @@ impl Image {
     /// # Errors
     /// When it does not fit; the image is then not to be used.
     pub fn apply(&mut self, record: &MetadataRecord) -> Result<(), ImageError> {
-        let unfit = |reason| ImageError::Unfit { record: record.name(), reason };
         match record {
-            MetadataRecord::Cluster(r) => {
-                self.cluster_id = Some(r.cluster_id.as_str().into());
-                self.created_ms = r.created_ms;
-            }
-            MetadataRecord::Feature(r) => {
-                self.features.insert(r.name.as_str().into(), r.level);
-            }
-            MetadataRecord::Controller(r) => {
-                self.controller_epoch = ControllerEpoch(r.controller_epoch);
-                self.controller_nonce = r.nonce;
-                self.controller = Some(Arc::new(r.clone()));
-            }
-            MetadataRecord::Broker(r) => {
-                BrokerState::from_code(r.state).ok_or(unfit("unknown broker state"))?;
-                self.brokers.insert(BrokerId(r.broker_id), Arc::new(BrokerImage { record: r.clone() }));
-            }
-            MetadataRecord::BrokerState(r) => {
-                BrokerState::from_code(r.state).ok_or(unfit("unknown broker state"))?;
-                let broker = self.brokers.get_mut(&BrokerId(r.broker_id)).ok_or(unfit("unknown broker"))?;
-                if broker.record.broker_epoch == r.broker_epoch {
-                    Arc::make_mut(broker).record.state = r.state;
-                }
-            }
-            MetadataRecord::UnregisterBroker(r) => {
-                self.brokers.remove(&BrokerId(r.broker_id)).ok_or(unfit("unknown broker"))?;
-            }
-            MetadataRecord::Topic(r) => {
-                let name: Arc<str> = r.name.as_str().into();
-                if self.topics.contains_key(&r.topic_id) || self.topics_by_name.contains_key(&name) {
-                    return Err(unfit("the topic exists"));
-                }
-                self.topics_by_name.insert(name.clone(), r.topic_id);
-                self.alike.extend(made_alike(&name).map(|alike| (alike, name.clone())));
-                let topic = TopicImage { id: r.topic_id, name, partitions: Vec::new() };
-                self.topics.insert(r.topic_id, Arc::new(topic));
-            }
-            MetadataRecord::RemoveTopic(r) => {
-                let topic = self.topics.remove(&r.topic_id).ok_or(unfit("unknown topic"))?;
-                self.topics_by_name.remove(&topic.name);
-                if let Some(alike) = made_alike(&topic.name) {
-                    self.alike.remove(&(alike, topic.name.clone()));
-                }
-                self.partition_count -= topic.partitions.len();
-            }
-            MetadataRecord::Partition(r) => {
-                let topic = self.topics.get_mut(&r.topic_id).ok_or(unfit("unknown topic"))?;
-                let topic = Arc::make_mut(topic);
-                if usize::try_from(r.partition) != Ok(topic.partitions.len()) {
-                    return Err(unfit("partitions come in order"));
-                }
-                topic.partitions.push(StreamId(r.stream_id.cast_unsigned()));
-                self.partition_count += 1;
-            }
-            MetadataRecord::Config(r) => self.configure(r),
-            MetadataRecord::ProducerIds(r) => self.next_producer_id = r.next_producer_id,
+            MetadataRecord::Cluster(r) => cluster::replay_cluster(self, r),
+            MetadataRecord::Feature(r) => cluster::replay_feature(self, r),
+            MetadataRecord::Controller(r) => cluster::replay_controller(self, r),
+            MetadataRecord::Broker(r) => brokers::replay_broker(self, r)?,
+            MetadataRecord::BrokerState(r) => brokers::replay_state(self, r)?,
+            MetadataRecord::UnregisterBroker(r) => brokers::replay_unregistration(self, r)?,
+            MetadataRecord::Topic(r) => topics::replay_topic(self, r)?,
+            MetadataRecord::RemoveTopic(r) => topics::replay_removal(self, r)?,
+            MetadataRecord::Partition(r) => topics::replay_partition(self, r)?,
+            MetadataRecord::Config(r) => configs::replay(self, r),
+            MetadataRecord::ProducerIds(r) => producer_ids::replay(self, r),
             _ => {}
         }
         Arc::make_mut(&mut self.catalogue).apply(record)?;
         Ok(())
     }
 
-    fn configure(&mut self, r: &ConfigRecord) {
-        let resource = (r.resource_type, Arc::from(r.resource_name.as_str()));
-        let mut configs = self.configs.get(&resource).cloned().unwrap_or_default();
-        match &r.value {
-            Some(value) => {
-                Arc::make_mut(&mut configs).insert(r.key.as_str().into(), value.as_str().into());
-            }
-            None => {
-                Arc::make_mut(&mut configs).remove(r.key.as_str());
-            }
-        }
-        if configs.is_empty() {
-            self.configs.remove(&resource);
-        } else {
-            self.configs.insert(resource, configs);
-        }
-    }
-
     /// The records that rebuild everything but the catalogue, in an order in which they replay.
     pub(crate) fn records(&self) -> Vec<MetadataRecord> {
-        let mut out: Vec<MetadataRecord> = Vec::new();
-        if let Some(id) = &self.cluster_id {
-            let created_ms = self.created_ms;
-            out.push(ClusterRecord { cluster_id: (&**id).into(), created_ms, ..Default::default() }.into());
-        }
-        out.extend(self.controller.iter().map(|c| MetadataRecord::from(ControllerRecord::clone(c))));
-        out.extend(
-            self.features.iter().map(|(name, level)| {
-                FeatureRecord { name: (&**name).into(), level: *level, ..Default::default() }.into()
-            }),
-        );
-        out.extend(self.brokers.values().map(|b| MetadataRecord::from(b.record.clone())));
-        for topic in self.topics.values() {
-            let name = (&*topic.name).into();
-            out.push(TopicRecord { topic_id: topic.id, name, ..Default::default() }.into());
-            out.extend(topic.partitions.iter().zip(0..).map(|(stream, partition)| {
-                let stream_id = stream.0.cast_signed();
-                PartitionRecord { topic_id: topic.id, partition, stream_id, ..Default::default() }.into()
-            }));
-        }
-        for ((resource_type, resource), configs) in &self.configs {
-            out.extend(configs.iter().map(|(key, value)| {
-                MetadataRecord::from(ConfigRecord {
-                    resource_type: *resource_type,
-                    resource_name: (&**resource).into(),
-                    key: (&**key).into(),
-                    value: Some((&**value).into()),
-                    ..Default::default()
-                })
-            }));
-        }
-        let next_producer_id = self.next_producer_id;
-        out.push(ProducerIdsRecord { broker_id: -1, broker_epoch: -1, next_producer_id, ..Default::default() }.into());
+        let mut out = Vec::new();
+        cluster::snapshot(self, &mut out);
+        brokers::snapshot(self, &mut out);
+        topics::snapshot(self, &mut out);
+        configs::snapshot(self, &mut out);
+        producer_ids::snapshot(self, &mut out);
         out
     }
 }

@@ -20,6 +20,7 @@ pub mod format;
 pub mod image;
 pub mod names;
 
+mod control;
 mod controller;
 mod deleter;
 mod follow;
@@ -32,11 +33,12 @@ mod start;
 #[cfg(test)]
 mod tests;
 
+pub use control::configs::{ConfigChange, ConfigResource};
+pub use control::producer_ids::PRODUCER_IDS_BLOCK;
+pub use control::topics::{CreatedTopic, NewTopic, PARTITIONS_PER_TOPIC_MAX};
 pub use deleter::DELETION_PERIOD;
 pub use error::{BrokerError, ConfigError, GiveUpError, LogError, LogLost, MetaError, StartError, TopicError};
-pub use handle::{
-    ConfigChange, ConfigResource, CreatedTopic, MetaHandle, NewTopic, PARTITIONS_PER_TOPIC_MAX, PRODUCER_IDS_BLOCK,
-};
+pub use handle::MetaHandle;
 pub use housekeeping::SnapshotPolicy;
 pub use image::{BrokerImage, BrokerState, Configs, Image, Leader, TopicImage};
 pub use start::{Endpoint, IncarnationToRecover, Meta, MetaOptions, Registration, WalOptions};

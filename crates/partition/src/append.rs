@@ -15,7 +15,7 @@ use std::task::{Context, Poll};
 
 use base::{Offset, OffsetRange, StreamEpoch, TimestampMs};
 use bytes::Bytes;
-use records::{BatchHeader, TimestampType, Validated, check_produce_version, validate};
+use records::{BatchHeader, TimestampType, Validated, validate};
 use stream::{Fragments, NewEntry, Room};
 
 use crate::epochs::check_current;
@@ -28,21 +28,19 @@ use crate::producers::{Identity, Origin, Verdict};
 pub struct AppendOptions {
     /// Who appends.
     pub origin: Origin,
-    /// Version of the Produce request, whose rules the records must keep; `None` where there is no request.
-    pub produce_version: Option<i16>,
     /// The leader epoch that the caller believes in; negative when it does not say.
     pub leader_epoch: i32,
 }
 
 impl AppendOptions {
-    /// For a client's Produce request.
-    pub fn produce(version: i16) -> Self {
-        Self { origin: Origin::Client, produce_version: Some(version), leader_epoch: -1 }
+    /// For a client's request, the rules of whose version have been looked at.
+    pub fn client() -> Self {
+        Self { origin: Origin::Client, leader_epoch: -1 }
     }
 
     /// For a coordinator that opened its partition in `leader_epoch`.
     pub fn coordinator(leader_epoch: StreamEpoch) -> Self {
-        Self { origin: Origin::Coordinator, produce_version: None, leader_epoch: leader_epoch.0 }
+        Self { origin: Origin::Coordinator, leader_epoch: leader_epoch.0 }
     }
 }
 
@@ -83,9 +81,6 @@ impl Partition {
     ) -> Result<Appended, AppendError> {
         self.check_open()?;
         check_current(options.leader_epoch, self.leader_epoch())?;
-        if let Some(version) = options.produce_version {
-            check_produce_version(&records, version)?;
-        }
         let now = self.shared.clock.now();
         let validated = {
             let config = self.topic.config();

@@ -90,9 +90,9 @@ impl EpochHistory {
         after.checked_sub(1).map(|at| self.0[at].0)
     }
 
-    /// Where the epoch asked for ends: Kafka's `LeaderEpochFileCache.endOffsetFor`.
+    /// Where the epoch asked for ends: Kafka's `LeaderEpochFileCache.endOffsetFor`. Of the negative ones only -1 is none.
     pub fn end_of(&self, asked: i32, log_end: Offset) -> EpochEnd {
-        if asked < 0 {
+        if asked == NONE {
             return EpochEnd::UNDEFINED;
         }
         if self.latest().is_some_and(|latest| latest.0 == asked) {
@@ -117,12 +117,13 @@ mod tests {
     #[test]
     fn the_end_of_an_epoch_is_where_the_next_begins() {
         let epochs = history(&[(2, 10), (4, 20), (7, 30)], 0);
-        let ends = [-1, 0, 2, 3, 4, 5, 6, 7, 8].map(|asked| {
+        let ends = [-2, -1, 0, 2, 3, 4, 5, 6, 7, 8].map(|asked| {
             let EpochEnd { epoch, end } = epochs.end_of(asked, Offset(44));
             (asked, epoch, end)
         });
         // As Kafka's LeaderEpochFileCacheTest says of each case.
         let expected = [
+            (-2, -2, 10), // before the first known epoch, too
             (-1, -1, -1), // undefined asks nothing
             (0, 0, 10),   // before the first known epoch
             (2, 2, 20),

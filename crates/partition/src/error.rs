@@ -158,6 +158,18 @@ impl AppendError {
         self.error_code().code()
     }
 
+    /// What Kafka's clients are told besides the code of a refusal by the partition of this name (`topic-0`): what Kafka
+    /// tells, and what is wrong where Kafka knows no such error.
+    pub fn message(&self, partition: &str) -> Option<String> {
+        match self {
+            Self::Records(error) => error.message(partition),
+            Self::TooLargeForLog { .. } | Self::Transactional | Self::OffsetsExhausted | Self::Load(_) => {
+                Some(self.to_string())
+            }
+            Self::Partition(_) | Self::Epoch(_) | Self::Producer(_) => None,
+        }
+    }
+
     /// The records to blame, where single records are; for Produce v8 and later.
     pub fn record_errors(&self) -> &[RecordError] {
         match self {

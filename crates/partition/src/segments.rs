@@ -40,7 +40,8 @@ fn starts(extents: &Extents, log_start: Offset, now: TimestampMs) -> Vec<(Offset
     if extents.tail.end > extents.tail.start.max(log_start) {
         segments.push((extents.tail.start.max(log_start), extents.tail_newest));
     }
-    let Some(first) = segments.first_mut() else { return vec![(log_start, TimestampMs(i64::MIN))] };
+    // An empty log counts as written now: Kafka's is as old as its topic.
+    let Some(first) = segments.first_mut() else { return vec![(log_start, now)] };
     first.1 = first.1.or(Some(TimestampMs(i64::MIN)));
     let mut later = now;
     let mut starts = vec![(extents.tail.end.max(log_start), now)];
@@ -113,8 +114,9 @@ mod tests {
         assert_eq!(told(&log, 0, &[(350, 1), (-1, 0)]), [vec![4], vec![]]);
         // The log starts inside the second. Kafka's still has the first, also at 3; here it is gone.
         assert_eq!(told(&log, 3, &[(-1, 10), (-2, 10), (250, 10)]), [vec![8, 6, 4, 3], vec![3], vec![3]]);
-        // An empty log has one segment, as old as the topic in Kafka and of no age here.
-        assert_eq!(told(&extents(&[], 0, None), 5, &[(-1, 5), (-2, 5), (NOW, 5)]), [[5], [5], [5]]);
+        // An empty log has one segment, as old as the topic in Kafka and written now here.
+        let asked = [(-1, 5), (-2, 5), (NOW, 5), (NOW - 1, 5)];
+        assert_eq!(told(&extents(&[], 0, None), 5, &asked), [vec![5], vec![5], vec![5], vec![]]);
     }
 
     #[test]

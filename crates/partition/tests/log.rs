@@ -251,7 +251,7 @@ async fn append(partition: &Arc<Partition>, records: Bytes, options: AppendOptio
 }
 
 async fn produce(partition: &Arc<Partition>, records: Bytes) -> Result<Appended, AppendError> {
-    let mut appended = append(partition, records, AppendOptions::produce(9)).await?;
+    let mut appended = append(partition, records, AppendOptions::client()).await?;
     (&mut appended.durable).await?;
     Ok(appended)
 }
@@ -316,10 +316,10 @@ async fn records_come_back_at_their_offsets_before_and_after_a_restart() {
     let ends = [log.leader_epoch().0, reopened.leader_epoch().0]
         .map(|epoch| reopened.offset_for_leader_epoch(epoch, -1).unwrap().end);
     assert_eq!(ends, [3, 4]);
-    let stale = AppendOptions { leader_epoch: log.leader_epoch().0, ..AppendOptions::produce(9) };
+    let stale = AppendOptions { leader_epoch: log.leader_epoch().0, ..AppendOptions::client() };
     assert_eq!(append(&reopened, batch(&["x"], now(), None), stale).await.unwrap_err().code(), 74);
     // The first process is fenced: what it still tries is never acknowledged.
-    let late = append(&log, batch(&["x"], now(), None), AppendOptions::produce(9)).await;
+    let late = append(&log, batch(&["x"], now(), None), AppendOptions::client()).await;
     match late {
         Ok(appended) => {
             let outcome = tokio::time::timeout(Duration::from_secs(30), appended.durable).await;
@@ -467,8 +467,8 @@ async fn concurrent_producers_each_keep_their_order_and_a_pipelined_duplicate_wa
             for sequence in 0..BATCHES {
                 let value = format!("{id}/{sequence}");
                 let records = batch(&[&value], now(), Some((id, 0, sequence)));
-                let original = append(&log, records.clone(), AppendOptions::produce(9)).await.unwrap();
-                let copy = append(&log, records, AppendOptions::produce(9)).await.unwrap();
+                let original = append(&log, records.clone(), AppendOptions::client()).await.unwrap();
+                let copy = append(&log, records, AppendOptions::client()).await.unwrap();
                 assert!(!original.duplicate && copy.duplicate);
                 assert_eq!(original.base_offset, copy.base_offset);
                 let offset = copy.base_offset;
@@ -668,7 +668,7 @@ async fn settings_apply_at_once_and_refusals_carry_kafkas_codes() {
     let mut corrupt = batch(&["c"], now(), None).to_vec();
     *corrupt.last_mut().unwrap() ^= 1;
     assert_eq!(produce(&log, corrupt.into()).await.unwrap_err().code(), 2);
-    let options = AppendOptions { leader_epoch: log.leader_epoch().0 + 1, ..AppendOptions::produce(9) };
+    let options = AppendOptions { leader_epoch: log.leader_epoch().0 + 1, ..AppendOptions::client() };
     assert_eq!(append(&log, batch(&["d"], now(), None), options).await.unwrap_err().code(), 75);
     assert_eq!(broker.partitions.get("t", 9).unwrap_err().code(), 3);
     assert_eq!(broker.partitions.get_by_id(Uuid::from_u128(8), 0).unwrap_err().code(), 100);
@@ -685,7 +685,7 @@ async fn a_coordinator_appends_what_the_topic_does_not_take_from_clients_any_mor
         *broker.image.settings.lock() = TopicSettings::from([(key.to_owned(), value.to_owned())]);
         broker.told(Change::TopicSettings(TOPIC));
         let old = batch(&[text], now() - 60_000, None);
-        assert_eq!(append(&log, old.clone(), AppendOptions::produce(9)).await.unwrap_err().code(), code);
+        assert_eq!(append(&log, old.clone(), AppendOptions::client()).await.unwrap_err().code(), code);
         let options = AppendOptions::coordinator(log.leader_epoch());
         append(&log, old, options).await.unwrap().durable.await.unwrap();
     }
@@ -1206,7 +1206,7 @@ async fn a_checkpoint_made_while_appends_go_on_tells_exactly_what_lies_below_its
                     let mut flying = Vec::new();
                     for _ in 0..5 {
                         let records = batch(&["v"], now(), Some((id, 0, sequence)));
-                        flying.push(append(&log, records, AppendOptions::produce(9)).await.unwrap().durable);
+                        flying.push(append(&log, records, AppendOptions::client()).await.unwrap().durable);
                         sequence += 1;
                     }
                     for durable in flying {

@@ -42,11 +42,29 @@ pub fn up_convert(
 /// [`RecordsError::UnsupportedCompression`] for zstd, which Kafka answers with UNSUPPORTED_COMPRESSION_TYPE; broken
 /// batches; a batch that decompresses to more than `limit` bytes.
 pub fn down_convert(bytes: &Bytes, to_magic: i8, first_offset: i64, limit: usize) -> Result<Bytes, RecordsError> {
+    down_convert_within(bytes, to_magic, first_offset, limit, usize::MAX)
+}
+
+/// The same, cut to `size`, in the middle of a message if need be, or to what the first batch gives where that is more: so
+/// much Kafka sends of batches of that size.
+///
+/// # Errors
+/// As of [`down_convert`].
+pub fn down_convert_within(
+    bytes: &Bytes,
+    to_magic: i8,
+    first_offset: i64,
+    limit: usize,
+    size: usize,
+) -> Result<Bytes, RecordsError> {
     if to_magic != 0 && to_magic != 1 {
         return Err(RecordsError::BadMagic(to_magic));
     }
-    let mut out = BytesMut::new();
+    let (mut out, mut size) = (BytesMut::new(), size);
     for batch in batches(bytes) {
+        if !out.is_empty() && out.len() >= size {
+            break;
+        }
         let batch = batch?;
         if batch.header.is_control() {
             continue;
@@ -67,8 +85,13 @@ pub fn down_convert(bytes: &Bytes, to_magic: i8, first_offset: i64, limit: usize
             }
             builder.append(record.offset, record.timestamp, record.key.as_deref(), record.value.as_deref())?;
         }
+        let is_first = out.is_empty();
         out.extend_from_slice(&builder.build()?);
+        if is_first {
+            size = size.max(out.len());
+        }
     }
+    out.truncate(size);
     if out.is_empty() && !bytes.is_empty() {
         out.put_i64(-1);
         out.put_i32(HEADER_BYTES as i32);

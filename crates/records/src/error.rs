@@ -1,7 +1,5 @@
 //! What can be wrong with bytes that claim to be records.
 
-use std::fmt;
-
 use crate::Compression;
 
 /// Why a batch or message set cannot be read, written or converted.
@@ -84,13 +82,80 @@ pub struct RecordError {
     /// The record's place in its batch, from 0.
     pub batch_index: i32,
     /// What is wrong with it.
-    pub message: String,
+    pub fault: RecordFault,
 }
 
-impl fmt::Display for RecordError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "record {}: {}", self.batch_index, self.message)
+impl RecordError {
+    /// What is wrong, in Kafka's words, of a record for the partition of this name (`topic-0`).
+    pub fn message(&self, partition: &str) -> String {
+        match &self.fault {
+            RecordFault::NoKey => {
+                format!("Compacted topic cannot accept message without key in topic partition {partition}")
+            }
+            RecordFault::Magic { inner, outer } => {
+                format!("A record's magic {inner} does not match outer magic {outer} in topic partition {partition}")
+            }
+            RecordFault::AppendTime { record } => format!(
+                "Invalid timestamp type in message {record}. Producer should not set timestamp type to LogAppendTime."
+            ),
+            RecordFault::Negative { timestamp } => format!("Timestamp {timestamp} is negative"),
+            RecordFault::OutOfRange { timestamp, offset, oldest, newest } => format!(
+                "Timestamp {timestamp} of message with offset {offset} is out of range. \
+                 The timestamp should be within [{oldest}, {newest}]"
+            ),
+        }
     }
+}
+
+/// What can be wrong with a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordFault {
+    /// A compacted topic asks for a key.
+    NoKey,
+    /// A message has another format than the one that wraps it.
+    Magic {
+        /// Its own.
+        inner: i8,
+        /// The wrapper's.
+        outer: i8,
+    },
+    /// Only the broker gives append times.
+    AppendTime {
+        /// The record, as Kafka shows one.
+        record: String,
+    },
+    /// A timestamp below -1, where the format has none.
+    Negative {
+        /// It.
+        timestamp: i64,
+    },
+    /// The timestamp is too old, or too far ahead.
+    OutOfRange {
+        /// It.
+        timestamp: i64,
+        /// The record's offset as the producer counts.
+        offset: i64,
+        /// The oldest that there may be.
+        oldest: i64,
+        /// The newest that there may be.
+        newest: i64,
+    },
+}
+
+impl RecordFault {
+    /// Whether it is one of the timestamp, and its code that of the whole refusal.
+    pub fn is_of_timestamp(&self) -> bool {
+        matches!(self, Self::AppendTime { .. } | Self::Negative { .. } | Self::OutOfRange { .. })
+    }
+}
+
+/// The records of a batch that are to blame.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordErrors {
+    /// The first of them; a batch of a million bad ones is refused with as much.
+    pub first: Vec<RecordError>,
+    /// How many there are.
+    pub count: usize,
 }
 
 /// Why a produced batch is refused. Each variant is one Kafka error code.
@@ -110,8 +175,8 @@ pub enum InvalidRecord {
         which: &'static str,
     },
     /// INVALID_TIMESTAMP: some records' timestamps are out of range or of the wrong type.
-    #[error("one or more records have been rejected due to invalid timestamp{}", first(.0))]
-    Timestamp(Vec<RecordError>),
+    #[error("timestamps of records are refused{}", first(.0))]
+    Timestamp(RecordErrors),
     /// UNSUPPORTED_FOR_MESSAGE_FORMAT: the batch uses what its format or the request's version does not have.
     #[error("unsupported for this message format: {0}")]
     UnsupportedForMessageFormat(&'static str),
@@ -122,14 +187,21 @@ pub enum InvalidRecord {
     #[error("invalid record batch: {0}")]
     Batch(String),
     /// INVALID_RECORD: some records break a rule.
-    #[error("one or more records have been rejected due to {} record errors{}", .0.len(), first(.0))]
-    Records(Vec<RecordError>),
+    #[error("{} records are refused{}", .0.count, first(.0))]
+    Records(RecordErrors),
+    /// UNKNOWN_SERVER_ERROR: what Kafka fails on, a codec number that it never assigned and data that its codec cannot read.
+    #[error("{0}")]
+    Unreadable(RecordsError),
 }
 
 /// Shows the first error of a list that may be as long as a batch.
-fn first(errors: &[RecordError]) -> String {
-    errors.first().map(|error| format!(" ({error})")).unwrap_or_default()
+fn first(errors: &RecordErrors) -> String {
+    let first = errors.first.first();
+    first.map(|error| format!(" (record {}: {:?})", error.batch_index, error.fault)).unwrap_or_default()
 }
+
+/// How many records a refusal names in its message.
+const RECORDS_NAMED: usize = 3;
 
 impl InvalidRecord {
     /// Kafka's error code.
@@ -141,13 +213,32 @@ impl InvalidRecord {
             Self::UnsupportedForMessageFormat(_) => 43,
             Self::UnsupportedCompression(_) => 76,
             Self::Batch(_) | Self::Records(_) => 87,
+            Self::Unreadable(_) => -1,
+        }
+    }
+
+    /// What Kafka says of a refusal for the partition of this name (`topic-0`): something only where records are to blame.
+    pub fn message(&self, partition: &str) -> Option<String> {
+        const REJECTED: &str = "One or more records have been rejected due to";
+        match self {
+            Self::Timestamp(_) => Some(format!("{REJECTED} invalid timestamp")),
+            Self::Records(RecordErrors { first, count }) => {
+                let named = first.iter().take(RECORDS_NAMED).map(|error| {
+                    format!("RecordError(batchIndex={}, message='{}')", error.batch_index, error.message(partition))
+                });
+                let named = named.collect::<Vec<_>>().join(", ");
+                Some(format!(
+                    "{REJECTED} {count} record errors in total, and only showing the first three errors at most: [{named}]"
+                ))
+            }
+            _ => None,
         }
     }
 
     /// The records to blame, where single records are.
     pub fn record_errors(&self) -> &[RecordError] {
         match self {
-            Self::Timestamp(errors) | Self::Records(errors) => errors,
+            Self::Timestamp(errors) | Self::Records(errors) => &errors.first,
             _ => &[],
         }
     }
@@ -163,13 +254,12 @@ impl From<RecordsError> for InvalidRecord {
             RecordsError::DecompressedTooLarge { limit } => {
                 Self::TooLarge { size: limit, max: limit, which: "decompressed bytes of one batch" }
             }
+            RecordsError::UnknownCompression(_) | RecordsError::Decompress { .. } => Self::Unreadable(error),
             // The checksum was right, so the producer made it so: sending it again cannot help, and Java clients do
             // send again after CORRUPT_MESSAGE.
             RecordsError::Malformed(_)
-            | RecordsError::Decompress { .. }
             | RecordsError::Compress { .. }
             | RecordsError::RecordTooLarge { .. }
-            | RecordsError::UnknownCompression(_)
             | RecordsError::UnsupportedCompression { .. }
             | RecordsError::BatchFull(_) => Self::Batch(error.to_string()),
         }

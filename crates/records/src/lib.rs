@@ -27,8 +27,11 @@ mod varint;
 pub use batch::{Batch, BatchHeader, BatchIter, TimestampType, batches, stamp};
 pub use builder::BatchBuilder;
 pub use compression::{Compression, Encoding};
-pub use error::{InvalidRecord, RecordError, RecordsError};
+pub use error::{InvalidRecord, RecordError, RecordErrors, RecordFault, RecordsError};
 pub use lookup::{TimestampedOffset, find_max_timestamp, find_offset_by_timestamp};
 pub use record::{Header, Record, Records};
 pub use stamped::StampedBatch;
-pub use validate::{Validated, ValidationConfig, ValidationLevel, check_produce_version, holds_nothing, validate};
+pub use validate::{
+    Validated, ValidationConfig, ValidationLevel, check_produce_version, holds_nothing, is_first_transactional,
+    validate,
+};

@@ -144,19 +144,21 @@ fn header_count<I: Input>(input: &mut I) -> Result<u32, RecordsError> {
 pub(crate) struct RecordScan {
     pub(crate) timestamp_delta: i64,
     pub(crate) offset_delta: i32,
-    pub(crate) has_key: bool,
+    /// Lengths as they stand there: below zero for null.
+    pub(crate) key_bytes: i32,
+    pub(crate) value_bytes: i32,
 }
 
 /// Reads one record of at most `bytes_max`, passing over key, value and headers.
 #[inline]
 pub(crate) fn scan<I: Input>(input: &mut I, bytes_max: usize) -> Result<RecordScan, RecordsError> {
     #[inline]
-    fn pass<I: Input>(input: &mut I) -> Result<bool, RecordsError> {
+    fn pass<I: Input>(input: &mut I) -> Result<i32, RecordsError> {
         let length = varint::read_i32(input)?;
         if length > 0 {
             input.skip(length as usize)?;
         }
-        Ok(length >= 0)
+        Ok(length)
     }
     let end = RecordEnd::read(input)?;
     let size = end.0 - input.position();
@@ -166,16 +168,15 @@ pub(crate) fn scan<I: Input>(input: &mut I, bytes_max: usize) -> Result<RecordSc
     input.byte()?;
     let timestamp_delta = varint::read_i64(input)?;
     let offset_delta = varint::read_i32(input)?;
-    let has_key = pass(input)?;
-    pass(input)?;
+    let (key_bytes, value_bytes) = (pass(input)?, pass(input)?);
     for _ in 0..header_count(input)? {
-        if !pass(input)? {
+        if pass(input)? < 0 {
             return Err(RecordsError::Malformed("a record header has a null key"));
         }
         pass(input)?;
     }
     end.check(input)?;
-    Ok(RecordScan { timestamp_delta, offset_delta, has_key })
+    Ok(RecordScan { timestamp_delta, offset_delta, key_bytes, value_bytes })
 }
 
 /// What to write as a record.

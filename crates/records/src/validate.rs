@@ -8,13 +8,16 @@
 use base::TimestampMs;
 use bytes::Bytes;
 
-use crate::batch::{AT_LENGTH, AT_MAGIC, LENGTH_OVERHEAD, MAGIC, NONE, TimestampType};
+use crate::batch::{
+    AT_ATTRIBUTES, AT_LENGTH, AT_MAGIC, LENGTH_OVERHEAD, MAGIC, NONE, TRANSACTIONAL_BIT, TimestampType,
+};
 use crate::compression::{DECOMPRESSED_BYTES_MAX, StreamInput};
 use crate::legacy::{self, Message};
-use crate::record;
+use crate::record::{self, RecordScan};
 use crate::varint::{Input, SliceInput};
 use crate::{
-    Batch, BatchBuilder, BatchHeader, Compression, Encoding, InvalidRecord, RecordError, RecordsError, StampedBatch,
+    Batch, BatchBuilder, BatchHeader, Compression, Encoding, InvalidRecord, RecordError, RecordErrors, RecordFault,
+    RecordsError, StampedBatch,
 };
 
 /// How many records of a batch are blamed one by one; a batch of a million bad ones is refused with as much.
@@ -90,7 +93,7 @@ pub struct Validated {
 /// batch, of magic 2; zstd only from version 7.
 ///
 /// # Errors
-/// INVALID_RECORD, UNSUPPORTED_COMPRESSION_TYPE.
+/// INVALID_RECORD, UNSUPPORTED_COMPRESSION_TYPE, and what Kafka fails on.
 pub fn check_produce_version(input: &Bytes, version: i16) -> Result<(), InvalidRecord> {
     if version < 3 {
         return Ok(());
@@ -104,15 +107,30 @@ pub fn check_produce_version(input: &Bytes, version: i16) -> Result<(), InvalidR
             first.magic
         )));
     }
+    // Later versions find an unknown codec behind the checksum: it may be damage.
+    if version < 7 && BatchHeader::parse(input)?.compression()? == Compression::Zstd {
+        return Err(InvalidRecord::UnsupportedCompression(Compression::Zstd));
+    }
     if cut(&input.slice(first.size..))?.is_some() {
         return Err(InvalidRecord::Batch(format!("Produce v{version} must carry exactly one record batch, not more")));
     }
-    // An unknown codec may be damage: the checksum tells, later.
-    let codec = BatchHeader::parse(input)?.compression().ok();
-    if codec == Some(Compression::Zstd) && version < 7 {
-        return Err(InvalidRecord::UnsupportedCompression(Compression::Zstd));
-    }
     Ok(())
+}
+
+/// What Kafka looks at in the first batch of every partition before it looks at anything else: whether it is there, and
+/// is part of a transaction.
+///
+/// # Errors
+/// Its length or format makes no sense; Kafka then refuses the whole request.
+pub fn is_first_transactional(input: &[u8]) -> Result<bool, RecordsError> {
+    match cut(input) {
+        Ok(Some(first)) if first.magic == MAGIC => {
+            let attributes = input.get(AT_ATTRIBUTES..).and_then(|rest| rest.first_chunk());
+            Ok(attributes.is_some_and(|bits| i16::from_be_bytes(*bits) & TRANSACTIONAL_BIT != 0))
+        }
+        Err(InvalidRecord::Corrupt(error)) => Err(error),
+        _ => Ok(false),
+    }
 }
 
 /// Whether a record set holds nothing at all, or only the start of its first batch or message. Kafka appends nothing then
@@ -169,46 +187,58 @@ fn check_size(size: usize, config: &ValidationConfig) -> Result<(), InvalidRecor
 
 /// The errors of single records, as they are found.
 #[derive(Default)]
-struct RecordErrors {
-    errors: Vec<RecordError>,
+struct Blamed {
+    errors: RecordErrors,
     any_timestamp: bool,
 }
 
-impl RecordErrors {
+impl Blamed {
     #[cold]
-    fn add(&mut self, index: i32, is_timestamp: bool, message: impl FnOnce() -> String) {
-        self.any_timestamp |= is_timestamp;
-        if self.errors.len() < RECORD_ERRORS_MAX {
-            self.errors.push(RecordError { batch_index: index, message: message() });
+    fn add(&mut self, batch_index: i32, fault: impl FnOnce() -> RecordFault) {
+        let RecordErrors { first, count } = &mut self.errors;
+        *count += 1;
+        if first.len() < RECORD_ERRORS_MAX {
+            let fault = fault();
+            self.any_timestamp |= fault.is_of_timestamp();
+            first.push(RecordError { batch_index, fault });
+        } else if !self.any_timestamp {
+            // Whether any is of the timestamp decides the code.
+            self.any_timestamp = fault().is_of_timestamp();
         }
     }
 
     fn into_result(self) -> Result<(), InvalidRecord> {
-        match (self.errors.is_empty(), self.any_timestamp) {
-            (true, _) => Ok(()),
-            (false, true) => Err(InvalidRecord::Timestamp(self.errors)),
-            (false, false) => Err(InvalidRecord::Records(self.errors)),
+        match (self.errors.count, self.any_timestamp) {
+            (0, _) => Ok(()),
+            (_, true) => Err(InvalidRecord::Timestamp(self.errors)),
+            (_, false) => Err(InvalidRecord::Records(self.errors)),
         }
     }
 
-    /// The rules for one record, in Kafka's order: the key's, and only then the timestamp's.
+    /// The rules for one record, in Kafka's order: the key's, and only then the timestamp's. `shown` is the record as
+    /// Kafka shows it.
     #[inline]
-    fn check(&mut self, index: i32, record: Checked, config: &ValidationConfig, now: TimestampMs) {
-        let Checked { has_key, timestamp, timestamp_type } = record;
+    fn check(
+        &mut self,
+        index: i32,
+        record: Checked,
+        config: &ValidationConfig,
+        now: TimestampMs,
+        shown: impl FnOnce() -> String,
+    ) {
+        let Checked { has_key, timestamp, timestamp_type, offset } = record;
         if config.compacted && !has_key {
-            self.add(index, false, || "Compacted topic cannot accept message without key.".to_owned());
+            self.add(index, || RecordFault::NoKey);
         } else if config.timestamp_type == TimestampType::LogAppendTime || timestamp == NONE {
             if timestamp_type == TimestampType::LogAppendTime {
-                self.add(index, true, || "Producer should not set timestamp type to LogAppendTime.".to_owned());
+                self.add(index, || RecordFault::AppendTime { record: shown() });
             }
         } else if !timestamp_in_range(timestamp, config, now) {
-            self.add(index, true, || {
-                let TimestampMs(now) = now;
-                format!(
-                    "Timestamp {timestamp} is out of range. The timestamp should be within [{}, {}]",
-                    now.saturating_sub(config.timestamp_before_max_ms),
-                    now.saturating_add(config.timestamp_after_max_ms)
-                )
+            self.add(index, || RecordFault::OutOfRange {
+                timestamp,
+                offset,
+                oldest: now.0.wrapping_sub(config.timestamp_before_max_ms),
+                newest: now.0.wrapping_add(config.timestamp_after_max_ms),
             });
         }
     }
@@ -221,12 +251,15 @@ struct Checked {
     timestamp: i64,
     /// Its batch's or message's.
     timestamp_type: TimestampType,
+    /// As the producer counts.
+    offset: i64,
 }
 
+/// Differences wrap around, as Kafka's do.
 #[inline]
 fn timestamp_in_range(timestamp: i64, config: &ValidationConfig, TimestampMs(now): TimestampMs) -> bool {
-    let age = now.saturating_sub(timestamp);
-    age <= config.timestamp_before_max_ms && age.saturating_neg() <= config.timestamp_after_max_ms
+    let age = now.wrapping_sub(timestamp);
+    age <= config.timestamp_before_max_ms && age.wrapping_neg() <= config.timestamp_after_max_ms
 }
 
 /// What a pass over the records found.
@@ -302,9 +335,10 @@ impl Current<'_> {
 
     fn check_header_times(&self) -> Result<Pass, InvalidRecord> {
         let header = &self.batch.header;
-        let mut errors = RecordErrors::default();
-        let last = Checked { has_key: true, timestamp: header.max_timestamp, timestamp_type: header.timestamp_type() };
-        errors.check(header.last_offset_delta, last, self.config, self.now);
+        let mut errors = Blamed::default();
+        let (timestamp, offset) = (header.max_timestamp, header.last_offset());
+        let last = Checked { has_key: true, timestamp, timestamp_type: header.timestamp_type(), offset };
+        errors.check(header.last_offset_delta, last, self.config, self.now, || format!("at offset {offset}"));
         errors.into_result()?;
         Ok(Pass {
             max_timestamp: header.max_timestamp,
@@ -315,7 +349,7 @@ impl Current<'_> {
 
     fn check_records(&self, codec: Compression) -> Result<Pass, InvalidRecord> {
         const BYTES_LEFT: RecordsError = RecordsError::Malformed("bytes follow the last record of the batch");
-        let mut errors = RecordErrors::default();
+        let mut errors = Blamed::default();
         let payload = &self.batch.bytes[crate::batch::HEADER_BYTES..];
         let pass = if codec == Compression::None {
             let mut input = SliceInput::new(payload);
@@ -338,7 +372,7 @@ impl Current<'_> {
         &self,
         input: &mut I,
         record_bytes_max: usize,
-        errors: &mut RecordErrors,
+        errors: &mut Blamed,
     ) -> Result<Pass, RecordsError> {
         let header = &self.batch.header;
         let timestamp_type = header.timestamp_type();
@@ -347,7 +381,9 @@ impl Current<'_> {
         for index in 0..header.record_count {
             let scan = record::scan(input, record_bytes_max)?;
             let timestamp = append_time.unwrap_or(header.base_timestamp.wrapping_add(scan.timestamp_delta));
-            errors.check(index, Checked { has_key: scan.has_key, timestamp, timestamp_type }, self.config, self.now);
+            let (has_key, offset) = (scan.key_bytes >= 0, header.base_offset + i64::from(scan.offset_delta));
+            let checked = Checked { has_key, timestamp, timestamp_type, offset };
+            errors.check(index, checked, self.config, self.now, || self.shown(timestamp, offset, &scan));
             pass.offsets_count_up &= scan.offset_delta == index;
             if timestamp > pass.max_timestamp {
                 pass.max_timestamp = timestamp;
@@ -355,6 +391,16 @@ impl Current<'_> {
             }
         }
         Ok(pass)
+    }
+
+    /// A record as Kafka shows it: with the lengths of its fields as they stand there, where it passes over them, and
+    /// else with none for null.
+    fn shown(&self, timestamp: i64, offset: i64, scan: &RecordScan) -> String {
+        let codec = self.batch.header.compression().unwrap_or_default();
+        let is_passed_over = codec != Compression::None && self.config.compression.is_none_or(|to| to.codec == codec);
+        let (partial, least) = if is_passed_over { ("Partial", i32::MIN) } else { ("", 0) };
+        let (key, value) = (scan.key_bytes.max(least), scan.value_bytes.max(least));
+        format!("{partial}DefaultRecord(offset={offset}, timestamp={timestamp}, key={key} bytes, value={value} bytes)")
     }
 
     /// Writes the records anew, with offsets that count up by one and the topic's codec.
@@ -422,7 +468,7 @@ fn validate_legacy(input: &Bytes, config: &ValidationConfig, now: TimestampMs) -
     }
     let target = config.compression.unwrap_or(Encoding::from(source));
     let mut builder = with_timestamp_type(BatchBuilder::new(target), config, now);
-    let mut errors = RecordErrors::default();
+    let mut errors = Blamed::default();
     let mut index = 0;
     for message in whole_messages(input) {
         let message = message?;
@@ -433,16 +479,16 @@ fn validate_legacy(input: &Bytes, config: &ValidationConfig, now: TimestampMs) -
                 return Err(RecordsError::RecordTooLarge { size, max }.into());
             }
             if inner.magic != message.magic {
-                errors.add(index, false, || {
-                    format!("Message format {} does not match the wrapper's, {}.", inner.magic, message.magic)
-                });
+                errors.add(index, || RecordFault::Magic { inner: inner.magic, outer: message.magic });
             } else {
                 inner.verify_crc()?;
                 if inner.timestamp < NONE {
-                    errors.add(index, true, || format!("Timestamp {} is negative.", inner.timestamp));
+                    errors.add(index, || RecordFault::Negative { timestamp: inner.timestamp });
                 } else {
+                    let (timestamp, offset) = (inner.timestamp, inner.offset);
                     let (has_key, timestamp_type) = (inner.key.is_some(), message.timestamp_type());
-                    errors.check(index, Checked { has_key, timestamp: inner.timestamp, timestamp_type }, config, now);
+                    let checked = Checked { has_key, timestamp, timestamp_type, offset };
+                    errors.check(index, checked, config, now, || format!("at offset {offset}"));
                 }
             }
             builder.append(inner.timestamp, inner.key.as_deref(), inner.value.as_deref(), &[])?;

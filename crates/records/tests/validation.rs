@@ -73,7 +73,8 @@ fn damage_is_corrupt_message_and_shape_is_invalid_record() {
     assert_eq!(refuse(&more, &config).code(), 87, "fewer records than counted");
     let fewer = edited(&edited(&good, 57, &1i32.to_be_bytes()), 23, &0i32.to_be_bytes());
     assert_eq!(refuse(&fewer, &config).code(), 87, "more records than counted");
-    assert_eq!(refuse(&edited(&good, 22, &[0x07]), &config).code(), 87, "unknown codec");
+    assert_eq!(refuse(&edited(&good, 22, &[0x07]), &config).code(), -1, "unknown codec");
+    assert_eq!(refuse(&edited(&good, 22, &[0x01]), &config).code(), -1, "no gzip");
     assert_eq!(refuse(&edited(&good, 22, &[0x20]), &config).code(), 87, "control batch");
     assert_eq!(refuse(&edited(&good, 43, &5i64.to_be_bytes()), &config).code(), 87, "producer without sequence");
     assert_eq!(refuse(&Bytes::from([&good[..], &good[..]].concat()), &config).code(), 87, "two batches");
@@ -127,6 +128,27 @@ fn the_limit_on_decompressed_records_is_for_each_record_and_for_compressed_batch
 }
 
 #[test]
+fn a_claim_of_append_time_is_told_with_the_record_as_kafka_shows_it() {
+    let append_time = ValidationConfig { timestamp_type: TimestampType::LogAppendTime, ..ValidationConfig::default() };
+    let gzip = Compression::Gzip;
+    for (codec, target, shown) in [
+        (Compression::None, None, "DefaultRecord(offset=1, timestamp=7, key=0 bytes, value=3 bytes)"),
+        (gzip, None, "PartialDefaultRecord(offset=1, timestamp=7, key=-1 bytes, value=3 bytes)"),
+        (gzip, Some(Compression::None), "DefaultRecord(offset=1, timestamp=7, key=0 bytes, value=3 bytes)"),
+    ] {
+        let mut claims = BatchBuilder::new(codec).log_append_time(7);
+        claims.append(7, Some(b"k"), None, &[]).unwrap();
+        claims.append(7, None, Some(b"abc"), &[]).unwrap();
+        let config = ValidationConfig { compression: target.map(Into::into), ..append_time };
+        let refused = refuse(&claims.build().unwrap(), &config);
+        let message = format!(
+            "Invalid timestamp type in message {shown}. Producer should not set timestamp type to LogAppendTime."
+        );
+        assert_eq!(refused.record_errors()[1].message("t-0"), message);
+    }
+}
+
+#[test]
 fn a_claim_of_append_time_is_refused_where_kafka_looks_at_it() {
     let claims = |time| {
         let mut claims = BatchBuilder::new(Compression::None).log_append_time(time);
@@ -173,6 +195,16 @@ fn timestamps_out_of_range_are_blamed_record_by_record() {
         assert_eq!(refused.code(), 32);
         let blamed: Vec<_> = refused.record_errors().iter().map(|error| error.batch_index).collect();
         assert_eq!(blamed, [1, 3]);
+        let rejected = "One or more records have been rejected due to invalid timestamp";
+        assert_eq!(refused.message("t-0").as_deref(), Some(rejected));
+        let (now, first) = (NOW.0, &refused.record_errors()[0]);
+        let message = format!(
+            "Timestamp {} of message with offset 1 is out of range. The timestamp should be within [{}, {}]",
+            now + hour + 1,
+            now - hour,
+            now + hour
+        );
+        assert_eq!(first.message("t-0"), message);
         let append_time = ValidationConfig { timestamp_type: TimestampType::LogAppendTime, ..config };
         let validated = validate(&batch(codec, &[0, i64::MAX / 2]), &append_time, NOW).unwrap();
         assert_eq!(validated.max_timestamp, NOW);
@@ -195,6 +227,13 @@ fn compacted_topics_want_keys_at_every_level_of_checking() {
         assert_eq!(refused.code(), 87);
         assert_eq!(refused.record_errors().len(), 1);
         assert_eq!(refused.record_errors()[0].batch_index, 1);
+        let message = "Compacted topic cannot accept message without key in topic partition t-0";
+        assert_eq!(refused.record_errors()[0].message("t-0"), message);
+        let whole = format!(
+            "One or more records have been rejected due to 1 record errors in total, and only showing the first three \
+             errors at most: [RecordError(batchIndex=1, message='{message}')]"
+        );
+        assert_eq!(refused.message("t-0"), Some(whole));
     }
 }
 

@@ -9,21 +9,20 @@ use std::sync::{Arc, OnceLock};
 
 use base::collections::HashSet;
 use meta::{ConfigChange, ConfigError, ConfigResource as Resource, Image};
-use partition::config::{BrokerSettings, validate_topic_settings};
+use partition::config::{BrokerSettings, place_in_hash_map, validate_topic_settings};
 use wire::{ErrorCode, Str};
 
 use super::define::Update;
 use super::effective::{CLUSTER_WIDE, Sourced, broker_settings, broker_settings_if, resource, values, values_then};
 use super::inert_keys::{INERT_KEYS, PER_BROKER_KEYS};
-use super::{known_keys, settings};
+use super::{settings, unserved_keys};
 use crate::call::Call;
 use crate::core::Core;
 use crate::deadline::ForAWhile;
 use crate::errors::ApiError;
 use crate::handlers::create_topics::of_meta;
-use crate::handlers::describe_configs::check_broker;
 use crate::in_order::InOrder;
-use crate::limits::CHANGED_AT_ONCE_MAX;
+use crate::limits::{CHANGED_AT_ONCE_MAX, CUSTOM_KEY_BYTES_MAX, CUSTOM_KEYS_MAX};
 use crate::mentions::repeated;
 use crate::topics::check_name;
 
@@ -34,6 +33,9 @@ pub(crate) type Settings = BTreeMap<String, String>;
 pub(crate) trait Asked: Sync {
     /// What is asked of one key.
     type Config: Sync;
+
+    /// Whether how much loggers say can be asked for in this way.
+    const CHANGES_LOGGERS: bool;
 
     fn resource(&self) -> Resource;
 
@@ -46,6 +48,9 @@ pub(crate) trait Asked: Sync {
 
     /// Whether what is asked for is something that can be done at all.
     fn check_operation(config: &Self::Config) -> Result<(), ApiError>;
+
+    /// Why nothing comes of a change that is asked of a logger: there are none.
+    fn check_logger(config: &Self::Config) -> Result<(), ApiError>;
 
     /// What the changes are made to, of what is set.
     fn begin(set: &Settings) -> Settings;
@@ -96,57 +101,73 @@ fn present(image: &Image, of: &Resource) -> Settings {
     pairs.map(|(key, value)| (key.to_string(), value.to_string())).collect()
 }
 
-/// Whether the resource may be changed. Whether a topic is there Kafka asks last.
-fn check_resource(core: &Core, of: &Resource) -> Result<(), ApiError> {
-    match of.kind {
-        resource::TOPIC if of.name.is_empty() => {
-            Err(ApiError::new(ErrorCode::InvalidRequest, "Default topic resources are not allowed."))
+/// Whether what the broker looks at in Kafka lets the resource be changed: its kind, and which broker it is. The rest is the
+/// controller's, once it has looked at the changes.
+fn check_kind(core: &Core, of: &Resource) -> Result<(), ApiError> {
+    let why = match of.kind {
+        resource::TOPIC | resource::GROUP | resource::CLIENT_METRICS => return Ok(()),
+        resource::BROKER if of.name == CLUSTER_WIDE => return Ok(()),
+        resource::BROKER => {
+            let unexpected = |id| format!("Unexpected broker id, expected {id}, but received {}", of.name);
+            return check_node(core, &of.name, "Node", unexpected);
         }
-        resource::TOPIC => check_name(&of.name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why)),
-        resource::BROKER if of.name == CLUSTER_WIDE => Ok(()),
-        resource::BROKER => check_broker(core, &of.name),
-        other => {
-            Err(ApiError::new(ErrorCode::InvalidRequest, format!("Resource type {other} has no configuration here.")))
-        }
+        other => format!("Unknown resource type {other}"),
+    };
+    Err(ApiError::new(ErrorCode::InvalidRequest, why))
+}
+
+/// Whether `name` is the id of this node, of which Kafka says the contrary in other words in each place.
+pub(crate) fn check_node(
+    core: &Core,
+    name: &str,
+    what: &str,
+    unexpected: impl FnOnce(i32) -> String,
+) -> Result<(), ApiError> {
+    let id = core.id().0;
+    let why = match name.parse::<i32>() {
+        Ok(other) if other == id => return Ok(()),
+        Ok(_) => unexpected(id),
+        Err(_) => format!("{what} id must be an integer, but it is: {name}"),
+    };
+    Err(ApiError::new(ErrorCode::InvalidRequest, why))
+}
+
+/// The longest value of a setting, in what Java calls characters.
+const VALUE_LENGTH_MAX: usize = 32_767;
+
+/// Whether what is to be set may be kept at all.
+pub(crate) fn check_length(value: &str) -> Result<(), ApiError> {
+    if value.len() <= VALUE_LENGTH_MAX || value.encode_utf16().count() <= VALUE_LENGTH_MAX {
+        return Ok(());
     }
+    let why = format!(
+        "The configuration value cannot be added because it exceeds the maximum value size of {VALUE_LENGTH_MAX} bytes."
+    );
+    Err(ApiError::new(ErrorCode::InvalidConfig, why))
 }
 
 /// Checks the settings of a resource as they would be.
 fn validate(core: &Core, at: &Now, of: &Resource, now: &Settings, then: &Settings) -> Result<(), ApiError> {
     let image = &*at.image;
+    then.iter().filter(|(key, value)| now.get(*key) != Some(value)).try_for_each(|(_, value)| check_length(value))?;
     if of.kind == resource::TOPIC {
+        if of.name.is_empty() {
+            return Err(ApiError::new(ErrorCode::InvalidRequest, "Default topic resources are not allowed."));
+        }
+        check_name(&of.name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why))?;
         let invalid = |why: String| ApiError::new(ErrorCode::InvalidConfig, why);
         return validate_topic_settings(then, at.broker_settings(core)).map_err(|error| invalid(error.to_string()));
     }
+    if of.kind != resource::BROKER {
+        return unserved_keys::check(of.kind, &of.name, then);
+    }
+    check_broker_keys(of, now, then)?;
     // Whatever is wrong with a broker's settings, Kafka says so with this code.
     let invalid = |why: String| ApiError::new(ErrorCode::InvalidRequest, why);
-    for (key, value) in then {
-        if now.get(key) == Some(value) {
-            continue;
-        }
-        if of.name == CLUSTER_WIDE && PER_BROKER_KEYS.contains(&key.as_str()) {
-            return Err(invalid(format!(
-                "Cannot update these configs at default cluster level, broker id must be specified: {key}"
-            )));
-        }
-        match settings::definition(key) {
-            Some(def) if def.update == Update::Dynamic => {
-                def.parse_new(value).map_err(|error| invalid(error.to_string()))?;
-            }
-            Some(_) => {
-                return Err(invalid(format!(
-                    "Cannot update these configs dynamically: {key}; change it in the broker's file and restart"
-                )));
-            }
-            None if settings::is_unneeded(key) || known_keys::REFUSED_KEYS.iter().any(|(name, _)| name == key) => {
-                return Err(invalid(format!("Cannot update these configs dynamically: {key}; it has no effect here")));
-            }
-            None => {
-                let hint = settings::suggest(key).map(|name| format!("; did you mean {name}?")).unwrap_or_default();
-                return Err(invalid(format!("Unknown broker config name: {key}{hint}")));
-            }
-        }
-    }
+    let (before, after) = (at.broker_settings(core), broker_settings_if(&core.config, image, &of.name, then));
+    let after = |key: &str| after.get(key).map(String::as_str);
+    // The whole configuration first, then what its parts make of a change of it.
+    settings::check_together(after).map_err(|error| invalid(error.to_string()))?;
     // Also what was deleted may change what is in force.
     for def in INERT_KEYS {
         let in_force =
@@ -154,15 +175,55 @@ fn validate(core: &Core, at: &Now, of: &Resource, now: &Settings, then: &Setting
         let now = in_force(values(def, &core.config, image));
         let then = in_force(values_then(def, &core.config, image, &of.name, then));
         if now != then {
-            let why = |reason| format!("Invalid value {then} for configuration {}: {reason}", def.name);
-            def.check.check_change(&now, &then).map_err(|reason| invalid(why(reason)))?;
+            def.check_change(&now, &then).map_err(|error| invalid(error.to_string()))?;
         }
     }
-    let (before, after) = (at.broker_settings(core), broker_settings_if(&core.config, image, &of.name, then));
-    let after = |key: &str| after.get(key).map(String::as_str);
-    settings::check_together(after)
-        .and_then(|()| settings::check_tiers(|key| before.get(key).map(String::as_str), after))
-        .map_err(|error| invalid(error.to_string()))
+    settings::check_tiers(|key| before.get(key).map(String::as_str), after).map_err(|error| invalid(error.to_string()))
+}
+
+/// Checks the keys of a broker, or of all, that would be set anew, each by itself: first whether it may be set at all, then its
+/// value, then whether it may be set for all. What Kafka does not know it takes, for what is plugged in may.
+fn check_broker_keys(of: &Resource, now: &Settings, then: &Settings) -> Result<(), ApiError> {
+    let invalid = |why: String| ApiError::new(ErrorCode::InvalidRequest, why);
+    let is_cluster_wide = of.name == CLUSTER_WIDE;
+    let changed = || then.iter().filter(|(key, value)| now.get(*key) != Some(value));
+    let of_one = |key: &str| is_cluster_wide && PER_BROKER_KEYS.contains(&key);
+    let mut fixed: Vec<&str> =
+        changed().map(|(key, _)| key.as_str()).filter(|key| settings::is_fixed(key) && !of_one(key)).collect();
+    if !fixed.is_empty() {
+        fixed.sort_by_key(|key| place_in_hash_map(key, then.len()));
+        return Err(invalid(format!("Cannot update these configs dynamically: [{}]", fixed.join(", "))));
+    }
+    for (key, value) in changed() {
+        match settings::definition(key) {
+            Some(def) if def.update == Update::Dynamic => {
+                def.parse_new(value).map_err(|error| invalid(error.to_string()))?;
+            }
+            Some(_) => {}
+            None => check_custom(key, then)?,
+        }
+    }
+    let mut misplaced: Vec<&str> = changed().map(|(key, _)| key.as_str()).filter(|key| of_one(key)).collect();
+    if misplaced.is_empty() {
+        return Ok(());
+    }
+    let misplaced_count = misplaced.len();
+    misplaced.sort_by_key(|key| place_in_hash_map(key, misplaced_count));
+    Err(invalid(format!(
+        "Cannot update these configs at default cluster level, broker id must be specified: [{}]",
+        misplaced.join(", ")
+    )))
+}
+
+/// Whether there is room for another key that nobody knows.
+fn check_custom(key: &str, then: &Settings) -> Result<(), ApiError> {
+    let customs = then.keys().filter(|key| !settings::is_known(key)).count();
+    if key.len() <= CUSTOM_KEY_BYTES_MAX && customs <= CUSTOM_KEYS_MAX {
+        return Ok(());
+    }
+    let why =
+        format!("Of keys that no broker knows {CUSTOM_KEYS_MAX} are kept, of {CUSTOM_KEY_BYTES_MAX} bytes at most.");
+    Err(ApiError::new(ErrorCode::PolicyViolation, why))
 }
 
 fn unknown_topic(name: &str) -> ApiError {
@@ -202,6 +263,12 @@ pub(crate) async fn alter_each<A: Asked>(
                     return Err(ApiError::new(ErrorCode::InvalidRequest, why));
                 }
                 check_keys::<A>(core, call, asked.configs()).await?;
+                if of.kind == resource::BROKER_LOGGER && A::CHANGES_LOGGERS {
+                    let unexpected = |id| format!("Unexpected node id. Expected {id}, but received {}", of.name);
+                    check_node(core, &of.name, "Node", unexpected)?;
+                    return asked.configs().iter().try_for_each(A::check_logger).map(|()| Altered::Checked);
+                }
+                check_kind(core, &of)?;
                 alter(core, call, &of, asked, validate_only, (now, time)).await
             };
             altered.push(alteration).await;
@@ -240,7 +307,6 @@ async fn alter<A: Asked>(
     let mut again = None;
     loop {
         let at = again.as_ref().unwrap_or(first);
-        check_resource(core, of)?;
         let now = present(&at.image, of);
         let then = planned(core, call, of, asked, &now).await?;
         validate(core, at, of, &now, &then)?;
@@ -256,7 +322,9 @@ async fn alter<A: Asked>(
         match time.wait_for(core.meta.alter_configs(of.clone(), saw, changes.clone())).await? {
             Ok(()) => {
                 for ConfigChange { key, value } in &changes {
-                    let value = value.as_deref().unwrap_or("(default)");
+                    // What nobody knows may be a secret.
+                    let is_told = of.kind == resource::TOPIC || settings::is_known(key);
+                    let value = value.as_deref().map_or("(default)", |value| if is_told { value } else { "(hidden)" });
                     tracing::info!(resource_type = of.kind, resource = of.name, key, value, "setting changed");
                 }
                 return Ok(if changes.is_empty() { Altered::AsItIs } else { Altered::Changed });
@@ -281,10 +349,18 @@ async fn planned<A: Asked>(
         call.peer.breathe(&core.clock).await;
         A::check_operation(config)?;
     }
-    let mut then = A::begin(now);
+    let (mut then, mut wrong) = (A::begin(now), None);
     for config in asked.configs() {
         call.peer.breathe(&core.clock).await;
-        A::apply(of, config, &mut then)?;
+        let Err(error) = A::apply(of, config, &mut then) else { continue };
+        if of.kind == resource::BROKER {
+            return Err(error);
+        }
+        // Of a topic's changes Kafka meets that one first.
+        let place = place_in_hash_map(A::key(config), asked.configs().len());
+        if wrong.as_ref().is_none_or(|(least, _)| place < *least) {
+            wrong = Some((place, error));
+        }
     }
-    Ok(then)
+    wrong.map_or(Ok(then), |(_, error)| Err(error))
 }

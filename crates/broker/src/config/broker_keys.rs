@@ -17,7 +17,7 @@ const fn dynamic(def: ConfigDef) -> ConfigDef {
     ConfigDef { update: Update::Dynamic, ..def }
 }
 
-use Check::{Any, AtLeast, AtLeastOneRunning, Between, Custom, Fraction, GzipLevel, ListOf, NotZero, OneOf};
+use Check::{Any, AtLeast, AtLeastOneRunning, Between, Custom, Fraction, GzipLevel, ListOf, NotZero, OneOf, Required};
 use Kind::{Boolean, Double, Int, List, Long, String};
 
 /// Every broker key that is honoured. Where a default differs from Kafka's, the documentation says so.
@@ -69,8 +69,8 @@ pub const BROKER_KEYS: &[ConfigDef] = &[
     dynamic(key("log.retention.ms", Long, None, NotZero, "Default of the topic key retention.ms; a negative value is no limit.")),
     key("log.roll.hours", Int, Some("168"), AtLeast(1), "Default of the topic key segment.ms, in hours, when log.roll.ms is not set."),
     key("log.roll.jitter.hours", Int, Some("0"), AtLeast(0), "Default of the topic key segment.jitter.ms, in hours, when log.roll.jitter.ms is not set."),
-    dynamic(key("log.roll.jitter.ms", Long, None, AtLeast(0), "Default of the topic key segment.jitter.ms.")),
-    dynamic(key("log.roll.ms", Long, None, AtLeast(1), "Default of the topic key segment.ms.")),
+    dynamic(key("log.roll.jitter.ms", Long, None, Required(0), "Default of the topic key segment.jitter.ms.")),
+    dynamic(key("log.roll.ms", Long, None, Required(1), "Default of the topic key segment.ms.")),
     dynamic(key("log.segment.bytes", Int, Some("1073741824"), AtLeast(1_048_576), "Default of the topic key segment.bytes.")),
     dynamic(key("log.segment.delete.delay.ms", Long, Some("60000"), AtLeast(0), "Default of the topic key file.delete.delay.ms.")),
     key("log.flush.scheduler.interval.ms", Long, Some("9223372036854775807"), Any, "Default of the topic key flush.ms when log.flush.interval.ms is not set."),

@@ -35,6 +35,18 @@ impl Kind {
             Self::List => 7,
         }
     }
+
+    /// Kafka's name of it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Boolean => "BOOLEAN",
+            Self::String => "STRING",
+            Self::Int => "INT",
+            Self::Long => "LONG",
+            Self::Double => "DOUBLE",
+            Self::List => "LIST",
+        }
+    }
 }
 
 /// What a value must be beyond its type.
@@ -49,10 +61,15 @@ pub enum Check {
     AtLeastOneRunning,
     /// A number other than 0.
     NotZero,
+    /// A number of at least this, as the broker requires where the key's definition does not.
+    Required(i64),
     /// A number within these, both included.
     Between(i64, i64),
     /// gzip's levels: 1 to 9, or -1 for the codec's default.
     GzipLevel,
+    /// Milliseconds between two assignments of a group, 0 or more. While the broker runs they are set to no more than Kafka's
+    /// longest, which is a key of its own there and not kept here.
+    AssignmentInterval,
     /// A number from 0 to 1.
     Fraction,
     /// One of these words.
@@ -62,11 +79,16 @@ pub enum Check {
     ListOf(&'static [&'static str]),
     /// A number of threads, 1 or more. While the broker runs it changes to no less than half and no more than double.
     Threads,
+    /// Likewise, of those that clean logs.
+    CleanerThreads,
     /// Java classes. Such as are not there already cannot be loaded while the broker runs.
     Classes,
     /// Whatever the function accepts; its error says what is wrong.
     Custom(fn(&str) -> Result<(), String>),
 }
+
+/// Kafka's default of the longest time between two assignments of a group.
+const ASSIGNMENT_INTERVAL_MS_MAX: i64 = 15_000;
 
 /// When a new value takes effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -94,20 +116,36 @@ pub struct ConfigDef {
     pub doc: &'static str,
 }
 
+/// What is at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// This value: as it was given where it is not of the key's type, else as it was understood.
+    Value(String),
+    /// A list as such.
+    List,
+    /// What the broker wants beyond what keys are defined to be; the reason says all.
+    Rule,
+}
+
 /// Why a value is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
     /// The key.
     pub key: String,
-    /// The value.
-    pub value: String,
+    /// How it is told.
+    pub fault: Fault,
     /// What is wrong.
     pub reason: String,
 }
 
 impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Invalid value {} for configuration {}: {}", self.value, self.key, self.reason)
+        let Self { key, fault, reason } = self;
+        match fault {
+            Fault::Value(value) => write!(f, "Invalid value {value} for configuration {key}: {reason}"),
+            Fault::List => write!(f, "Configuration '{key}' {reason}"),
+            Fault::Rule => f.write_str(reason),
+        }
     }
 }
 
@@ -120,11 +158,22 @@ impl ConfigDef {
     /// # Errors
     /// When it is not of the key's type or fails the key's validator.
     pub fn parse(&self, value: &str) -> Result<String, Invalid> {
-        self.try_parse(trimmed(value)).map_err(|reason| Invalid {
-            key: self.name.to_owned(),
-            value: value.to_owned(),
-            reason,
-        })
+        let wrong_type = || self.invalid(value, format!("Not a number of type {}", self.kind.name()));
+        let trimmed = trimmed(value);
+        match self.kind {
+            Kind::Boolean => match trimmed.to_ascii_lowercase() {
+                lower if lower == "true" || lower == "false" => Ok(lower),
+                _ => Err(self.invalid(value, "Expected value to be either true or false")),
+            },
+            Kind::Int => self.check_number(trimmed.parse::<i32>().map_err(|_| wrong_type())?.into()),
+            Kind::Long => self.check_number(trimmed.parse().map_err(|_| wrong_type())?),
+            Kind::Double => self.check_double(parsed_double(trimmed).ok_or_else(wrong_type)?),
+            Kind::String | Kind::List => self.check_text(trimmed),
+        }
+    }
+
+    fn invalid(&self, value: impl Into<String>, reason: impl Into<String>) -> Invalid {
+        Invalid { key: self.name.to_owned(), fault: Fault::Value(value.into()), reason: reason.into() }
     }
 
     /// [`Self::parse`] for a value that is kept with the metadata, where it goes before the broker's file.
@@ -137,11 +186,9 @@ impl ConfigDef {
     pub fn parse_running(&self, value: &str) -> Result<String, Invalid> {
         let parsed = self.parse(value)?;
         match (self.check, parsed.parse::<i64>()) {
-            (Check::AtLeastOneRunning, Ok(number)) if number < 1 => Err(Invalid {
-                key: self.name.to_owned(),
-                value: value.to_owned(),
-                reason: "Value must be at least 1 while the broker runs".to_owned(),
-            }),
+            (Check::AtLeastOneRunning, Ok(number)) if number < 1 => {
+                Err(Invalid::running(self.name, format!("Invalid {} {number}", self.name)))
+            }
             _ => Ok(parsed),
         }
     }
@@ -152,98 +199,154 @@ impl ConfigDef {
     /// # Errors
     /// As [`Self::parse_running`], and when a list names a word twice.
     pub(crate) fn parse_new(&self, value: &str) -> Result<String, Invalid> {
-        let parsed = self.parse_running(value)?;
-        if matches!(self.check, Check::ListOf(_)) && words_of(trimmed(value)).len() > words_of(&parsed).len() {
-            let reason = "values must not be duplicated".to_owned();
-            return Err(Invalid { key: self.name.to_owned(), value: value.to_owned(), reason });
+        if self.kind == Kind::List {
+            let (words, mut seen) = (words_of(trimmed(value)), HashSet::default());
+            let list = |reason: &str| {
+                Err(Invalid { key: self.name.to_owned(), fault: Fault::List, reason: reason.to_owned() })
+            };
+            if !words.iter().all(|word| seen.insert(*word)) {
+                return list("values must not be duplicated.");
+            }
+            if words.contains(&"") {
+                return list("values must not be empty.");
+            }
         }
-        Ok(parsed)
+        let parsed = self.parse_running(value)?;
+        match (self.check, parsed.parse::<i64>()) {
+            (Check::AssignmentInterval, Ok(interval)) if interval > ASSIGNMENT_INTERVAL_MS_MAX => {
+                let longest = self.name.replace(".assignment.", ".max.assignment.");
+                Err(Invalid::rule(self.name, format!("{} must be less than or equal to {longest}", self.name)))
+            }
+            _ => Ok(parsed),
+        }
     }
 
-    fn try_parse(&self, value: &str) -> Result<String, String> {
-        let number = match self.kind {
-            Kind::Boolean => {
-                let lower = value.to_ascii_lowercase();
-                return if lower == "true" || lower == "false" {
-                    Ok(lower)
-                } else {
-                    Err("Expected value to be either true or false".to_owned())
-                };
+    fn check_number(&self, number: i64) -> Result<String, Invalid> {
+        let reason = match self.check {
+            Check::AtLeast(least) | Check::Between(least, _) if number < least => {
+                format!("Value must be at least {least}")
             }
-            Kind::Int => Some(value.parse::<i32>().map(i64::from).map_err(|_| not_a("number of type INT"))?),
-            Kind::Long => Some(value.parse::<i64>().map_err(|_| not_a("number of type LONG"))?),
-            Kind::Double => {
-                let number = parsed_double(value).ok_or_else(|| not_a("number of type DOUBLE"))?;
-                return match self.check {
-                    Check::Fraction if number < 0.0 => Err("Value must be at least 0".to_owned()),
-                    Check::Fraction if number > 1.0 => Err("Value must be no more than 1".to_owned()),
-                    _ => Ok(shown_double(number)),
-                };
+            Check::Between(_, most) if number > most => format!("Value must be no more than {most}"),
+            Check::AtLeastOneRunning | Check::AssignmentInterval | Check::CleanerThreads if number < 0 => {
+                "Value must be at least 0".to_owned()
             }
-            Kind::String | Kind::List => None,
+            Check::NotZero if number == 0 => {
+                let limit = format!("{} must be unlimited (-1) or, greater than or equal to 1", self.name);
+                return Err(Invalid::required(self.name, &limit));
+            }
+            Check::Required(least) if number < least => {
+                let bound = format!("{} must be greater than or equal to {least}", self.name);
+                return Err(Invalid::required(self.name, &bound));
+            }
+            Check::Threads if number < 1 => "Value must be at least 1".to_owned(),
+            // What Java says: memory is divided among them first.
+            Check::CleanerThreads if number == 0 => return Err(Invalid::rule(self.name, "/ by zero".to_owned())),
+            Check::GzipLevel if number != -1 && !(1..=9).contains(&number) => {
+                "Value must be between 1 and 9 or equal to -1".to_owned()
+            }
+            Check::Custom(check) => match check(&number.to_string()) {
+                Ok(()) => return Ok(number.to_string()),
+                Err(reason) => reason,
+            },
+            _ => return Ok(number.to_string()),
         };
-        match (self.check, number) {
-            (Check::AtLeast(least), Some(number)) if number < least => Err(format!("Value must be at least {least}")),
-            (Check::AtLeastOneRunning, Some(number)) if number < 0 => Err("Value must be at least 0".to_owned()),
-            (Check::NotZero, Some(0)) => Err("Value must be negative for no limit, or at least 1".to_owned()),
-            (Check::Threads, Some(number)) if number < 1 => Err("Value must be at least 1".to_owned()),
-            (Check::Between(least, _), Some(number)) if number < least => {
-                Err(format!("Value must be at least {least}"))
-            }
-            (Check::Between(_, most), Some(number)) if number > most => {
-                Err(format!("Value must be no more than {most}"))
-            }
-            (Check::GzipLevel, Some(number)) if number != -1 && !(1..=9).contains(&number) => {
-                Err("Value must be between 1 and 9 or equal to -1".to_owned())
-            }
-            (Check::OneOf(words), _) if !words.contains(&value) => {
-                Err(format!("String must be one of: {}", words.join(", ")))
-            }
-            (Check::ListOf(words), _) => {
-                let items = words_of(value);
-                if items.iter().all(|item| words.contains(item)) {
-                    let mut seen = HashSet::default();
-                    Ok(items.into_iter().filter(|item| seen.insert(*item)).collect::<Vec<_>>().join(","))
-                } else {
-                    Err(format!("Each item must be one of: {}", words.join(", ")))
+        Err(self.invalid(number.to_string(), reason))
+    }
+
+    fn check_double(&self, number: f64) -> Result<String, Invalid> {
+        let reason = match self.check {
+            Check::Fraction if number < 0.0 => "Value must be at least 0",
+            Check::Fraction if number > 1.0 => "Value must be no more than 1",
+            _ => return Ok(shown_double(number)),
+        };
+        Err(self.invalid(shown_double(number), reason))
+    }
+
+    fn check_text(&self, text: &str) -> Result<String, Invalid> {
+        let one_of = |text: &str, words: &[&str]| {
+            Err(self.invalid(text, format!("String must be one of: {}", words.join(", "))))
+        };
+        match self.check {
+            Check::OneOf(words) if !words.contains(&text) => one_of(text, words),
+            Check::ListOf(words) => {
+                let mut seen = HashSet::default();
+                let mut items = words_of(text);
+                items.retain(|item| seen.insert(*item));
+                match items.iter().find(|item| !words.contains(item)) {
+                    Some(&"") => {
+                        let reason = "values must not be empty.".to_owned();
+                        Err(Invalid { key: self.name.to_owned(), fault: Fault::List, reason })
+                    }
+                    Some(wrong) => one_of(wrong, words),
+                    None => Ok(items.join(",")),
                 }
             }
-            (Check::Custom(check), _) => check(value).map(|()| value.to_owned()),
-            (
-                Check::Any
-                | Check::AtLeast(_)
-                | Check::AtLeastOneRunning
-                | Check::NotZero
-                | Check::Between(..)
-                | Check::GzipLevel
-                | Check::Fraction
-                | Check::Threads
-                | Check::Classes
-                | Check::OneOf(_),
-                number,
-            ) => Ok(number.map_or_else(|| value.to_owned(), |number| number.to_string())),
+            Check::Custom(check) => {
+                check(text).map_err(|reason| self.invalid(text, reason))?;
+                Ok(text.to_owned())
+            }
+            _ => Ok(text.to_owned()),
         }
     }
 }
 
-impl Check {
+impl Invalid {
+    /// What the broker wants.
+    pub(crate) fn rule(key: &str, reason: String) -> Self {
+        Self { key: key.to_owned(), fault: Fault::Rule, reason }
+    }
+
+    /// What the broker wants of its configuration as a whole, in Scala's words.
+    pub(crate) fn required(key: &str, what: &str) -> Self {
+        Self::rule(key, format!("requirement failed: {what}"))
+    }
+
+    /// What one of its parts does not take while it runs, as Kafka's `DynamicBrokerConfig` wraps it up.
+    pub(crate) fn running(key: &str, why: impl fmt::Display) -> Self {
+        let class = "org.apache.kafka.common.config.ConfigException";
+        Self::rule(key, format!("Invalid value {class}: {why} for configuration Invalid dynamic configuration"))
+    }
+}
+
+impl ConfigDef {
     /// Checks what a change from one valid value to another has to heed while the broker runs.
-    pub(crate) fn check_change(self, now: &str, then: &str) -> Result<(), String> {
-        match self {
-            Self::Threads => {
-                let count = |text: &str| text.parse::<i64>().unwrap_or(1);
-                let (now, then) = (count(now), count(then));
+    pub(crate) fn check_change(&self, now: &str, then: &str) -> Result<(), Invalid> {
+        let counts = || {
+            let count = |text: &str| text.parse::<i64>().unwrap_or(1);
+            (count(now), count(then))
+        };
+        let key = self.name;
+        match self.check {
+            Check::Threads => {
+                let (now, then) = counts();
+                let failed = format!("Dynamic thread count update validation failed for {key}={then}, value should");
                 if then < now / 2 {
-                    return Err(format!("value should be at least half the current value {now}"));
+                    let why = format!("{failed} be at least half the current value {now}");
+                    return Err(Invalid::running(key, why));
                 }
                 if then > now * 2 {
-                    return Err(format!("value should not be greater than double the current value {now}"));
+                    let why = format!("{failed} not be greater than double the current value {now}");
+                    return Err(Invalid::running(key, why));
                 }
             }
-            Self::Classes => {
+            Check::CleanerThreads => {
+                let (now, then) = counts();
+                let what = match then {
+                    then if then < now / 2 => "reduced to less than half",
+                    then if then > now * 2 => "increased to more than double",
+                    _ => return Ok(()),
+                };
+                let why = format!("Log cleaner threads cannot be {what} the current value {now}");
+                return Err(Invalid::running(key, why));
+            }
+            Check::Classes => {
                 let classes = |text| str::split(text, ',').map(str::trim).filter(|class| !class.is_empty());
-                if let Some(class) = classes(then).find(|class| classes(now).all(|known| known != *class)) {
-                    return Err(format!("{class} is a Java class, which this broker cannot run"));
+                if classes(then).any(|class| classes(now).all(|known| known != class)) {
+                    let why = format!(
+                        "Validation of dynamic config update of Set({key}) failed with class class \
+                         kafka.server.DynamicMetricsReporters"
+                    );
+                    return Err(Invalid::running(key, why));
                 }
             }
             _ => {}
@@ -255,10 +358,6 @@ impl Check {
 /// The words of a trimmed list.
 fn words_of(list: &str) -> Vec<&str> {
     if list.is_empty() { Vec::new() } else { list_elements(list).collect() }
-}
-
-fn not_a(what: &str) -> String {
-    format!("Not a {what}")
 }
 
 #[cfg(test)]

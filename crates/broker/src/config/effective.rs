@@ -14,8 +14,12 @@ use super::settings::{self, BrokerConfig};
 pub(crate) mod resource {
     pub(crate) const TOPIC: i8 = 2;
     pub(crate) const BROKER: i8 = 4;
-    /// With the loggers of a broker, client metrics and groups, which have no settings here.
-    pub(crate) const ALL: [i8; 5] = [TOPIC, BROKER, 8, 16, 32];
+    /// The loggers of a broker, of which there are none here.
+    pub(crate) const BROKER_LOGGER: i8 = 8;
+    /// These have no settings here.
+    pub(crate) const CLIENT_METRICS: i8 = 16;
+    pub(crate) const GROUP: i8 = 32;
+    pub(crate) const ALL: [i8; 5] = [TOPIC, BROKER, BROKER_LOGGER, CLIENT_METRICS, GROUP];
 }
 
 /// How much longer a text may be than what is understood of it, to be told as it was set: some blanks, signs and zeros.

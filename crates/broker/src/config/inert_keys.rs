@@ -8,14 +8,14 @@
 
 use super::define::{Check, ConfigDef, Kind, Update};
 
-use Check::{Any, AtLeast, AtLeastOneRunning, Classes, Custom, Threads};
+use Check::{Any, AssignmentInterval, AtLeast, AtLeastOneRunning, Classes, CleanerThreads, Custom, Threads};
 use Kind::{Boolean, Double, Int, List, Long, String};
 
 /// What the documentation of each of them is.
 pub const INERT_DOC: &str = "A key of Kafka's that changes nothing here. It is kept and shown.";
 
 /// Keys that Kafka takes for one broker only, not for all together.
-pub(crate) const PER_BROKER_KEYS: &[&str] = &["cordoned.log.dirs"];
+pub(crate) const PER_BROKER_KEYS: &[&str] = &["cordoned.log.dirs", "listener.security.protocol.map", "listeners"];
 
 /// Of directories that get no further partitions only the empty list is taken.
 fn check_cordoned(text: &str) -> Result<(), std::string::String> {
@@ -39,17 +39,17 @@ pub const INERT_KEYS: &[ConfigDef] = &[
     key("errors.deadletterqueue.topic.name.prefix", String, Some("dlq."), Any),
     key("follower.fetch.last.tiered.offset.enable", Boolean, Some("false"), Any),
     key("follower.replication.throttled.rate", Long, None, AtLeast(0)),
-    key("group.consumer.assignment.interval.ms", Int, Some("1000"), AtLeast(0)),
+    key("group.consumer.assignment.interval.ms", Int, Some("1000"), AssignmentInterval),
     key("group.coordinator.cached.buffer.max.bytes", Int, Some("1048588"), AtLeast(524_288)),
-    key("group.share.assignment.interval.ms", Int, Some("1000"), AtLeast(0)),
-    key("group.streams.assignment.interval.ms", Int, Some("1000"), AtLeast(0)),
+    key("group.share.assignment.interval.ms", Int, Some("1000"), AssignmentInterval),
+    key("group.streams.assignment.interval.ms", Int, Some("1000"), AssignmentInterval),
     key("leader.replication.throttled.rate", Long, None, AtLeast(0)),
     key("log.cleaner.backoff.ms", Long, Some("15000"), AtLeast(0)),
     key("log.cleaner.dedupe.buffer.size", Long, Some("134217728"), Any),
     key("log.cleaner.io.buffer.load.factor", Double, Some("0.9"), Any),
     key("log.cleaner.io.buffer.size", Int, Some("524288"), AtLeast(0)),
     key("log.cleaner.io.max.bytes.per.second", Double, Some("1.7976931348623157E308"), Any),
-    key("log.cleaner.threads", Int, Some("1"), Threads),
+    key("log.cleaner.threads", Int, Some("1"), CleanerThreads),
     key("log.message.downconversion.enable", Boolean, Some("true"), Any),
     key("log.message.timestamp.difference.max.ms", Long, Some("9223372036854775807"), AtLeast(0)),
     key("log.remote.copy.lag.bytes", Long, Some("-1"), AtLeast(-1)),

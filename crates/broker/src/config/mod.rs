@@ -9,6 +9,7 @@ pub mod endpoint;
 pub mod inert_keys;
 pub mod known_keys;
 pub mod settings;
+pub(crate) mod unserved_keys;
 
 pub use broker_keys::BROKER_KEYS;
 pub use define::{Check, ConfigDef, Invalid, Kind, Update};

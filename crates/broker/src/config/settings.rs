@@ -6,7 +6,7 @@ use std::time::Duration;
 use base::BrokerId;
 
 use super::broker_keys::BROKER_KEYS;
-use super::define::{ConfigDef, Invalid};
+use super::define::{ConfigDef, Fault, Invalid, Update};
 use super::endpoint::{self, Endpoint};
 use super::inert_keys::INERT_KEYS;
 use super::known_keys::{REFUSED_KEYS, UNNEEDED_KEYS};
@@ -125,7 +125,7 @@ impl BrokerConfig {
 
     fn from_explicit(explicit: BTreeMap<&'static str, String>) -> Result<Self, Vec<ConfigError>> {
         let invalid = |key: &str, value: &str, reason: String| {
-            vec![ConfigError::Invalid(Invalid { key: key.to_owned(), value: value.to_owned(), reason })]
+            vec![ConfigError::Invalid(Invalid { key: key.to_owned(), fault: Fault::Value(value.to_owned()), reason })]
         };
         check_together(|key| explicit.get(key).map(String::as_str)).map_err(|error| vec![error.into()])?;
         let mut config = Self {
@@ -222,8 +222,9 @@ impl Default for BrokerConfig {
 /// The first contradiction.
 pub(crate) fn check_together<'a>(explicit: impl Fn(&str) -> Option<&'a str>) -> Result<(), Invalid> {
     let value = |key: &str| explicit(key).or_else(|| definition(key).and_then(|def| def.default)).unwrap_or_default();
-    let invalid =
-        |key: &str, reason: String| Err(Invalid { key: key.to_owned(), value: value(key).to_owned(), reason });
+    let invalid = |key: &str, reason: String| {
+        Err(Invalid { key: key.to_owned(), fault: Fault::Value(value(key).to_owned()), reason })
+    };
     // Kafka finds this one only when it makes a topic.
     let lag = |key: &str| value(key).parse::<i64>();
     let (min, max) = ("log.cleaner.min.compaction.lag.ms", "log.cleaner.max.compaction.lag.ms");
@@ -233,16 +234,18 @@ pub(crate) fn check_together<'a>(explicit: impl Fn(&str) -> Option<&'a str>) -> 
         return invalid(min, format!("Value must be no more than {max} ({at_most}), or no topic could be created"));
     }
     if let (key, Some(0)) = retention_ms(&explicit) {
-        return invalid(key, "log.retention.ms must be unlimited (-1) or, equal or greater than 1".to_owned());
+        let limit = "log.retention.ms must be unlimited (-1) or, greater than or equal to 1";
+        return Err(Invalid::required(key, limit));
     }
     let number = |key: &str| value(key).parse::<i64>().unwrap_or(0);
     let (buffer, threads) = ("log.cleaner.dedupe.buffer.size", "log.cleaner.threads");
     if number(buffer) / number(threads).max(1) <= 1 << 20 {
-        return invalid(buffer, format!("{buffer} must be at least 1MB per cleaner thread."));
+        return Err(Invalid::required(buffer, &format!("{buffer} must be at least 1MB per cleaner thread.")));
     }
     let (per_ip, overrides) = ("max.connections.per.ip", "max.connections.per.ip.overrides");
     if value(per_ip) == "0" && value(overrides).is_empty() {
-        return invalid(per_ip, format!("{per_ip} can be set to zero only if {overrides} property is set."));
+        let only = format!("{per_ip} can be set to zero only if {overrides} property is set.");
+        return Err(Invalid::required(per_ip, &only));
     }
     Ok(())
 }
@@ -270,9 +273,9 @@ pub(crate) fn check_tiers<'a>(
     after: impl Fn(&str) -> Option<&'a str>,
 ) -> Result<(), Invalid> {
     const LIKE_THE_WHOLE: i64 = -2;
-    for (local, lag) in [
-        ("log.local.retention.ms", "log.remote.copy.lag.ms"),
-        ("log.local.retention.bytes", "log.remote.copy.lag.bytes"),
+    for (local, lag, all_kept) in [
+        ("log.local.retention.ms", "log.remote.copy.lag.ms", "log.retention.ms"),
+        ("log.local.retention.bytes", "log.remote.copy.lag.bytes", "log.retention.bytes"),
     ] {
         let number = |set: &dyn Fn(&str) -> Option<&'a str>, key: &str| {
             let value = set(key).or_else(|| definition(key).and_then(|def| def.default));
@@ -291,18 +294,21 @@ pub(crate) fn check_tiers<'a>(
         }
         let (whole, kept, delay) = now;
         let invalid = |key: &str, number: i64, reason: String| {
-            Err(Invalid { key: key.to_owned(), value: number.to_string(), reason })
+            let fault = Fault::Value(number.to_string());
+            Err(Invalid::running(key, Invalid { key: key.to_owned(), fault, reason }))
         };
-        if whole > -1 && kept != LIKE_THE_WHOLE && (kept == -1 || kept > whole) {
-            return invalid(
-                local,
-                kept,
-                format!("Value must not be unlimited nor more than all that is kept, {whole}"),
-            );
+        if whole > -1 && kept != LIKE_THE_WHOLE {
+            if kept == -1 {
+                return invalid(local, kept, format!("Value must not be -1 as {all_kept} value is set as {whole}."));
+            }
+            if kept > whole {
+                let why = format!("Value must not be more than {all_kept} property value: {whole}");
+                return invalid(local, kept, why);
+            }
         }
         let kept = if kept == LIKE_THE_WHOLE { whole } else { kept };
         if delay > 0 && kept >= 0 && delay > kept {
-            return invalid(lag, delay, format!("Value must not be more than what is kept locally, {kept}"));
+            return invalid(lag, delay, format!("Value must not exceed {local} (effective value: {kept})"));
         }
     }
     Ok(())
@@ -330,6 +336,14 @@ pub fn is_unneeded(key: &str) -> bool {
         || key.starts_with("rsm.config.")
         || key.starts_with("rlmm.config.")
         || key.starts_with("confluent.")
+}
+
+/// Whether a key is known that cannot be set while the broker runs.
+pub(crate) fn is_fixed(key: &str) -> bool {
+    match definition(key) {
+        Some(def) => def.update == Update::Restart,
+        None => is_known(key),
+    }
 }
 
 /// The known key that looks most like `key`, if any looks like it at all.

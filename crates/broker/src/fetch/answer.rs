@@ -1,6 +1,7 @@
 //! What a fetch says about one partition, and what old readers need of it.
 
 use bytes::{Bytes, BytesMut};
+use partition::EpochEnd;
 use records::{Compression, RecordsError, batches, convert};
 use wire::ErrorCode;
 
@@ -24,11 +25,12 @@ pub(crate) struct PartitionAnswer {
     pub(crate) log_start_offset: i64,
     /// Whether a list of aborted transactions is sent: there are none yet, but read_committed readers expect one.
     pub(crate) lists_aborted: bool,
+    /// Where the client's log parts from this one.
+    pub(crate) diverging: Option<Box<EpochEnd>>,
     /// Told where the client should look for the leader elsewhere.
     pub(crate) leader: Option<LeaderHint>,
     /// Consecutive slices of the log.
     pub(crate) records: Vec<Bytes>,
-    pub(crate) records_bytes: usize,
 }
 
 impl PartitionAnswer {
@@ -40,10 +42,15 @@ impl PartitionAnswer {
             last_stable_offset: -1,
             log_start_offset: -1,
             lists_aborted: false,
+            diverging: None,
             leader: None,
             records: Vec::new(),
-            records_bytes: 0,
         }
+    }
+
+    /// The records' size.
+    pub(crate) fn records_bytes(&self) -> usize {
+        self.records.iter().map(Bytes::len).sum()
     }
 
     /// Copies slices of less than so many bytes out of the buffers that they lie in, which are larger.
@@ -55,12 +62,12 @@ impl PartitionAnswer {
 
     /// Whether [`Self::suit`] converts records for this version.
     pub(crate) fn is_converted(&self, version: i16) -> bool {
-        version < CONVERTED_BEFORE && !self.has_error() && self.records_bytes > 0
+        version < CONVERTED_BEFORE && !self.has_error() && self.has_records()
     }
 
     /// Leaves whole batches of no more than `max_bytes`, one at least.
     pub(crate) fn cut(&mut self, max_bytes: usize) {
-        if self.records_bytes <= max_bytes {
+        if self.records_bytes() <= max_bytes {
             return;
         }
         let records = joined(&self.records);
@@ -69,7 +76,6 @@ impl PartitionAnswer {
             // What is broken is met again where it is converted.
             let Ok(batch) = batch else { break };
             if end > 0 && end + batch.bytes.len() > max_bytes {
-                self.records_bytes = end;
                 self.records = vec![records.slice(..end)];
                 return;
             }
@@ -94,9 +100,17 @@ impl PartitionAnswer {
     /// Version 10 says that its client knows zstd (KIP-110), but clients that fetch with version 4 know it, too
     /// (kafka-python, aiokafka), and Kafka lets them have it.
     ///
-    /// Versions 0–2 cut what does not fit into the partition's limit, in the middle of a message if need be: their clients
-    /// expect it, and it tells them that there is more. Says whether records were converted.
-    pub(crate) fn suit(&mut self, version: i16, want: &Want, compression: Option<Compression>) -> bool {
+    /// What Kafka would send as it is stored it does not exceed by much when it is converted, and so cuts it, in the middle
+    /// of a message if need be: old clients expect it, and it tells them that there is more. Of a batch that is larger than
+    /// the limit of versions 0–2 it sends nothing; here they get as much as fits. Says whether records were converted.
+    /// `sliced_bytes` is what Kafka would send of them.
+    pub(crate) fn suit(
+        &mut self,
+        version: i16,
+        want: &Want,
+        compression: Option<Compression>,
+        sliced_bytes: usize,
+    ) -> bool {
         if version < CONVERTED_BEFORE && compression == Some(Compression::Zstd) {
             // Whatever else would be said, be there a record or not, and whatever the codec of those that are there.
             self.fail(ErrorCode::UnsupportedCompressionType);
@@ -110,12 +124,15 @@ impl PartitionAnswer {
             return false;
         }
         let magic = if version <= 1 { 0 } else { 1 };
-        match convert::down_convert(&joined(&self.records), magic, want.fetch_offset, DOWN_CONVERTED_BYTES_MAX) {
+        let (records, most) = (joined(&self.records), DOWN_CONVERTED_BYTES_MAX);
+        let max_bytes = usize::try_from(want.max_bytes).unwrap_or(0);
+        let is_too_large = version <= 2 && records.len() > max_bytes;
+        let size = if is_too_large { max_bytes } else { sliced_bytes };
+        match convert::down_convert_within(&records, magic, want.fetch_offset, most, size) {
             Ok(mut converted) => {
-                if version <= 2 {
-                    converted.truncate(usize::try_from(want.max_bytes).unwrap_or(0));
+                if is_too_large {
+                    converted.truncate(max_bytes);
                 }
-                self.records_bytes = converted.len();
                 self.records = vec![converted];
                 true
             }
@@ -134,11 +151,15 @@ impl PartitionAnswer {
 
 impl Answer for PartitionAnswer {
     fn has_records(&self) -> bool {
-        self.records_bytes > 0
+        self.records.iter().any(|slice| !slice.is_empty())
     }
 
     fn has_error(&self) -> bool {
         self.error_code != 0
+    }
+
+    fn diverges(&self) -> bool {
+        self.diverging.is_some()
     }
 
     fn high_watermark(&self) -> i64 {
@@ -175,16 +196,14 @@ mod tests {
 
     fn want(max_bytes: i32) -> Want {
         let topic = TopicRef::Name("t".into());
-        Want { topic, partition: 0, fetch_offset: 0, current_leader_epoch: -1, max_bytes }
+        Want { topic, partition: 0, fetch_offset: 0, current_leader_epoch: -1, last_fetched_epoch: -1, max_bytes }
     }
 
     fn answer(batches: &[Bytes], cut: usize) -> PartitionAnswer {
         let all = joined(batches);
         let records: Vec<Bytes> =
             (0..all.len()).step_by(cut).map(|at| all.slice(at..all.len().min(at + cut))).collect();
-        let mut answer = PartitionAnswer::error(0);
-        (answer.records_bytes, answer.records) = (all.len(), records);
-        answer
+        PartitionAnswer { records, ..PartitionAnswer::error(0) }
     }
 
     /// Asked on running brokers: Kafka 3.9.2 answers versions 0–3 with error 76, and versions 4–9 only where the topic's
@@ -195,7 +214,7 @@ mod tests {
         for compression in [None, Some(Compression::Zstd)] {
             for version in 0..=18 {
                 let mut answer = answer(&zstd, 50);
-                assert!(!answer.suit(version, &want(1 << 20), compression), "version {version}");
+                assert!(!answer.suit(version, &want(1 << 20), compression, usize::MAX), "version {version}");
                 let refused = code(ErrorCode::UnsupportedCompressionType);
                 assert_eq!(answer.error_code, if version < 4 { refused } else { 0 }, "version {version}");
                 assert_eq!(answer.records.is_empty(), version < 4, "version {version}");
@@ -203,12 +222,27 @@ mod tests {
         }
         for (version, magic) in [(0, 0), (1, 0), (2, 1), (3, 1)] {
             let mut old = answer(&[batch(Compression::None, 0)], 50);
-            assert!(old.suit(version, &want(1 << 20), Some(Compression::Gzip)));
+            assert!(old.suit(version, &want(1 << 20), Some(Compression::Gzip), usize::MAX));
             assert_eq!(joined(&old.records)[16], magic, "version {version}");
         }
         let mut cut = answer(&[batch(Compression::None, 0)], 50);
-        cut.suit(1, &want(40), None);
-        assert_eq!(cut.records_bytes, 40);
+        cut.suit(1, &want(40), None, usize::MAX);
+        assert_eq!(cut.records_bytes(), 40);
+    }
+
+    /// As Kafka 3.9.2, which sends as many bytes as it would of the batches as they are stored, or all of the first one.
+    #[test]
+    fn what_is_converted_is_as_large_as_it_is_stored_or_the_first_batch_of_it() {
+        let (first, second) = (batch(Compression::None, 0), batch(Compression::None, 2));
+        let converted = |sliced_bytes| {
+            let mut answer = answer(&[first.clone(), second.clone()], 50);
+            assert!(answer.suit(3, &want(1 << 20), None, sliced_bytes));
+            answer.records_bytes()
+        };
+        let all = converted(usize::MAX);
+        let of_the_first = converted(0);
+        assert_eq!(converted(all - 1), all - 1);
+        assert_eq!((converted(all + 1), converted(1), 2 * of_the_first), (all, of_the_first, all));
     }
 
     #[test]
@@ -219,7 +253,7 @@ mod tests {
             let mut answer = answer(&all, 50);
             answer.cut(max_bytes);
             assert_eq!(joined(&answer.records), all[..left].concat(), "{max_bytes}");
-            assert_eq!(answer.records_bytes, left * size);
+            assert_eq!(answer.records_bytes(), left * size);
         }
     }
 
@@ -244,16 +278,16 @@ mod tests {
                 [answer(&[], 50), answer(&[batch(Compression::None, 0)], 50), out_of_range.clone(), failed.clone()]
             {
                 let mut told = said.clone();
-                told.suit(version, &want(1 << 20), Some(Compression::Zstd));
+                told.suit(version, &want(1 << 20), Some(Compression::Zstd), usize::MAX);
                 let mut else_told = said;
-                else_told.suit(version, &want(1 << 20), None);
+                else_told.suit(version, &want(1 << 20), None, usize::MAX);
                 let refused = code(ErrorCode::UnsupportedCompressionType);
                 let expected = if version < 4 { refused } else { else_told.error_code };
                 assert_eq!(told.error_code, expected, "version {version}");
             }
         }
         let mut unknown = PartitionAnswer::error(code(ErrorCode::UnknownTopicOrPartition));
-        unknown.suit(3, &want(1), None);
+        unknown.suit(3, &want(1), None, usize::MAX);
         assert_eq!(
             unknown.error_code,
             code(ErrorCode::UnknownTopicOrPartition),
@@ -264,7 +298,7 @@ mod tests {
     #[test]
     fn old_clients_are_not_shown_the_storage_error() {
         let mut old = PartitionAnswer::error(code(ErrorCode::KafkaStorageError));
-        old.suit(5, &want(1), None);
+        old.suit(5, &want(1), None, usize::MAX);
         assert_eq!(old.error_code, code(ErrorCode::NotLeaderOrFollower));
     }
 }

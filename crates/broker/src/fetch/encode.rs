@@ -2,8 +2,8 @@
 
 use base::Uuid;
 use wire::fetch::{FetchHead, FetchResponseWriter};
-use wire::messages::fetch_response::{LeaderIdAndEpoch, NodeEndpoint, PartitionData};
-use wire::{EncodeError, Writer};
+use wire::messages::fetch_response::{EpochEndOffset, LeaderIdAndEpoch, NodeEndpoint, PartitionData};
+use wire::{EncodeError, Str, Writer};
 
 use super::answer::PartitionAnswer;
 use super::session::{TopicRef, Want};
@@ -38,6 +38,27 @@ pub(crate) fn response(
     out.finish(endpoints)
 }
 
+/// Writes the body of a response that says the same of all partitions of these topics.
+pub(crate) fn response_of_one(
+    writer: &mut Writer,
+    version: i16,
+    error_code: i16,
+    session_id: i32,
+    topics: &[(Str, Vec<i32>)],
+    answer: &PartitionAnswer,
+) -> Result<(), EncodeError> {
+    let head =
+        if version >= 7 { FetchHead { error_code, session_id, ..FetchHead::default() } } else { FetchHead::default() };
+    let mut out = FetchResponseWriter::begin(writer, version, head, topics.len())?;
+    for (name, partitions) in topics {
+        out.topic(name, Uuid::nil(), partitions.len())?;
+        for partition in partitions {
+            out.partition(&data(*partition, answer), &answer.records)?;
+        }
+    }
+    out.finish(&[])
+}
+
 fn data(partition_index: i32, answer: &PartitionAnswer) -> PartitionData {
     PartitionData {
         partition_index,
@@ -46,6 +67,11 @@ fn data(partition_index: i32, answer: &PartitionAnswer) -> PartitionData {
         last_stable_offset: answer.last_stable_offset,
         log_start_offset: answer.log_start_offset,
         aborted_transactions: answer.lists_aborted.then(Vec::new),
+        diverging_epoch: answer.diverging.as_deref().map_or_else(EpochEndOffset::default, |end| EpochEndOffset {
+            epoch: end.epoch,
+            end_offset: end.end,
+            ..EpochEndOffset::default()
+        }),
         current_leader: answer.leader.map_or_else(LeaderIdAndEpoch::default, |leader| LeaderIdAndEpoch {
             leader_id: leader.id,
             leader_epoch: leader.epoch,
@@ -65,15 +91,20 @@ mod tests {
     use super::*;
 
     fn answer(topic: &TopicRef, partition: i32, slices: &[&'static [u8]]) -> (Want, PartitionAnswer) {
-        let want =
-            Want { topic: topic.clone(), partition, fetch_offset: 0, current_leader_epoch: -1, max_bytes: 1 << 20 };
+        let want = Want {
+            topic: topic.clone(),
+            partition,
+            fetch_offset: 0,
+            current_leader_epoch: -1,
+            last_fetched_epoch: -1,
+            max_bytes: 1 << 20,
+        };
         let answer = PartitionAnswer {
             high_watermark: 10 + i64::from(partition),
             last_stable_offset: 9,
             log_start_offset: 3,
             lists_aborted: partition == 1,
             records: slices.iter().map(|slice| Bytes::from_static(slice)).collect(),
-            records_bytes: slices.iter().map(|slice| slice.len()).sum(),
             ..PartitionAnswer::error(0)
         };
         (want, answer)

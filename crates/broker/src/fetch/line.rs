@@ -264,7 +264,7 @@ mod tests {
 
     fn want(partition: i32, fetch_offset: i64) -> Want {
         let topic = TopicRef::Name(if partition % 2 == 0 { "even" } else { "odd" }.into());
-        Want { topic, partition, fetch_offset, current_leader_epoch: -1, max_bytes: 1 }
+        Want { topic, partition, fetch_offset, current_leader_epoch: -1, last_fetched_epoch: -1, max_bytes: 1 }
     }
 
     /// How often it is polled.

@@ -15,6 +15,10 @@
 //! before it is durable, I-1) or, with acks all, the time that the request has for it has passed. With acks 0 there is no
 //! reply, and an error closes the connection.
 //!
+//! Topics and partitions are answered once each, however often they are named: of a partition the last mention counts, as in
+//! Kafka's maps. A text comes with an error where Kafka gives one, for records that are refused one by one, and where Kafka
+//! knows no such error.
+//!
 //! What is wrong with a producer's epoch or sequence depends on what the log holds, and a broker that was replaced does not
 //! know that any more: such a refusal ends a client's producer for good. So it passes the check of the fence (I-3).
 
@@ -28,11 +32,11 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 use partition::{AppendError, AppendOptions, Appended, Partition, PartitionError, Room};
-use records::BatchHeader;
+use records::{BatchHeader, InvalidRecord, RecordError, RecordsError};
 use wire::messages::produce_response::{
     BatchIndexAndErrorMessage, NodeEndpoint, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
-use wire::produce::{ProduceTopic, ProduceView};
+use wire::produce::{ProducePartition, ProduceTopic, ProduceView};
 use wire::{ErrorCode, Reader, Str};
 
 use crate::call::{Call, Refusal};
@@ -46,6 +50,8 @@ use crate::net::peer::until;
 use crate::net::service::{Later, Reply};
 use crate::topics::is_internal;
 
+/// Before this version Kafka looks at the codec of a batch first of all.
+const CODECS_CHECKED_BEFORE: i16 = 7;
 /// Answers tell leaders from this version on.
 const LEADERS_FROM: i16 = 10;
 /// Requests name topics by id from this version on.
@@ -79,15 +85,19 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
     drop(reader);
     let timeout = patience(request.timeout_ms);
     let acks = request.acks;
-    let refused = refuse(&request);
-    let mut topics = Vec::with_capacity(request.topics().len());
+    let asked = Asked::all_of(&core, &call, &request).await;
+    let refused = match refuse_whole(&core, &call, &request, &asked).await {
+        Some(whole) => Some(whole),
+        None => refuse(&request),
+    };
+    let mut topics = Vec::with_capacity(asked.len());
     let mut unloaded = match refused {
         None => load_producers(&core, call.version, &request).await,
         Some(_) => HashMap::default(),
     };
     let mut memory = Memory::of(call.frame_bytes, record_sizes(&request));
-    for topic in request.topics() {
-        topics.push(append_topic(&core, &call, &request, &mut memory, &mut unloaded, topic, refused).await);
+    for topic in &asked {
+        topics.push(append_topic(&core, &call, &request, &mut memory, &mut unloaded, topic, refused.as_ref()).await);
     }
     base::plant::place("in-produce");
     // What was appended holds it on; what was refused or copied does not.
@@ -133,7 +143,7 @@ async fn told_of_producers(core: &Core, topics: Vec<Topic>) -> Vec<Topic> {
         let parts = topics.iter_mut().flat_map(|topic| &mut topic.parts);
         for part in parts.filter(|part| part.by_producer_state) {
             let error = PartitionError::NotLeader;
-            *part = failed(part.response.index, error.code(), Some(error.to_string()));
+            *part = failed(part.response.index, error.code(), None);
         }
         topics
     })
@@ -180,13 +190,127 @@ fn ready(reply: Reply) -> Later<Reply> {
     Box::pin(std::future::ready(reply))
 }
 
-/// What is wrong with the request as a whole.
-fn refuse(request: &ProduceView) -> Option<(ErrorCode, &'static str)> {
+/// A topic as it is answered, once, with the mention of each of its partitions that counts.
+struct Asked<'a> {
+    topic: &'a ProduceTopic,
+    partitions: Vec<&'a ProducePartition>,
+}
+
+impl<'a> Asked<'a> {
+    /// Those of a request. Topics without a partition are not answered.
+    async fn all_of(core: &Core, call: &Call, request: &'a ProduceView) -> Vec<Self> {
+        let named = request.topics();
+        if let [topic] = named
+            && let [partition] = request.partitions_of(topic)
+        {
+            return vec![Self { topic, partitions: vec![partition] }];
+        }
+        let mut all: Vec<Self> = Vec::with_capacity(named.len());
+        let mut topics = HashMap::with_capacity_and_hasher(named.len(), Default::default());
+        let mut partitions = HashMap::default();
+        for topic in named {
+            call.peer.breathe(&core.clock).await;
+            if request.partitions_of(topic).is_empty() {
+                continue;
+            }
+            let (id, name, _) = place(call.version, topic, 0);
+            let at = *topics.entry((id, name)).or_insert(all.len());
+            if at == all.len() {
+                all.push(Self { topic, partitions: Vec::new() });
+            }
+            for partition in request.partitions_of(topic) {
+                call.peer.breathe(&core.clock).await;
+                let counting = &mut all[at].partitions;
+                match *partitions.entry((at, partition.index)).or_insert(counting.len()) {
+                    first if first == counting.len() => counting.push(partition),
+                    earlier
+                        if breaks_rules(call.version, request, counting[earlier])
+                            && !breaks_rules(call.version, request, partition) => {}
+                    earlier => counting[earlier] = partition,
+                }
+            }
+        }
+        all
+    }
+}
+
+/// Whether a mention of a partition breaks the rules of the version. Kafka appends what others of it hold, and answers this
+/// one all the same; so it is the one that counts, and nothing is appended that is said not to be.
+fn breaks_rules(version: i16, request: &ProduceView, partition: &ProducePartition) -> bool {
+    let records = request.records_of(partition);
+    records.is_some_and(|records| records::check_produce_version(&records, version).is_err())
+}
+
+/// Why no partition of a request is appended to.
+struct Refused {
+    error: ErrorCode,
+    message: Option<String>,
+    /// Whether it is said of partitions that there are not, too, and of those whose records break other rules.
+    of_all: bool,
+}
+
+impl Refused {
+    fn whole(error: ErrorCode, message: Option<String>) -> Self {
+        Self { error, message, of_all: true }
+    }
+}
+
+/// What Kafka fails on, or refuses with, before it looks at any partition: a first batch without sense, or one of a
+/// transaction that the request does not name.
+///
+/// Null for records it does not even answer; it appends nothing of such a request.
+async fn refuse_whole(core: &Core, call: &Call, request: &ProduceView, asked: &[Asked<'_>]) -> Option<Refused> {
+    let topics = request.topics().iter();
+    let named = topics.flat_map(|topic| std::iter::repeat(topic).zip(request.partitions_of(topic)));
+    let is_there = |topic: &ProduceTopic, partition: &ProducePartition| {
+        find(core, call.version, place(call.version, topic, partition.index)).is_ok()
+    };
+    let mut fails = false;
+    for (topic, partition) in named {
+        call.peer.breathe(&core.clock).await;
+        let records = request.records_of(partition);
+        match records::is_first_transactional(records.as_deref().unwrap_or_default()) {
+            Ok(false) => {}
+            Ok(true) if request.transactional_id.is_some() => {}
+            Ok(true) => return Some(Refused::whole(ErrorCode::TransactionalIdAuthorizationFailed, None)),
+            Err(error) => return Some(Refused::whole(ErrorCode::CorruptMessage, Some(senseless(&error)))),
+        }
+        // Of later versions what cannot be read is told for each partition.
+        let is_failed_on = call.version < CODECS_CHECKED_BEFORE
+            && records.is_some_and(|records| {
+                let checked = records::check_produce_version(&records, call.version);
+                matches!(checked, Err(InvalidRecord::Unreadable(_)))
+            });
+        // Whatever makes no sense further on is told before.
+        fails = fails || is_failed_on && is_there(topic, partition);
+    }
+    for Asked { topic, partitions } in asked {
+        call.peer.breathe(&core.clock).await;
+        let is_null = |partition: &&ProducePartition| request.records_of(partition).is_none();
+        fails = fails || partitions.iter().copied().filter(is_null).any(|partition| is_there(topic, partition));
+    }
+    fails.then(|| Refused::whole(ErrorCode::UnknownServerError, None))
+}
+
+/// Kafka's words for a first batch that makes no sense.
+fn senseless(error: &RecordsError) -> String {
+    match error {
+        RecordsError::BadLength(length) => {
+            format!("Record size {length} is less than the minimum record overhead ({})", records::legacy::OVERHEAD_V0)
+        }
+        RecordsError::BadMagic(magic) => format!("Invalid magic found in record: {magic}"),
+        other => other.to_string(),
+    }
+}
+
+/// What is wrong with the request.
+fn refuse(request: &ProduceView) -> Option<Refused> {
     if request.transactional_id.is_some() {
-        return Some((ErrorCode::InvalidRequest, NO_TRANSACTIONS));
+        let message = Some(NO_TRANSACTIONS.to_owned());
+        return Some(Refused { error: ErrorCode::InvalidRequest, message, of_all: false });
     }
     let valid = (-1..=1).contains(&request.acks);
-    (!valid).then_some((ErrorCode::InvalidRequiredAcks, "acks must be -1 (all), 0 or 1"))
+    (!valid).then_some(Refused { error: ErrorCode::InvalidRequiredAcks, message: None, of_all: false })
 }
 
 /// A partition of a request: its topic as the request names it, and its index.
@@ -281,27 +405,21 @@ async fn append_topic<'a>(
     request: &ProduceView,
     memory: &mut Memory,
     unloaded: &mut HashMap<Place<'a>, AppendError>,
-    topic: &'a ProduceTopic,
-    refused: Option<(ErrorCode, &'static str)>,
+    Asked { topic, partitions }: &Asked<'a>,
+    refused: Option<&Refused>,
 ) -> Topic {
-    let partitions = request.partitions_of(topic);
     let mut parts = Vec::with_capacity(partitions.len());
     for partition in partitions {
         // A batch may decompress to very much.
         call.peer.breathe(&core.clock).await;
-        let index = partition.index;
-        let place = place(call.version, topic, index);
+        let place = place(call.version, topic, partition.index);
         let part = match refused {
-            // What there is not is said first, as from Kafka.
-            Some((error, why)) => match find(core, call.version, place) {
-                Err(absent @ PartitionError::Absent(_)) => failed(index, absent.code(), Some(absent.to_string())),
-                _ => failed(index, code(error), Some(why.to_owned())),
-            },
-            None => {
+            Some(Refused { error, message, of_all: true }) => failed(partition.index, code(*error), message.clone()),
+            _ => {
                 let records = request.records_of(partition).unwrap_or_default();
                 // As a rule nothing had to be loaded, and the key need not be hashed.
                 let unloaded = if unloaded.is_empty() { None } else { unloaded.remove(&place) };
-                append_partition(core, call.version, memory, place, unloaded, records).await
+                append_partition(core, call.version, memory, place, unloaded, records, refused).await
             }
         };
         parts.push(part);
@@ -318,15 +436,21 @@ async fn append_partition(
     place: Place<'_>,
     unloaded: Option<AppendError>,
     records: Bytes,
+    refused: Option<&Refused>,
 ) -> Part {
     let (bytes, index) = (records.len() as u64, place.2);
     let partition = match find(core, version, place) {
         Ok(partition) => partition,
-        Err(error) => return failed(index, error.code(), Some(error.to_string())),
+        Err(error) => return failed(index, error.code(), None),
     };
+    if let Err(error) = records::check_produce_version(&records, version) {
+        return failed(index, error.code(), None);
+    }
+    if let Some(Refused { error, message, .. }) = refused {
+        return failed(index, code(*error), message.clone());
+    }
     if is_internal(partition.topic().name()) {
-        let why = format!("{} is written by the broker only", partition.topic().name());
-        return failed(index, code(ErrorCode::InvalidTopicException), Some(why));
+        return failed(index, code(ErrorCode::InvalidTopicException), None);
     }
     if version < 3 && records::holds_nothing(&records) {
         return nothing(index);
@@ -338,7 +462,7 @@ async fn append_partition(
     }
     let records = memory.own(records);
     let room = memory.room(&partition).await;
-    match partition.append(records, room, AppendOptions::produce(version)).await {
+    match partition.append(records, room, AppendOptions::client()).await {
         Ok(appended) => {
             metrics.record_produce(appended.last_offset.0 - appended.base_offset.0 + 1, bytes);
             appended_part(index, appended)
@@ -381,20 +505,19 @@ fn tells_log_start(error: &AppendError) -> bool {
 }
 
 fn refused_part(partition: &Partition, index: i32, error: &AppendError) -> Part {
-    let mut part = failed(index, error.code(), Some(error.to_string()));
+    let name = format!("{}-{index}", partition.topic().name());
+    tracing::debug!(partition = name, %error, "records are refused");
+    let mut part = failed(index, error.code(), error.message(&name));
     if tells_log_start(error) {
         part.response.log_start_offset = partition.log_start().kafka();
     }
     part.by_producer_state = matches!(error, AppendError::Producer(_));
-    part.response.record_errors = error
-        .record_errors()
-        .iter()
-        .map(|record| BatchIndexAndErrorMessage {
-            batch_index: record.batch_index,
-            batch_index_error_message: Some(record.message.clone().into()),
-            ..BatchIndexAndErrorMessage::default()
-        })
-        .collect();
+    let told = |record: &RecordError| BatchIndexAndErrorMessage {
+        batch_index: record.batch_index,
+        batch_index_error_message: Some(record.message(&name).into()),
+        ..BatchIndexAndErrorMessage::default()
+    };
+    part.response.record_errors = error.record_errors().iter().map(told).collect();
     part
 }
 
@@ -413,13 +536,13 @@ fn failed(index: i32, error_code: i16, message: Option<String>) -> Part {
 fn settle(response: &mut PartitionProduceResponse, outcome: Option<Result<(), partition::PartitionError>>) {
     let (error_code, message) = match outcome {
         Some(Ok(())) => return,
-        Some(Err(error)) => (error.code(), error.to_string()),
+        Some(Err(error)) => (error.code(), None),
         None => {
             let why = "the records were not durable within the request's timeout; they may still become so";
-            (code(ErrorCode::RequestTimedOut), why.to_owned())
+            (code(ErrorCode::RequestTimedOut), Some(why.to_owned()))
         }
     };
-    *response = failed(response.index, error_code, Some(message)).response;
+    *response = failed(response.index, error_code, message).response;
 }
 
 #[cfg(test)]

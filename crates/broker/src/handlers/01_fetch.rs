@@ -9,7 +9,7 @@
 //! | 9 | current leader epoch (KIP-320) |
 //! | 10 | says that the client knows zstd (KIP-110); older ones from 4 on get it too, as from Kafka 4.4 |
 //! | 11 | rack and preferred replica (KIP-392): no replica is preferred |
-//! | 12 | diverging epoch (KIP-595), for followers only; there are none |
+//! | 12 | where the log of a client that says its last epoch parts from this one (KIP-595) |
 //! | 13 | topic ids (KIP-516) |
 //! | 16 | who leads a partition, where this broker does not or the client knows an older epoch (KIP-951), 17–18 fields of followers |
 //!
@@ -25,18 +25,19 @@
 //! What Kafka fails on is an unknown error. An isolation level that is none is refused with the whole request, each mention
 //! of a partition, where there is a partition to read: after the session was looked at and took the request's changes over,
 //! and not if nobody knows what is asked for. A partition's negative limit is, where there is something to read, and the
-//! request's for the first partition; the others get what a limit of 0 gives them.
+//! request's for the first partition; the others get what a limit of 0 gives them. The whole request is where its answer
+//! would have anything behind the topic whose id is nil.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use base::memory::Charge;
 use bytes::Buf;
-use futures::future::join_all;
-use partition::{Isolation, Partition, ReadError, ReadRequest, ReadResult, Watch, Watcher};
+use partition::{Isolation, Watch, Watcher};
 use wire::messages::FetchRequest;
+use wire::messages::fetch_request::FetchTopic;
 use wire::messages::fetch_response::NodeEndpoint;
-use wire::{ErrorCode, Reader};
+use wire::{ErrorCode, Reader, Str};
 
 use crate::call::Call;
 use crate::core::Core;
@@ -44,83 +45,24 @@ use crate::errors::{NONE, code};
 use crate::fetch::answer::{PartitionAnswer, READS_ALL_FROM};
 use crate::fetch::encode::{self, Sent};
 use crate::fetch::leaders;
-use crate::fetch::session::{Begin, TopicRef, Want};
+use crate::fetch::read::{Limits, PARTITIONS_AT_ONCE, Pass, Target, read};
+use crate::fetch::session::{Begin, Context, TopicRef, Want};
 use crate::limits::{
-    COLD_COPIED_BYTES_MAX, CONVERTED_AT_ONCE_BYTES_MAX, CONVERTED_BYTES_MAX, FETCH_BYTES_SCARCE, FETCH_COLD_READS_MAX,
-    FETCH_PARTITION_BYTES, FETCH_WAIT_LET_IN_BYTES_MAX, FETCH_WAIT_MAX, FETCH_WITHOUT_BELLS_WAIT,
-    REPLY_MEMORY_EXCESS_MAX,
+    CONVERTED_AT_ONCE_BYTES_MAX, CONVERTED_BYTES_MAX, FETCH_PARTITION_BYTES, FETCH_WAIT_LET_IN_BYTES_MAX,
+    FETCH_WAIT_MAX, FETCH_WITHOUT_BELLS_WAIT,
 };
 use crate::net::peer::within;
 use crate::net::service::Reply;
 
-/// Partitions that are looked up or read before it is asked whether others should run: each takes a microsecond as a rule.
-const PARTITIONS_AT_ONCE: usize = 8;
-
+/// Requests name topics by id from this version on.
+const TOPIC_IDS_FROM: i16 = 13;
 /// Answers tell leaders from this version on.
 const LEADERS_FROM: i16 = 16;
-
-/// One partition of the request, looked up once.
-struct Target<'a> {
-    want: &'a Want,
-    partition: Result<Arc<Partition>, i16>,
-}
-
-impl Target<'_> {
-    /// Where it stands in the answer: first what there is, then topics with an id that nobody knows, then partitions that
-    /// are not there. So Kafka sorts them.
-    fn rank(&self) -> u8 {
-        match self.partition {
-            Err(error) if error == code(ErrorCode::UnknownTopicId) => 1,
-            Err(error) if error == code(ErrorCode::UnknownTopicOrPartition) => 2,
-            _ => 0,
-        }
-    }
-
-    /// There is no such partition. Kafka tells it with the answer and does not hurry because of it, or a consumer that
-    /// has a deleted topic among others would ask without a pause.
-    fn is_unknown(&self) -> bool {
-        self.rank() > 0
-    }
-}
-
-/// What one pass over the partitions found.
-struct Pass {
-    answers: Vec<PartitionAnswer>,
-    bytes: usize,
-    /// What counts towards the minimum: `bytes`, and the whole limit of a partition that has more than fits.
-    available: usize,
-    /// Something is worth telling at once, whatever the number of bytes.
-    urgent: bool,
-    /// What the answers hold of the memory for replies.
-    charge: Charge,
-}
-
-/// Where records lie.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
-    Cache,
-    Store,
-}
-
-impl Pass {
-    /// Takes account of a read that might return so many bytes.
-    fn count(&mut self, result: &Result<ReadResult, ReadError>, max_bytes: usize, from: Place) {
-        match result {
-            Ok(read) => {
-                self.bytes += read.bytes;
-                self.available += if read.has_more { read.bytes.max(max_bytes) } else { read.bytes };
-                let is_limited = max_bytes == 0;
-                self.urgent |= from == Place::Store && (read.bytes > 0 || read.has_more && !is_limited);
-            }
-            Err(_) => self.urgent = true,
-        }
-    }
-}
 
 /// Answers a fetch.
 pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> Reply {
     let started = core.clock.monotonic();
-    let (context, limits, max_wait, refused) = {
+    let (context, limits, max_wait, refused, asked_session) = {
         let request: FetchRequest = match call.decode(&mut reader) {
             Ok(request) => request,
             Err(refusal) => return refusal.into(),
@@ -130,19 +72,20 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         let isolation = Isolation::from_wire(request.isolation_level);
         // What there is not is told whatever the level.
         let limits = Limits::of(&core, &call, &request, isolation.unwrap_or(Isolation::ReadUncommitted));
+        let refused = isolation.is_none().then(|| Refused::of(&request, call.version));
         let begin = begin(request, call.version);
-        let refused = isolation.is_none().then(|| Refused::of(&begin));
+        let asked_session = begin.session_id;
         // Each is copied some times until it is taken over, and what is forgotten is told apart from now on.
-        let named = begin.wants.len() + refused.as_ref().map_or(0, |refused| refused.wants.len());
+        let named = begin.wants.len() + refused.as_ref().map_or(0, |refused| refused.partitions);
         call.hold(FETCH_PARTITION_BYTES * named + begin.forgotten_bytes());
         match core.sessions.begin(begin, started).await {
-            Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX), refused),
+            Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX), refused, asked_session),
             Err(error) => return write(&call, code(error), 0, &[], &[], None),
         }
     };
     let wants = context.wants();
     // A small request may stand for a large session.
-    let named = refused.as_ref().map_or(0, |refused| refused.wants.len());
+    let named = refused.as_ref().map_or(0, |refused| refused.partitions);
     call.hold(FETCH_PARTITION_BYTES * (wants.len() + named));
     let mut targets = Vec::with_capacity(wants.len());
     for (at, want) in wants.iter().enumerate() {
@@ -150,6 +93,7 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
             call.peer.breathe(&core.clock).await;
         }
         let partition = core.partition(&want.topic, want.partition).map_err(|error| error.code());
+        let partition = partition.map_err(|error| known_before(&core, &context, want).unwrap_or(error));
         targets.push(Target { want, partition });
     }
     targets.sort_by_key(Target::rank);
@@ -160,21 +104,42 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
     }
     let (pass, _waited) = read_enough(&core, &call, &targets, &limits, started + max_wait).await;
     base::plant::place("in-fetch");
-    let Pass { mut answers, charge, .. } = pass;
+    let Pass { mut answers, sliced, charge, .. } = pass;
     if call.version < READS_ALL_FROM {
-        suit(&core, &call, &targets, &mut answers).await;
+        suit(&core, &call, &targets, &mut answers, sliced).await;
     }
     if call.version >= LEADERS_FROM {
         leaders::tell(&core, targets.iter().map(|target| target.want).zip(&mut answers));
     }
     let sent: Vec<Sent<'_>> = targets.iter().map(|target| target.want).zip(&answers).collect();
-    let (session_id, news) = context.finish(&core.sessions, &sent, core.clock.monotonic());
+    let is_nil = |(want, _): &Sent<'_>| matches!(want.topic, TopicRef::Id(id) if id.is_nil());
+    if sent.len() > 1 && sent[..sent.len() - 1].iter().any(is_nil) {
+        return write(&call, code(ErrorCode::UnknownServerError), asked_session, &[], &[], None);
+    }
+    let image = core.image();
+    let name_of = |id| image.topic_by_id(id).map(|topic| topic.name.clone());
+    let (session_id, news) = context.finish(&core.sessions, &sent, name_of, core.clock.monotonic());
+    drop(image);
     count(&core, &targets, &answers, &news);
     drop(targets);
     let sent: Vec<Sent<'_>> =
         sent.into_iter().zip(news).filter_map(|(sent, is_news)| is_news.then_some(sent)).collect();
     let endpoints = leaders::endpoints(&core, &call, &sent);
     write(&call, NONE, session_id, &sent, &endpoints, Some(charge))
+}
+
+/// What is said of a topic that nobody knows by its id any more, but that had a name in the session: whether there is one
+/// of that name.
+fn known_before(core: &Core, context: &Context, want: &Want) -> Option<i16> {
+    let TopicRef::Id(id) = &want.topic else { return None };
+    if core.image().topic_by_id(*id).is_some() {
+        return None;
+    }
+    let name = context.name_of(want)?;
+    Some(match core.partitions.get(&name, want.partition) {
+        Ok(_) => code(ErrorCode::InconsistentTopicId),
+        Err(error) => error.code(),
+    })
 }
 
 /// The reply is charged for all of its bytes: those of its records too, which may be converted and have another size.
@@ -194,54 +159,38 @@ fn write(
     reply
 }
 
-/// What is told of a request that is refused as a whole, whatever it asks for: what it names, where topics have names, and
-/// the session that it says it is of.
+/// What is told of a request that is refused as a whole, whatever it asks for: what it names, each time that it does, where
+/// topics have names, and the session that it says it is of.
 struct Refused {
     session_id: i32,
-    wants: Vec<Want>,
+    topics: Vec<(Str, Vec<i32>)>,
+    partitions: usize,
 }
 
 impl Refused {
-    fn of(request: &Begin) -> Self {
-        let wants = if request.uses_ids { Vec::new() } else { request.wants.clone() };
-        Self { session_id: request.session_id, wants }
+    fn of(request: &FetchRequest, version: i16) -> Self {
+        let named = if version >= TOPIC_IDS_FROM { &[] } else { &*request.topics };
+        let partitions = named.iter().map(|topic| topic.partitions.len()).sum();
+        let of_topic = |topic: &FetchTopic| {
+            (topic.topic.clone(), topic.partitions.iter().map(|partition| partition.partition).collect())
+        };
+        Self { session_id: request.session_id, topics: named.iter().map(of_topic).collect(), partitions }
     }
 
     fn told(self, call: &Call) -> Reply {
         let error = code(ErrorCode::UnknownServerError);
         let answer = PartitionAnswer { lists_aborted: true, ..PartitionAnswer::error(error) };
-        let sent: Vec<Sent<'_>> = self.wants.iter().map(|want| (want, &answer)).collect();
-        write(call, error, self.session_id, &sent, &[], None)
-    }
-}
-
-/// How much is read, and of what.
-struct Limits {
-    version: i16,
-    max_bytes: usize,
-    /// The request's limit is a negative number.
-    is_below_zero: bool,
-    min_bytes: usize,
-    isolation: Isolation,
-}
-
-impl Limits {
-    fn of(core: &Core, call: &Call, request: &FetchRequest, isolation: Isolation) -> Self {
-        let max_bytes = usize::try_from(request.max_bytes).unwrap_or(0).min(core.fetch_bytes_max);
-        Self {
-            version: call.version,
-            max_bytes,
-            is_below_zero: request.max_bytes < 0,
-            min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
-            isolation,
-        }
+        let Self { session_id, topics, .. } = self;
+        call.reply_with(None, |writer| {
+            encode::response_of_one(writer, call.version, error, session_id, &topics, &answer)
+        })
     }
 }
 
 /// The request as sessions see it. A topic's name is shared by its partitions and copied out of the request, since a
 /// session outlives it. What was taken over of the request is gone before the next topic's is.
 fn begin(request: FetchRequest, version: i16) -> Begin {
-    let uses_ids = version >= 13;
+    let uses_ids = version >= TOPIC_IDS_FROM;
     let topic_ref = |id, name: &str| if uses_ids { TopicRef::Id(id) } else { TopicRef::Name(name.into()) };
     let mut wants = Vec::with_capacity(request.topics.iter().map(|topic| topic.partitions.len()).sum());
     for topic in request.topics {
@@ -251,6 +200,7 @@ fn begin(request: FetchRequest, version: i16) -> Begin {
             partition: partition.partition,
             fetch_offset: partition.fetch_offset,
             current_leader_epoch: partition.current_leader_epoch,
+            last_fetched_epoch: partition.last_fetched_epoch,
             max_bytes: partition.partition_max_bytes,
         }));
     }
@@ -364,251 +314,30 @@ fn moved_since(targets: &[Target<'_>], pass: &Pass) -> bool {
     })
 }
 
-/// One pass: every partition in order, until the bytes are used up.
-async fn read(core: &Core, call: &Call, targets: &[Target<'_>], limits: &Limits) -> Pass {
-    let mut reading = Reading::new(core, targets, limits);
-    for at in 0..targets.len() {
-        if (at + 1).is_multiple_of(PARTITIONS_AT_ONCE) {
-            call.peer.breathe(&core.clock).await;
-        }
-        reading.target(at).await;
-    }
-    reading.finish().await
-}
-
-/// A read that goes to the store, and whose bytes are spoken for.
-struct Cold<'a> {
-    at: usize,
-    partition: &'a Partition,
-    request: ReadRequest,
-    /// It may return less than the client would take from the partition.
-    is_cut: bool,
-}
-
-/// A pass under way.
-///
-/// What the log cache holds is taken at once. What it does not hold is read from the store, several partitions at a
-/// time, and only while there are bytes left that the reads can use: each speaks for as many as it may return, so that
-/// all together never exceed what the client asked for, and a partition gets what reading one after the other would give
-/// it. The read that may return one batch of any size goes alone, for nobody knows what it leaves to others.
-struct Reading<'a> {
-    core: &'a Core,
-    targets: &'a [Target<'a>],
-    limits: &'a Limits,
-    pass: Pass,
-    cold: Vec<Cold<'a>>,
-    /// Bytes that the reads in `cold` may return, and what accounts for them: memory of its own, so that readers of the
-    /// store, which may hang, leave to those of the log cache what these need.
-    spoken_for: usize,
-    cold_charge: Option<Charge>,
-    /// Replies that clients do not take hold the memory. Nobody waits for them: who asks meanwhile gets less.
-    scarce: bool,
-    /// What is left was too little for a batch: further reads from the store would bring nothing that can be used.
-    spent: bool,
-    /// The next partition is read with the request's limit, which is a negative number.
-    below_zero: bool,
-}
-
-impl<'a> Reading<'a> {
-    fn new(core: &'a Core, targets: &'a [Target<'a>], limits: &'a Limits) -> Self {
-        let charge = core.reply_memory.force_charge(0);
-        let pass = Pass { answers: Vec::with_capacity(targets.len()), bytes: 0, available: 0, urgent: false, charge };
-        let (cold, cold_charge) = (Vec::new(), None);
-        Self {
-            core,
-            targets,
-            limits,
-            pass,
-            cold,
-            spoken_for: 0,
-            cold_charge,
-            scarce: false,
-            spent: false,
-            below_zero: limits.is_below_zero,
-        }
-    }
-
-    /// Reads the next partition or, if that needs the store, remembers to.
-    async fn target(&mut self, at: usize) {
-        let targets = self.targets;
-        let Target { want, partition } = &targets[at];
-        // Those that there are not stand last.
-        let below_zero = std::mem::take(&mut self.below_zero);
-        let partition = match partition {
-            Ok(partition) => partition,
-            Err(error) => {
-                let is_unknown = targets[at].is_unknown();
-                let mut answer = PartitionAnswer::error(*error);
-                // So Kafka says it of what it does not know, and of nothing else.
-                answer.lists_aborted = is_unknown;
-                self.pass.answers.push(answer);
-                self.pass.urgent |= !is_unknown;
-                return;
-            }
-        };
-        let mut request = self.request(want);
-        if below_zero || want.max_bytes < 0 {
-            let answer = less_than_nothing(want, partition, request).await;
-            self.pass.urgent |= answer.error_code != NONE;
-            self.pass.answers.push(answer);
-            return;
-        }
-        if request.max_bytes < wanted_bytes(want) && !self.cold.is_empty() {
-            // The reads that are remembered may leave it more than it would get now.
-            self.read_cold().await;
-            request = self.request(want);
-        }
-        let result = partition.try_read(request);
-        let useless = request.max_bytes == 0 || self.spent;
-        let (result, from) = match result {
-            Some(result) => (result, Place::Cache),
-            // The ends of the log are told all the same; without bytes to fill nothing is read.
-            None if useless && !request.min_one => {
-                (partition.read(ReadRequest { max_bytes: 0, ..request }).await, Place::Store)
-            }
-            None => {
-                let request = self.speak_for(request);
-                let is_cut = request.max_bytes < wanted_bytes(want);
-                self.cold.push(Cold { at, partition, request, is_cut });
-                self.pass.answers.push(PartitionAnswer::error(NONE));
-                if (request.min_one && self.limits.version >= 3) || self.cold.len() == FETCH_COLD_READS_MAX {
-                    self.read_cold().await;
-                }
-                return;
-            }
-        };
-        self.pass.count(&result, request.max_bytes, from);
-        let answer = answer(want, self.limits.isolation, result);
-        self.pass.answers.push(answer);
-        self.pass.charge.resize(self.pass.bytes as u64);
-    }
-
-    /// Charges for a read from the store, of less if there is no memory for all.
-    fn speak_for(&mut self, mut request: ReadRequest) -> ReadRequest {
-        self.pass.charge.resize(self.pass.bytes as u64);
-        let charge = self.cold_charge.get_or_insert_with(|| self.core.cold_memory.force_charge(0));
-        if !charge.try_grow(request.max_bytes as u64) {
-            self.scarce = true;
-            request.max_bytes = request.max_bytes.min(FETCH_BYTES_SCARCE.saturating_sub(self.spoken_for));
-            charge.resize((self.spoken_for + request.max_bytes) as u64);
-        }
-        self.spoken_for += request.max_bytes;
-        request
-    }
-
-    /// What may be read of the next partition. Charges for it.
-    fn request(&mut self, want: &Want) -> ReadRequest {
-        let used = self.pass.bytes + self.spoken_for;
-        let left = self.limits.max_bytes.saturating_sub(used);
-        let mut max_bytes = wanted_bytes(want).min(left);
-        self.scarce |= !self.pass.charge.try_grow(max_bytes as u64);
-        if self.scarce {
-            max_bytes = max_bytes.min(FETCH_BYTES_SCARCE.saturating_sub(used));
-        }
-        let memory = &self.core.reply_memory;
-        let is_exceeded = self.scarce && memory.used() >= REPLY_MEMORY_EXCESS_MAX * memory.limit();
-        if is_exceeded {
-            // It waits as if there was nothing to read.
-            max_bytes = 0;
-        }
-        ReadRequest {
-            offset: want.fetch_offset,
-            max_bytes,
-            // One batch at least, or a reader whose limits are too small would stand still. From version 3 on it is the
-            // first of the whole response; before, every partition's answer is cut to size instead.
-            min_one: !is_exceeded && if self.limits.version >= 3 { used == 0 } else { left > 0 },
-            isolation: self.limits.isolation,
-            leader_epoch: want.current_leader_epoch,
-        }
-    }
-
-    /// Reads what was remembered, all at once.
-    async fn read_cold(&mut self) {
-        let (cold, targets) = (std::mem::take(&mut self.cold), self.targets);
-        let results = join_all(cold.iter().map(|cold| cold.partition.read(cold.request))).await;
-        self.spoken_for = 0;
-        self.cold_charge = None;
-        for (cold, result) in cold.into_iter().zip(results) {
-            let Target { want, .. } = &targets[cold.at];
-            self.pass.count(&result, cold.request.max_bytes, Place::Store);
-            let mut answer = answer(want, self.limits.isolation, result);
-            answer.copy_out(COLD_COPIED_BYTES_MAX);
-            self.spent |= answer.error_code == NONE && answer.records_bytes == 0 && cold.is_cut;
-            self.pass.answers[cold.at] = answer;
-        }
-        self.pass.charge.resize(self.pass.bytes as u64);
-    }
-
-    async fn finish(mut self) -> Pass {
-        self.read_cold().await;
-        doubt_ends(&mut self.pass.answers, self.core.partitions.check_unfenced()).await;
-        self.pass.urgent |= self.scarce && self.pass.bytes > 0;
-        self.pass
-    }
-}
-
-fn wanted_bytes(want: &Want) -> usize {
-    usize::try_from(want.max_bytes).unwrap_or(0)
-}
-
-/// The answer for a partition of which fewer than no bytes are wanted. Kafka fails on it where there is something to
-/// read.
-async fn less_than_nothing(want: &Want, partition: &Partition, request: ReadRequest) -> PartitionAnswer {
-    match partition.read(ReadRequest { max_bytes: 0, min_one: false, ..request }).await {
-        Ok(read) if read.has_more => PartitionAnswer::error(code(ErrorCode::UnknownServerError)),
-        result => answer(want, request.isolation, result),
-    }
-}
-
-/// What is said about a partition that was read.
-fn answer(want: &Want, isolation: Isolation, result: Result<ReadResult, ReadError>) -> PartitionAnswer {
-    match result {
-        Ok(read) => PartitionAnswer {
-            error_code: NONE,
-            high_watermark: read.high_watermark.kafka(),
-            last_stable_offset: read.last_stable_offset.kafka(),
-            log_start_offset: read.log_start.kafka(),
-            lists_aborted: isolation == Isolation::ReadCommitted,
-            records_bytes: read.bytes,
-            records: read.slices.into_iter().collect(),
-            ..PartitionAnswer::error(NONE)
-        },
-        Err(error) => {
-            let error_code = error.code();
-            if error_code == code(ErrorCode::KafkaStorageError) || error_code == code(ErrorCode::CorruptMessage) {
-                tracing::warn!(%error, topic = ?want.topic, partition = want.partition, "records cannot be read");
-            }
-            PartitionAnswer::error(error_code)
-        }
-    }
-}
-
-/// Takes back that offsets are out of range if another broker took this one's place: they may well exist in its log (I-3).
-/// One check is enough for all, and none is made where nothing depends on it: it begins when all answers are known.
-async fn doubt_ends<E>(answers: &mut [PartitionAnswer], check: impl Future<Output = Result<(), E>>) {
-    let out_of_range = |answer: &&mut PartitionAnswer| answer.error_code == code(ErrorCode::OffsetOutOfRange);
-    let mut doubtful = answers.iter_mut().filter(out_of_range).peekable();
-    if doubtful.peek().is_some() && check.await.is_err() {
-        doubtful.for_each(|answer| answer.error_code = code(ErrorCode::NotLeaderOrFollower));
-    }
-}
-
 /// Converts what old clients cannot read. That may take long: a few bytes decompress to very many.
-async fn suit(core: &Core, call: &Call, targets: &[Target<'_>], answers: &mut [PartitionAnswer]) {
+async fn suit(
+    core: &Core,
+    call: &Call,
+    targets: &[Target<'_>],
+    answers: &mut [PartitionAnswer],
+    sliced: Vec<(usize, usize)>,
+) {
     let version = call.version;
     let mut room = CONVERTED_BYTES_MAX;
-    for (target, answer) in targets.iter().zip(answers) {
+    let mut sliced = sliced.into_iter().peekable();
+    for (at, (target, answer)) in targets.iter().zip(answers).enumerate() {
         call.peer.breathe(&core.clock).await;
+        let sliced_bytes = sliced.next_if(|(cut, _)| *cut == at).map_or(answer.records_bytes(), |(_, bytes)| bytes);
         let config = target.partition.as_ref().ok().map(|partition| partition.topic().config());
         let compression = config.and_then(|config| config.compression).map(|encoding| encoding.codec);
         if answer.is_converted(version) {
             answer.cut(room);
-            room = room.saturating_sub(answer.records_bytes);
+            room = room.saturating_sub(answer.records_bytes());
         }
-        let converted = if answer.is_converted(version) && answer.records_bytes >= CONVERTED_AT_ONCE_BYTES_MAX {
+        let converted = if answer.is_converted(version) && answer.records_bytes() >= CONVERTED_AT_ONCE_BYTES_MAX {
             let (mut suited, want) = (answer.clone(), target.want.clone());
             let work = move || {
-                let converted = suited.suit(version, &want, compression);
+                let converted = suited.suit(version, &want, compression, sliced_bytes);
                 (suited, converted)
             };
             match core.conversions.run(work).await {
@@ -624,7 +353,7 @@ async fn suit(core: &Core, call: &Call, targets: &[Target<'_>], answers: &mut [P
                 }
             }
         } else {
-            answer.suit(version, target.want, compression)
+            answer.suit(version, target.want, compression, sliced_bytes)
         };
         if let (true, Ok(partition)) = (converted, &target.partition) {
             core.topic_metrics(partition.topic().name()).record_conversion();
@@ -641,39 +370,9 @@ fn count(core: &Core, targets: &[Target<'_>], answers: &[PartitionAnswer], news:
         }
         let metrics = core.topic_metrics(partition.topic().name());
         if answer.error_code == NONE {
-            metrics.record_fetch(answer.records_bytes as u64);
+            metrics.record_fetch(answer.records_bytes() as u64);
         } else {
             metrics.record_fetch_failure();
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use super::*;
-
-    #[tokio::test]
-    async fn one_look_at_the_fence_is_for_all_offsets_that_are_out_of_range() {
-        const OUT: ErrorCode = ErrorCode::OffsetOutOfRange;
-        const NOT: ErrorCode = ErrorCode::NotLeaderOrFollower;
-        const UNKNOWN: ErrorCode = ErrorCode::UnknownTopicOrPartition;
-        for (asked, fenced, told, looks) in [
-            ([OUT, UNKNOWN, OUT], true, [NOT, UNKNOWN, NOT], 1),
-            ([OUT, UNKNOWN, OUT], false, [OUT, UNKNOWN, OUT], 1),
-            ([UNKNOWN, UNKNOWN, NOT], true, [UNKNOWN, UNKNOWN, NOT], 0),
-        ] {
-            let answer = |error| PartitionAnswer::error(code(error));
-            let mut answers = asked.map(answer);
-            let looked = Cell::new(0);
-            let check = async {
-                looked.set(looked.get() + 1);
-                if fenced { Err("replaced") } else { Ok(()) }
-            };
-            doubt_ends(&mut answers, check).await;
-            assert_eq!(answers.map(|answer| answer.error_code), told.map(code), "{asked:?} {fenced}");
-            assert_eq!(looked.get(), looks);
         }
     }
 }

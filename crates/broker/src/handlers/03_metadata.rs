@@ -14,7 +14,7 @@
 
 use std::sync::Arc;
 
-use base::collections::HashSet;
+use base::Uuid;
 use meta::{Image, TopicImage};
 use wire::messages::metadata_request::MetadataRequestTopic;
 use wire::messages::metadata_response::{MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic};
@@ -25,41 +25,63 @@ use crate::call::Call;
 use crate::core::Core;
 use crate::endpoints;
 use crate::limits::AUTO_CREATED_TOPICS_MAX;
+use crate::mentions::keep_first;
 use crate::topics::{
     CLUSTER_OPERATIONS, OPERATIONS_OMITTED, TOPIC_OPERATIONS, check_name, is_internal, leaders, reserved,
 };
 
+/// From this version on topics may be asked for by their ids.
+const IDS_FROM: i16 = 12;
+
 pub(crate) async fn handle(core: &Core, call: &Call, request: MetadataRequest) -> MetadataResponse {
     let version = call.version;
-    let asked = request.topics.unwrap_or_default_for(version);
-    let mut topics = match asked {
+    let asked = match request.topics {
+        None => Asked::All,
+        Some(topics) if version == 0 && topics.is_empty() => Asked::All,
+        Some(topics) => match sort(core, call, topics).await {
+            Ok(asked) => asked,
+            Err(refused) => return refused,
+        },
+    };
+    let image = core.image();
+    let mut topics = Vec::new();
+    match asked {
         Asked::All => {
-            let image = core.image();
-            let mut topics = Vec::with_capacity(image.topics.len());
+            topics.reserve(image.topics.len());
             for topic in image.topics_from("") {
                 call.peer.breathe(&core.clock).await;
                 topics.push(describe(&image, topic));
             }
-            topics
         }
-        Asked::Some(asked) => {
-            let image = core.image();
-            if request.allow_auto_topic_creation && core.config.is("auto.create.topics.enable") {
-                create_missing(core, call, &image, &asked).await;
-            }
-            let mut seen = HashSet::default();
-            let mut topics = Vec::new();
-            for topic in &asked {
+        Asked::Ids(ids) => {
+            for id in ids {
                 call.peer.breathe(&core.clock).await;
-                if seen.insert((topic.topic_id, topic.name.clone())) {
-                    topics.push(answer(&image, topic, version));
-                }
+                topics.push(match image.topic_by_id(id) {
+                    Some(topic) => describe(&image, topic),
+                    None => refused(ErrorCode::UnknownTopicId, None, id),
+                });
             }
-            topics
         }
-    };
+        Asked::Names(names) => {
+            if request.allow_auto_topic_creation && core.config.is("auto.create.topics.enable") {
+                create_missing(core, call, &image, &names).await;
+            }
+            for name in names {
+                call.peer.breathe(&core.clock).await;
+                topics.push(match image.topic(&name) {
+                    Some(topic) => describe(&image, topic),
+                    None if check_name(&name).is_err() => {
+                        refused(ErrorCode::InvalidTopicException, Some(name), Uuid::nil())
+                    }
+                    None => refused(ErrorCode::UnknownTopicOrPartition, Some(name), Uuid::nil()),
+                });
+            }
+        }
+    }
     if version >= 8 && request.include_topic_authorized_operations {
-        topics.iter_mut().for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
+        // Of a topic that is known by nothing but its id nobody can say.
+        let named = topics.iter_mut().filter(|topic| topic.name.is_some());
+        named.for_each(|topic| topic.topic_authorized_operations = TOPIC_OPERATIONS);
     }
     let cluster_operations =
         if request.include_cluster_authorized_operations { CLUSTER_OPERATIONS } else { OPERATIONS_OMITTED };
@@ -88,44 +110,54 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: MetadataRequest) -
 /// Which topics are asked for.
 enum Asked {
     All,
-    Some(Vec<MetadataRequestTopic>),
+    /// Each once. Where one id is given, names do not count.
+    Ids(Vec<Uuid>),
+    Names(Vec<Str>),
 }
 
-trait OrAll {
-    fn unwrap_or_default_for(self, version: i16) -> Asked;
-}
-
-impl OrAll for Option<Vec<MetadataRequestTopic>> {
-    fn unwrap_or_default_for(self, version: i16) -> Asked {
-        match self {
-            None => Asked::All,
-            Some(topics) if version == 0 && topics.is_empty() => Asked::All,
-            Some(topics) => Asked::Some(topics),
-        }
+/// Finds which topics are asked for. A request is refused as a whole, as by Kafka, where it is not sound: ids before they are
+/// in it, and names that are null where no id is given, which Kafka's broker stumbles over from the version on that has ids.
+async fn sort(core: &Core, call: &Call, topics: Vec<MetadataRequestTopic>) -> Result<Asked, MetadataResponse> {
+    let (mut has_id, mut is_nameless) = (false, false);
+    for topic in &topics {
+        call.peer.breathe(&core.clock).await;
+        has_id |= !topic.topic_id.is_nil();
+        is_nameless |= topic.name.is_none();
     }
+    let error = match call.version {
+        ..IDS_FROM if has_id || is_nameless => ErrorCode::InvalidRequest,
+        IDS_FROM.. if is_nameless && !has_id => ErrorCode::UnknownServerError,
+        _ if has_id => {
+            let mut ids: Vec<Uuid> = topics.into_iter().map(|topic| topic.topic_id).collect();
+            ids.retain(|id| !id.is_nil());
+            keep_first((&call.peer, &core.clock), &mut ids, |id| *id).await;
+            return Ok(Asked::Ids(ids));
+        }
+        _ => {
+            let mut names: Vec<Str> = topics.into_iter().filter_map(|topic| topic.name).collect();
+            keep_first((&call.peer, &core.clock), &mut names, Str::clone).await;
+            return Ok(Asked::Names(names));
+        }
+    };
+    let mut answers = Vec::with_capacity(topics.len());
+    for MetadataRequestTopic { name, topic_id, .. } in topics {
+        call.peer.breathe(&core.clock).await;
+        answers.push(MetadataResponseTopic {
+            is_internal: false,
+            ..refused(error, Some(name.unwrap_or_default()), topic_id)
+        });
+    }
+    let nobody = MetadataResponse { cluster_id: None, controller_id: -1, ..MetadataResponse::default() };
+    Err(MetadataResponse { topics: answers, error_code: error.code(), ..nobody })
 }
 
-fn answer(image: &Image, asked: &MetadataRequestTopic, version: i16) -> MetadataResponseTopic {
-    let refuse = |error: ErrorCode| MetadataResponseTopic {
+fn refused(error: ErrorCode, name: Option<Str>, topic_id: Uuid) -> MetadataResponseTopic {
+    MetadataResponseTopic {
         error_code: error.code(),
-        // The name is null only where the version allows it.
-        name: asked.name.clone().or_else(|| (version < 12).then(Str::default)),
-        topic_id: asked.topic_id,
-        is_internal: asked.name.as_deref().is_some_and(is_internal),
+        is_internal: name.as_deref().is_some_and(is_internal),
+        name,
+        topic_id,
         ..MetadataResponseTopic::default()
-    };
-    match (&asked.name, asked.topic_id.is_nil()) {
-        (_, false) if version < 12 => refuse(ErrorCode::InvalidRequest),
-        (None, true) => refuse(ErrorCode::InvalidRequest),
-        (_, false) => match image.topic_by_id(asked.topic_id) {
-            Some(topic) => describe(image, topic),
-            None => MetadataResponseTopic { name: None, ..refuse(ErrorCode::UnknownTopicId) },
-        },
-        (Some(name), true) => match image.topic(name) {
-            Some(topic) => describe(image, topic),
-            None if check_name(name).is_err() => refuse(ErrorCode::InvalidTopicException),
-            None => refuse(ErrorCode::UnknownTopicOrPartition),
-        },
     }
 }
 
@@ -151,18 +183,17 @@ fn describe(image: &Image, topic: &Arc<TopicImage>) -> MetadataResponseTopic {
 /// Begins to create the topics that are asked for by name and do not exist in `image`, which the answer is made from: as
 /// from Kafka, in every version, they show as unknown to the request that has them created, and the client asks again.
 /// Some clients tell a topic that is missing by it.
-async fn create_missing(core: &Core, call: &Call, image: &Image, asked: &[MetadataRequestTopic]) {
+async fn create_missing(core: &Core, call: &Call, image: &Image, asked: &[Str]) {
     let creatable = |name: &str| {
         image.topic(name).is_none()
             && check_name(name).is_ok()
             && reserved(name).is_none()
             && image.collision(name).is_none()
     };
-    let (mut seen, mut missing) = (HashSet::default(), Vec::new());
-    for topic in asked {
+    let mut missing = Vec::new();
+    for name in asked {
         call.peer.breathe(&core.clock).await;
-        let name = topic.name.as_deref().filter(|_| topic.topic_id.is_nil());
-        missing.extend(name.filter(|name| creatable(name) && seen.insert(*name)));
+        missing.extend(Some(name.as_str()).filter(|name| creatable(name)));
         if missing.len() >= AUTO_CREATED_TOPICS_MAX {
             break;
         }

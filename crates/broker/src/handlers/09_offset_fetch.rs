@@ -2,7 +2,7 @@
 //!
 //! | Version | What changes |
 //! |---|---|
-//! | 0 | meant ZooKeeper: refused, as by a Kafka 3.9 without it |
+//! | 0 | meant ZooKeeper: refused, as by a Kafka 3.9 without it, each partition once |
 //! | 2 | no topics means all of them; an error of the whole response |
 //! | 5 | leader epochs (KIP-320) |
 //! | 7 | a stable answer, which waits for commits that are under way (KIP-447) |
@@ -18,12 +18,16 @@ use wire::{ErrorCode, Str};
 use crate::call::Call;
 use crate::core::Core;
 use crate::first_mentions::{Pace, first_mentions};
+use crate::limits::{ASKED_AGAIN_MAX, ASKED_ALL_AGAIN_MAX};
+use crate::mentions::keep_last;
 
 pub(crate) async fn handle(core: &Core, call: &Call, mut request: OffsetFetchRequest) -> OffsetFetchResponse {
-    ask_once(&mut request).await;
     if call.version == 0 {
+        let (of, topics) = ((&*call.peer, &core.clock), request.topics.get_or_insert_default());
+        keep_last(of, topics, |topic| topic.name.clone(), |topic| &mut topic.partition_indexes, |index| *index).await;
         return refused(request);
     }
+    bound_repeats(&mut request).await;
     core.groups.fetch_offsets(&call.group_client(), &request).await
 }
 
@@ -51,10 +55,11 @@ struct Asked<'r> {
     partitions: &'r mut Vec<i32>,
 }
 
-/// Leaves each partition of a group in the request once: with their metadata a small request could otherwise ask for any
-/// amount. A group may be named again, with other partitions, and is answered each time, as by Kafka.
-async fn ask_once(request: &mut OffsetFetchRequest) {
-    let mut pace = Pace::default();
+/// Lets what is named again be asked for again, as of Kafka, so many times: with their metadata a small request could
+/// otherwise ask for any amount. Of what is beyond that the first mention stays. A group may be named any number of times
+/// with other partitions.
+async fn bound_repeats(request: &mut OffsetFetchRequest) {
+    let (mut pace, mut again, mut all_again) = (Pace::default(), ASKED_AGAIN_MAX, ASKED_ALL_AGAIN_MAX);
     let groups = &request.groups;
     let first = first_mentions(groups.len(), |at| groups[at].group_id.as_str(), &mut pace).await;
     let mut topics = Vec::new();
@@ -65,14 +70,17 @@ async fn ask_once(request: &mut OffsetFetchRequest) {
             topics.push(Asked { group: *first, name, id, partitions });
         }
     }
-    ask_partitions_once(topics, &mut pace).await;
+    bound_repeated_partitions(topics, &mut again, &mut pace).await;
     let mut all = vec![false; first.len()];
     let mut kept = 0;
     for (at, first) in first.into_iter().map(|first| first as usize).enumerate() {
         pace.step().await;
         let asks_for_more = match &request.groups[at].topics {
-            None => !std::mem::replace(&mut all[first], true),
-            Some(topics) => at == first || topics.iter().any(|topic| !topic.partition_indexes.is_empty()),
+            None => !std::mem::replace(&mut all[first], true) || take(&mut all_again),
+            Some(topics) => {
+                let names_any = topics.iter().any(|topic| !topic.partition_indexes.is_empty());
+                at == first || names_any || take(&mut again)
+            }
         };
         if asks_for_more {
             request.groups.swap(kept, at);
@@ -87,11 +95,18 @@ async fn ask_once(request: &mut OffsetFetchRequest) {
         pace.step().await;
         topics.push(Asked { group: 0, name: &topic.name, id: &nil, partitions: &mut topic.partition_indexes });
     }
-    ask_partitions_once(topics, &mut pace).await;
+    bound_repeated_partitions(topics, &mut again, &mut pace).await;
 }
 
-/// Leaves each partition of a topic of a group once.
-async fn ask_partitions_once(topics: Vec<Asked<'_>>, pace: &mut Pace) {
+/// Takes one of what is left, if anything is.
+fn take(left: &mut usize) -> bool {
+    let is_left = *left > 0;
+    *left = left.saturating_sub(1);
+    is_left
+}
+
+/// Leaves each partition of a topic of a group once, and `again` times more in all.
+async fn bound_repeated_partitions(topics: Vec<Asked<'_>>, again: &mut usize, pace: &mut Pace) {
     let topic = |at: usize| (topics[at].group, topics[at].name.as_str(), topics[at].id);
     let first_topic = first_mentions(topics.len(), topic, pace).await;
     let mut asked = Vec::new();
@@ -106,7 +121,7 @@ async fn ask_partitions_once(topics: Vec<Asked<'_>>, pace: &mut Pace) {
         let mut kept = 0;
         for at in 0..topic.partitions.len() {
             pace.step().await;
-            if first.next().is_some_and(|(asked, first)| first as usize == asked) {
+            if first.next().is_some_and(|(asked, first)| first as usize == asked || take(again)) {
                 topic.partitions.swap(kept, at);
                 kept += 1;
             }
@@ -123,63 +138,43 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn what_is_asked_twice_is_asked_once() {
-        let topic = |name: &str, partitions: &[i32]| OffsetFetchRequestTopics {
+    fn topic(name: &str, partitions: &[i32]) -> OffsetFetchRequestTopics {
+        OffsetFetchRequestTopics {
             name: name.into(),
             partition_indexes: partitions.to_vec(),
-            ..Default::default()
-        };
-        let group = |id: &str| OffsetFetchRequestGroup {
-            group_id: id.into(),
-            topics: Some(vec![topic("a", &[0, 1, 0]), topic("b", &[0]), topic("a", &[1, 2])]),
-            ..Default::default()
-        };
-        let old = OffsetFetchRequestTopic { name: "a".into(), partition_indexes: vec![5, 5], ..Default::default() };
-        let mut request = OffsetFetchRequest {
-            groups: vec![group("x"), group("y"), group("x")],
-            topics: Some(vec![old]),
-            ..Default::default()
-        };
-        ask_once(&mut request).await;
-        let ids: Vec<&str> = request.groups.iter().map(|group| &*group.group_id).collect();
-        assert_eq!(ids, ["x", "y"]);
-        let asked: Vec<_> =
-            request.groups[1].topics.iter().flatten().map(|topic| topic.partition_indexes.clone()).collect();
-        assert_eq!(asked, [vec![0, 1], vec![0], vec![2]]);
-        assert_eq!(request.topics.unwrap()[0].partition_indexes, [5]);
+            ..OffsetFetchRequestTopics::default()
+        }
+    }
+
+    fn group(id: &str, topics: Option<Vec<OffsetFetchRequestTopics>>) -> OffsetFetchRequestGroup {
+        OffsetFetchRequestGroup { group_id: id.into(), topics, ..OffsetFetchRequestGroup::default() }
     }
 
     #[tokio::test]
-    async fn a_group_that_is_named_again_is_asked_for_what_is_new() {
-        let group = |topics: Option<&[(&str, &[i32])]>| OffsetFetchRequestGroup {
-            group_id: "g".into(),
-            topics: topics.map(|topics| {
-                let topic = |(name, partitions): &(&str, &[i32])| OffsetFetchRequestTopics {
-                    name: (*name).into(),
-                    partition_indexes: partitions.to_vec(),
-                    ..Default::default()
-                };
-                topics.iter().map(topic).collect()
-            }),
+    async fn what_is_asked_again_is_asked_again() {
+        let twice = || group("x", Some(vec![topic("a", &[0, 1, 0]), topic("b", &[0]), topic("a", &[1, 2])]));
+        let old = OffsetFetchRequestTopic { name: "a".into(), partition_indexes: vec![5, 5], ..Default::default() };
+        let mut request = OffsetFetchRequest {
+            groups: vec![twice(), group("y", None), twice(), group("y", None), group("y", Some(vec![]))],
+            topics: Some(vec![old]),
             ..Default::default()
         };
-        let mentions = [
-            group(Some(&[("a", &[0])])),
-            group(Some(&[("b", &[0])])),
-            group(Some(&[("b", &[0])])),
-            group(None),
-            group(Some(&[("a", &[0, 1]), ("b", &[])])),
-            group(None),
-        ];
-        let mut request = OffsetFetchRequest { groups: mentions.to_vec(), ..Default::default() };
-        ask_once(&mut request).await;
-        let expected = [
-            group(Some(&[("a", &[0])])),
-            group(Some(&[("b", &[0])])),
-            group(None),
-            group(Some(&[("a", &[1]), ("b", &[])])),
-        ];
+        let asked = request.clone();
+        bound_repeats(&mut request).await;
+        assert_eq!(request, asked);
+    }
+
+    #[tokio::test]
+    async fn beyond_the_limit_the_first_mention_stays() {
+        let many = vec![7; ASKED_AGAIN_MAX + 1];
+        let mut groups = vec![group("g", Some(vec![topic("a", &many)]))];
+        groups.extend([group("g", Some(vec![topic("a", &[7, 8]), topic("b", &[])])), group("g", Some(vec![]))]);
+        groups.extend(vec![group("h", None); ASKED_ALL_AGAIN_MAX + 10]);
+        let mut request = OffsetFetchRequest { groups, ..Default::default() };
+        bound_repeats(&mut request).await;
+        let mut expected = vec![group("g", Some(vec![topic("a", &many)]))];
+        expected.push(group("g", Some(vec![topic("a", &[8]), topic("b", &[])])));
+        expected.extend(vec![group("h", None); ASKED_ALL_AGAIN_MAX + 1]);
         assert_eq!(request.groups, expected);
     }
 }

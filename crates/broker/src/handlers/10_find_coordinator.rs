@@ -9,6 +9,8 @@
 //! |---|---|---|---|
 //! | 1–3 | `NONE`, the error's name | the error's own | the error's own |
 //! | 4+ | empty | empty | the error's own |
+//!
+//! So share groups are refused as those of older versions, and those whose keys are none: without a message in v4+.
 
 use wire::messages::find_coordinator_response::Coordinator;
 use wire::messages::{FindCoordinatorRequest, FindCoordinatorResponse};
@@ -76,7 +78,8 @@ fn find(core: &Core, call: &Call, key_type: i8, key: Str) -> Coordinator {
         // The topic is being created: they ask again.
         GROUP => refuse(key, ErrorCode::CoordinatorNotAvailable, told(NOT_AVAILABLE)),
         TRANSACTION => refuse(key, ErrorCode::InvalidRequest, NO_TRANSACTIONS),
-        SHARE => refuse(key, ErrorCode::InvalidRequest, "share groups are not supported yet"),
+        // As of a key that is none.
+        SHARE => refuse(key, ErrorCode::InvalidRequest, told(INVALID_REQUEST)),
         _ => refuse(key, ErrorCode::InvalidRequest, INVALID_REQUEST),
     }
 }

@@ -17,5 +17,10 @@ use crate::call::Call;
 use crate::core::Core;
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: JoinGroupRequest) -> JoinGroupResponse {
-    core.groups.join_group(&call.group_client(), call.brief(request)).await
+    let mut response = core.groups.join_group(&call.group_client(), call.brief(request)).await;
+    // A protocol without a name has none (`JoinGroupResponse` of Kafka).
+    if call.version >= 7 && response.protocol_name.as_deref() == Some("") {
+        response.protocol_name = None;
+    }
+    response
 }

@@ -2,8 +2,8 @@
 //!
 //! v3 names the client (KIP-511) and lists features (KIP-584): none is supported or finalized yet, so clients use what
 //! needs none. v4 lifts a rule about feature minima (KAFKA-17011); v5 (KIP-1242) carries the cluster and node that the
-//! client expects, and a client that has reached another one is sent back to its bootstrap servers. A request newer than
-//! ours never gets here: see dispatch.
+//! client expects, both or neither, and a client that has reached another one is sent back to its bootstrap servers. A request
+//! newer than ours never gets here: see dispatch.
 
 use wire::messages::api_versions_response::ApiVersion;
 use wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
@@ -13,11 +13,17 @@ use crate::api::{SERVED, versions};
 use crate::call::Call;
 use crate::core::Core;
 
+/// The node of a client that looks for none.
+const NO_NODE: i32 = -1;
+
 pub(crate) fn handle(core: &Core, call: &Call, request: &ApiVersionsRequest) -> ApiVersionsResponse {
     let error = |code: ErrorCode| ApiVersionsResponse { error_code: code.code(), ..ApiVersionsResponse::default() };
     if call.version >= 3 {
         let (name, version) = (&*request.client_software_name, &*request.client_software_version);
         if !is_software(name) || !is_software(version) {
+            return error(ErrorCode::InvalidRequest);
+        }
+        if call.version >= 5 && request.cluster_id.is_some() == (request.node_id == NO_NODE) {
             return error(ErrorCode::InvalidRequest);
         }
         tracing::debug!(client = %call.peer.remote, software = name, version, "a client says what it is");
@@ -38,8 +44,7 @@ fn entry(api: ApiKey) -> ApiVersion {
     }
 }
 
-/// Whether the client looks for another cluster or node than this. A client that names no cluster looks for none; one that
-/// does names the node too, as in Kafka.
+/// Whether the client looks for another cluster or node than this. It names both or neither.
 fn is_elsewhere(core: &Core, request: &ApiVersionsRequest) -> bool {
     let cluster = request.cluster_id.as_deref();
     cluster.is_some_and(|id| *id != *core.cluster_id() || request.node_id != core.id().0)

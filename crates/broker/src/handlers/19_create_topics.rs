@@ -6,8 +6,6 @@
 //! The store replicates: a topic has one replica a partition. A higher replication factor is accepted when no more
 //! brokers are asked for than exist, as Kafka demands, and means nothing further.
 
-use std::collections::BTreeMap;
-
 use base::collections::HashSet;
 use meta::{Image, MetaError, NewTopic, PARTITIONS_PER_TOPIC_MAX, TopicError};
 use partition::config::{BrokerSettings, TOPIC_KEYS, TopicSettings, effective, validate_topic_settings};
@@ -17,9 +15,10 @@ use wire::messages::{CreateTopicsRequest, CreateTopicsResponse};
 use wire::{ErrorCode, Str};
 
 use crate::call::Call;
+use crate::config::alter::check_length;
 use crate::config::effective::{self as broker_value, Source, broker_settings};
 use crate::core::Core;
-use crate::deadline::within;
+use crate::deadline::{is_over, within};
 use crate::errors::ApiError;
 use crate::limits::CREATED_TOPICS_MAX;
 use crate::mentions::keep_first;
@@ -41,7 +40,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: CreateTopicsRe
             let why = format!("A request may create {CREATED_TOPICS_MAX} topics at most.");
             Err(ApiError::new(ErrorCode::PolicyViolation, why))
         } else {
-            plan(core, &image, &broker, topic)
+            plan(core, call.version, &image, &broker, topic)
         };
         match new {
             Ok(new) => {
@@ -53,6 +52,13 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: CreateTopicsRe
     }
     if !planned.is_empty() {
         create(core, call, &request, planned, &mut results).await;
+    }
+    // What Kafka does not hand to its controller is not late either.
+    if is_over(request.timeout_ms) && repeated.len() < results.len() {
+        for result in &mut results {
+            call.peer.breathe(&core.clock).await;
+            *result = refused(std::mem::take(&mut result.name), &ApiError::bare(ErrorCode::RequestTimedOut));
+        }
     }
     CreateTopicsResponse { topics: results, ..CreateTopicsResponse::default() }
 }
@@ -84,7 +90,8 @@ async fn create(
                     tracing::info!(topic = new.name, id = %created.id, partitions = new.partitions, "topic created");
                 }
                 CreatableTopicResult {
-                    topic_id: if request.validate_only { base::Uuid::nil() } else { created.id },
+                    // Of a topic that is not made, too: the id that it would have had.
+                    topic_id: created.id,
                     num_partitions: i32::try_from(new.partitions).unwrap_or(i32::MAX),
                     replication_factor: 1,
                     configs: (call.version >= 5).then(|| with_own(unset.clone(), &new)),
@@ -102,18 +109,20 @@ fn refused(name: Str, error: &ApiError) -> CreatableTopicResult {
     CreatableTopicResult {
         name,
         error_code: error.code,
-        error_message: Some(error.message.as_str().into()),
+        error_message: error.told(),
         configs: Some(Vec::new()),
         ..CreatableTopicResult::default()
     }
 }
 
 /// Checks one topic in the order in which Kafka checks it.
-fn plan(core: &Core, image: &Image, broker: &BrokerSettings, topic: &CreatableTopic) -> Result<NewTopic, ApiError> {
-    check_name(&topic.name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why))?;
-    if let Some(why) = reserved(&topic.name) {
-        return Err(ApiError::new(ErrorCode::InvalidRequest, why));
-    }
+fn plan(
+    core: &Core,
+    version: i16,
+    image: &Image,
+    broker: &BrokerSettings,
+    topic: &CreatableTopic,
+) -> Result<NewTopic, ApiError> {
     if image.topic(&topic.name).is_some() {
         return Err(ApiError::new(ErrorCode::TopicAlreadyExists, format!("Topic '{}' already exists.", topic.name)));
     }
@@ -121,43 +130,62 @@ fn plan(core: &Core, image: &Image, broker: &BrokerSettings, topic: &CreatableTo
         let why = format!("Topic '{}' collides with existing topic: {other}", topic.name);
         return Err(ApiError::new(ErrorCode::InvalidTopicException, why));
     }
-    let mut settings = BTreeMap::new();
-    for config in &topic.configs {
-        let Some(value) = &config.value else {
-            let why = format!("Null value not supported for topic configs: {}", config.name);
-            return Err(ApiError::new(ErrorCode::InvalidConfig, why));
-        };
-        settings.insert(config.name.to_string(), value.to_string());
+    check_name(&topic.name).map_err(|why| ApiError::new(ErrorCode::InvalidTopicException, why))?;
+    if let Some(why) = reserved(&topic.name) {
+        return Err(ApiError::new(ErrorCode::InvalidRequest, why));
     }
+    let settings = settings(topic)?;
+    settings.values().try_for_each(|value| check_length(value))?;
     validate_topic_settings(&settings, broker)
         .map_err(|error| ApiError::new(ErrorCode::InvalidConfig, error.to_string()))?;
-    let partitions = partitions(core, image, topic)?;
+    let partitions = partitions(core, version, image, topic)?;
     Ok(NewTopic { name: topic.name.to_string(), partitions, configs: settings.into_iter().collect() })
 }
 
-fn partitions(core: &Core, image: &Image, topic: &CreatableTopic) -> Result<usize, ApiError> {
-    if !topic.assignments.is_empty() {
-        if topic.num_partitions != -1 || topic.replication_factor != -1 {
-            let why = "A manual partition assignment was specified, but numPartitions or replicationFactor was not set to -1.";
-            return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+/// The settings that a topic is created with. Of those without a value all are named.
+fn settings(topic: &CreatableTopic) -> Result<TopicSettings, ApiError> {
+    let (mut settings, mut without) = (TopicSettings::new(), Vec::new());
+    for config in &topic.configs {
+        match &config.value {
+            Some(value) => drop(settings.insert(config.name.to_string(), value.to_string())),
+            None => without.push(&*config.name),
         }
-        return assigned(image, topic);
+    }
+    if without.is_empty() {
+        return Ok(settings);
+    }
+    let why = format!("Null value not supported for topic configs: {}", without.join(","));
+    Err(ApiError::new(ErrorCode::InvalidConfig, why))
+}
+
+fn partitions(core: &Core, version: i16, image: &Image, topic: &CreatableTopic) -> Result<usize, ApiError> {
+    if !topic.assignments.is_empty() {
+        let set = match (topic.replication_factor, topic.num_partitions) {
+            (-1, -1) => return assigned(image, topic),
+            (-1, _) => "numPartitions",
+            _ => "replication factor",
+        };
+        let why = format!("A manual partition assignment was specified, but {set} was not set to -1.");
+        return Err(ApiError::new(ErrorCode::InvalidRequest, why));
+    }
+    let factor = topic.replication_factor;
+    if factor < -1 || factor == 0 {
+        let why = "Replication factor must be larger than 0, or -1 to use the default value.";
+        return Err(ApiError::new(ErrorCode::InvalidReplicationFactor, why));
+    }
+    let invalid = |why: String| ApiError::new(ErrorCode::InvalidPartitions, why);
+    if topic.num_partitions < -1 || topic.num_partitions == 0 {
+        return Err(invalid("Number of partitions was set to an invalid non-positive value.".to_owned()));
     }
     let brokers = image.brokers.len().max(1);
-    match topic.replication_factor {
-        -1 => {}
-        factor if factor < 1 => {
-            let why = "Replication factor must be larger than 0, or -1 to use the default value.";
-            return Err(ApiError::new(ErrorCode::InvalidReplicationFactor, why));
-        }
-        factor if usize::try_from(factor).unwrap_or(usize::MAX) > brokers => {
-            let why = format!(
-                "Unable to replicate the partition {factor} time(s): The target replication factor of {factor} cannot be \
-                 reached because only {brokers} broker(s) are registered."
-            );
-            return Err(ApiError::new(ErrorCode::InvalidReplicationFactor, why));
-        }
-        _ => {}
+    if usize::try_from(factor).is_ok_and(|factor| factor > brokers) {
+        // Directories are cordoned since 4.1, which does not speak the older versions.
+        let or = if version < 2 { "" } else { " or some brokers have all their log directories cordoned" };
+        let why = format!(
+            "Unable to replicate the partition {factor} time(s): The target replication factor of {factor} cannot be \
+             reached because only {brokers} broker(s) are registered{or}."
+        );
+        return Err(ApiError::new(ErrorCode::InvalidReplicationFactor, why));
     }
     let wanted = match topic.num_partitions {
         -1 => {
@@ -166,53 +194,57 @@ fn partitions(core: &Core, image: &Image, topic: &CreatableTopic) -> Result<usiz
         }
         wanted => wanted,
     };
-    let invalid = |why: String| ApiError::new(ErrorCode::InvalidPartitions, why);
-    match usize::try_from(wanted) {
-        Ok(wanted) if wanted > PARTITIONS_PER_TOPIC_MAX => {
+    match usize::try_from(wanted).unwrap_or(0) {
+        wanted if wanted > PARTITIONS_PER_TOPIC_MAX => {
             Err(invalid(format!("A topic may have {PARTITIONS_PER_TOPIC_MAX} partitions at most.")))
         }
-        Ok(wanted) if wanted > 0 => Ok(wanted),
-        _ => Err(invalid("Number of partitions was set to an invalid non-positive value.".to_owned())),
+        wanted => Ok(wanted),
     }
 }
 
-/// A manual assignment: consecutive partitions from 0, each on distinct brokers that exist.
+/// A manual assignment: consecutive partitions from 0, each on as many distinct brokers that exist.
 fn assigned(image: &Image, topic: &CreatableTopic) -> Result<usize, ApiError> {
     let wrong = |why: String| ApiError::new(ErrorCode::InvalidReplicaAssignment, why);
-    let mut indexes: Vec<i32> = topic.assignments.iter().map(|a| a.partition_index).collect();
-    indexes.sort_unstable();
-    if indexes.iter().zip(0..).any(|(index, expected)| *index != expected) {
+    let (mut indexes, mut factor) = (HashSet::default(), None);
+    for assignment in &topic.assignments {
+        let index = assignment.partition_index;
+        if !indexes.insert(index) {
+            return Err(wrong(format!("Found multiple manual partition assignments for partition {index}")));
+        }
+        check_replicas(image, &assignment.broker_ids, factor).map_err(wrong)?;
+        factor = Some(assignment.broker_ids.len());
+    }
+    if (0..).take(indexes.len()).any(|index| !indexes.contains(&index)) {
         return Err(wrong("partitions should be a consecutive 0-based integer sequence".to_owned()));
     }
-    let factor = topic.assignments[0].broker_ids.len();
-    for assignment in &topic.assignments {
-        check_replicas(image, &assignment.broker_ids).map_err(wrong)?;
-        if assignment.broker_ids.len() != factor {
-            return Err(wrong(
-                "The manual partition assignment includes partitions with different replica counts.".into(),
-            ));
-        }
-    }
-    Ok(topic.assignments.len())
+    Ok(indexes.len())
 }
 
-/// Checks the brokers of one partition's manual assignment.
-pub(crate) fn check_replicas(image: &Image, ids: &[i32]) -> Result<(), String> {
+/// Checks the brokers of one partition's manual assignment, of which there are `factor` of each partition before.
+pub(crate) fn check_replicas(image: &Image, ids: &[i32], factor: Option<usize>) -> Result<(), String> {
     if ids.is_empty() {
         return Err("The manual partition assignment includes an empty replica list.".to_owned());
     }
-    let mut seen = HashSet::default();
-    for id in ids {
+    let mut sorted = ids.to_vec();
+    sorted.sort_unstable();
+    for (at, id) in sorted.iter().enumerate() {
         if !image.brokers.contains_key(&base::BrokerId(*id)) {
             return Err(format!(
                 "The manual partition assignment includes broker {id}, but no such broker is registered."
             ));
         }
-        if !seen.insert(id) {
+        if at > 0 && sorted[at - 1] == *id {
             return Err(format!("The manual partition assignment includes the broker {id} more than once."));
         }
     }
-    Ok(())
+    match factor {
+        Some(factor) if factor != ids.len() => Err(format!(
+            "The manual partition assignment includes a partition with {} replica(s), but this is not consistent with \
+             previous partitions, which have {factor} replica(s).",
+            ids.len()
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The configuration of a topic that sets nothing itself, for v5 and later.
@@ -260,10 +292,7 @@ pub(crate) fn of_topic(error: &TopicError) -> ApiError {
     let code = match error {
         TopicError::Exists(_) => ErrorCode::TopicAlreadyExists,
         TopicError::Collides { .. } => ErrorCode::InvalidTopicException,
-        TopicError::Unknown(_) => {
-            let code = ErrorCode::UnknownTopicOrPartition;
-            return ApiError::new(code, code.message());
-        }
+        TopicError::Unknown(_) => return ApiError::bare(ErrorCode::UnknownTopicOrPartition),
         TopicError::NoPartitions | TopicError::TooManyPartitions { .. } | TopicError::NotMore { .. } => {
             ErrorCode::InvalidPartitions
         }

@@ -1,13 +1,13 @@
 //! DeleteTopics (key 20), versions 0–6.
 //!
-//! v5 adds messages, v6 topic ids. A topic named twice, or by name and id, is refused (KIP-516), the former once; an internal topic may be
-//! deleted, as in KRaft.
+//! v5 adds messages, v6 topic ids. A topic that is named twice, by its name, its id or both, is not deleted (KIP-516); an
+//! internal topic may be, as in KRaft.
 
 use std::sync::Arc;
 
 use base::Uuid;
-use base::collections::HashMap;
-use meta::{Image, TopicError, TopicImage};
+use base::collections::HashSet;
+use meta::{TopicError, TopicImage};
 use wire::messages::delete_topics_request::DeleteTopicState;
 use wire::messages::delete_topics_response::DeletableTopicResult;
 use wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
@@ -16,115 +16,155 @@ use wire::{ErrorCode, Str};
 use super::create_topics::{of_meta, of_topic};
 use crate::call::Call;
 use crate::core::Core;
-use crate::deadline::within;
-use crate::errors::ApiError;
-use crate::mentions::keep_first;
+use crate::deadline::{is_over, within};
+use crate::errors::{ApiError, NO_SUCH_TOPIC, NO_SUCH_TOPIC_ID};
+use crate::mentions::repeated;
+
+/// From this version on clients know the error for it.
+const DELETION_DISABLED_FROM: i16 = 3;
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsRequest) -> DeleteTopicsResponse {
-    let mut asked: Vec<DeleteTopicState> = if call.version >= 6 {
+    let asked: Vec<DeleteTopicState> = if call.version >= 6 {
         request.topics
     } else {
         let by_name = |name| DeleteTopicState { name: Some(name), ..DeleteTopicState::default() };
         request.topic_names.into_iter().map(by_name).collect()
     };
-    let repeated =
-        keep_first((&call.peer, &core.clock), &mut asked, |topic| (topic.name.clone(), topic.topic_id)).await;
-    let image = core.image();
-    let mut found = Vec::with_capacity(asked.len());
-    let mut times: HashMap<Uuid, usize> = HashMap::default();
-    for topic in &asked {
-        call.peer.breathe(&core.clock).await;
-        let is_repeated = repeated.contains(&(topic.name.clone(), topic.topic_id));
-        let topic = find(core, call.version, &image, topic, is_repeated);
-        if let Ok(topic) = &topic {
-            *times.entry(topic.id).or_default() += 1;
-        }
-        found.push(topic);
+    if !core.config.is("delete.topic.enable") {
+        let is_known = call.version >= DELETION_DISABLED_FROM;
+        let code = if is_known { ErrorCode::TopicDeletionDisabled } else { ErrorCode::InvalidRequest };
+        return refuse_all(core, call, asked, code).await;
     }
-    let mut ids = Vec::new();
-    for topic in &mut found {
-        call.peer.breathe(&core.clock).await;
-        match topic {
-            Ok(named) if times[&named.id] > 1 => {
-                *topic = Err(ApiError::new(ErrorCode::InvalidRequest, "The topic is named more than once."));
-            }
-            Ok(named) => ids.push(named.id),
-            Err(_) => {}
-        }
-    }
-    let deleted = if ids.is_empty() {
+    let sorted = sort(core, call, &asked).await;
+    let is_late = is_over(request.timeout_ms) && sorted.is_for_controller;
+    let (mut responses, wanted) = (sorted.refused, sorted.wanted);
+    let deleted = if wanted.is_empty() {
         Ok(Vec::new())
     } else {
+        let ids = wanted.iter().map(|wanted| wanted.topic.id).collect();
         within(request.timeout_ms, core.meta.delete_topics(ids), |error| of_meta(&error)).await
     };
     let mut deleted = deleted.map(Vec::into_iter);
-    let mut responses = Vec::with_capacity(asked.len());
-    for (asked, found) in asked.iter().zip(found) {
+    for wanted in wanted {
         call.peer.breathe(&core.clock).await;
-        let outcome = found.and_then(|topic| match &mut deleted {
+        let outcome = match &mut deleted {
             Ok(results) => match results.next() {
                 Some(Ok(_)) => {
-                    tracing::info!(topic = %topic.name, id = %topic.id, "topic deleted");
-                    Ok(topic)
+                    tracing::info!(topic = %wanted.topic.name, id = %wanted.topic.id, "topic deleted");
+                    Ok(())
                 }
-                Some(Err(TopicError::Unknown(_))) => Err(unknown(asked)),
+                // Somebody else was faster.
+                Some(Err(TopicError::Unknown(_))) => Err(ApiError::bare(wanted.unknown)),
                 Some(Err(error)) => Err(of_topic(&error)),
                 None => Err(ApiError::new(ErrorCode::UnknownServerError, "metadata gave no result for this topic")),
             },
             Err(error) => Err(error.clone()),
-        });
-        responses.push(respond(asked, outcome));
+        };
+        responses.push(result(Some((&*wanted.topic.name).into()), wanted.topic.id, outcome));
+    }
+    if is_late {
+        return refuse_all(core, call, asked, ErrorCode::RequestTimedOut).await;
     }
     DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
 }
 
-fn find(
-    core: &Core,
-    version: i16,
-    image: &Image,
-    asked: &DeleteTopicState,
-    is_repeated: bool,
-) -> Result<Arc<TopicImage>, ApiError> {
-    if !core.config.is("delete.topic.enable") {
-        // Clients before version 3 do not know the error.
-        let code = if version < 3 { ErrorCode::InvalidRequest } else { ErrorCode::TopicDeletionDisabled };
-        return Err(ApiError::new(code, "Topic deletion is disabled (delete.topic.enable=false)."));
-    }
-    if is_repeated {
-        return Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."));
-    }
-    let topic = match (&asked.name, asked.topic_id.is_nil()) {
-        (Some(_), false) => {
-            let why = "You may not specify both topic name and topic id.";
-            return Err(ApiError::new(ErrorCode::InvalidRequest, why));
-        }
-        (None, true) => {
-            return Err(ApiError::new(ErrorCode::InvalidRequest, "Neither topic name nor id were specified."));
-        }
-        (Some(name), true) => image.topic(name),
-        (None, false) => image.topic_by_id(asked.topic_id),
+/// A topic to be deleted.
+struct Wanted {
+    topic: Arc<TopicImage>,
+    /// What it means that it is no more.
+    unknown: ErrorCode,
+}
+
+/// What becomes of the mentions of topics.
+struct Sorted {
+    refused: Vec<DeletableTopicResult>,
+    wanted: Vec<Wanted>,
+    /// Whether Kafka would have asked its controller for any of them.
+    is_for_controller: bool,
+}
+
+/// Finds the topics that are named once. What is named more than once is answered once; so is a topic that both its name and
+/// its id are given of, with both.
+async fn sort(core: &Core, call: &Call, asked: &[DeleteTopicState]) -> Sorted {
+    let image = core.image();
+    let repeated = repeated((&call.peer, &core.clock), asked, |topic| (topic.name.clone(), topic.topic_id)).await;
+    let (mut told, mut ids) = (HashSet::default(), HashSet::default());
+    let (mut refused, mut by_id, mut by_name) = (Vec::new(), Vec::new(), Vec::new());
+    let mut is_for_controller = false;
+    let invalid = |name: &Option<Str>, id: Uuid, why: &str| {
+        result(name.clone(), id, Err(ApiError::new(ErrorCode::InvalidRequest, why)))
     };
-    topic.cloned().ok_or_else(|| unknown(asked))
-}
-
-fn unknown(asked: &DeleteTopicState) -> ApiError {
-    let code = if asked.name.is_some() { ErrorCode::UnknownTopicOrPartition } else { ErrorCode::UnknownTopicId };
-    ApiError::new(code, code.message())
-}
-
-fn respond(asked: &DeleteTopicState, outcome: Result<Arc<TopicImage>, ApiError>) -> DeletableTopicResult {
-    match outcome {
-        Ok(topic) => DeletableTopicResult {
-            name: Some(Str::from(&*topic.name)),
-            topic_id: topic.id,
-            ..DeletableTopicResult::default()
-        },
-        Err(error) => DeletableTopicResult {
-            name: asked.name.clone(),
-            topic_id: asked.topic_id,
-            error_code: error.code,
-            error_message: Some(error.message.into()),
-            ..DeletableTopicResult::default()
-        },
+    for DeleteTopicState { name, topic_id, .. } in asked {
+        call.peer.breathe(&core.clock).await;
+        let (named, id) = ((name.clone(), *topic_id), *topic_id);
+        match (name, id.is_nil()) {
+            (Some(_), false) => {
+                refused.push(invalid(name, id, "You may not specify both topic name and topic id."));
+            }
+            (None, true) => refused.push(invalid(name, id, "Neither topic name nor id were specified.")),
+            (_, is_by_name) if repeated.contains(&named) => {
+                ids.insert(id);
+                if told.insert(named) {
+                    let what = if is_by_name { "Duplicate topic name." } else { "Duplicate topic id." };
+                    refused.push(invalid(name, id, what));
+                }
+            }
+            (Some(topic), true) => {
+                is_for_controller = true;
+                match image.topic(topic) {
+                    Some(topic) => by_name.push(topic.clone()),
+                    None => {
+                        let unknown = ApiError::new(ErrorCode::UnknownTopicOrPartition, NO_SUCH_TOPIC);
+                        refused.push(result(name.clone(), id, Err(unknown)));
+                    }
+                }
+            }
+            (None, false) => {
+                is_for_controller = true;
+                match image.topic_by_id(id) {
+                    Some(topic) => {
+                        ids.insert(id);
+                        by_id.push(topic.clone());
+                    }
+                    None => {
+                        let unknown = ApiError::new(ErrorCode::UnknownTopicId, NO_SUCH_TOPIC_ID);
+                        refused.push(result(None, id, Err(unknown)));
+                    }
+                }
+            }
+        }
     }
+    let mut clashing = HashSet::default();
+    let mut wanted = Vec::with_capacity(by_name.len() + by_id.len());
+    for topic in by_name {
+        call.peer.breathe(&core.clock).await;
+        if ids.contains(&topic.id) {
+            clashing.insert(topic.id);
+            let name = Some((&*topic.name).into());
+            refused.push(invalid(&name, topic.id, "The provided topic name maps to an ID that was already supplied."));
+        } else {
+            wanted.push(Wanted { topic, unknown: ErrorCode::UnknownTopicOrPartition });
+        }
+    }
+    let by_id = by_id.into_iter().filter(|topic| !clashing.contains(&topic.id));
+    wanted.extend(by_id.map(|topic| Wanted { topic, unknown: ErrorCode::UnknownTopicId }));
+    Sorted { refused, wanted, is_for_controller }
+}
+
+fn result(name: Option<Str>, topic_id: Uuid, outcome: Result<(), ApiError>) -> DeletableTopicResult {
+    let found = DeletableTopicResult { name, topic_id, ..DeletableTopicResult::default() };
+    match outcome {
+        Ok(()) => found,
+        Err(error) => DeletableTopicResult { error_code: error.code, error_message: error.told(), ..found },
+    }
+}
+
+/// The same error for each mention, and no message.
+async fn refuse_all(core: &Core, call: &Call, asked: Vec<DeleteTopicState>, code: ErrorCode) -> DeleteTopicsResponse {
+    let mut responses = Vec::with_capacity(asked.len());
+    for topic in asked {
+        call.peer.breathe(&core.clock).await;
+        responses.push(result(topic.name, topic.topic_id, Err(ApiError::bare(code))));
+    }
+    DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
 }

@@ -2,13 +2,17 @@
 //!
 //! Gives an idempotent producer its id. Ids come in blocks from the metadata log, so that no two producers of the cluster
 //! ever share one. From v3 on a producer may name the id it has: without a transactional id that asks for a fresh one, as
-//! in Kafka. A transactional id is refused.
+//! in Kafka. A transactional id is refused: for its timeout, where Kafka refuses that, and else because there are no
+//! transactions.
 
 use wire::ErrorCode;
 use wire::messages::{InitProducerIdRequest, InitProducerIdResponse};
 
 use crate::core::Core;
 use crate::errors::NO_TRANSACTIONS;
+
+/// Kafka's `transaction.max.timeout.ms` where nobody sets another.
+const TRANSACTION_TIMEOUT_MAX_MS: i32 = 15 * 60 * 1000;
 
 pub(crate) async fn handle(core: &Core, request: InitProducerIdRequest) -> InitProducerIdResponse {
     let refuse = |error: ErrorCode| InitProducerIdResponse {
@@ -17,12 +21,15 @@ pub(crate) async fn handle(core: &Core, request: InitProducerIdRequest) -> InitP
         producer_epoch: -1,
         ..InitProducerIdResponse::default()
     };
-    if let Some(id) = &request.transactional_id {
-        // The response has no place for a message: the log carries it.
-        tracing::warn!(transactional_id = %id, "{NO_TRANSACTIONS}");
+    if (request.producer_id == -1) != (request.producer_epoch == -1) {
         return refuse(ErrorCode::InvalidRequest);
     }
-    if (request.producer_id == -1) != (request.producer_epoch == -1) {
+    if let Some(id) = &request.transactional_id {
+        if !id.is_empty() && !(1..=TRANSACTION_TIMEOUT_MAX_MS).contains(&request.transaction_timeout_ms) {
+            return refuse(ErrorCode::InvalidTransactionTimeout);
+        }
+        // The response has no place for a message: the log carries it.
+        tracing::warn!(transactional_id = %id, "{NO_TRANSACTIONS}");
         return refuse(ErrorCode::InvalidRequest);
     }
     match core.producer_ids.next(&core.meta).await {

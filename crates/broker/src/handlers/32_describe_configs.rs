@@ -9,8 +9,12 @@
 //! | topic (2) | the topic | its keys |
 //! | broker (4) | this broker's id | broker keys |
 //! | broker (4) | empty | what is set for all brokers together |
+//! | loggers (8) | this broker's id | nothing |
+//!
+//! Groups (32) and clients' metrics (16) have no configuration here.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 
 use base::Clock;
 use base::collections::HashSet;
@@ -24,13 +28,16 @@ use wire::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
 use wire::{Codec, ErrorCode, Str};
 
 use crate::call::Call;
+use crate::config::alter::check_node;
 use crate::config::effective::{
     CLUSTER_WIDE, Source, Sourced, resource, synonyms as effective_synonyms, values, with_own,
 };
+use crate::config::unserved_keys::no_configuration;
 use crate::config::{BROKER_KEYS, BrokerConfig, ConfigDef, INERT_KEYS, Update, settings};
 use crate::core::Core;
 use crate::endpoints;
 use crate::errors::{ApiError, INVALID_REQUEST, NONE};
+use crate::limits::DESCRIBED_AGAIN_MAX;
 use crate::net::peer::Peer;
 use crate::topics::check_name;
 
@@ -40,7 +47,9 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
     let asking = Asking { core, image: &image, synonyms, documentation, topics: OnceCell::new() };
     let resources = request.resources;
     // Kafka asks for leave before it looks, and has nobody to ask here: it refuses the request, for each resource.
-    if resources.iter().any(|asked| !resource::ALL.contains(&asked.resource_type)) {
+    // The last that speaks version 0 does not know of groups.
+    let is_kind = |kind: i8| resource::ALL.contains(&kind) && (call.version > 0 || kind != resource::GROUP);
+    if resources.iter().any(|asked| !is_kind(asked.resource_type)) {
         let error = ErrorCode::InvalidRequest;
         let refused = |asked| told(asked, Err(ApiError::new(error, INVALID_REQUEST)));
         let mut results = Vec::with_capacity(resources.len());
@@ -50,8 +59,10 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
         }
         return DescribeConfigsResponse { results, ..DescribeConfigsResponse::default() };
     }
-    let known = TOPIC_KEYS.iter().map(|key| key.name).chain(broker_keys().map(|def| def.name)).collect();
-    let (mut seen, mut seen_own) = (HashSet::default(), HashSet::default());
+    let keys = TOPIC_KEYS.iter().map(|key| key.name).chain(broker_keys().map(|def| def.name));
+    let node = core.id().0.to_string();
+    let known = keys.chain(customs(&image, &node)).chain(customs(&image, CLUSTER_WIDE)).collect();
+    let (mut seen, mut again_left) = (HashSet::default(), DESCRIBED_AGAIN_MAX);
     let mut results = Vec::with_capacity(resources.len());
     for mut asked in resources {
         call.peer.breathe(&core.clock).await;
@@ -60,16 +71,21 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
             Some(keys) => Some(there_among(keys, &known, (&call.peer, &core.clock)).await),
             None => None,
         };
-        // What is asked for again is told once: a small request could otherwise ask for any amount.
-        if !seen.insert((asked.resource_type, asked.resource_name.clone(), only.clone())) {
-            continue;
-        }
         let is_own = asked.resource_type == resource::BROKER && check_broker(core, &asked.resource_name).is_ok();
-        let configs = if is_own && !seen_own.insert(only.clone()) {
-            let why = "This broker is asked for more than once, its id written in different ways.";
-            Err(ApiError::new(ErrorCode::InvalidRequest, why))
-        } else {
-            asking.describe(&asked, only.as_deref())
+        let name =
+            if is_own && !asked.resource_name.is_empty() { node.as_str().into() } else { asked.resource_name.clone() };
+        let is_again = !seen.insert((asked.resource_type, name, only.clone()));
+        // A small request could otherwise ask for any amount.
+        let configs = match again_left.checked_sub(usize::from(is_again)) {
+            Some(left) => {
+                again_left = left;
+                asking.describe(&asked, only.as_deref())
+            }
+            None if is_own => {
+                let why = "This broker is asked for too many times, its id perhaps written in different ways.";
+                Err(ApiError::new(ErrorCode::InvalidRequest, why))
+            }
+            None => continue,
         };
         results.push(told(asked, configs));
     }
@@ -77,7 +93,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeConfigsReq
 }
 
 /// Those of the keys that there are, in order, each once. A request may name a million.
-async fn there_among(keys: &[Str], known: &HashSet<&'static str>, (peer, clock): (&Peer, &Clock)) -> Vec<&'static str> {
+async fn there_among<'a>(keys: &[Str], known: &HashSet<&'a str>, (peer, clock): (&Peer, &Clock)) -> Vec<&'a str> {
     let mut found = HashSet::default();
     for key in keys {
         peer.breathe(clock).await;
@@ -111,10 +127,15 @@ fn told(
 /// is hardly ever more: values are longer than [`VALUE_BYTES`], or have further synonyms, as exceptions. Errors are
 /// charged with the request.
 pub(crate) fn reply_bytes(core: &Core, frame_bytes: usize) -> u64 {
-    let topics = core.image().topics.len().min(frame_bytes / DescribeConfigsResource::BYTES_MIN);
+    let image = core.image();
+    let named = frame_bytes / DescribeConfigsResource::BYTES_MIN;
+    let (topics, again) = (image.topics.len().min(named), DESCRIBED_AGAIN_MAX.min(named));
+    let node = core.id().0.to_string();
+    let customs = customs(&image, &node).chain(customs(&image, CLUSTER_WIDE));
+    let broker = broker_bytes() + customs.map(|name| entry_bytes(name, "", 2)).sum::<usize>();
     // This one, and all together. Resources may be named again with other keys.
     let by_keys = frame_bytes * entry_share_max();
-    (topics * topic_bytes() + 2 * broker_bytes() + by_keys) as u64
+    (topics * topic_bytes() + 2 * broker + again * topic_bytes().max(broker) + by_keys) as u64
 }
 
 /// How many times larger what is told of a key is than its name in a request.
@@ -123,6 +144,9 @@ fn entry_share_max() -> usize {
     let broker = broker_keys().map(|def| entry_bytes(def.name, def.doc, 2) / def.name.len());
     topic.chain(broker).max().unwrap_or(0)
 }
+
+/// Kafka's `ConfigType.UNKNOWN`.
+const UNKNOWN_TYPE: i8 = 0;
 
 /// What a value takes by itself.
 const VALUE_BYTES: usize = 32;
@@ -184,7 +208,9 @@ impl Asking<'_> {
             }
             resource::BROKER if asked.resource_name.is_empty() => {
                 let keys = broker_keys().filter(|def| wanted(def.name));
-                Ok(keys.filter_map(|def| self.cluster_entry(def)).collect())
+                let custom = customs(image, CLUSTER_WIDE).filter(|name| wanted(name));
+                let custom = custom.map(|name| self.custom_entry(name, &[Source::DynamicDefault]));
+                Ok(keys.filter_map(|def| self.cluster_entry(def)).chain(custom).collect())
             }
             resource::BROKER => {
                 check_broker(core, &asked.resource_name)?;
@@ -193,12 +219,56 @@ impl Asking<'_> {
                 // A key without effect and without a default is told where it is set.
                 let told = keys.filter(|(def, values)| !values.is_empty() || settings::find(def.name).is_some());
                 let of = |def: &ConfigDef| of_broker(core, image, def);
-                Ok(told.map(|(def, values)| self.broker_entry(def, &values, of)).collect())
+                let told = told.map(|(def, values)| self.broker_entry(def, &values, of));
+                let node = core.id().0.to_string();
+                let own: BTreeSet<&str> = customs(image, &node).filter(|name| wanted(name)).collect();
+                let of_all: BTreeSet<&str> = customs(image, CLUSTER_WIDE).filter(|name| wanted(name)).collect();
+                let custom = own.union(&of_all).map(|name| {
+                    let sources = [(&own, Source::DynamicBroker), (&of_all, Source::DynamicDefault)];
+                    let sources = sources.into_iter().filter(|(keys, _)| keys.contains(name));
+                    self.custom_entry(name, &sources.map(|(_, source)| source).collect::<Vec<_>>())
+                });
+                Ok(told.chain(custom).collect())
+            }
+            resource::BROKER_LOGGER => {
+                let name = &asked.resource_name;
+                if name.is_empty() {
+                    return Err(ApiError::new(ErrorCode::InvalidRequest, "Broker id must not be empty"));
+                }
+                let unexpected = |id| format!("Unexpected broker id, expected {id} but received {name}");
+                check_node(core, name, "Broker", unexpected).map(|()| Vec::new())
             }
             other => {
-                let why = format!("Resource type {other} has no configuration here.");
-                Err(ApiError::new(ErrorCode::InvalidRequest, why))
+                let why = match other {
+                    resource::GROUP => "Group name must not be empty",
+                    _ => "Client metrics subscription name must not be empty",
+                };
+                let nameless = ApiError::new(ErrorCode::InvalidRequest, why);
+                Err(if asked.resource_name.is_empty() { nameless } else { no_configuration(other) })
             }
+        }
+    }
+
+    /// A key that no broker knows. Nobody can tell what it is for, so nobody is told its value.
+    fn custom_entry(&self, name: &str, sources: &[Source]) -> DescribeConfigsResourceResult {
+        let synonyms = self.synonyms.then_some(sources).into_iter().flatten();
+        DescribeConfigsResourceResult {
+            name: name.into(),
+            value: None,
+            read_only: true,
+            config_source: sources.first().map_or(Source::Default as i8, |source| *source as i8),
+            is_sensitive: true,
+            synonyms: synonyms
+                .map(|source| DescribeConfigsSynonym {
+                    name: name.into(),
+                    value: None,
+                    source: *source as i8,
+                    ..DescribeConfigsSynonym::default()
+                })
+                .collect(),
+            config_type: UNKNOWN_TYPE,
+            documentation: None,
+            ..DescribeConfigsResourceResult::default()
         }
     }
 
@@ -280,14 +350,17 @@ fn broker_keys() -> impl Iterator<Item = &'static ConfigDef> {
     BROKER_KEYS.iter().chain(INERT_KEYS)
 }
 
+/// The keys that are set for the broker, or all together, called so, and that no broker knows.
+fn customs<'a>(image: &'a Image, name: &str) -> impl Iterator<Item = &'a str> {
+    let configs = image.configs_of(resource::BROKER, name);
+    let keys = configs.into_iter().flat_map(|configs| configs.keys());
+    keys.map(|key| &**key).filter(|key| !settings::is_known(key))
+}
+
 /// Whether a broker resource names this broker.
-pub(crate) fn check_broker(core: &Core, name: &str) -> Result<(), ApiError> {
-    let id = core.id().0;
-    if name.parse() == Ok(id) {
-        return Ok(());
-    }
-    let why = format!("Unexpected broker id, expected {id} or empty string, but received {name}");
-    Err(ApiError::new(ErrorCode::InvalidRequest, why))
+fn check_broker(core: &Core, name: &str) -> Result<(), ApiError> {
+    let unexpected = |id| format!("Unexpected broker id, expected {id} or empty string, but received {name}");
+    check_node(core, name, "Broker", unexpected)
 }
 
 /// The values of a broker's key, and of one that every broker has, whether somebody set it or not.

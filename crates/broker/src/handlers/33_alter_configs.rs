@@ -19,7 +19,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: AlterConfigsReques
         call.peer.breathe(&core.clock).await;
         let (error_code, error_message) = match outcome {
             Ok(()) => (0, None),
-            Err(error) => (error.code, Some(error.message.into())),
+            Err(error) => (error.code, error.told()),
         };
         responses.push(AlterConfigsResourceResponse {
             error_code,
@@ -34,6 +34,8 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: AlterConfigsReques
 
 impl Asked for AlterConfigsResource {
     type Config = AlterableConfig;
+
+    const CHANGES_LOGGERS: bool = false;
 
     fn resource(&self) -> ConfigResource {
         ConfigResource { kind: self.resource_type, name: self.resource_name.to_string() }
@@ -52,6 +54,10 @@ impl Asked for AlterConfigsResource {
     }
 
     fn check_operation(_: &AlterableConfig) -> Result<(), ApiError> {
+        Ok(())
+    }
+
+    fn check_logger(_: &AlterableConfig) -> Result<(), ApiError> {
         Ok(())
     }
 

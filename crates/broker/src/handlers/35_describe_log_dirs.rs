@@ -5,18 +5,18 @@
 //!
 //! It may ask for every partition, and a size is the sum of the sizes of all extents: found on a thread of its own.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use base::task;
 use meta::{Image, TopicImage};
 use partition::Partitions;
-use wire::ErrorCode;
 use wire::messages::describe_log_dirs_request::DescribableLogDirTopic;
 use wire::messages::describe_log_dirs_response::{
     DescribeLogDirsPartition, DescribeLogDirsResult, DescribeLogDirsTopic,
 };
 use wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
+use wire::{ErrorCode, Str};
 
 use crate::core::Core;
 
@@ -43,17 +43,25 @@ fn sizes(
     match asked {
         None => image.topics_from("").filter_map(|topic| describe(partitions, topic, None)).collect(),
         Some(asked) => {
-            let known = asked.iter().filter_map(|asked| Some((image.topic(&asked.topic)?, &asked.partitions)));
+            // What is named again is told once.
+            let mut wanted: BTreeMap<Str, BTreeSet<i32>> = BTreeMap::new();
+            for topic in asked {
+                wanted.entry(topic.topic).or_default().extend(topic.partitions);
+            }
+            let known = wanted.iter().filter_map(|(name, only)| Some((image.topic(name)?, only)));
             known.filter_map(|(topic, only)| describe(partitions, topic, Some(only))).collect()
         }
     }
 }
 
-fn describe(partitions: &Partitions, topic: &Arc<TopicImage>, only: Option<&Vec<i32>>) -> Option<DescribeLogDirsTopic> {
-    let only: Option<BTreeSet<i32>> = only.map(|only| only.iter().copied().collect());
+fn describe(
+    partitions: &Partitions,
+    topic: &Arc<TopicImage>,
+    only: Option<&BTreeSet<i32>>,
+) -> Option<DescribeLogDirsTopic> {
     let indexes = (0..).take(topic.partitions.len());
     let partitions: Vec<_> = indexes
-        .filter(|index| only.as_ref().is_none_or(|only| only.contains(index)))
+        .filter(|index| only.is_none_or(|only| only.contains(index)))
         .filter_map(|partition_index| {
             let size = partitions.size_bytes(&topic.name, partition_index)?;
             Some(DescribeLogDirsPartition {

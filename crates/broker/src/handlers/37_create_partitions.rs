@@ -12,7 +12,7 @@ use wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 use super::create_topics::{check_replicas, of_topic};
 use crate::call::Call;
 use crate::core::Core;
-use crate::deadline::ForAWhile;
+use crate::deadline::{ForAWhile, is_over};
 use crate::errors::ApiError;
 use crate::in_order::InOrder;
 use crate::limits::CHANGED_AT_ONCE_MAX;
@@ -22,6 +22,8 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: CreatePartitio
     let image = core.image();
     let of = (&*call.peer, &core.clock);
     let repeated = keep_first(of, &mut request.topics, |topic| topic.name.clone()).await;
+    // What Kafka does not hand to its controller is not late either.
+    let is_late = is_over(request.timeout_ms) && repeated.len() < request.topics.len();
     let time = ForAWhile::begin(&core.clock, Some(request.timeout_ms));
     // Side by side: they share an entry of the metadata log.
     let mut growing = InOrder::new(CHANGED_AT_ONCE_MAX, &call.peer, &core.clock);
@@ -29,7 +31,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: CreatePartitio
         let (image, repeated, time) = (&image, &repeated, &time);
         let grown = async move {
             if repeated.contains(&topic.name) {
-                return Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic in request."));
+                return Err(ApiError::new(ErrorCode::InvalidRequest, "Duplicate topic name."));
             }
             grow(core, image, topic, request.validate_only, time).await
         };
@@ -40,13 +42,10 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: CreatePartitio
     for (topic, outcome) in request.topics.into_iter().zip(grown) {
         call.peer.breathe(&core.clock).await;
         let empty = CreatePartitionsTopicResult { name: topic.name, ..CreatePartitionsTopicResult::default() };
+        let outcome = if is_late { Err(ApiError::bare(ErrorCode::RequestTimedOut)) } else { outcome };
         results.push(match outcome {
             Ok(()) => empty,
-            Err(error) => CreatePartitionsTopicResult {
-                error_code: error.code,
-                error_message: Some(error.message.into()),
-                ..empty
-            },
+            Err(error) => CreatePartitionsTopicResult { error_code: error.code, error_message: error.told(), ..empty },
         });
     }
     CreatePartitionsResponse { results, ..CreatePartitionsResponse::default() }
@@ -59,8 +58,7 @@ async fn grow(
     validate_only: bool,
     time: &ForAWhile,
 ) -> Result<(), ApiError> {
-    let unknown = || ApiError::new(ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicOrPartition.message());
-    let topic = image.topic(&asked.name).ok_or_else(unknown)?;
+    let topic = image.topic(&asked.name).ok_or_else(|| ApiError::bare(ErrorCode::UnknownTopicOrPartition))?;
     let present = topic.partitions.len();
     let invalid = |why: String| ApiError::new(ErrorCode::InvalidPartitions, why);
     let total = match usize::try_from(asked.count) {
@@ -85,7 +83,8 @@ async fn grow(
                 assignments.len()
             )));
         }
-        assignments.iter().try_for_each(|a| check_replicas(image, &a.broker_ids)).map_err(wrong)?;
+        // Every partition has one replica.
+        assignments.iter().try_for_each(|a| check_replicas(image, &a.broker_ids, Some(1))).map_err(wrong)?;
     }
     let grown = time.wait_for(core.meta.create_partitions(topic.id, total, validate_only)).await?;
     grown.map_err(|error| of_topic(&error))?;

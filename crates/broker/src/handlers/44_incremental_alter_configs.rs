@@ -39,7 +39,7 @@ pub(crate) async fn handle(
         call.peer.breathe(&core.clock).await;
         let (error_code, error_message) = match outcome {
             Ok(()) => (0, None),
-            Err(error) => (error.code, Some(error.message.into())),
+            Err(error) => (error.code, error.told()),
         };
         responses.push(AlterConfigsResourceResponse {
             error_code,
@@ -54,6 +54,8 @@ pub(crate) async fn handle(
 
 impl Asked for AlterConfigsResource {
     type Config = AlterableConfig;
+
+    const CHANGES_LOGGERS: bool = true;
 
     fn resource(&self) -> ConfigResource {
         ConfigResource { kind: self.resource_type, name: self.resource_name.to_string() }
@@ -78,6 +80,20 @@ impl Asked for AlterConfigsResource {
         }
     }
 
+    fn check_logger(config: &AlterableConfig) -> Result<(), ApiError> {
+        let what = match config.config_operation {
+            operation::SET | operation::DELETE => {
+                let why = format!("Logger {} does not exist!", config.name);
+                return Err(ApiError::new(ErrorCode::InvalidConfig, why));
+            }
+            operation::APPEND => "APPEND operation".to_owned(),
+            operation::SUBTRACT => "SUBTRACT operation".to_owned(),
+            other => format!("Unknown operation type {other}"),
+        };
+        let why = format!("{what} is not allowed for the BROKER_LOGGER resource");
+        Err(ApiError::new(ErrorCode::InvalidRequest, why))
+    }
+
     fn begin(set: &Settings) -> Settings {
         set.clone()
     }
@@ -100,10 +116,10 @@ impl Asked for AlterConfigsResource {
     }
 }
 
-/// What is said of a key whose value is no list. Topics' keys are the controller's business in Kafka, and brokers' the broker's.
+/// What is said of a key whose value is no list. Brokers' keys are the broker's business in Kafka, and all others the controller's.
 fn no_list(of: &ConfigResource, key: &str, change: i8) -> ApiError {
     let is_append = change == operation::APPEND;
-    let why = if of.kind == resource::TOPIC {
+    let why = if of.kind != resource::BROKER {
         let what = if is_append { "APPEND" } else { "SUBTRACT" };
         format!("Can't {what} to key {key} because its type is not LIST.")
     } else if settings::is_known(key) {
@@ -117,11 +133,14 @@ fn no_list(of: &ConfigResource, key: &str, change: i8) -> ApiError {
 
 /// The default of a key whose value is a list.
 fn list_default(of: &ConfigResource, key: &str) -> Option<&'static str> {
-    if of.kind == resource::TOPIC {
-        topic_key(key).filter(|key| key.kind == ConfigType::List).map(|key| key.default)
-    } else {
-        let def = settings::definition(key).filter(|def| def.kind == Kind::List)?;
-        Some(def.default.unwrap_or_default())
+    match of.kind {
+        resource::TOPIC => topic_key(key).filter(|key| key.kind == ConfigType::List).map(|key| key.default),
+        resource::BROKER => {
+            let def = settings::definition(key).filter(|def| def.kind == Kind::List)?;
+            Some(def.default.unwrap_or_default())
+        }
+        // Its settings are no lists to Kafka's controller.
+        _ => None,
     }
 }
 

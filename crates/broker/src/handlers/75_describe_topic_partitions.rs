@@ -32,20 +32,24 @@ pub(crate) async fn handle(
     let limit = request.response_partition_limit.clamp(1, DESCRIBED_PARTITIONS_MAX);
     let mut left = usize::try_from(limit).unwrap_or(1);
     let mut response = DescribeTopicPartitionsResponse { next_cursor: None, ..Default::default() };
+    if let Some(error) = refusal(core, call, &request).await {
+        // For each mention, in the order of asking.
+        for topic in request.topics {
+            call.peer.breathe(&core.clock).await;
+            let refused = DescribeTopicPartitionsResponseTopic {
+                error_code: error.code(),
+                name: Some(topic.name),
+                ..DescribeTopicPartitionsResponseTopic::default()
+            };
+            response.topics.push(refused);
+        }
+        return response;
+    }
     // In order one by one: a million names are sorted in one go otherwise.
     let mut names = BTreeSet::new();
     for topic in request.topics {
         call.peer.breathe(&core.clock).await;
         names.insert(topic.name);
-    }
-    if let Some(cursor) = &request.cursor
-        && (cursor.partition_index < 0 || !(names.is_empty() || names.contains(&cursor.topic_name)))
-    {
-        for name in names {
-            call.peer.breathe(&core.clock).await;
-            response.topics.push(described_as(name, ErrorCode::InvalidRequest));
-        }
-        return response;
     }
     // All topics when none is named.
     let all = names.is_empty();
@@ -65,14 +69,15 @@ pub(crate) async fn handle(
             (name, topic)
         };
         let first = if name == from_topic { usize::try_from(from_partition).unwrap_or(0) } else { 0 };
-        let Some(topic) = topic else {
-            response.topics.push(unknown(name));
-            continue;
-        };
+        // Also if it is not there: the next page tells so.
         if left == 0 {
             response.next_cursor = Some(cursor(&name, first));
             break;
         }
+        let Some(topic) = topic else {
+            response.topics.push(unknown(name));
+            continue;
+        };
         let described = describe(&image, topic, first, left);
         let next = first + described.partitions.len();
         left -= described.partitions.len();
@@ -93,19 +98,31 @@ fn cursor(topic: &str, partition: usize) -> Cursor {
     }
 }
 
+/// Why the request is refused as a whole, if so: its cursor points to nothing that is asked for. A name that is empty is the
+/// first of all, and Kafka's broker stumbles over it where there is no cursor.
+async fn refusal(core: &Core, call: &Call, request: &DescribeTopicPartitionsRequest) -> Option<ErrorCode> {
+    let (mut is_asked_for, mut is_nameless) = (request.topics.is_empty(), false);
+    for topic in &request.topics {
+        call.peer.breathe(&core.clock).await;
+        is_asked_for |= request.cursor.as_ref().is_some_and(|cursor| cursor.topic_name == topic.name);
+        is_nameless |= topic.name.is_empty();
+    }
+    match &request.cursor {
+        Some(cursor) => (!is_asked_for || cursor.partition_index < 0).then_some(ErrorCode::InvalidRequest),
+        None => is_nameless.then_some(ErrorCode::UnknownServerError),
+    }
+}
+
 fn unknown(name: Str) -> DescribeTopicPartitionsResponseTopic {
     let error = match check_name(&name) {
         Ok(()) => ErrorCode::UnknownTopicOrPartition,
         Err(_) => ErrorCode::InvalidTopicException,
     };
-    described_as(name, error)
-}
-
-fn described_as(name: Str, error: ErrorCode) -> DescribeTopicPartitionsResponseTopic {
     DescribeTopicPartitionsResponseTopic {
         error_code: error.code(),
         is_internal: is_internal(&name),
         name: Some(name),
+        topic_authorized_operations: TOPIC_OPERATIONS,
         ..DescribeTopicPartitionsResponseTopic::default()
     }
 }

@@ -58,13 +58,14 @@ async fn api_versions_refuses_as_kafka_does() {
     assert_eq!((unnamed.error_code, unnamed.api_keys.len()), (ErrorCode::InvalidRequest.code(), 0));
     let cluster = live.meta.image().cluster_id.clone().unwrap();
     let elsewhere = ErrorCode::RebootstrapRequired.code();
-    // Each line is what KafkaApis of 4.4.0 answers as node 1.
+    let refused = ErrorCode::InvalidRequest.code();
+    // Each line is what 4.4.0 answers as node 1: a client names a cluster and a node, or neither.
     for (cluster, node, expected) in [
         (None, -1, 0),
-        (None, 7, 0),
+        (None, 7, refused),
         (Some(&*cluster), 1, 0),
         (Some(&*cluster), 7, elsewhere),
-        (Some(&*cluster), -1, elsewhere),
+        (Some(&*cluster), -1, refused),
         (Some("another"), 1, elsewhere),
     ] {
         let response = client.call(5, &ask("test", cluster, node)).await;
@@ -103,6 +104,7 @@ async fn topics_are_created_described_grown_and_deleted_in_every_version() {
     }
     let grow = |count| CreatePartitionsRequest {
         topics: vec![CreatePartitionsTopic { name: "t0".into(), count, assignments: None, ..Default::default() }],
+        timeout_ms: 10_000,
         ..Default::default()
     };
     assert_eq!(client.call(3, &grow(4)).await.results[0].error_code, 0);
@@ -111,9 +113,9 @@ async fn topics_are_created_described_grown_and_deleted_in_every_version() {
         let name = format!("t{version}");
         let request = if version >= 6 {
             let state = DeleteTopicState { name: Some(name.as_str().into()), ..Default::default() };
-            DeleteTopicsRequest { topics: vec![state], ..Default::default() }
+            DeleteTopicsRequest { topics: vec![state], timeout_ms: 10_000, ..Default::default() }
         } else {
-            DeleteTopicsRequest { topic_names: vec![name.as_str().into()], ..Default::default() }
+            DeleteTopicsRequest { topic_names: vec![name.as_str().into()], timeout_ms: 10_000, ..Default::default() }
         };
         assert_eq!(client.call(version, &request).await.responses[0].error_code, 0, "DeleteTopics v{version}");
         assert_eq!(
@@ -389,8 +391,17 @@ async fn the_cluster_is_described_in_pages_and_producers_get_ids_of_their_own() 
         let response = client.call(version, &plain).await;
         assert_eq!((response.error_code, response.producer_epoch), (0, 0), "v{version}");
         ids.push(response.producer_id);
-        let transactional = InitProducerIdRequest { transactional_id: Some("tx".into()), ..Default::default() };
-        assert_eq!(client.call(version, &transactional).await.error_code, ErrorCode::InvalidRequest.code());
+        let (max, invalid, timeout) = (900_000, ErrorCode::InvalidRequest, ErrorCode::InvalidTransactionTimeout);
+        for (id, transaction_timeout_ms, error) in
+            [("tx", 1, invalid), ("tx", max, invalid), ("tx", 0, timeout), ("tx", max + 1, timeout), ("", 0, invalid)]
+        {
+            let transactional = InitProducerIdRequest {
+                transactional_id: Some(id.into()),
+                transaction_timeout_ms,
+                ..Default::default()
+            };
+            assert_eq!(client.call(version, &transactional).await.error_code, error.code());
+        }
     }
     ids.dedup();
     assert_eq!(ids.len(), 6, "no id twice");
@@ -400,16 +411,18 @@ async fn the_cluster_is_described_in_pages_and_producers_get_ids_of_their_own() 
 
 /// What is asked twice is told once, or a small request could ask for any amount.
 #[tokio::test]
-async fn what_is_described_twice_is_told_once() {
+async fn what_is_described_again_is_told_again_a_few_times() {
     use wire::messages::describe_configs_request::DescribeConfigsResource;
     let live = start(&[]).await;
     let mut client = Client::connect(&live).await;
     let broker = DescribeConfigsResource { resource_type: 4, resource_name: "".into(), ..Default::default() };
     let other = DescribeConfigsResource { resource_name: "9".into(), ..broker.clone() };
-    let resources = vec![broker.clone(), other, broker];
+    let resources = vec![broker.clone(), other, broker.clone()];
     let response = client.call(4, &DescribeConfigsRequest { resources, ..Default::default() }).await;
     let names: Vec<&str> = response.results.iter().map(|result| &*result.resource_name).collect();
-    assert_eq!(names, ["", "9"]);
+    assert_eq!(names, ["", "9", ""]);
+    let request = DescribeConfigsRequest { resources: vec![broker; 100], ..Default::default() };
+    assert_eq!(client.call(4, &request).await.results.len(), 1 + 4);
     let keys = [Some("log.retention.ms"), Some("log.segment.bytes"), None, Some("log.retention.ms")].map(|key| {
         let configuration_keys = Some(key.into_iter().map(Into::into).collect());
         DescribeConfigsResource {
@@ -421,10 +434,17 @@ async fn what_is_described_twice_is_told_once() {
     });
     let response = client.call(4, &DescribeConfigsRequest { resources: keys.to_vec(), ..Default::default() }).await;
     let told: Vec<usize> = response.results.iter().map(|result| result.configs.len()).collect();
-    assert!(matches!(*told, [1, 1, all] if all > 1), "each mention has its own keys: {told:?}");
+    assert!(matches!(*told, [1, 1, all, 1] if all > 1), "each mention has its own keys: {told:?}");
+}
+
+/// So Kafka 4.4.0 answers.
+#[tokio::test]
+async fn a_group_that_is_named_twice_is_described_twice() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
     let groups = ["a", "b", "a"].map(Into::into).to_vec();
     let response = client.call(5, &DescribeGroupsRequest { groups, ..Default::default() }).await;
-    assert_eq!(response.groups.iter().map(|group| &*group.group_id).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(response.groups.iter().map(|group| &*group.group_id).collect::<Vec<_>>(), ["a", "b", "a"]);
 }
 
 /// Each is what Kafka 4.4.0 answers, and 3.9.2 but for ListOffsets, where it refuses each mention.
@@ -480,9 +500,82 @@ async fn what_is_named_twice_is_answered_once() {
     let asked =
         names.map(|name| delete_topics_request::DeleteTopicState { name: Some(name.into()), ..Default::default() });
     let request = DeleteTopicsRequest { topics: asked.to_vec(), timeout_ms: 10_000, ..Default::default() };
-    let told = client.call(6, &request).await.responses;
+    let mut told = client.call(6, &request).await.responses;
+    told.sort_by_key(|topic| topic.name.clone());
     let told: Vec<_> = told.iter().map(|t| (t.name.as_deref().unwrap_or_default(), t.error_code)).collect();
     assert_eq!(told, [("a", refused), ("b", 0), ("none", refused)]);
+}
+
+/// Each is what Kafka 4.4.0 answers.
+#[tokio::test]
+async fn a_topic_that_its_name_and_its_id_are_given_of_stays() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    client.call(5, &CreateTopicsRequest { topics: vec![topic("a", 1), topic("b", 1)], ..Default::default() }).await;
+    let id = |name: &str| live.meta.image().topic(name).unwrap().id;
+    let (a, b, none) = (id("a"), id("b"), base::Uuid::from_u128(7));
+    let nil = base::Uuid::nil();
+    let named = [(Some("a"), nil), (None, a), (None, b), (None, none), (None, none), (None, nil), (Some("b"), a)];
+    let asked =
+        named.map(|(name, topic_id)| DeleteTopicState { name: name.map(Into::into), topic_id, ..Default::default() });
+    let request = DeleteTopicsRequest { topics: asked.to_vec(), timeout_ms: 10_000, ..Default::default() };
+    let mut told: Vec<_> = client.call(6, &request).await.responses.into_iter().collect();
+    told.sort_by_key(|topic| (topic.error_message.clone(), topic.name.clone()));
+    let said: Vec<_> =
+        told.iter().map(|t| (t.name.as_deref(), t.topic_id, t.error_code, t.error_message.as_deref())).collect();
+    let refused = ErrorCode::InvalidRequest.code();
+    assert_eq!(
+        said,
+        [
+            (Some("b"), b, 0, None),
+            (None, none, refused, Some("Duplicate topic id.")),
+            (None, nil, refused, Some("Neither topic name nor id were specified.")),
+            (Some("a"), a, refused, Some("The provided topic name maps to an ID that was already supplied.")),
+            (Some("b"), a, refused, Some("You may not specify both topic name and topic id.")),
+        ]
+    );
+    assert!(live.meta.image().topic("a").is_some());
+}
+
+/// Each is what Kafka 4.4.0 answers.
+#[tokio::test]
+async fn a_metadata_request_that_is_not_sound_is_refused_as_a_whole() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    client.call(5, &CreateTopicsRequest { topics: vec![topic("a", 1), topic("b", 1)], ..Default::default() }).await;
+    let id = live.meta.image().topic("b").unwrap().id;
+    let nil = base::Uuid::nil();
+    let by = |name: Option<&str>, topic_id| MetadataRequestTopic {
+        name: name.map(Into::into),
+        topic_id,
+        ..Default::default()
+    };
+    let (by_name, by_id) = (by(Some("a"), nil), by(None, id));
+    let all = |topics: &[&MetadataRequestTopic]| MetadataRequest {
+        topics: Some(topics.iter().map(|topic| (*topic).clone()).collect()),
+        allow_auto_topic_creation: false,
+        ..Default::default()
+    };
+    let (early, nameless) = (ErrorCode::InvalidRequest.code(), ErrorCode::UnknownServerError.code());
+    for (version, asked, error) in [
+        (10, all(&[&by_name, &by_id]), early),
+        (11, all(&[&by_id]), early),
+        (13, all(&[&by_name, &by(None, nil)]), nameless),
+    ] {
+        let told = client.call(version, &asked).await;
+        assert!(told.brokers.is_empty() && told.cluster_id.is_none() && told.controller_id == -1, "v{version}");
+        assert_eq!(told.error_code, if version < 13 { 0 } else { error });
+        assert_eq!(told.topics.len(), asked.topics.unwrap().len());
+        assert!(told.topics.iter().all(|topic| topic.error_code == error && topic.name.is_some()), "v{version}");
+    }
+    // Where there is an id, names do not count.
+    for asked in [all(&[&by_name, &by_id, &by_id]), all(&[&by_id, &by(None, nil)])] {
+        let told = client.call(12, &asked).await.topics;
+        assert_eq!(
+            told.iter().map(|topic| (topic.name.as_deref(), topic.error_code)).collect::<Vec<_>>(),
+            [(Some("b"), 0)]
+        );
+    }
 }
 
 /// Kafka 3.9.2 and 4.4.0 look at what is asked for before they look for the topic.

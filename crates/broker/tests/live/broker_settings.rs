@@ -221,9 +221,9 @@ async fn what_cannot_be_set_is_refused_and_changes_nothing() {
     let live = start(&[]).await;
     let mut client = Client::connect(&live).await;
     let good: Change<'_> = (SET, "log.retention.ms", Some("5"));
-    // Kafka 3.9.2 and 4.4.0 answer all of them with 42, but the last with 40; a key that they do not know they keep.
+    // Kafka 3.9.2 and 4.4.0 answer all of them with 42, but the last with 40.
     let (refused, no_list) = (ErrorCode::InvalidRequest.code(), ErrorCode::InvalidConfig.code());
-    let cases: [(&str, Change<'_>, i16); 16] = [
+    let cases: [(&str, Change<'_>, i16); 15] = [
         ("a key that only a restart changes", (SET, "log.cache.bytes", Some("33554432")), refused),
         ("a topic's default that only a restart changes", (SET, "num.partitions", Some("3")), refused),
         ("a topic's default in hours", (SET, "log.retention.hours", Some("3")), refused),
@@ -236,7 +236,6 @@ async fn what_cannot_be_set_is_refused_and_changes_nothing() {
         ("a number that is none, without effect", (SET, "log.cleaner.threads", Some("x")), refused),
         ("a number out of its range", (SET, "message.max.bytes", Some("-1")), refused),
         ("a word that is not among those allowed", (SET, "compression.type", Some("rar")), refused),
-        ("a key that there is not", (SET, "message.max.byte", Some("5")), refused),
         ("no value", (SET, "message.max.bytes", None), refused),
         ("no value, without effect", (SET, "log.cleaner.threads", None), refused),
         ("an item for what is no list", (APPEND, "message.max.bytes", Some("5")), no_list),
@@ -255,6 +254,41 @@ async fn what_cannot_be_set_is_refused_and_changes_nothing() {
     let response = described(&mut client, BROKER, OWN, Some(&["log.cache.bytes", "log.retention.ms"])).await;
     let read_only: Vec<_> = response.results[0].configs.iter().map(|c| (&*c.name, c.read_only)).collect();
     assert_eq!(read_only, [("log.cache.bytes", true), ("log.retention.ms", false)]);
+}
+
+/// So Kafka 4.4.0 does, for what is plugged in: nobody is told the value of such a key.
+#[tokio::test]
+async fn a_key_that_nobody_knows_is_kept_and_shown_without_its_value() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    assert_eq!(ask(&mut client, BROKER, OWN, &[(SET, "my.plugin.secret", Some("s"))], true).await, 0);
+    assert!(live.meta.image().configs_of(BROKER, OWN).is_none(), "only validated");
+    for name in [OWN, ALL] {
+        assert_eq!(change(&mut client, name, &[(SET, "my.plugin.secret", Some("s"))]).await, 0, "{name:?}");
+    }
+    let sources = [(OWN, vec![OF_BROKER, OF_ALL]), (ALL, vec![OF_ALL])];
+    for (name, sources) in sources {
+        let response = described(&mut client, BROKER, name, Some(&["my.plugin.secret", "other"])).await;
+        let [told] = &response.results[0].configs[..] else { panic!("{name:?}: {response:?}") };
+        assert_eq!((&*told.name, told.value.as_deref(), told.config_type), ("my.plugin.secret", None, 0));
+        assert!(told.is_sensitive && told.read_only);
+        assert_eq!(told.config_source, sources[0]);
+        assert_eq!(told.synonyms.iter().map(|synonym| synonym.source).collect::<Vec<_>>(), sources);
+    }
+    assert_eq!(change(&mut client, OWN, &[(DELETE, "my.plugin.secret", None)]).await, 0);
+    assert!(live.meta.image().configs_of(BROKER, OWN).is_none());
+    // So many, and no longer ones: they stay in memory for good.
+    let many: Vec<String> = (0..=100).map(|at| format!("my.{at}")).collect();
+    let set = |names: &[String]| names.iter().map(|name| (name.clone(), "v".to_owned())).collect::<Vec<_>>();
+    for (names, code) in [
+        (&many[..], ErrorCode::PolicyViolation.code()),
+        (&many[1..], 0),
+        (&["x".repeat(257)][..], ErrorCode::PolicyViolation.code()),
+    ] {
+        let set = set(names);
+        let pairs: Vec<(&str, &str)> = set.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
+        assert_eq!(replace(&mut client, 2, OWN, &pairs).await, code);
+    }
 }
 
 /// Kafka 3.9.2 and 4.4.0 refuse each mention of a resource that is named twice, change what is named once, and leave the rest.

@@ -4,6 +4,7 @@
 use base::Uuid;
 use wire::messages::create_topics_request::{CreatableTopic, CreatableTopicConfig};
 use wire::messages::fetch_request::{FetchPartition, FetchTopic, ForgottenTopic};
+use wire::messages::offset_for_leader_epoch_request::{OffsetForLeaderPartition, OffsetForLeaderTopic};
 use wire::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use wire::messages::*;
 use wire::{ErrorCode, Message};
@@ -336,5 +337,58 @@ async fn who_fetches_from_a_leader_of_former_times_is_told_the_present_one() {
             let expected = is_told.then(|| (1, "127.0.0.1".to_owned(), i32::from(live.address.port())));
             assert!(endpoints.eq(expected), "v{version} {:?}", response.node_endpoints);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_session_tells_a_topic_that_is_gone_from_one_that_nobody_ever_knew() {
+    let (_live, mut client, [t, u]) = live().await;
+    let asked = || identified(&[(t, &[0]), (u, &[0]), (Uuid::from_u128(9), &[0])]);
+    let begun = client.call(13, &fetch(0, 0, asked())).await;
+    let errors = |response: &FetchResponse| -> Vec<(Uuid, i16)> {
+        response.responses.iter().map(|topic| (topic.topic_id, topic.partitions[0].error_code)).collect()
+    };
+    let unknown_id = ErrorCode::UnknownTopicId.code();
+    assert_eq!(errors(&begun), [(t, 0), (u, 0), (Uuid::from_u128(9), unknown_id)]);
+    let delete = DeleteTopicsRequest { topic_names: vec!["t".into()], timeout_ms: 10_000, ..Default::default() };
+    assert_eq!(client.call(5, &delete).await.responses[0].error_code, 0);
+    let gone = client.call(13, &fetch(begun.session_id, 1, Vec::new())).await;
+    assert_eq!(errors(&gone), [(Uuid::from_u128(9), unknown_id), (t, NO_SUCH)]);
+    let anew = create(&mut client, "t", 1, &[]).await;
+    let other = client.call(13, &fetch(begun.session_id, 2, identified(&[(anew, &[0])]))).await;
+    let inconsistent = ErrorCode::InconsistentTopicId.code();
+    assert_eq!(errors(&other), [(t, inconsistent), (anew, 0), (Uuid::from_u128(9), unknown_id)]);
+    let without = client.call(13, &sessionless(asked())).await;
+    assert_eq!(errors(&without), [(u, 0), (t, unknown_id), (Uuid::from_u128(9), unknown_id)]);
+}
+
+#[tokio::test]
+async fn who_names_the_epoch_of_its_last_fetch_is_told_where_the_logs_part() {
+    let (_live, mut client, [t, _]) = live().await;
+    let out_of_range = ErrorCode::OffsetOutOfRange.code();
+    let mut present = 0;
+    loop {
+        let asked = OffsetForLeaderPartition { leader_epoch: present, current_leader_epoch: -1, ..Default::default() };
+        let topic = OffsetForLeaderTopic { topic: "t".into(), partitions: vec![asked], ..Default::default() };
+        let request = OffsetForLeaderEpochRequest { replica_id: -2, topics: vec![topic], ..Default::default() };
+        if client.call(4, &request).await.topics[0].partitions[0].end_offset == 1 {
+            break;
+        }
+        present += 1;
+        assert!(present < 100, "no epoch ends at the end of the log");
+    }
+    for (last_fetched_epoch, fetch_offset, error, diverging) in [
+        (-1, 1, 0, (-1, -1)),
+        (present, 1, 0, (-1, -1)),
+        (present, 9, 0, (present, 1)),
+        (present + 1, 1, out_of_range, (-1, -1)),
+    ] {
+        let mut topics = identified(&[(t, &[0])]);
+        let partition = &mut topics[0].partitions[0];
+        (partition.last_fetched_epoch, partition.fetch_offset) = (last_fetched_epoch, fetch_offset);
+        let response = client.call(13, &sessionless(topics)).await;
+        let part = &response.responses[0].partitions[0];
+        let found = (part.diverging_epoch.epoch, part.diverging_epoch.end_offset);
+        assert_eq!((part.error_code, found), (error, diverging), "{last_fetched_epoch} {fetch_offset}");
     }
 }

@@ -10,6 +10,7 @@ mod fetch_answers;
 mod fetch_waits;
 mod groups;
 mod long_requests;
+mod mentions;
 mod outage;
 mod replaced;
 mod replies;

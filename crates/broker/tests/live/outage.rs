@@ -44,13 +44,24 @@ async fn produce_one(client: &mut Client, topic: &str) {
 async fn a_change_is_given_up_when_the_request_says_so_and_may_still_happen() {
     let (live, faults) = start_on_faulty_store(&[]).await;
     let mut client = Client::connect(&live).await;
-    // What older clients send is fine as long as the store is.
-    for (name, timeout_ms) in [("t", 30_000), ("grown", 0), ("gone", -1)] {
-        assert_eq!(client.call(5, &create(name, timeout_ms)).await.topics[0].error_code, 0, "{timeout_ms}");
+    let timed_out = ErrorCode::RequestTimedOut.code();
+    // What older clients send has no time, and is done when they are told so.
+    for (name, timeout_ms, code) in [("t", 30_000, 0), ("grown", 0, timed_out), ("gone", -1, timed_out)] {
+        assert_eq!(client.call(5, &create(name, timeout_ms)).await.topics[0].error_code, code, "{timeout_ms}");
+        assert!(live.meta.image().topic(name).is_some(), "{timeout_ms}");
     }
+    let brief = CreatePartitionsTopic { name: "t".into(), count: 2, assignments: None, ..Default::default() };
+    let brief = CreatePartitionsRequest { topics: vec![brief], timeout_ms: 0, ..Default::default() };
+    let told = client.call(3, &brief).await.results.remove(0);
+    assert_eq!((told.error_code, told.error_message), (timed_out, None));
+    assert_eq!(live.meta.image().topic("t").unwrap().partitions.len(), 2);
+    assert_eq!(client.call(5, &create("brief", 30_000)).await.topics[0].error_code, 0);
+    let brief = DeleteTopicsRequest { topic_names: vec!["brief".into()], timeout_ms: 0, ..Default::default() };
+    assert_eq!(client.call(5, &brief).await.responses[0].error_code, timed_out);
+    assert!(live.meta.image().topic("brief").is_none());
     produce_one(&mut client, "t").await;
     faults.set_plan(outage());
-    let (clock, timed_out) = (Clock::system(), ErrorCode::RequestTimedOut.code());
+    let clock = Clock::system();
     let began = clock.monotonic();
 
     let created = client.call(5, &create("new", 300)).await.topics.remove(0);

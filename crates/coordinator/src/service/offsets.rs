@@ -107,25 +107,37 @@ impl GroupCoordinator {
         fetched(&shard, &image, client.version >= TOPIC_IDS_FROM, asked, require_stable, looks).await
     }
 
-    /// OffsetDelete.
+    /// OffsetDelete. As from Kafka a topic that is there is answered for each mention that names a partition of it, unless
+    /// anything that there is not is named: then each topic is answered once.
     pub async fn delete_offsets(&self, request: &OffsetDeleteRequest) -> OffsetDeleteResponse {
         let image = self.0.meta.image();
         let mut pace = Pace::default();
-        // Those that are there, each once, and of every mention where among them it is.
-        let (mut asked, mut places) = (Vec::new(), Vec::new());
+        // Those that are there, each once, and of every mention of a topic where among them its partitions are.
+        let (mut asked, mut mentions) = (Vec::new(), Vec::new());
         let mut seen: HashMap<(Uuid, i32), usize> = HashMap::default();
+        let mut absent = OncePerTopic::default();
         for topic in &request.topics {
             pace.step().await;
             let known = image.topic(&topic.name);
+            if known.is_none() {
+                absent.partitions_of(&topic.name);
+            }
+            let mut places = Vec::new();
             for partition in &topic.partitions {
                 pace.step().await;
                 let index = partition.partition_index;
-                places.push(known.filter(|topic| has_partition(topic, index)).map(|known| {
-                    *seen.entry((known.id, index)).or_insert_with(|| {
+                match known.filter(|topic| has_partition(topic, index)) {
+                    Some(known) => places.push(*seen.entry((known.id, index)).or_insert_with(|| {
                         asked.push((topic.name.clone(), index));
                         asked.len() - 1
-                    })
-                }));
+                    })),
+                    None => {
+                        absent.partitions_of(&topic.name).push(deleted(index, Err(ErrorCode::UnknownTopicOrPartition)));
+                    }
+                }
+            }
+            if !places.is_empty() {
+                mentions.push((&topic.name, places));
             }
         }
         let outcomes = match self.try_delete_offsets(&request.group_id, &asked).await {
@@ -134,21 +146,23 @@ impl GroupCoordinator {
                 return OffsetDeleteResponse { error_code: error.code(), ..OffsetDeleteResponse::default() };
             }
         };
-        let mut places = places.into_iter();
-        let mut topics = Vec::with_capacity(request.topics.len());
-        for topic in &request.topics {
+        let names_absent = !absent.topics.is_empty();
+        let mut topics = Vec::new();
+        for (name, places) in mentions {
             pace.step().await;
-            let mut partitions = Vec::with_capacity(topic.partitions.len());
-            for partition in &topic.partitions {
-                pace.step().await;
-                let outcome = match places.next().flatten() {
-                    Some(place) => outcomes.get(place).copied().unwrap_or(Err(ErrorCode::UnknownServerError)),
-                    None => Err(ErrorCode::UnknownTopicOrPartition),
-                };
-                let (partition_index, error_code) = (partition.partition_index, code(outcome));
-                partitions.push(OffsetDeleteResponsePartition { partition_index, error_code });
+            let of_place = |place: usize| {
+                let outcome = outcomes.get(place).copied().unwrap_or(Err(ErrorCode::UnknownServerError));
+                deleted(asked[place].1, outcome)
+            };
+            let partitions = pace.go_on_with(places, of_place).await;
+            if names_absent {
+                absent.partitions_of(name).extend(partitions);
+            } else {
+                topics.push(OffsetDeleteResponseTopic { name: name.clone(), partitions });
             }
-            topics.push(OffsetDeleteResponseTopic { name: topic.name.clone(), partitions });
+        }
+        if names_absent {
+            topics = absent.topics;
         }
         OffsetDeleteResponse { topics, ..OffsetDeleteResponse::default() }
     }
@@ -161,6 +175,27 @@ impl GroupCoordinator {
         check_group_id(group)?;
         let shard = self.shard(group).await?;
         shard.write(|groups, out| groups.delete_offsets(group, asked, out)).await?
+    }
+}
+
+fn deleted(partition_index: i32, outcome: Result<(), ErrorCode>) -> OffsetDeleteResponsePartition {
+    OffsetDeleteResponsePartition { partition_index, error_code: code(outcome) }
+}
+
+/// An answer that names each topic once.
+#[derive(Default)]
+struct OncePerTopic {
+    topics: Vec<OffsetDeleteResponseTopic>,
+    places: HashMap<Str, usize>,
+}
+
+impl OncePerTopic {
+    fn partitions_of(&mut self, name: &Str) -> &mut Vec<OffsetDeleteResponsePartition> {
+        let place = *self.places.entry(name.clone()).or_insert(self.topics.len());
+        if place == self.topics.len() {
+            self.topics.push(OffsetDeleteResponseTopic { name: name.clone(), partitions: Vec::new() });
+        }
+        &mut self.topics[place].partitions
     }
 }
 

@@ -129,23 +129,26 @@ pub struct TopicKey {
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum InvalidConfig {
     /// No such key.
-    #[error("Unknown topic config name: {name}{}", .suggestion.map(|s| format!("; did you mean {s}?")).unwrap_or_default())]
-    UnknownKey {
-        /// The name given.
-        name: String,
-        /// A name close to it.
-        suggestion: Option<&'static str>,
-    },
+    #[error("Unknown topic config name: {0}")]
+    UnknownKey(String),
     /// The value cannot be parsed or is not valid.
     #[error("Invalid value {value} for configuration {key}: {why}")]
     Value {
         /// The key.
         key: &'static str,
-        /// The value given.
+        /// The value: as it was given where it is not of the key's type, else as it was understood.
         value: String,
         /// What is wrong with it.
         why: String,
     },
+    /// An element of a list is empty.
+    #[error("Configuration '{0}' values must not be empty.")]
+    EmptyElement(&'static str),
+    /// There are no tiers of storage that a topic could be told to use.
+    #[error(
+        "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage."
+    )]
+    NoTiers,
     /// Two keys contradict each other.
     #[error("conflict topic config setting {0}")]
     Conflict(String),
@@ -157,8 +160,23 @@ impl TopicKey {
     /// # Errors
     /// When it is not of the key's type or not valid.
     pub fn validate(&self, value: &str) -> Result<(), InvalidConfig> {
-        self.problem(value)
-            .map_or(Ok(()), |why| Err(InvalidConfig::Value { key: self.name, value: value.to_owned(), why }))
+        let trimmed = trimmed(value);
+        let wrong_type = || self.wrong(value, format!("Not a number of type {}", self.kind));
+        match self.kind {
+            ConfigType::Boolean => match trimmed.to_ascii_lowercase().as_str() {
+                "true" | "false" => Ok(()),
+                _ => Err(self.wrong(value, "Expected value to be either true or false")),
+            },
+            ConfigType::Int => self.check_range(trimmed.parse::<i32>().map_err(|_| wrong_type())?.into()),
+            ConfigType::Long => self.check_range(trimmed.parse().map_err(|_| wrong_type())?),
+            ConfigType::Double => self.check_fraction(parsed_double(trimmed).ok_or_else(wrong_type)?),
+            ConfigType::String => self.check_text(trimmed),
+            ConfigType::List => self.check_list(trimmed),
+        }
+    }
+
+    fn wrong(&self, value: impl Into<String>, why: impl Into<String>) -> InvalidConfig {
+        InvalidConfig::Value { key: self.name, value: value.into(), why: why.into() }
     }
 
     /// A valid value as it is shown, which is what Kafka made of the text when it read it.
@@ -181,72 +199,61 @@ impl TopicKey {
         list_elements(list).filter(counts).collect()
     }
 
-    fn problem(&self, value: &str) -> Option<String> {
-        let trimmed = trimmed(value);
-        let wrong_type = || Some(format!("Not a number of type {}", self.kind));
-        match self.kind {
-            ConfigType::Boolean => {
-                let valid = trimmed.eq_ignore_ascii_case("true") || trimmed.eq_ignore_ascii_case("false");
-                (!valid).then(|| "Expected value to be either true or false".to_owned())
-            }
-            ConfigType::Int => trimmed.parse::<i32>().map_or_else(|_| wrong_type(), |n| self.range_problem(n.into())),
-            ConfigType::Long => trimmed.parse::<i64>().map_or_else(|_| wrong_type(), |n| self.range_problem(n)),
-            ConfigType::Double => parsed_double(trimmed).map_or_else(wrong_type, |n| self.fraction_problem(n)),
-            ConfigType::String => self.text_problem(trimmed),
-            ConfigType::List => self.list_problem(trimmed),
-        }
-    }
-
-    fn range_problem(&self, number: i64) -> Option<String> {
-        match self.valid {
+    fn check_range(&self, number: i64) -> Result<(), InvalidConfig> {
+        let why = match self.valid {
             Constraint::AtLeast(min) | Constraint::Between(min, _) if number < min => {
-                Some(format!("Value must be at least {min}"))
+                format!("Value must be at least {min}")
             }
-            Constraint::Between(_, max) if number > max => Some(format!("Value must be no more than {max}")),
+            Constraint::Between(_, max) if number > max => format!("Value must be no more than {max}"),
             Constraint::GzipLevel if number != -1 && !(1..=9).contains(&number) => {
-                Some("Value must be between 1 and 9 or equal to -1".to_owned())
+                "Value must be between 1 and 9 or equal to -1".to_owned()
             }
-            _ => None,
-        }
+            _ => return Ok(()),
+        };
+        Err(self.wrong(number.to_string(), why))
     }
 
     /// What is not a number is not out of range either: so Kafka has it.
-    fn fraction_problem(&self, number: f64) -> Option<String> {
-        match self.valid {
-            Constraint::Fraction if number < 0.0 => Some("Value must be at least 0".to_owned()),
-            Constraint::Fraction if number > 1.0 => Some("Value must be no more than 1".to_owned()),
-            _ => None,
-        }
+    fn check_fraction(&self, number: f64) -> Result<(), InvalidConfig> {
+        let why = match self.valid {
+            Constraint::Fraction if number < 0.0 => "Value must be at least 0",
+            Constraint::Fraction if number > 1.0 => "Value must be no more than 1",
+            _ => return Ok(()),
+        };
+        Err(self.wrong(shown_double(number), why))
     }
 
-    fn text_problem(&self, text: &str) -> Option<String> {
+    fn check_text(&self, text: &str) -> Result<(), InvalidConfig> {
         match self.valid {
             Constraint::OneOf(choices) if !choices.contains(&text) => {
-                Some(format!("String must be one of: {}", choices.join(", ")))
+                Err(self.wrong(text, format!("String must be one of: {}", choices.join(", "))))
             }
-            _ => None,
+            _ => Ok(()),
         }
     }
 
-    fn list_problem(&self, list: &str) -> Option<String> {
+    fn check_list(&self, list: &str) -> Result<(), InvalidConfig> {
         if list.is_empty() {
-            return None;
+            return Ok(());
         }
         let elements = self.elements(list);
-        if self.valid == Constraint::ThrottledReplicas {
-            let is_replica = |element: &&str| element.is_empty() || is_partition_and_broker(element);
-            let elements: Vec<&str> = elements.into_iter().map(trimmed).collect();
-            let valid = elements.concat() == "*" || elements.iter().all(is_replica);
-            return (!valid).then(|| {
-                "must be the literal '*' or a list of replicas in the following format: \
-                 [partitionId]:[brokerId],[partitionId]:[brokerId],..."
-                    .to_owned()
+        if self.valid != Constraint::ThrottledReplicas {
+            return elements.into_iter().try_for_each(|element| match element {
+                "" => Err(InvalidConfig::EmptyElement(self.name)),
+                element => self.check_text(element),
             });
         }
-        if elements.contains(&"") {
-            return Some("values must not be empty".to_owned());
+        let is_replica = |element: &&str| element.is_empty() || is_partition_and_broker(element);
+        let inner: Vec<&str> = elements.iter().copied().map(trimmed).collect();
+        if inner.concat() == "*" || inner.iter().all(is_replica) {
+            return Ok(());
         }
-        elements.into_iter().find_map(|element| self.text_problem(element))
+        let why = format!(
+            "{} must be the literal '*' or a list of replicas in the following format: \
+             [partitionId]:[brokerId],[partitionId]:[brokerId],...",
+            self.name
+        );
+        Err(self.wrong(format!("[{}]", elements.join(", ")), why))
     }
 }
 
@@ -279,6 +286,9 @@ pub fn parsed_double(text: &str) -> Option<f64> {
 pub fn shown_double(number: f64) -> String {
     if number == 0.0 || (1e-3..1e7).contains(&number.abs()) {
         return format!("{number:?}");
+    }
+    if number.is_infinite() {
+        return if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
     }
     let text = format!("{number:E}");
     match text.split_once('E') {

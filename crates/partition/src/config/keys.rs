@@ -43,6 +43,21 @@ pub fn topic_key(name: &str) -> Option<&'static TopicKey> {
     TOPIC_KEYS.binary_search_by(|key| key.name.cmp(name)).ok().map(|at| &TOPIC_KEYS[at])
 }
 
+/// The order in which Kafka's `LogConfig` defines its keys, and so checks their values.
+#[rustfmt::skip]
+pub(super) const CHECKED_IN_ORDER: [&str; 37] = [
+    "segment.bytes", "segment.ms", "segment.jitter.ms", "segment.index.bytes", "flush.messages", "flush.ms",
+    "retention.bytes", "retention.ms", "max.message.bytes", "max.decompressed.message.bytes",
+    "index.interval.bytes", "delete.retention.ms", "min.compaction.lag.ms", "max.compaction.lag.ms",
+    "file.delete.delay.ms", "min.cleanable.dirty.ratio", "cleanup.policy", "unclean.leader.election.enable",
+    "min.insync.replicas", "compression.type", "compression.gzip.level", "compression.lz4.level",
+    "compression.zstd.level", "preallocate", "message.timestamp.type", "message.timestamp.before.max.ms",
+    "message.timestamp.after.max.ms", "leader.replication.throttled.replicas",
+    "follower.replication.throttled.replicas", "remote.storage.enable", "local.retention.ms",
+    "local.retention.bytes", "remote.log.copy.disable", "remote.copy.lag.ms", "remote.copy.lag.bytes",
+    "remote.log.delete.on.disable", "errors.deadletterqueue.group.enable",
+];
+
 /// Every topic key, sorted by name.
 #[rustfmt::skip]
 pub const TOPIC_KEYS: &[TopicKey] = &[
@@ -99,7 +114,8 @@ pub const TOPIC_KEYS: &[TopicKey] = &[
     key("remote.copy.lag.ms", Long, "0", AtLeast(-1), &[same("log.remote.copy.lag.ms")], NO_TIERS),
     key("remote.log.copy.disable", Boolean, "false", Any, &[], NO_TIERS),
     key("remote.log.delete.on.disable", Boolean, "false", Any, &[], NO_TIERS),
-    key("remote.storage.enable", Boolean, "false", Any, &[], NO_TIERS),
+    key("remote.storage.enable", Boolean, "false", Any, &[],
+        "Stays false, as where Kafka has no tiered storage; all data is in the object store already."),
     key("retention.bytes", Long, "-1", Any, &[same("log.retention.bytes")],
         "Bytes that a partition keeps before its oldest records are removed; negative: no limit. Whole uploaded parts \
          are removed, so somewhat more is kept."),

@@ -15,5 +15,5 @@ pub use definition::{
 pub use keys::{TOPIC_KEYS, topic_key};
 pub use topic::{
     BrokerSettings, CleanupPolicy, Effective, Source, TopicConfig, TopicSettings, effective, not_understood,
-    validate_topic_settings,
+    place_in_hash_map, validate_topic_settings,
 };

@@ -7,7 +7,7 @@ use records::compression::DECOMPRESSED_BYTES_MAX;
 use records::{Compression, Encoding, TimestampType, ValidationConfig, ValidationLevel};
 
 use super::definition::{InvalidConfig, TopicKey, trimmed};
-use super::keys::{TOPIC_KEYS, topic_key};
+use super::keys::{CHECKED_IN_ORDER, topic_key};
 use crate::producers::Origin;
 
 /// A topic's own settings, by key.
@@ -54,10 +54,12 @@ pub fn effective<'a>(key: &'static TopicKey, topic: &'a TopicSettings, broker: &
 /// # Errors
 /// The first that is unknown, not valid, or contradicts another.
 pub fn validate_topic_settings(topic: &TopicSettings, broker: &BrokerSettings) -> Result<(), InvalidConfig> {
-    for (name, value) in topic {
-        let Some(key) = topic_key(name) else {
-            return Err(InvalidConfig::UnknownKey { name: name.clone(), suggestion: closest(name) });
-        };
+    let unknown = topic.keys().filter(|name| topic_key(name).is_none());
+    if let Some(unknown) = unknown.min_by_key(|name| place_in_hash_map(name, topic.len())) {
+        return Err(InvalidConfig::UnknownKey(unknown.clone()));
+    }
+    let set = CHECKED_IN_ORDER.iter().filter_map(|name| Some((topic_key(name)?, topic.get(*name)?)));
+    for (key, value) in set {
         key.validate(value)?;
     }
     let lag = |name| number(name, topic, broker);
@@ -66,18 +68,23 @@ pub fn validate_topic_settings(topic: &TopicSettings, broker: &BrokerSettings) -
         let what = format!("min.compaction.lag.ms ({min}) > max.compaction.lag.ms ({max})");
         return Err(InvalidConfig::Conflict(what));
     }
+    // Also where an older release took it: it can be unset, and nothing else be changed before.
+    let tiers = topic_key("remote.storage.enable").expect("a key of the table");
+    if effective(tiers, topic, broker).value == "true" {
+        return Err(InvalidConfig::NoTiers);
+    }
     Ok(())
 }
 
-/// A known key that differs from `name` by at most two edits.
-fn closest(name: &str) -> Option<&'static str> {
-    const DISTANCE_MAX: usize = 2;
-    const NAME_BYTES_MAX: usize = 64;
-    if name.len() > NAME_BYTES_MAX {
-        return None;
+/// Where a key stands among so many in Java's `HashMap`, so that of several that are wrong the same one is told of as by
+/// Kafka, which goes through such a map.
+pub fn place_in_hash_map(key: &str, count: usize) -> u32 {
+    let hash = key.encode_utf16().fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(unit.into()));
+    let mut buckets = 16;
+    while count > buckets / 4 * 3 {
+        buckets *= 2;
     }
-    let distance = |key: &TopicKey| strsim::levenshtein(key.name, name);
-    TOPIC_KEYS.iter().filter(|key| distance(key) <= DISTANCE_MAX).min_by_key(|key| distance(key)).map(|key| key.name)
+    (hash ^ (hash >> 16)) & u32::try_from(buckets - 1).unwrap_or(u32::MAX)
 }
 
 /// What happens to old records.
@@ -220,7 +227,7 @@ fn number(name: &str, topic: &TopicSettings, broker: &BrokerSettings) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{ConfigType, Constraint};
+    use crate::config::{ConfigType, Constraint, TOPIC_KEYS};
 
     fn settings(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|&(k, v)| (k.to_owned(), v.to_owned())).collect()
@@ -233,6 +240,9 @@ mod tests {
     #[test]
     fn keys_are_sorted_and_their_defaults_are_valid() {
         assert!(TOPIC_KEYS.is_sorted_by(|a, b| a.name < b.name));
+        let mut checked = CHECKED_IN_ORDER;
+        checked.sort_unstable();
+        assert!(checked.iter().eq(TOPIC_KEYS.iter().map(|key| &key.name)));
         for key in TOPIC_KEYS {
             key.validate(key.default).unwrap();
             assert!(!key.doc.is_empty());
@@ -263,7 +273,8 @@ mod tests {
             ("leader.replication.throttled.replicas", "*,"),
             ("min.cleanable.dirty.ratio", "NaN"),
             ("retention.ms", "\u{1f}12\n"),
-            ("remote.storage.enable", "true"),
+            ("remote.storage.enable", "false"),
+            ("remote.log.copy.disable", "true"),
             ("max.message.bytes", "+5"),
             ("min.compaction.lag.ms", "9223372036854775807"),
             ("local.retention.bytes", "5"),
@@ -272,10 +283,7 @@ mod tests {
             assert_eq!(check(key, value), Ok(()), "{key}={value}");
         }
         let refused = [
-            ("cleanup.policy", "delete,", "values must not be empty"),
             ("cleanup.policy", "Delete", "String must be one of: compact, delete"),
-            ("cleanup.policy", "delete,\x01compact", "String must be one of: compact, delete"),
-            ("cleanup.policy", "delete\x1f,compact", "String must be one of: compact, delete"),
             ("retention.ms", "-2", "Value must be at least -1"),
             ("retention.ms", "abc", "Not a number of type LONG"),
             ("retention.ms", "", "Not a number of type LONG"),
@@ -294,10 +302,34 @@ mod tests {
             let expected = format!("Invalid value {value} for configuration {key}: {why}");
             assert_eq!(check(key, value).unwrap_err().to_string(), expected);
         }
-        assert!(check("leader.replication.throttled.replicas", "0-1").is_err());
-        assert_eq!(check("foo", "1").unwrap_err().to_string(), "Unknown topic config name: foo");
-        let typo = check("retention.m", "1").unwrap_err().to_string();
-        assert_eq!(typo, "Unknown topic config name: retention.m; did you mean retention.ms?");
+        // What is understood is told as it was understood.
+        for (key, value, told) in [
+            ("cleanup.policy", "delete,forget", "Invalid value forget for"),
+            ("cleanup.policy", "delete,\x01compact", "Invalid value \x01compact for"),
+            ("cleanup.policy", "delete\x1f,compact", "Invalid value delete\x1f for"),
+            ("cleanup.policy", "delete,", "Configuration 'cleanup.policy' values must not be empty."),
+            ("segment.bytes", " 007 ", "Invalid value 7 for"),
+            ("retention.ms", " x ", "Invalid value  x  for"),
+            ("min.cleanable.dirty.ratio", "-1", "Invalid value -1.0 for"),
+            (
+                "leader.replication.throttled.replicas",
+                "0-1,2",
+                "Invalid value [0-1, 2] for configuration leader.replication.throttled.replicas: \
+                 leader.replication.throttled.replicas must be",
+            ),
+            ("remote.storage.enable", "TRUE", "Tiered Storage functionality is disabled in the broker."),
+            ("foo", "1", "Unknown topic config name: foo"),
+            ("retention.m", "1", "Unknown topic config name: retention.m"),
+        ] {
+            let said = check(key, value).unwrap_err().to_string();
+            assert!(said.starts_with(told), "{key}={value}: {said}");
+        }
+        // Names before values, and values in Kafka's order.
+        let wrong = |pairs| validate_topic_settings(&settings(pairs), &BrokerSettings::new()).unwrap_err().to_string();
+        assert!(wrong(&[("cleanup.policy", "x"), ("zzz", "1")]).contains("name: zzz"));
+        assert!(wrong(&[("", "1"), (".", "1"), ("..", "1")]).ends_with("name: "));
+        assert!(wrong(&[(".", "1"), ("..", "1")]).ends_with("name: .."));
+        assert!(wrong(&[("cleanup.policy", "x"), ("segment.ms", "x")]).contains("segment.ms"));
         let both = settings(&[("min.compaction.lag.ms", "10"), ("max.compaction.lag.ms", "5")]);
         let conflict = validate_topic_settings(&both, &BrokerSettings::new()).unwrap_err().to_string();
         assert_eq!(conflict, "conflict topic config setting min.compaction.lag.ms (10) > max.compaction.lag.ms (5)");

@@ -228,7 +228,8 @@ impl Producers {
             let same = |known: &&Batch| {
                 known.epoch == epoch && known.last_sequence == last_sequence && known.first_sequence() == base_sequence
             };
-            if let Some(known) = producer.batches.iter().rev().find(same) {
+            // More are remembered while the last ones are not durable yet. As from Kafka a producer is not told of them.
+            if let Some(known) = producer.batches.iter().rev().take(PRODUCER_BATCHES).find(same) {
                 let original = Original { first: known.first(), last: known.last, timestamp: known.timestamp };
                 return Ok(Verdict::Duplicate(original));
             }

@@ -57,6 +57,17 @@ fn each_of_the_last_five_batches_is_recognised() {
 }
 
 #[test]
+fn what_is_older_than_the_last_five_batches_is_not_recognised_even_while_none_is_durable() {
+    let mut producers = Producers::new();
+    for at in 0..6 {
+        producers.record(batch(1, 0, at, 1), Offset(at as u64), TimestampMs(7), NOW, Offset(0));
+    }
+    assert_eq!(check(&producers, batch(1, 0, 1, 1)), duplicate_of(1, 1));
+    let older = ProducerError::OutOfOrderSequence { producer_id: 1, epoch: 0, sequence: 0, expected: 6 };
+    assert_eq!(check(&producers, batch(1, 0, 0, 1)), Err(older));
+}
+
+#[test]
 fn a_gap_is_refused_and_an_unknown_producer_may_start_anywhere() {
     let mut log = Synced::default();
     log.fresh(batch(1, 3, 500, 2));

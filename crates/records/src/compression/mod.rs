@@ -3,6 +3,7 @@
 //! Decompression streams through [`Decompressor`], which counts what comes out and stops at the caller's limit. No
 //! codec's claim about the size of its output reserves memory beyond what the input can really hold.
 
+mod gzip;
 mod lz4;
 mod snappy;
 mod stream;
@@ -11,7 +12,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 
 use bytes::Bytes;
-use flate2::bufread::MultiGzDecoder;
+
 use flate2::write::GzEncoder;
 
 use crate::RecordsError;
@@ -126,7 +127,7 @@ pub(crate) struct Decompressor<'a> {
 
 enum Kind<'a> {
     None(&'a [u8]),
-    Gzip(Box<MultiGzDecoder<&'a [u8]>>),
+    Gzip(Box<gzip::Reader<'a>>),
     Snappy(snappy::Reader<'a>),
     Lz4(Box<lz4::Reader<'a>>),
     Zstd(Box<zstd::stream::read::Decoder<'static, &'a [u8]>>),
@@ -137,7 +138,7 @@ impl<'a> Decompressor<'a> {
     pub(crate) fn new(codec: Compression, magic: i8, bytes: &'a [u8], limit: usize) -> Result<Self, RecordsError> {
         let kind = match codec {
             Compression::None => Kind::None(bytes),
-            Compression::Gzip => Kind::Gzip(Box::new(MultiGzDecoder::new(bytes))),
+            Compression::Gzip => Kind::Gzip(Box::new(gzip::Reader::new(bytes))),
             Compression::Snappy => Kind::Snappy(snappy::Reader::new(bytes, limit)),
             Compression::Lz4 => Kind::Lz4(Box::new(lz4::reader(bytes, magic))),
             Compression::Zstd => {
