@@ -1,8 +1,10 @@
 //! Hostile input: mutated frames at a live broker, which has this process to itself, so that the process's memory is its
-//! and the senders'. `HEADWATER_HOSTILE_FRAMES` sets another number of them.
+//! and the senders', held by the allocator that brokers have. `HEADWATER_HOSTILE_FRAMES` sets another number of them.
 
 #![allow(clippy::unwrap_used, reason = "a test fails where it unwraps")]
 
+#[path = "../../../headwater/src/allocator.rs"]
+mod allocator;
 mod seeds;
 #[allow(dead_code, reason = "not every test uses everything")]
 #[path = "../live/support.rs"]
