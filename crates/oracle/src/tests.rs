@@ -182,7 +182,8 @@ fn the_table_of_what_may_differ_is_short_and_gives_reasons() {
     let catalogue = Catalogue::load().unwrap();
     for row in ROWS {
         assert!(catalogue.named(row.api).is_ok() && row.versions.0 <= row.versions.1);
-        assert!(!row.reason.is_empty() && !row.field.is_empty());
+        // A row without a field is about whether there is an answer.
+        assert!(!row.reason.is_empty());
     }
     let missing = Difference {
         place: "/api_keys/24".to_owned(),
