@@ -174,6 +174,9 @@ pub const CUSTOM_KEYS_MAX: usize = 100;
 /// The longest of them.
 pub const CUSTOM_KEY_BYTES_MAX: usize = 256;
 
+/// The bytes of all values of such keys, of one broker or of all: the metadata keep them, and each image has them.
+pub const CUSTOM_VALUES_BYTES_MAX: usize = 64 << 10;
+
 /// Times that one DescribeConfigs is told again of what it names again.
 pub const DESCRIBED_AGAIN_MAX: usize = 4;
 

@@ -22,7 +22,7 @@ use crate::deadline::ForAWhile;
 use crate::errors::ApiError;
 use crate::handlers::create_topics::of_meta;
 use crate::in_order::InOrder;
-use crate::limits::{CHANGED_AT_ONCE_MAX, CUSTOM_KEY_BYTES_MAX, CUSTOM_KEYS_MAX};
+use crate::limits::{CHANGED_AT_ONCE_MAX, CUSTOM_KEY_BYTES_MAX, CUSTOM_KEYS_MAX, CUSTOM_VALUES_BYTES_MAX};
 use crate::mentions::repeated;
 use crate::topics::check_name;
 
@@ -109,7 +109,13 @@ fn check_kind(core: &Core, of: &Resource) -> Result<(), ApiError> {
         resource::BROKER if of.name == CLUSTER_WIDE => return Ok(()),
         resource::BROKER => {
             let unexpected = |id| format!("Unexpected broker id, expected {id}, but received {}", of.name);
-            return check_node(core, &of.name, "Node", unexpected);
+            check_node(core, &of.name, "Node", unexpected)?;
+            // Each other spelling of the number would be a resource of its own, which nobody describes.
+            let id = core.id().0;
+            if of.name == id.to_string() {
+                return Ok(());
+            }
+            format!("Node id must be written as {id}, but it is: {}", of.name)
         }
         other => format!("Unknown resource type {other}"),
     };
@@ -215,14 +221,17 @@ fn check_broker_keys(of: &Resource, now: &Settings, then: &Settings) -> Result<(
     )))
 }
 
-/// Whether there is room for another key that nobody knows.
+/// Whether there is room for another key that nobody knows, and for its value.
 fn check_custom(key: &str, then: &Settings) -> Result<(), ApiError> {
-    let customs = then.keys().filter(|key| !settings::is_known(key)).count();
-    if key.len() <= CUSTOM_KEY_BYTES_MAX && customs <= CUSTOM_KEYS_MAX {
+    let customs = then.iter().filter(|(key, _)| !settings::is_known(key));
+    let (count, bytes) = customs.fold((0, 0), |(count, bytes), (_, value)| (count + 1, bytes + value.len()));
+    if key.len() <= CUSTOM_KEY_BYTES_MAX && count <= CUSTOM_KEYS_MAX && bytes <= CUSTOM_VALUES_BYTES_MAX {
         return Ok(());
     }
-    let why =
-        format!("Of keys that no broker knows {CUSTOM_KEYS_MAX} are kept, of {CUSTOM_KEY_BYTES_MAX} bytes at most.");
+    let why = format!(
+        "Of keys that no broker knows {CUSTOM_KEYS_MAX} are kept, of {CUSTOM_KEY_BYTES_MAX} bytes at most, with values of \
+         {CUSTOM_VALUES_BYTES_MAX} bytes in all."
+    );
     Err(ApiError::new(ErrorCode::PolicyViolation, why))
 }
 

@@ -34,9 +34,16 @@ async fn describe_again(groups: &mut Vec<DescribedGroup>, again: Vec<u32>) {
         pace.step().await;
         let Some(group) = groups.get(place as usize) else { continue };
         let members = group.members.iter().map(|member| {
-            size_of::<DescribedGroupMember>() + member.member_metadata.len() + member.member_assignment.len()
+            let texts = [&member.member_id, &member.client_id, &member.client_host];
+            size_of::<DescribedGroupMember>()
+                + texts.iter().map(|text| text.len()).sum::<usize>()
+                + member.group_instance_id.as_ref().map_or(0, |name| name.len())
+                + member.member_metadata.len()
+                + member.member_assignment.len()
         });
-        let bytes = size_of::<DescribedGroup>() + group.group_id.len() + members.sum::<usize>();
+        let texts = [&group.group_id, &group.group_state, &group.protocol_type, &group.protocol_data];
+        let texts = texts.iter().map(|text| text.len()).sum::<usize>();
+        let bytes = size_of::<DescribedGroup>() + texts + members.sum::<usize>();
         let Some(rest) = left.checked_sub(bytes) else { return };
         left = rest;
         groups.push(group.clone());
@@ -57,5 +64,9 @@ mod tests {
         groups[0].members = vec![member; 100];
         describe_again(&mut groups, vec![0; 100_000]).await;
         assert!((5..=4 + DESCRIBED_AGAIN_BYTES_MAX / 100_000).contains(&groups.len()), "{}", groups.len());
+        let long = DescribedGroupMember { client_id: "c".repeat(32_767).into(), ..DescribedGroupMember::default() };
+        let mut groups = vec![DescribedGroup { members: vec![long], ..described("a") }];
+        describe_again(&mut groups, vec![0; 100_000]).await;
+        assert!(groups.len() <= 1 + DESCRIBED_AGAIN_BYTES_MAX / 32_767, "{}", groups.len());
     }
 }
