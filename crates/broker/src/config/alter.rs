@@ -197,7 +197,7 @@ fn check_broker_keys(of: &Resource, now: &Settings, then: &Settings) -> Result<(
     let mut fixed: Vec<&str> =
         changed().map(|(key, _)| key.as_str()).filter(|key| settings::is_fixed(key) && !of_one(key)).collect();
     if !fixed.is_empty() {
-        fixed.sort_by_key(|key| place_in_hash_map(key, then.len()));
+        fixed.sort_by_cached_key(|key| place_in_hash_map(key, then.len()));
         return Err(invalid(format!("Cannot update these configs dynamically: [{}]", fixed.join(", "))));
     }
     for (key, value) in changed() {
@@ -214,7 +214,7 @@ fn check_broker_keys(of: &Resource, now: &Settings, then: &Settings) -> Result<(
         return Ok(());
     }
     let misplaced_count = misplaced.len();
-    misplaced.sort_by_key(|key| place_in_hash_map(key, misplaced_count));
+    misplaced.sort_by_cached_key(|key| place_in_hash_map(key, misplaced_count));
     Err(invalid(format!(
         "Cannot update these configs at default cluster level, broker id must be specified: [{}]",
         misplaced.join(", ")

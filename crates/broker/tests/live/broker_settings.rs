@@ -289,6 +289,27 @@ async fn a_key_that_nobody_knows_is_kept_and_shown_without_its_value() {
         let pairs: Vec<(&str, &str)> = set.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         assert_eq!(replace(&mut client, 2, OWN, &pairs).await, code);
     }
+    let long = "v".repeat(30_000);
+    let long: Vec<(&str, &str)> = ["a", "b", "c"].map(|key| (key, long.as_str())).into();
+    assert_eq!(replace(&mut client, 2, OWN, &long).await, ErrorCode::PolicyViolation.code());
+    assert_eq!(replace(&mut client, 2, OWN, &long[..2]).await, 0);
+    let too_much = (SET, "c", Some(long[2].1));
+    assert_eq!(change(&mut client, OWN, &[too_much]).await, ErrorCode::PolicyViolation.code(), "with what is there");
+    assert_eq!(change(&mut client, OWN, &[(DELETE, "a", None), too_much]).await, 0, "instead of what is there");
+}
+
+/// Otherwise each spelling would be a resource of its own, that nobody describes and that takes room for good.
+#[tokio::test]
+async fn a_broker_is_changed_by_the_plain_spelling_of_its_id_alone() {
+    let live = start(&[]).await;
+    let mut client = Client::connect(&live).await;
+    let refused = ErrorCode::InvalidRequest.code();
+    for name in ["01", "+1", "0001"] {
+        assert_eq!(change(&mut client, name, &[(SET, "my.plugin.secret", Some("s"))]).await, refused, "{name}");
+        assert_eq!(replace(&mut client, 2, name, &[("log.retention.ms", "5")]).await, refused, "{name}");
+        assert!(live.meta.image().configs_of(BROKER, name).is_none(), "{name}");
+    }
+    assert_eq!(change(&mut client, OWN, &[(SET, "my.plugin.secret", Some("s"))]).await, 0);
 }
 
 /// Kafka 3.9.2 and 4.4.0 refuse each mention of a resource that is named twice, change what is named once, and leave the rest.
