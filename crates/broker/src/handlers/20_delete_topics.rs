@@ -1,7 +1,7 @@
 //! DeleteTopics (key 20), versions 0–6.
 //!
-//! v5 adds messages, v6 topic ids. A topic that is named twice, by its name, its id or both, is not deleted (KIP-516); an
-//! internal topic may be, as in KRaft.
+//! v5 adds messages, v6 topic ids. A topic that is named twice by its name, twice by its id, or once by each, is not deleted
+//! (KIP-516); a name that is given twice does not count beside its id. An internal topic may be deleted, as in KRaft.
 
 use std::sync::Arc;
 
