@@ -3,10 +3,11 @@
 //! Kafka's controller gives up a change that it has not begun when the request's timeout is over. Here a change that was
 //! handed over cannot be taken back, so the client is told that it may still happen.
 //!
-//! A timeout of zero or less is over when the request comes ([`is_over`]): Kafka's controller does nothing and says so. It is
+//! A timeout of zero or less is over when the request comes ([`in_time`]): Kafka's controller does nothing and says so. It is
 //! what older clients send who do not want to wait for every broker to know (librdkafka before 1.9, by default), and who take
 //! that answer for word that the change is on its way, as it was before there was such a controller. So here they get the
 //! answer, and the change, too: it is waited for as long as [`CHANGE_WAIT_DEFAULT`], since they go on to use what it makes.
+//! What is refused is told as it is, as it was then: they would take that answer for success.
 
 use std::future::Future;
 use std::time::Duration;
@@ -37,9 +38,9 @@ pub(crate) async fn within<T, E>(
     wait_for(asked(timeout_ms), change).await?.map_err(told)
 }
 
-/// Whether the time that a request sets has passed before it came.
-pub(crate) fn is_over(timeout_ms: i32) -> bool {
-    timeout_ms <= 0
+/// What is told of a change that was made, by when the request wanted it.
+pub(crate) fn in_time(timeout_ms: i32) -> Result<(), ApiError> {
+    if timeout_ms <= 0 { Err(ApiError::bare(ErrorCode::RequestTimedOut)) } else { Ok(()) }
 }
 
 fn asked(timeout_ms: i32) -> Duration {

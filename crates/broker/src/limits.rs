@@ -227,3 +227,9 @@ pub const DESCRIBED_AGAIN_BYTES_MAX: usize = 1 << 20;
 pub const ASKED_AGAIN_MAX: usize = 1_000;
 /// Groups of which an OffsetFetch asks again for all offsets.
 pub const ASKED_ALL_AGAIN_MAX: usize = 3;
+/// All offsets that are told again.
+pub const TOLD_ALL_AGAIN_BYTES_MAX: usize = 1 << 20;
+
+/// Errors of single records that the answer to a Produce tells of, up to 100 of a partition. The text of one may be long, and
+/// it takes a small batch of like records to have that many of a partition.
+pub const RECORD_ERRORS_TOLD_MAX: usize = 10_000;

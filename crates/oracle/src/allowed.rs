@@ -32,6 +32,12 @@ const UNSERVED: &[&str] = &["16", "32"];
 /// Brokers.
 const BROKERS: &[&str] = &["4"];
 
+/// A timeout that is over when the request comes.
+const NO_TIME: Option<(&str, &str)> = Some(("/timeout_ms", "0"));
+/// What is done without any time.
+const LATE: &str = "Kafka does nothing then and says that it was late, which old clients take for success; here what is \
+                    refused is told";
+
 /// The table. It has at most forty rows, and each is needed by a case.
 pub const ROWS: &[Row] = &[
     Row {
@@ -105,6 +111,22 @@ pub const ROWS: &[Row] = &[
         ..Row::of("list_offsets")
     },
     Row {
+        field: "/topics/partitions/offset",
+        asked: Some(("/topics/0/partitions/0/timestamp", "-3")),
+        kafka: Some("4"),
+        headwater: Some("5"),
+        reason: "likewise; here the newest of those that are left is told",
+        ..Row::of("list_offsets")
+    },
+    Row {
+        field: "/topics/partitions/timestamp",
+        asked: Some(("/topics/0/partitions/0/timestamp", "-3")),
+        kafka: Some("1600000000040"),
+        headwater: Some("1600000000035"),
+        reason: "likewise",
+        ..Row::of("list_offsets")
+    },
+    Row {
         field: "",
         kafka: Some("\"<no answer>\""),
         headwater: Some("\"<a reply>\""),
@@ -120,6 +142,12 @@ pub const ROWS: &[Row] = &[
         ..Row::of("fetch")
     },
     Row {
+        field: "/responses/partitions/records/records/offset_delta",
+        headwater: Some("1"),
+        reason: "Kafka keeps the deltas of a batch without compression that lie, and clients see offsets twice; here they are put right",
+        ..Row::of("fetch")
+    },
+    Row {
         versions: (0, 0),
         field: "/topics/partitions/old_style_offsets*",
         reason: "it tells where segments begin and when their files were written; here are objects, and times of records",
@@ -132,6 +160,15 @@ pub const ROWS: &[Row] = &[
         reason: "of a first batch that is larger than the limit Kafka converts nothing, and such a reader stands still; here it gets what fits",
         ..Row::of("fetch")
     },
+    Row {
+        field: "*",
+        asked: Some(("/session_id", "2147483647")),
+        reason: "Kafka fails to look for this session, which its cache has no shard for; here it is one that there is not",
+        ..Row::of("fetch")
+    },
+    Row { field: "/topics/error_*", asked: NO_TIME, reason: LATE, ..Row::of("create_topics") },
+    Row { field: "/responses/error_*", asked: NO_TIME, reason: LATE, ..Row::of("delete_topics") },
+    Row { field: "/results/error_*", asked: NO_TIME, reason: LATE, ..Row::of("create_partitions") },
     Row {
         field: "/results/*_bytes",
         headwater: Some("-1"),

@@ -17,6 +17,7 @@ use crate::catalogue::Catalogue;
 use crate::codec::encode;
 use crate::compare::Difference;
 use crate::connection::Answer;
+use crate::normal::is_uuid;
 use crate::pair::{Ends, Ground, Pair, Versions};
 use crate::plant::Plant;
 use crate::run::{Exchange, Telling};
@@ -32,6 +33,8 @@ const RECURS_FROM: usize = 3;
 const REFUSES_NOTHING: [i16; 1] = [16];
 /// Findings that are made small; of a flood the first few tell enough.
 const SHRUNK_MAX: usize = 12;
+/// What making one small may take: where an answer is waited for in vain each smaller story takes long.
+const SHRUNK_WITHIN: Duration = Duration::from_secs(30);
 /// Findings that are shown with their story.
 const SHOWN_MAX: usize = 60;
 
@@ -313,12 +316,14 @@ impl<'p, 'c> Campaign<'p, 'c> {
             let mut smallest = story.clone();
             if self.shrinks && !exchange.is_again && found < SHRUNK_MAX {
                 let mut failed = None;
-                smallest = shrink(story, |smaller| match self.recurs(ground, smaller, &mark) {
-                    Ok(recurs) => recurs,
-                    Err(error) => {
-                        failed = Some(error);
-                        false
-                    }
+                let clock = Clock::system();
+                let until = clock.monotonic() + SHRUNK_WITHIN;
+                smallest = shrink(story, |smaller| {
+                    clock.monotonic() < until
+                        && self.recurs(ground, smaller, &mark).unwrap_or_else(|error| {
+                            failed = Some(error);
+                            false
+                        })
                 });
                 if let Some(error) = failed {
                     return Err(error).context("while a story was made smaller");
@@ -477,11 +482,10 @@ fn masked(text: &str) -> String {
     for (at, word) in text.split_inclusive(|c: char| !c.is_ascii_alphanumeric() && c != '-').enumerate() {
         let core = word.trim_end_matches(|c: char| !c.is_ascii_alphanumeric());
         let rest = &word[core.len()..];
-        let is_uuid = core.len() == 36 && core.matches('-').count() == 4;
         let is_long =
             core.trim_start_matches('-').len() > 9 && core.trim_start_matches('-').bytes().all(|b| b.is_ascii_digit());
         let is_of_producer = at > 0 && out.ends_with("producer ") && core.bytes().all(|b| b.is_ascii_digit());
-        out.push_str(if is_uuid || is_long || is_of_producer { "<n>" } else { core });
+        out.push_str(if is_uuid(core) || is_long || is_of_producer { "<n>" } else { core });
         out.push_str(rest);
     }
     out

@@ -113,6 +113,18 @@ fn ends_in_a_piece(batches: &[&Value]) -> bool {
     batches.len() > 1 && batches.last().is_some_and(|last| last.get("partial").is_some())
 }
 
+/// Whether a member's id is one that a broker makes: a name and a UUID. Others see it before its member does.
+fn is_made(member: &str) -> bool {
+    member.len() > UUID_LENGTH && member.get(member.len() - UUID_LENGTH..).is_some_and(is_uuid)
+}
+
+const UUID_LENGTH: usize = 36;
+
+/// Whether a text looks like a UUID.
+pub fn is_uuid(text: &str) -> bool {
+    text.len() == UUID_LENGTH && text.matches('-').count() == 4
+}
+
 /// What one broker has shown in one run.
 #[derive(Clone, Debug)]
 pub struct Normal {
@@ -221,7 +233,7 @@ impl Normal {
             || value.as_i64().is_some_and(|number| number < 0);
         let gives = match class {
             "producer" => api.snake == "init_producer_id",
-            "member" => api.snake == "join_group",
+            "member" => api.snake == "join_group" || is_made(&text),
             "topic" => text != NO_TOPIC,
             _ => true,
         };

@@ -191,6 +191,10 @@ fn validate(core: &Core, at: &Now, of: &Resource, now: &Settings, then: &Setting
 /// value, then whether it may be set for all. What Kafka does not know it takes, for what is plugged in may.
 fn check_broker_keys(of: &Resource, now: &Settings, then: &Settings) -> Result<(), ApiError> {
     let invalid = |why: String| ApiError::new(ErrorCode::InvalidRequest, why);
+    // So many are not looked at one by one.
+    if then.len() > settings::known_count() + CUSTOM_KEYS_MAX {
+        return Err(no_room());
+    }
     let is_cluster_wide = of.name == CLUSTER_WIDE;
     let changed = || then.iter().filter(|(key, value)| now.get(*key) != Some(value));
     let of_one = |key: &str| is_cluster_wide && PER_BROKER_KEYS.contains(&key);
@@ -223,16 +227,20 @@ fn check_broker_keys(of: &Resource, now: &Settings, then: &Settings) -> Result<(
 
 /// Whether there is room for another key that nobody knows, and for its value.
 fn check_custom(key: &str, then: &Settings) -> Result<(), ApiError> {
-    let customs = then.iter().filter(|(key, _)| !settings::is_known(key));
+    let customs = then.iter().filter(|(key, _)| settings::is_custom(key));
     let (count, bytes) = customs.fold((0, 0), |(count, bytes), (_, value)| (count + 1, bytes + value.len()));
     if key.len() <= CUSTOM_KEY_BYTES_MAX && count <= CUSTOM_KEYS_MAX && bytes <= CUSTOM_VALUES_BYTES_MAX {
         return Ok(());
     }
+    Err(no_room())
+}
+
+fn no_room() -> ApiError {
     let why = format!(
         "Of keys that no broker knows {CUSTOM_KEYS_MAX} are kept, of {CUSTOM_KEY_BYTES_MAX} bytes at most, with values of \
          {CUSTOM_VALUES_BYTES_MAX} bytes in all."
     );
-    Err(ApiError::new(ErrorCode::PolicyViolation, why))
+    ApiError::new(ErrorCode::PolicyViolation, why)
 }
 
 fn unknown_topic(name: &str) -> ApiError {
@@ -323,8 +331,14 @@ async fn alter<A: Asked>(
             return Err(unknown_topic(&of.name));
         }
         let changes = changes(&now, &then);
+        // Both may be large, and the change may take long.
+        drop((now, then));
         if validate_only {
             return Ok(Altered::Checked);
+        }
+        if of.kind != resource::TOPIC && of.kind != resource::BROKER {
+            // Nothing is set for them, and was to be.
+            return Ok(Altered::AsItIs);
         }
         // Also where nothing is to be changed: another change may be on its way that is no longer waited for.
         let saw = at.image.configs_of(of.kind, &of.name).map(|configs| (**configs).clone()).unwrap_or_default();
@@ -332,7 +346,7 @@ async fn alter<A: Asked>(
             Ok(()) => {
                 for ConfigChange { key, value } in &changes {
                     // What nobody knows may be a secret.
-                    let is_told = of.kind == resource::TOPIC || settings::is_known(key);
+                    let is_told = of.kind == resource::TOPIC || !settings::is_custom(key);
                     let value = value.as_deref().map_or("(default)", |value| if is_told { value } else { "(hidden)" });
                     tracing::info!(resource_type = of.kind, resource = of.name, key, value, "setting changed");
                 }

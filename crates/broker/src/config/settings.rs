@@ -1,9 +1,11 @@
 //! `server.properties` turned into what the broker uses.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use base::BrokerId;
+use base::collections::HashSet;
 
 use super::broker_keys::BROKER_KEYS;
 use super::define::{ConfigDef, Fault, Invalid, Update};
@@ -324,25 +326,47 @@ pub fn definition(key: &str) -> Option<&'static ConfigDef> {
     find(key).or_else(|| INERT_KEYS.iter().find(|def| def.name == key))
 }
 
+/// Keys that we or Kafka know, whole.
+static NAMES: LazyLock<HashSet<&'static str>> = LazyLock::new(|| {
+    let kept = BROKER_KEYS.iter().chain(INERT_KEYS).map(|def| def.name);
+    kept.chain(UNNEEDED_KEYS.iter().copied()).chain(REFUSED_KEYS.iter().map(|(name, _)| *name)).collect()
+});
+
+/// How many keys are known.
+pub(crate) fn known_count() -> usize {
+    NAMES.len()
+}
+
+/// Whether we or Kafka know a key by its whole name.
+pub(crate) fn is_name(key: &str) -> bool {
+    NAMES.contains(key)
+}
+
 /// Whether we or Kafka know a key at all.
 pub fn is_known(key: &str) -> bool {
-    definition(key).is_some() || is_unneeded(key) || REFUSED_KEYS.iter().any(|(name, _)| *name == key)
+    is_name(key) || is_unneeded(key)
 }
+
+/// What a key of one listener begins with.
+const OF_A_LISTENER: &str = "listener.name.";
 
 /// Whether Kafka knows a key that changes nothing here and is not kept. Keys prefixed for one listener count too.
 pub fn is_unneeded(key: &str) -> bool {
     UNNEEDED_KEYS.contains(&key)
-        || key.starts_with("listener.name.")
-        || key.starts_with("rsm.config.")
-        || key.starts_with("rlmm.config.")
-        || key.starts_with("confluent.")
+        || [OF_A_LISTENER, "rsm.config.", "rlmm.config.", "confluent."].iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// Whether a key that is set while the broker runs is kept for what is plugged in: no broker knows it. Those of one listener
+/// are none: who sets how it is secured shall not believe that it was done.
+pub(crate) fn is_custom(key: &str) -> bool {
+    !is_name(key) && !key.starts_with(OF_A_LISTENER)
 }
 
 /// Whether a key is known that cannot be set while the broker runs.
 pub(crate) fn is_fixed(key: &str) -> bool {
     match definition(key) {
         Some(def) => def.update == Update::Restart,
-        None => is_known(key),
+        None => !is_custom(key),
     }
 }
 
@@ -365,6 +389,17 @@ pub fn suggest(key: &str) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_no_broker_knows_is_kept_for_what_is_plugged_in() {
+        for key in ["rsm.config.a", "rlmm.config.b", "confluent.c", "anything", ""] {
+            assert!(is_custom(key) && !is_fixed(key), "{key}");
+        }
+        for key in ["listener.name.a.ssl.keystore.location", "node.id", "zookeeper.connect", "log.dirs"] {
+            assert!(!is_custom(key) && is_fixed(key), "{key}");
+        }
+        assert!(!is_custom("log.retention.ms") && !is_fixed("log.retention.ms"));
+    }
 
     #[test]
     fn every_default_passes_its_own_validator() {

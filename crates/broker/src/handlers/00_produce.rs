@@ -45,7 +45,9 @@ use crate::endpoints::{self, LeaderHint};
 use crate::errors::{NO_TRANSACTIONS, code};
 use crate::fenced::told_if_unfenced;
 use crate::fetch::session::TopicRef;
-use crate::limits::{FRAME_SHARE_MIN, PRODUCE_WAIT_DEFAULT, PRODUCE_WAIT_MIN, PRODUCER_LOADS_MAX};
+use crate::limits::{
+    FRAME_SHARE_MIN, PRODUCE_WAIT_DEFAULT, PRODUCE_WAIT_MIN, PRODUCER_LOADS_MAX, RECORD_ERRORS_TOLD_MAX,
+};
 use crate::net::peer::until;
 use crate::net::service::{Later, Reply};
 use crate::topics::is_internal;
@@ -356,7 +358,11 @@ fn record_sizes(request: &ProduceView) -> impl Iterator<Item = usize> {
     partitions.map(move |partition| request.records_of(partition).map_or(0, |records| records.len()))
 }
 
-/// The request's room in the log cache, taken when the first batch is about to be appended.
+/// The version from which on errors of single records are told.
+const RECORD_ERRORS_FROM: i16 = 8;
+
+/// The request's room in the log cache, taken when the first batch is about to be appended, and what of its records' errors
+/// may yet be told.
 ///
 /// Records that are a small part of their frame get memory of their own: from the log cache they go out to readers, and
 /// slices would keep all of the frame until the last of these has taken them.
@@ -365,12 +371,13 @@ struct Memory {
     /// What the records take: the frame, if any of them stay in it, and what is copied.
     bytes: usize,
     room: Option<Room>,
+    record_errors_left: usize,
 }
 
 impl Memory {
     /// For a frame with records of these sizes.
     fn of(frame_bytes: usize, sizes: impl Iterator<Item = usize>) -> Self {
-        let mut memory = Self { frame_bytes, bytes: 0, room: None };
+        let mut memory = Self { frame_bytes, bytes: 0, room: None, record_errors_left: RECORD_ERRORS_TOLD_MAX };
         let (mut copied, mut is_kept) = (0, false);
         for size in sizes {
             if memory.is_small(size) {
@@ -458,7 +465,7 @@ async fn append_partition(
     let metrics = core.topic_metrics(partition.topic().name());
     if let Some(error) = unloaded {
         metrics.record_produce_failure(bytes);
-        return refused_part(&partition, index, &error);
+        return refused_part(version, memory, &partition, index, &error);
     }
     let records = memory.own(records);
     let room = memory.room(&partition).await;
@@ -469,7 +476,7 @@ async fn append_partition(
         }
         Err(error) => {
             metrics.record_produce_failure(bytes);
-            refused_part(&partition, index, &error)
+            refused_part(version, memory, &partition, index, &error)
         }
     }
 }
@@ -504,7 +511,7 @@ fn tells_log_start(error: &AppendError) -> bool {
     )
 }
 
-fn refused_part(partition: &Partition, index: i32, error: &AppendError) -> Part {
+fn refused_part(version: i16, memory: &mut Memory, partition: &Partition, index: i32, error: &AppendError) -> Part {
     let name = format!("{}-{index}", partition.topic().name());
     tracing::debug!(partition = name, %error, "records are refused");
     let mut part = failed(index, error.code(), error.message(&name));
@@ -517,7 +524,10 @@ fn refused_part(partition: &Partition, index: i32, error: &AppendError) -> Part 
         batch_index_error_message: Some(record.message(&name).into()),
         ..BatchIndexAndErrorMessage::default()
     };
-    part.response.record_errors = error.record_errors().iter().map(told).collect();
+    if version >= RECORD_ERRORS_FROM {
+        part.response.record_errors = error.record_errors().iter().take(memory.record_errors_left).map(told).collect();
+        memory.record_errors_left -= part.response.record_errors.len();
+    }
     part
 }
 

@@ -76,8 +76,8 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
         let begin = begin(request, call.version);
         let asked_session = begin.session_id;
         // Each is copied some times until it is taken over, and what is forgotten is told apart from now on.
-        let named = begin.wants.len() + refused.as_ref().map_or(0, |refused| refused.partitions);
-        call.hold(FETCH_PARTITION_BYTES * named + begin.forgotten_bytes());
+        let told = refused.as_ref().map_or(0, |refused| refused.bytes(&call));
+        call.hold(FETCH_PARTITION_BYTES * begin.wants.len() + told + begin.forgotten_bytes());
         match core.sessions.begin(begin, started).await {
             Ok(context) => (context, limits, max_wait.min(FETCH_WAIT_MAX), refused, asked_session),
             Err(error) => return write(&call, code(error), 0, &[], &[], None),
@@ -85,8 +85,8 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
     };
     let wants = context.wants();
     // A small request may stand for a large session.
-    let named = refused.as_ref().map_or(0, |refused| refused.partitions);
-    call.hold(FETCH_PARTITION_BYTES * (wants.len() + named));
+    let told = refused.as_ref().map_or(0, |refused| refused.bytes(&call));
+    call.hold(FETCH_PARTITION_BYTES * wants.len() + told);
     let mut targets = Vec::with_capacity(wants.len());
     for (at, want) in wants.iter().enumerate() {
         if (at + 1).is_multiple_of(PARTITIONS_AT_ONCE) {
@@ -175,6 +175,11 @@ impl Refused {
             (topic.topic.clone(), topic.partitions.iter().map(|partition| partition.partition).collect())
         };
         Self { session_id: request.session_id, topics: named.iter().map(of_topic).collect(), partitions }
+    }
+
+    /// What it takes, with its answer and the frame that its topics' names are parts of.
+    fn bytes(&self, call: &Call) -> usize {
+        call.frame_bytes + size_of_val(&*self.topics) + FETCH_PARTITION_BYTES * self.partitions
     }
 
     fn told(self, call: &Call) -> Reply {

@@ -10,29 +10,11 @@
 //! | 9 | GROUP_ID_NOT_FOUND (KIP-848) |
 //! | 10 | topic ids in place of names |
 
-use wire::ErrorCode;
-use wire::messages::offset_commit_response::{OffsetCommitResponsePartition, OffsetCommitResponseTopic};
 use wire::messages::{OffsetCommitRequest, OffsetCommitResponse};
 
 use crate::call::Call;
 use crate::core::Core;
 
 pub(crate) async fn handle(core: &Core, call: &Call, request: OffsetCommitRequest) -> OffsetCommitResponse {
-    if call.version == 0 {
-        return refused(request);
-    }
     core.groups.commit_offsets(&call.group_client(), &request).await
-}
-
-fn refused(request: OffsetCommitRequest) -> OffsetCommitResponse {
-    let topics = request.topics.into_iter().map(|topic| {
-        let partitions = topic.partitions.iter().map(|partition| OffsetCommitResponsePartition {
-            partition_index: partition.partition_index,
-            error_code: ErrorCode::UnsupportedVersion.code(),
-            ..OffsetCommitResponsePartition::default()
-        });
-        let partitions = partitions.collect();
-        OffsetCommitResponseTopic { name: topic.name, partitions, ..OffsetCommitResponseTopic::default() }
-    });
-    OffsetCommitResponse { topics: topics.collect(), ..OffsetCommitResponse::default() }
 }

@@ -11,14 +11,16 @@
 //! | 10 | topic ids in place of names |
 
 use base::Uuid;
-use wire::messages::offset_fetch_response::{OffsetFetchResponsePartition, OffsetFetchResponseTopic};
+use wire::messages::offset_fetch_response::{
+    OffsetFetchResponseGroup, OffsetFetchResponsePartition, OffsetFetchResponseTopic,
+};
 use wire::messages::{OffsetFetchRequest, OffsetFetchResponse};
 use wire::{ErrorCode, Str};
 
 use crate::call::Call;
 use crate::core::Core;
 use crate::first_mentions::{Pace, first_mentions};
-use crate::limits::{ASKED_AGAIN_MAX, ASKED_ALL_AGAIN_MAX};
+use crate::limits::{ASKED_AGAIN_MAX, ASKED_ALL_AGAIN_MAX, TOLD_ALL_AGAIN_BYTES_MAX};
 use crate::mentions::keep_last;
 
 pub(crate) async fn handle(core: &Core, call: &Call, mut request: OffsetFetchRequest) -> OffsetFetchResponse {
@@ -27,8 +29,10 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: OffsetFetchReq
         keep_last(of, topics, |topic| topic.name.clone(), |topic| &mut topic.partition_indexes, |index| *index).await;
         return refused(request);
     }
-    bound_repeats(&mut request).await;
-    core.groups.fetch_offsets(&call.group_client(), &request).await
+    let again = bound_repeats(&mut request).await;
+    let mut response = core.groups.fetch_offsets(&call.group_client(), &request).await;
+    tell_again(&mut response.groups, again).await;
+    response
 }
 
 fn refused(request: OffsetFetchRequest) -> OffsetFetchResponse {
@@ -55,11 +59,47 @@ struct Asked<'r> {
     partitions: &'r mut Vec<i32>,
 }
 
+/// A group that is asked again for all of its offsets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct AllAgain {
+    /// Where among those that stayed it was named.
+    before: usize,
+    /// Where the one stands that says what this one does.
+    of: usize,
+}
+
+/// Tells all offsets of groups again, as Kafka does, as long as that is no large amount.
+async fn tell_again(answers: &mut Vec<OffsetFetchResponseGroup>, again: Vec<AllAgain>) {
+    let (mut pace, mut left, mut told) = (Pace::default(), TOLD_ALL_AGAIN_BYTES_MAX, Vec::new());
+    for AllAgain { before, of } in again {
+        let Some(first) = answers.get(of) else { continue };
+        let mut bytes = 0;
+        for topic in &first.topics {
+            bytes += size_of_val(topic) + topic.name.len();
+            for partition in &topic.partitions {
+                pace.step().await;
+                bytes += size_of_val(partition) + partition.metadata.as_ref().map_or(0, |metadata| metadata.len());
+            }
+            if bytes > left {
+                break;
+            }
+        }
+        if let Some(rest) = left.checked_sub(bytes) {
+            left = rest;
+            told.push((before, first.clone()));
+        }
+    }
+    // From behind: those before stay where they are.
+    for (before, answer) in told.into_iter().rev() {
+        answers.insert(before.min(answers.len()), answer);
+    }
+}
+
 /// Lets what is named again be asked for again, as of Kafka, so many times: with their metadata a small request could
 /// otherwise ask for any amount. Of what is beyond that the first mention stays. A group may be named any number of times
-/// with other partitions.
-async fn bound_repeats(request: &mut OffsetFetchRequest) {
-    let (mut pace, mut again, mut all_again) = (Pace::default(), ASKED_AGAIN_MAX, ASKED_ALL_AGAIN_MAX);
+/// with other partitions. Those that are asked again for all offsets are not asked, but told again ([`tell_again`]).
+async fn bound_repeats(request: &mut OffsetFetchRequest) -> Vec<AllAgain> {
+    let (mut pace, mut again, mut all_again) = (Pace::default(), ASKED_AGAIN_MAX, Vec::new());
     let groups = &request.groups;
     let first = first_mentions(groups.len(), |at| groups[at].group_id.as_str(), &mut pace).await;
     let mut topics = Vec::new();
@@ -71,12 +111,23 @@ async fn bound_repeats(request: &mut OffsetFetchRequest) {
         }
     }
     bound_repeated_partitions(topics, &mut again, &mut pace).await;
-    let mut all = vec![false; first.len()];
+    let mut all = vec![None; first.len()];
     let mut kept = 0;
     for (at, first) in first.into_iter().map(|first| first as usize).enumerate() {
         pace.step().await;
         let asks_for_more = match &request.groups[at].topics {
-            None => !std::mem::replace(&mut all[first], true) || take(&mut all_again),
+            None => match all[first] {
+                Some(of) => {
+                    if all_again.len() < ASKED_ALL_AGAIN_MAX {
+                        all_again.push(AllAgain { before: kept, of });
+                    }
+                    false
+                }
+                None => {
+                    all[first] = Some(kept);
+                    true
+                }
+            },
             Some(topics) => {
                 let names_any = topics.iter().any(|topic| !topic.partition_indexes.is_empty());
                 at == first || names_any || take(&mut again)
@@ -96,6 +147,7 @@ async fn bound_repeats(request: &mut OffsetFetchRequest) {
         topics.push(Asked { group: 0, name: &topic.name, id: &nil, partitions: &mut topic.partition_indexes });
     }
     bound_repeated_partitions(topics, &mut again, &mut pace).await;
+    all_again
 }
 
 /// Takes one of what is left, if anything is.
@@ -135,6 +187,7 @@ mod tests {
     use wire::messages::offset_fetch_request::{
         OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
     };
+    use wire::messages::offset_fetch_response::{OffsetFetchResponsePartitions, OffsetFetchResponseTopics};
 
     use super::*;
 
@@ -159,9 +212,26 @@ mod tests {
             topics: Some(vec![old]),
             ..Default::default()
         };
-        let asked = request.clone();
-        bound_repeats(&mut request).await;
+        let mut asked = request.clone();
+        assert_eq!(bound_repeats(&mut request).await, [AllAgain { before: 3, of: 1 }]);
+        asked.groups.remove(3);
         assert_eq!(request, asked);
+    }
+
+    #[tokio::test]
+    async fn all_offsets_are_told_again_where_they_are_few() {
+        let answer = |id: &str, metadata: usize| {
+            let metadata = Some("m".repeat(metadata).into());
+            let partition = OffsetFetchResponsePartitions { metadata, ..OffsetFetchResponsePartitions::default() };
+            let topic =
+                OffsetFetchResponseTopics { partitions: vec![partition], ..OffsetFetchResponseTopics::default() };
+            OffsetFetchResponseGroup { group_id: id.into(), topics: vec![topic], ..Default::default() }
+        };
+        let (few, many) = (answer("few", 1), answer("many", TOLD_ALL_AGAIN_BYTES_MAX));
+        let mut answers = vec![few.clone(), many.clone(), answer("other", 0)];
+        let again = [(1, 0), (2, 1), (3, 0)].map(|(before, of)| AllAgain { before, of });
+        tell_again(&mut answers, again.to_vec()).await;
+        assert_eq!(answers, [few.clone(), few.clone(), many, answer("other", 0), few]);
     }
 
     #[tokio::test]
@@ -171,10 +241,11 @@ mod tests {
         groups.extend([group("g", Some(vec![topic("a", &[7, 8]), topic("b", &[])])), group("g", Some(vec![]))]);
         groups.extend(vec![group("h", None); ASKED_ALL_AGAIN_MAX + 10]);
         let mut request = OffsetFetchRequest { groups, ..Default::default() };
-        bound_repeats(&mut request).await;
+        let again = bound_repeats(&mut request).await;
+        assert_eq!(again, [AllAgain { before: 3, of: 2 }; ASKED_ALL_AGAIN_MAX]);
         let mut expected = vec![group("g", Some(vec![topic("a", &many)]))];
         expected.push(group("g", Some(vec![topic("a", &[8]), topic("b", &[])])));
-        expected.extend(vec![group("h", None); ASKED_ALL_AGAIN_MAX + 1]);
+        expected.push(group("h", None));
         assert_eq!(request.groups, expected);
     }
 }

@@ -18,7 +18,7 @@ use crate::call::Call;
 use crate::config::alter::check_length;
 use crate::config::effective::{self as broker_value, Source, broker_settings};
 use crate::core::Core;
-use crate::deadline::{is_over, within};
+use crate::deadline::{in_time, within};
 use crate::errors::ApiError;
 use crate::limits::CREATED_TOPICS_MAX;
 use crate::mentions::keep_first;
@@ -53,13 +53,6 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: CreateTopicsRe
     if !planned.is_empty() {
         create(core, call, &request, planned, &mut results).await;
     }
-    // What Kafka does not hand to its controller is not late either.
-    if is_over(request.timeout_ms) && repeated.len() < results.len() {
-        for result in &mut results {
-            call.peer.breathe(&core.clock).await;
-            *result = refused(std::mem::take(&mut result.name), &ApiError::bare(ErrorCode::RequestTimedOut));
-        }
-    }
     CreateTopicsResponse { topics: results, ..CreateTopicsResponse::default() }
 }
 
@@ -84,11 +77,12 @@ async fn create(
     let unset = if call.version >= 5 { configs(core) } else { Vec::new() };
     for ((at, new), created) in planned.into_iter().zip(created) {
         call.peer.breathe(&core.clock).await;
-        results[at] = match created {
+        let created = created.map_err(|error| of_topic(&error));
+        if let (Ok(created), false) = (&created, request.validate_only) {
+            tracing::info!(topic = new.name, id = %created.id, partitions = new.partitions, "topic created");
+        }
+        results[at] = match created.and_then(|created| in_time(request.timeout_ms).map(|()| created)) {
             Ok(created) => {
-                if !request.validate_only {
-                    tracing::info!(topic = new.name, id = %created.id, partitions = new.partitions, "topic created");
-                }
                 CreatableTopicResult {
                     // Of a topic that is not made, too: the id that it would have had.
                     topic_id: created.id,
@@ -100,7 +94,7 @@ async fn create(
                     ..CreatableTopicResult::default()
                 }
             }
-            Err(error) => refused(new.name.into(), &of_topic(&error)),
+            Err(error) => refused(new.name.into(), &error),
         };
     }
 }
@@ -225,17 +219,15 @@ pub(crate) fn check_replicas(image: &Image, ids: &[i32], factor: Option<usize>) 
     if ids.is_empty() {
         return Err("The manual partition assignment includes an empty replica list.".to_owned());
     }
-    let mut sorted = ids.to_vec();
-    sorted.sort_unstable();
-    for (at, id) in sorted.iter().enumerate() {
-        if !image.brokers.contains_key(&base::BrokerId(*id)) {
-            return Err(format!(
-                "The manual partition assignment includes broker {id}, but no such broker is registered."
-            ));
-        }
-        if at > 0 && sorted[at - 1] == *id {
-            return Err(format!("The manual partition assignment includes the broker {id} more than once."));
-        }
+    // Kafka looks at them in their order. Of very many, those after the first unknown one are not sorted.
+    let unknown = ids.iter().copied().filter(|id| !image.brokers.contains_key(&base::BrokerId(*id))).min();
+    let mut known: Vec<i32> = ids.iter().copied().filter(|id| unknown.is_none_or(|unknown| *id < unknown)).collect();
+    known.sort_unstable();
+    if let Some(twice) = known.windows(2).find(|two| two[0] == two[1]) {
+        return Err(format!("The manual partition assignment includes the broker {} more than once.", twice[0]));
+    }
+    if let Some(id) = unknown {
+        return Err(format!("The manual partition assignment includes broker {id}, but no such broker is registered."));
     }
     match factor {
         Some(factor) if factor != ids.len() => Err(format!(

@@ -16,7 +16,7 @@ use wire::{ErrorCode, Str};
 use super::create_topics::{of_meta, of_topic};
 use crate::call::Call;
 use crate::core::Core;
-use crate::deadline::{is_over, within};
+use crate::deadline::{in_time, within};
 use crate::errors::{ApiError, NO_SUCH_TOPIC, NO_SUCH_TOPIC_ID};
 use crate::mentions::repeated;
 
@@ -36,7 +36,6 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsReques
         return refuse_all(core, call, asked, code).await;
     }
     let sorted = sort(core, call, &asked).await;
-    let is_late = is_over(request.timeout_ms) && sorted.is_for_controller;
     let (mut responses, wanted) = (sorted.refused, sorted.wanted);
     let deleted = if wanted.is_empty() {
         Ok(Vec::new())
@@ -51,7 +50,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsReques
             Ok(results) => match results.next() {
                 Some(Ok(_)) => {
                     tracing::info!(topic = %wanted.topic.name, id = %wanted.topic.id, "topic deleted");
-                    Ok(())
+                    in_time(request.timeout_ms)
                 }
                 // Somebody else was faster.
                 Some(Err(TopicError::Unknown(_))) => Err(ApiError::bare(wanted.unknown)),
@@ -61,9 +60,6 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsReques
             Err(error) => Err(error.clone()),
         };
         responses.push(result(Some((&*wanted.topic.name).into()), wanted.topic.id, outcome));
-    }
-    if is_late {
-        return refuse_all(core, call, asked, ErrorCode::RequestTimedOut).await;
     }
     DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
 }
@@ -79,8 +75,6 @@ struct Wanted {
 struct Sorted {
     refused: Vec<DeletableTopicResult>,
     wanted: Vec<Wanted>,
-    /// Whether Kafka would have asked its controller for any of them.
-    is_for_controller: bool,
 }
 
 /// Finds the topics that are named once. What is named more than once is answered once; so is a topic that both its name and
@@ -90,7 +84,6 @@ async fn sort(core: &Core, call: &Call, asked: &[DeleteTopicState]) -> Sorted {
     let repeated = repeated((&call.peer, &core.clock), asked, |topic| (topic.name.clone(), topic.topic_id)).await;
     let (mut told, mut ids) = (HashSet::default(), HashSet::default());
     let (mut refused, mut by_id, mut by_name) = (Vec::new(), Vec::new(), Vec::new());
-    let mut is_for_controller = false;
     let invalid = |name: &Option<Str>, id: Uuid, why: &str| {
         result(name.clone(), id, Err(ApiError::new(ErrorCode::InvalidRequest, why)))
     };
@@ -109,29 +102,23 @@ async fn sort(core: &Core, call: &Call, asked: &[DeleteTopicState]) -> Sorted {
                     refused.push(invalid(name, id, what));
                 }
             }
-            (Some(topic), true) => {
-                is_for_controller = true;
-                match image.topic(topic) {
-                    Some(topic) => by_name.push(topic.clone()),
-                    None => {
-                        let unknown = ApiError::new(ErrorCode::UnknownTopicOrPartition, NO_SUCH_TOPIC);
-                        refused.push(result(name.clone(), id, Err(unknown)));
-                    }
+            (Some(topic), true) => match image.topic(topic) {
+                Some(topic) => by_name.push(topic.clone()),
+                None => {
+                    let unknown = ApiError::new(ErrorCode::UnknownTopicOrPartition, NO_SUCH_TOPIC);
+                    refused.push(result(name.clone(), id, Err(unknown)));
                 }
-            }
-            (None, false) => {
-                is_for_controller = true;
-                match image.topic_by_id(id) {
-                    Some(topic) => {
-                        ids.insert(id);
-                        by_id.push(topic.clone());
-                    }
-                    None => {
-                        let unknown = ApiError::new(ErrorCode::UnknownTopicId, NO_SUCH_TOPIC_ID);
-                        refused.push(result(None, id, Err(unknown)));
-                    }
+            },
+            (None, false) => match image.topic_by_id(id) {
+                Some(topic) => {
+                    ids.insert(id);
+                    by_id.push(topic.clone());
                 }
-            }
+                None => {
+                    let unknown = ApiError::new(ErrorCode::UnknownTopicId, NO_SUCH_TOPIC_ID);
+                    refused.push(result(None, id, Err(unknown)));
+                }
+            },
         }
     }
     let mut clashing = HashSet::default();
@@ -148,7 +135,7 @@ async fn sort(core: &Core, call: &Call, asked: &[DeleteTopicState]) -> Sorted {
     }
     let by_id = by_id.into_iter().filter(|topic| !clashing.contains(&topic.id));
     wanted.extend(by_id.map(|topic| Wanted { topic, unknown: ErrorCode::UnknownTopicId }));
-    Sorted { refused, wanted, is_for_controller }
+    Sorted { refused, wanted }
 }
 
 fn result(name: Option<Str>, topic_id: Uuid, outcome: Result<(), ApiError>) -> DeletableTopicResult {

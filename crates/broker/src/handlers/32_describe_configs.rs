@@ -132,9 +132,15 @@ pub(crate) fn reply_bytes(core: &Core, frame_bytes: usize) -> u64 {
     let (topics, again) = (image.topics.len().min(named), DESCRIBED_AGAIN_MAX.min(named));
     let node = core.id().0.to_string();
     let customs = customs(&image, &node).chain(customs(&image, CLUSTER_WIDE));
-    let broker = broker_bytes() + customs.map(|name| entry_bytes(name, "", 2)).sum::<usize>();
+    let (mut broker, mut share) = (broker_bytes(), entry_share_max());
+    for name in customs {
+        let bytes = entry_bytes(name, "", 2);
+        broker += bytes;
+        // Before each name stands its length.
+        share = share.max(bytes / (name.len() + 1));
+    }
     // This one, and all together. Resources may be named again with other keys.
-    let by_keys = frame_bytes * entry_share_max();
+    let by_keys = frame_bytes * share;
     (topics * topic_bytes() + 2 * broker + again * topic_bytes().max(broker) + by_keys) as u64
 }
 
@@ -354,7 +360,7 @@ fn broker_keys() -> impl Iterator<Item = &'static ConfigDef> {
 fn customs<'a>(image: &'a Image, name: &str) -> impl Iterator<Item = &'a str> {
     let configs = image.configs_of(resource::BROKER, name);
     let keys = configs.into_iter().flat_map(|configs| configs.keys());
-    keys.map(|key| &**key).filter(|key| !settings::is_known(key))
+    keys.map(|key| &**key).filter(|key| settings::is_custom(key))
 }
 
 /// Whether a broker resource names this broker.

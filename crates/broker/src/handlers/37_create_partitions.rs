@@ -12,7 +12,7 @@ use wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 use super::create_topics::{check_replicas, of_topic};
 use crate::call::Call;
 use crate::core::Core;
-use crate::deadline::{ForAWhile, is_over};
+use crate::deadline::{ForAWhile, in_time};
 use crate::errors::ApiError;
 use crate::in_order::InOrder;
 use crate::limits::CHANGED_AT_ONCE_MAX;
@@ -22,8 +22,6 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: CreatePartitio
     let image = core.image();
     let of = (&*call.peer, &core.clock);
     let repeated = keep_first(of, &mut request.topics, |topic| topic.name.clone()).await;
-    // What Kafka does not hand to its controller is not late either.
-    let is_late = is_over(request.timeout_ms) && repeated.len() < request.topics.len();
     let time = ForAWhile::begin(&core.clock, Some(request.timeout_ms));
     // Side by side: they share an entry of the metadata log.
     let mut growing = InOrder::new(CHANGED_AT_ONCE_MAX, &call.peer, &core.clock);
@@ -42,8 +40,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: CreatePartitio
     for (topic, outcome) in request.topics.into_iter().zip(grown) {
         call.peer.breathe(&core.clock).await;
         let empty = CreatePartitionsTopicResult { name: topic.name, ..CreatePartitionsTopicResult::default() };
-        let outcome = if is_late { Err(ApiError::bare(ErrorCode::RequestTimedOut)) } else { outcome };
-        results.push(match outcome {
+        results.push(match outcome.and_then(|()| in_time(request.timeout_ms)) {
             Ok(()) => empty,
             Err(error) => CreatePartitionsTopicResult { error_code: error.code, error_message: error.told(), ..empty },
         });

@@ -122,7 +122,7 @@ fn no_list(of: &ConfigResource, key: &str, change: i8) -> ApiError {
     let why = if of.kind != resource::BROKER {
         let what = if is_append { "APPEND" } else { "SUBTRACT" };
         format!("Can't {what} to key {key} because its type is not LIST.")
-    } else if settings::is_known(key) {
+    } else if settings::is_name(key) {
         let what = if is_append { "append" } else { "subtract" };
         format!("Config value {what} is not allowed for config key: {key}")
     } else {

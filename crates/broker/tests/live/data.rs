@@ -159,6 +159,40 @@ async fn old_versions_may_produce_nothing() {
     assert_eq!(response.responses[0].partition_responses[0].error_code, ErrorCode::InvalidRecord.code());
 }
 
+/// Of each partition 100 may be told, which a small request has of very many.
+#[tokio::test]
+async fn not_all_errors_of_records_are_told_of_very_many_partitions() {
+    const PARTITIONS: i32 = 120;
+    let (_live, mut client) = live().await;
+    let compacted =
+        CreatableTopicConfig { name: "cleanup.policy".into(), value: Some("compact".into()), ..Default::default() };
+    let topic = CreatableTopic {
+        name: "t".into(),
+        num_partitions: PARTITIONS,
+        replication_factor: 1,
+        configs: vec![compacted],
+        ..Default::default()
+    };
+    let request = CreateTopicsRequest { topics: vec![topic], ..Default::default() };
+    assert_eq!(client.call(5, &request).await.topics[0].error_code, 0);
+    let mut keyless = BatchBuilder::new(Compression::None);
+    (0..100).for_each(|_| keyless.append(1_600_000_000_000, None, Some(b"v"), &[]).unwrap());
+    let records = keyless.build().unwrap();
+    let data = |index| PartitionProduceData { index, records: Some(records.clone()), ..Default::default() };
+    let topic = TopicProduceData {
+        name: "t".into(),
+        partition_data: (0..PARTITIONS).map(data).collect(),
+        ..Default::default()
+    };
+    let request = ProduceRequest { acks: -1, timeout_ms: 10_000, topic_data: vec![topic], ..Default::default() };
+    for (version, told) in [(7, 0), (9, 10_000)] {
+        let parts = client.call(version, &request).await.responses.remove(0).partition_responses;
+        assert!(parts.iter().all(|part| part.error_code == ErrorCode::InvalidRecord.code()), "v{version}");
+        assert_eq!(parts.iter().map(|part| part.record_errors.len()).sum::<usize>(), told, "v{version}");
+        assert!(parts.iter().all(|part| part.error_message.is_some() == (version >= 8)), "v{version}");
+    }
+}
+
 /// A time limit is a matter of acks=all: any other producer that is told of a timeout sends its records again.
 #[tokio::test]
 async fn acks_1_has_no_time_limit() {

@@ -1,6 +1,7 @@
 //! Consumer groups and committed offsets, through a real broker and across its crash.
 
 use bytes::Bytes;
+use wire::messages::create_partitions_request::CreatePartitionsTopic;
 use wire::messages::join_group_request::JoinGroupRequestProtocol;
 use wire::messages::leave_group_request::MemberIdentity;
 use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -170,16 +171,23 @@ async fn a_small_commit_that_becomes_very_many_bytes_is_refused_and_commits_noth
     let live = started(FAST).await;
     let mut client = Client::connect(&live).await;
     create_topic(&mut client, "t").await;
+    let more = CreatePartitionsTopic { name: "t".into(), count: 3_000, assignments: None, ..Default::default() };
+    let more = CreatePartitionsRequest { topics: vec![more], timeout_ms: 10_000, ..Default::default() };
+    assert_eq!(client.call(3, &more).await.results[0].error_code, 0);
     let group = "g".repeat(32_000);
     let mut request = commit(&group, None, 0, 7);
     let partition = request.topics[0].partitions[0].clone();
-    request.topics[0].partitions = vec![partition; 3_000];
+    request.topics[0].partitions =
+        (0..3_000).map(|index| OffsetCommitRequestPartition { partition_index: index, ..partition.clone() }).collect();
     let refused = [(1, ErrorCode::InvalidCommitOffsetSize), (8, ErrorCode::UnknownServerError)];
     for (version, error) in refused {
         assert_eq!(committed(&mut client, version, &request).await, error.code(), "v{version}");
     }
     assert_eq!(fetch_all(&mut client, &group).await, []);
     assert_eq!(committed(&mut client, 8, &commit(&group, None, 0, 7)).await, 0);
+    // Of version 1 the last mention counts, and it becomes one record.
+    request.topics[0].partitions = vec![partition; 3_000];
+    assert_eq!(committed(&mut client, 1, &request).await, 0);
 }
 
 /// As in Kafka, where it is there as soon as somebody asks to join it.

@@ -59,6 +59,14 @@ async fn a_change_is_given_up_when_the_request_says_so_and_may_still_happen() {
     let brief = DeleteTopicsRequest { topic_names: vec!["brief".into()], timeout_ms: 0, ..Default::default() };
     assert_eq!(client.call(5, &brief).await.responses[0].error_code, timed_out);
     assert!(live.meta.image().topic("brief").is_none());
+    // What is refused is told all the same: they would take the other for success.
+    let exists = client.call(5, &create("t", 0)).await.topics.remove(0);
+    assert_eq!(exists.error_code, ErrorCode::TopicAlreadyExists.code());
+    let shrink = CreatePartitionsTopic { name: "t".into(), count: 1, assignments: None, ..Default::default() };
+    let shrink = CreatePartitionsRequest { topics: vec![shrink], timeout_ms: -1, ..Default::default() };
+    assert_eq!(client.call(3, &shrink).await.results[0].error_code, ErrorCode::InvalidPartitions.code());
+    let unknown = DeleteTopicsRequest { topic_names: vec!["none".into()], timeout_ms: 0, ..Default::default() };
+    assert_eq!(client.call(5, &unknown).await.responses[0].error_code, ErrorCode::UnknownTopicOrPartition.code());
     produce_one(&mut client, "t").await;
     faults.set_plan(outage());
     let clock = Clock::system();

@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use base::Uuid;
-use base::collections::{HashTable, SeededState};
+use base::collections::{HashMap, HashTable, SeededState};
 use meta::{Image, TopicImage};
 use tokio::sync::oneshot;
 use wire::messages::offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
@@ -18,13 +18,19 @@ use crate::group::offsets::{Committer, NewOffset, offset_bytes, too_large};
 use crate::group::{Groups, Out};
 use crate::limits::{COMMIT_BYTES_AT_ONCE, COMMIT_BYTES_MAX};
 
+/// The version whose judge, Kafka 3.9, commits each partition once: what it is named with last.
+const EACH_ONCE: i16 = 1;
+
 impl GroupCoordinator {
-    /// OffsetCommit. Version 0 meant ZooKeeper once; it commits here like all others.
+    /// OffsetCommit. Version 0 means ZooKeeper: as of a Kafka 3.9 without it, what is there is refused, with all the rest.
     pub async fn commit_offsets(&self, client: &ClientContext, request: &OffsetCommitRequest) -> OffsetCommitResponse {
         let image = self.0.meta.image();
-        let Sifted { there, bytes, refused } = sift(&image, client.version >= TOPIC_IDS_FROM, request).await;
+        let Sifted { there, bytes, refused } = sift(&image, client.version, request).await;
+        if client.version == 0 && !there.is_empty() {
+            return unsupported(request).await;
+        }
         let outcomes = self.try_commit(client, request, &there, bytes).await;
-        answered(refused, &there, outcomes).await
+        answered(refused, &there, outcomes, client.version == EACH_ONCE).await
     }
 
     async fn try_commit(
@@ -99,6 +105,11 @@ impl There<'_> {
         std::ptr::eq(self.topic, other.topic)
     }
 
+    /// What its offset takes once it is encoded.
+    fn bytes(&self, group: &Str) -> u64 {
+        offset_bytes(group, &self.known.name, self.partition.committed_metadata.as_deref()) as u64
+    }
+
     fn offset(&self, topic: Str) -> NewOffset {
         let partition = self.partition;
         NewOffset {
@@ -124,20 +135,34 @@ struct Sifted<'r> {
 }
 
 /// Looks once at each partition of a commit, of which there may be very many.
-async fn sift<'r>(image: &'r Image, by_id: bool, request: &'r OffsetCommitRequest) -> Sifted<'r> {
-    let (mut there, mut bytes, mut refused) = (Vec::new(), 0, CommitAnswer::default());
+async fn sift<'r>(image: &'r Image, version: i16, request: &'r OffsetCommitRequest) -> Sifted<'r> {
+    let (mut there, mut bytes, mut refused) = (Vec::<There<'r>>::new(), 0, CommitAnswer::default());
+    let mut places = HashMap::<(Uuid, i32), usize>::default();
+    if version == EACH_ONCE {
+        places.reserve(request.topics.iter().map(|topic| topic.partitions.len()).sum());
+    }
     let mut pace = Pace::default();
     for topic in &request.topics {
         pace.step().await;
-        let known = known_topic(image, topic, by_id);
+        let known = known_topic(image, topic, version >= TOPIC_IDS_FROM);
         let mut place = known.is_err().then(|| refused.place(topic, request.topics.len()));
         for partition in &topic.partitions {
             pace.step().await;
             match known {
                 Ok(known) if has_partition(known, partition.partition_index) => {
-                    let metadata = partition.committed_metadata.as_deref();
-                    bytes += offset_bytes(&request.group_id, &known.name, metadata) as u64;
-                    there.push(There { topic, known, partition });
+                    let one = There { topic, known, partition };
+                    bytes += one.bytes(&request.group_id);
+                    let place = match version {
+                        EACH_ONCE => *places.entry((known.id, partition.partition_index)).or_insert(there.len()),
+                        _ => there.len(),
+                    };
+                    match there.get_mut(place) {
+                        Some(named_before) => {
+                            bytes -= named_before.bytes(&request.group_id);
+                            *named_before = one;
+                        }
+                        None => there.push(one),
+                    }
                 }
                 _ => {
                     let place = *place.get_or_insert_with(|| refused.place(topic, request.topics.len()));
@@ -203,14 +228,15 @@ impl CommitAnswer {
 }
 
 /// The answer to a commit, with what became of the partitions that are there. Without any that were refused they stand as in
-/// the request, as in Kafka.
+/// the request, as in Kafka, or, where each counts once, each topic once.
 async fn answered(
     refused: CommitAnswer,
     there: &[There<'_>],
     outcomes: Result<Vec<Result<(), ErrorCode>>, ErrorCode>,
+    each_once: bool,
 ) -> OffsetCommitResponse {
     let (mut answer, mut pace) = (refused, Pace::default());
-    let is_merged = !answer.topics.is_empty();
+    let is_merged = each_once || !answer.topics.is_empty();
     let mut outcomes = outcomes.map(Vec::into_iter);
     let mut of: Option<(&There<'_>, usize)> = None;
     for one in there {
@@ -226,6 +252,19 @@ async fn answered(
             Err(error) => Err(*error),
         };
         answer.push(place, one.partition, outcome);
+    }
+    OffsetCommitResponse { topics: answer.topics, ..OffsetCommitResponse::default() }
+}
+
+/// Each partition that a commit names is refused.
+async fn unsupported(request: &OffsetCommitRequest) -> OffsetCommitResponse {
+    let (mut answer, mut pace) = (CommitAnswer::default(), Pace::default());
+    for topic in &request.topics {
+        let place = answer.add(topic);
+        for partition in &topic.partitions {
+            pace.step().await;
+            answer.push(place, partition, Err(ErrorCode::UnsupportedVersion));
+        }
     }
     OffsetCommitResponse { topics: answer.topics, ..OffsetCommitResponse::default() }
 }
@@ -250,7 +289,7 @@ mod tests {
     const ID: Uuid = Uuid::from_u128(1);
 
     /// What a commit of partitions of topics by name is answered, of which "t" has two.
-    async fn committed_as(topics: &[(&str, &[i32])]) -> Vec<(String, Vec<(i32, i16)>)> {
+    async fn committed_as(version: i16, topics: &[(&str, &[i32])]) -> Vec<(String, Vec<(i32, i16)>)> {
         let mut image = Image::default();
         let topic = TopicImage { id: ID, name: "t".into(), partitions: vec![base::StreamId(1); 2] };
         image.topics.insert(ID, Arc::new(topic));
@@ -262,13 +301,15 @@ mod tests {
             ..Default::default()
         };
         let request = OffsetCommitRequest { topics: topics.iter().map(topic).collect(), ..Default::default() };
-        let Sifted { there, bytes, refused } = sift(&image, false, &request).await;
+        let Sifted { there, bytes, refused } = sift(&image, version, &request).await;
         let known = topics.iter().filter(|(name, _)| *name == "t");
         let indexes = known.flat_map(|(_, partitions)| partitions.iter()).filter(|index| (0..2).contains(*index));
+        let (mut indexes, mut seen) = (indexes.collect::<Vec<_>>(), HashMap::default());
+        indexes.retain(|index| version != EACH_ONCE || seen.insert(*index, ()).is_none());
         assert!(there.iter().map(|there| &there.partition.partition_index).eq(indexes));
         assert_eq!(bytes, there.iter().map(|there| there.offset("t".into()).bytes(&"".into()) as u64).sum::<u64>());
         let outcomes = vec![Err(ErrorCode::OffsetMetadataTooLarge); there.len()];
-        let answer = answered(refused, &there, Ok(outcomes)).await;
+        let answer = answered(refused, &there, Ok(outcomes), version == EACH_ONCE).await;
         let partitions = |topic: &OffsetCommitResponseTopic| {
             topic.partitions.iter().map(|partition| (partition.partition_index, partition.error_code)).collect()
         };
@@ -281,18 +322,49 @@ mod tests {
         let (unknown, decided) = (ErrorCode::UnknownTopicOrPartition.code(), ErrorCode::OffsetMetadataTooLarge.code());
         let topic = |name: &str, partitions: &[(i32, i16)]| (name.to_owned(), partitions.to_vec());
         assert_eq!(
-            committed_as(&[("t", &[0, 7]), ("none", &[0])]).await,
+            committed_as(2, &[("t", &[0, 7]), ("none", &[0])]).await,
             [topic("t", &[(7, unknown), (0, decided)]), topic("none", &[(0, unknown)])]
         );
         assert_eq!(
-            committed_as(&[("t", &[1]), ("none", &[3]), ("t", &[0, -1]), ("none", &[]), ("t", &[])]).await,
+            committed_as(2, &[("t", &[1]), ("none", &[3]), ("t", &[0, -1]), ("none", &[]), ("t", &[])]).await,
             [topic("none", &[(3, unknown)]), topic("t", &[(-1, unknown), (1, decided), (0, decided)])]
         );
         // Without any they stand as they were named, but for topics of nothing.
         assert_eq!(
-            committed_as(&[("t", &[1]), ("t", &[]), ("t", &[0, 1])]).await,
+            committed_as(2, &[("t", &[1]), ("t", &[]), ("t", &[0, 1])]).await,
             [topic("t", &[(1, decided)]), topic("t", &[(0, decided), (1, decided)])]
         );
-        assert_eq!(committed_as(&[("none", &[])]).await, [topic("none", &[])]);
+        assert_eq!(committed_as(2, &[("none", &[])]).await, [topic("none", &[])]);
+    }
+
+    /// Kafka 3.9's `GroupCoordinatorAdapter.commitOffsets`.
+    #[tokio::test]
+    async fn what_version_1_names_again_counts_once() {
+        let (unknown, decided) = (ErrorCode::UnknownTopicOrPartition.code(), ErrorCode::OffsetMetadataTooLarge.code());
+        let topic = |name: &str, partitions: &[(i32, i16)]| (name.to_owned(), partitions.to_vec());
+        assert_eq!(
+            committed_as(1, &[("t", &[1, 1]), ("none", &[3, 3]), ("t", &[0, 7, 1])]).await,
+            [topic("none", &[(3, unknown), (3, unknown)]), topic("t", &[(7, unknown), (1, decided), (0, decided)])]
+        );
+        assert_eq!(committed_as(1, &[("t", &[1]), ("t", &[0, 1])]).await, [topic("t", &[(1, decided), (0, decided)])]);
+    }
+
+    #[tokio::test]
+    async fn what_version_1_names_last_is_committed() {
+        let mut image = Image::default();
+        let known = TopicImage { id: ID, name: "t".into(), partitions: vec![base::StreamId(1)] };
+        image.topics.insert(ID, Arc::new(known));
+        image.topics_by_name.insert("t".into(), ID);
+        let partition = |offset| OffsetCommitRequestPartition { committed_offset: offset, ..Default::default() };
+        let topic = |offsets: &[i64]| OffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: offsets.iter().copied().map(partition).collect(),
+            ..Default::default()
+        };
+        let request = OffsetCommitRequest { topics: vec![topic(&[5, 6]), topic(&[3])], ..Default::default() };
+        for (version, offsets) in [(1, vec![3]), (2, vec![5, 6, 3])] {
+            let there = sift(&image, version, &request).await.there;
+            assert_eq!(there.iter().map(|there| there.partition.committed_offset).collect::<Vec<_>>(), offsets);
+        }
     }
 }

@@ -24,6 +24,7 @@ pub const STORIES: &[Written] = &[
     Written { name: "offsets: one partition's metadata too long among others", write: partly_long },
     Written { name: "offsets: retention by the request", write: retention },
     Written { name: "offsets: commits in the oldest versions", write: oldest },
+    Written { name: "offsets: named again in the oldest versions", write: oldest_again },
     Written { name: "offsets: leader epochs that come back", write: epochs },
     Written { name: "offsets: offsets of every size", write: sizes },
     Written { name: "offsets: a partition named twice", write: twice },
@@ -292,6 +293,32 @@ fn oldest(author: &mut Author<'_>) {
     );
     author.ask_in("offset_fetch", 0, 1, fetched(Some(&[("t", &[0, 1, 2, 9]), ("none", &[0])]))).lasting();
     everything(author);
+}
+
+/// Version 0 refuses what is there, or says what is not; of version 1 the last mention counts.
+fn oldest_again(author: &mut Author<'_>) {
+    author.of_old();
+    begun(author);
+    author.topic("u", 1);
+    let none = || topic("none", &[partition(0, 1), partition(0, 2)]);
+    author.ask_in("offset_commit", 0, 0, simply(&[none(), topic("t", &[partition(9, 3)]), none()]));
+    author.ask_in("offset_commit", 0, 0, simply(&[none(), topic("t", &[partition(0, 3), partition(9, 3)]), none()]));
+    let mut long = partition(0, 7);
+    long["committed_metadata"] = json!("m".repeat(5000));
+    let good = partition(0, author.random.of([3, 4]));
+    let other = partition(1, 5);
+    let all = |partitions: &[&Value]| {
+        topic("t", &partitions.iter().map(|partition| (*partition).clone()).collect::<Vec<_>>())
+    };
+    let topics = [
+        [all(&[&good, &long]), topic("u", &[partition(0, 1)]), all(&[&other])],
+        [all(&[&long, &good]), none(), all(&[&other, &partition(9, 1)])],
+        [all(&[&good]), topic("u", &[]), all(&[&long, &other, &other])],
+        [all(&[&long]), topic("none", &[]), all(&[&good])],
+    ];
+    let at = author.random.of([0, 1, 2, 3]);
+    author.ask_in("offset_commit", 1, 1, simply(&topics[at]));
+    author.ask_in("offset_fetch", 1, 1, fetched(Some(&[("t", &[0, 1, 2]), ("u", &[0])]))).lasting();
 }
 
 fn epochs(author: &mut Author<'_>) {

@@ -20,6 +20,7 @@ pub const STORIES: &[Written] = &[
     Written { name: "topics: configurations that show", write: right_configs },
     Written { name: "topics: only validated", write: validated },
     Written { name: "topics: nothing is created", write: nothing },
+    Written { name: "topics: refused, and late", write: late },
     Written { name: "topics: deleted by name", write: deletes },
     Written { name: "topics: deleted by id", write: deletes_by_id },
     Written { name: "topics: deleted by what they are not called", write: deletes_unknown },
@@ -232,6 +233,20 @@ fn validated(author: &mut Author<'_>) {
         json!({ "topics": topics, "timeout_ms": 30_000, "validate_only": true }),
     );
     soon(author);
+    shown(author, &["@t", "@u"]);
+}
+
+/// What is refused whatever the time, and would be late.
+fn late(author: &mut Author<'_>) {
+    author.topic("t", 2);
+    let topics = [plain("@t", 1, 1), plain("not a name", 1, 1), plain("@u", 0, 1)];
+    let topic = &topics[author.random.of([0, 1, 2])];
+    author.ask("create_topics", json!({ "topics": [topic], "timeout_ms": 0 }));
+    author.ask_in("delete_topics", 0, 5, json!({ "topic_names": ["@none"], "timeout_ms": 0 }));
+    let none = json!({ "name": null, "topic_id": "#none" });
+    author.ask_in("delete_topics", 6, 6, json!({ "topics": [none], "timeout_ms": 0 }));
+    let growth = json!({ "name": "@t", "count": author.random.of([1, 2]), "assignments": null });
+    author.ask("create_partitions", json!({ "topics": [growth], "timeout_ms": 0 }));
     shown(author, &["@t", "@u"]);
 }
 

@@ -55,7 +55,7 @@ pub fn effective<'a>(key: &'static TopicKey, topic: &'a TopicSettings, broker: &
 /// The first that is unknown, not valid, or contradicts another.
 pub fn validate_topic_settings(topic: &TopicSettings, broker: &BrokerSettings) -> Result<(), InvalidConfig> {
     let unknown = topic.keys().filter(|name| topic_key(name).is_none());
-    if let Some(unknown) = unknown.min_by_key(|name| place_in_hash_map(name, topic.len())) {
+    if let Some(unknown) = unknown.min_by_key(|name| place_in_properties(name, topic.len())) {
         return Err(InvalidConfig::UnknownKey(unknown.clone()));
     }
     let set = CHECKED_IN_ORDER.iter().filter_map(|name| Some((topic_key(name)?, topic.get(*name)?)));
@@ -85,6 +85,11 @@ pub fn place_in_hash_map(key: &str, count: usize) -> u32 {
         buckets *= 2;
     }
     (hash ^ (hash >> 16)) & u32::try_from(buckets - 1).unwrap_or(u32::MAX)
+}
+
+/// Where it stands in Java's `Properties`, which grow when they have become that many, and not with one more.
+fn place_in_properties(key: &str, count: usize) -> u32 {
+    place_in_hash_map(key, count + 1)
 }
 
 /// What happens to old records.
