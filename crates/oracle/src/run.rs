@@ -19,6 +19,8 @@ use crate::story::{Ask, Framing, Regard, Step, Story};
 
 /// How long something may take until it is ready.
 const SETTLES_WITHIN: Duration = Duration::from_secs(15);
+/// The same, for what is asked again after a restart, when both brokers have said that they are ready.
+const SETTLES_AGAIN_WITHIN: Duration = Duration::from_millis(200);
 /// How much later than the other one may answer, beside taking twice as long.
 const LATE: Duration = Duration::from_secs(2);
 /// What a reply says while something is not ready: UNKNOWN_TOPIC_OR_PARTITION, LEADER_NOT_AVAILABLE, NOT_LEADER_OR_FOLLOWER,
@@ -133,11 +135,22 @@ impl Telling {
                 continue;
             };
             goes_on |= ask.regard == Regard::Afterwards;
-            if matches!(ask.regard, Regard::Lasting | Regard::Afterwards) {
-                let settled = Ask { regard: Regard::Settled, connection: 0, ..ask.clone() };
-                let exchange = self.ask(catalogue, at, &settled)?;
-                exchanges.extend(exchange.map(|exchange| Exchange { is_again: true, ..exchange }));
-            }
+            let on_its_own = Ask { connection: 0, ..ask.clone() };
+            let exchange = match ask.regard {
+                Regard::Afterwards => self.ask(catalogue, at, &on_its_own, SETTLES_WITHIN)?,
+                Regard::Lasting => {
+                    // As a rule what is not there is not there on purpose, and both say so.
+                    let exchange = self.ask(catalogue, at, &on_its_own, SETTLES_AGAIN_WITHIN)?;
+                    match exchange {
+                        Some(exchange) if !exchange.differences.is_empty() => {
+                            self.ask(catalogue, at, &on_its_own, SETTLES_WITHIN)?
+                        }
+                        exchange => exchange,
+                    }
+                }
+                Regard::Judged | Regard::Settled => None,
+            };
+            exchanges.extend(exchange.map(|exchange| Exchange { is_again: true, ..exchange }));
         }
         Ok(exchanges)
     }
@@ -145,7 +158,10 @@ impl Telling {
     fn step(&mut self, catalogue: &Catalogue, story: &Story, at: usize, step: &Step) -> Result<Option<Exchange>> {
         match step {
             Step::Ask(ask) if ask.regard == Regard::Afterwards => {}
-            Step::Ask(ask) => return self.ask(catalogue, at, ask),
+            Step::Ask(ask) => {
+                let settles_within = if ask.regard == Regard::Settled { SETTLES_WITHIN } else { Duration::ZERO };
+                return self.ask(catalogue, at, ask, settles_within);
+            }
             Step::Await(label) => {
                 let Some(sent) = self.sent.remove(label) else {
                     self.unasked += 1;
@@ -154,7 +170,7 @@ impl Telling {
                 let Some(Step::Ask(ask)) = story.steps.get(sent) else { return Ok(None) };
                 let api = catalogue.api(ask.api)?;
                 let answers = self.heard(|side| side.receive(api, ask))?;
-                return Ok(Some(self.exchange(catalogue, sent, ask, answers)?));
+                return Ok(Some(self.exchange(catalogue, sent, ask, answers, false)?));
             }
             Step::Bytes { connection, bytes } => {
                 // A broker that lives on afterwards answers; one that has closed the connection does not.
@@ -183,7 +199,14 @@ impl Telling {
         Ok(None)
     }
 
-    fn ask(&mut self, catalogue: &Catalogue, at: usize, ask: &Ask) -> Result<Option<Exchange>> {
+    /// Asks both; whoever says that something is not ready is asked again, for so long.
+    fn ask(
+        &mut self,
+        catalogue: &Catalogue,
+        at: usize,
+        ask: &Ask,
+        settles_within: Duration,
+    ) -> Result<Option<Exchange>> {
         let api = catalogue.api(ask.api)?;
         let written = api.written_as(ask.version);
         let body = prune(&api.request, written, &ask.body)?;
@@ -207,7 +230,8 @@ impl Telling {
             }
         }
         if gets_none {
-            return Ok(None);
+            let answers = self.heard(|side| side.outlives(catalogue, ask))?;
+            return Ok(Some(self.exchange(catalogue, at, ask, answers, false)?));
         }
         if ask.is_sent_only {
             self.sent.insert(ask.label.clone(), at);
@@ -217,15 +241,15 @@ impl Telling {
         let answers = self.heard(|side| {
             let body = &bodies[side.at];
             let mut answer = side.receive(api, ask)?;
-            let until = clock.monotonic() + SETTLES_WITHIN;
-            while ask.regard == Regard::Settled && is_unready(&answer) && clock.monotonic() < until {
+            let until = clock.monotonic() + settles_within;
+            while is_unready(&answer) && clock.monotonic() < until {
                 std::thread::sleep(Duration::from_millis(10));
                 side.open(ask.connection)?.send(api, ask.version, body, ask.framing);
                 answer = side.receive(api, ask)?;
             }
             Ok(answer)
         })?;
-        Ok(Some(self.exchange(catalogue, at, ask, answers)?))
+        Ok(Some(self.exchange(catalogue, at, ask, answers, !settles_within.is_zero())?))
     }
 
     /// Hears both at the same time, and how long each takes.
@@ -251,6 +275,7 @@ impl Telling {
         at: usize,
         ask: &Ask,
         heard: [(Answer, Duration); 2],
+        settles: bool,
     ) -> Result<Exchange> {
         let api = catalogue.api(ask.api)?;
         let [(kafka, kafka_took), (mut headwater, headwater_took)] = heard;
@@ -270,11 +295,11 @@ impl Telling {
         let mut differences = compare(&answers[0], &answers[1]);
         let shows = |lie: &Answer| compare(&answers[0], lie) != differences;
         let exposed = falsified.iter().filter(|(_, lie)| shows(lie)).map(|(name, _)| *name).collect();
-        // What prepares is waited for, by whom it is not ready.
-        let prepares = ask.regard == Regard::Settled && kafka_took > headwater_took;
+        // What is not ready is waited for.
+        let waited = settles && kafka_took > headwater_took;
         // That one says nothing at all is told already.
         let is_silent = answers.iter().any(|answer| matches!(answer, Answer::Silence));
-        if is_of_another_time(kafka_took, headwater_took) && !prepares && !is_silent {
+        if is_of_another_time(kafka_took, headwater_took) && !waited && !is_silent {
             let said = |took: Duration| json!(format!("answers after {} s", took.as_secs_f32().round()));
             differences.push(Difference {
                 place: String::new(),
@@ -401,6 +426,19 @@ impl Side {
             std::collections::hash_map::Entry::Occupied(open) => Ok(open.into_mut()),
             std::collections::hash_map::Entry::Vacant(none) => Ok(none.insert(Connection::open(self.port)?)),
         }
+    }
+
+    /// Whether the connection lives on after a request that gets no answer; when it is known, the request was looked at.
+    fn outlives(&mut self, catalogue: &Catalogue, ask: &Ask) -> Result<Answer> {
+        let api = catalogue.named("api_versions")?;
+        let connection = self.open(ask.connection)?;
+        connection.send(api, 0, &encode(&api.request, 0, &json!({}))?, Framing::default());
+        let answer = connection.receive(api, 0, ask.patience)?;
+        if matches!(answer, Answer::Reply(_)) {
+            return Ok(Answer::Reply(json!({})));
+        }
+        self.connections.remove(&ask.connection);
+        Ok(answer)
     }
 
     fn receive(&mut self, api: &Api, ask: &Ask) -> Result<Answer> {

@@ -3,7 +3,7 @@
 //! | Version | What changes |
 //! |---|---|
 //! | 0–2 | message sets of magic 0 and 1, converted on arrival; v1 adds throttle time, v2 the append time |
-//! | 3 | one magic 2 batch a partition; transactional id (KIP-98), refused here |
+//! | 3 | one magic 2 batch a partition; transactional id (KIP-98), whose records are refused here |
 //! | 5 | log start offset in the reply |
 //! | 7 | zstd (KIP-110) |
 //! | 8 | errors of single records (KIP-467) |
@@ -42,7 +42,7 @@ use wire::{ErrorCode, Reader, Str};
 use crate::call::{Call, Refusal};
 use crate::core::Core;
 use crate::endpoints::{self, LeaderHint};
-use crate::errors::{NO_TRANSACTIONS, code};
+use crate::errors::code;
 use crate::fenced::told_if_unfenced;
 use crate::fetch::session::TopicRef;
 use crate::limits::{
@@ -305,12 +305,8 @@ fn senseless(error: &RecordsError) -> String {
     }
 }
 
-/// What is wrong with the request.
+/// What is wrong with the request. That it names a transaction means nothing for records that are part of none, as in Kafka.
 fn refuse(request: &ProduceView) -> Option<Refused> {
-    if request.transactional_id.is_some() {
-        let message = Some(NO_TRANSACTIONS.to_owned());
-        return Some(Refused { error: ErrorCode::InvalidRequest, message, of_all: false });
-    }
     let valid = (-1..=1).contains(&request.acks);
     (!valid).then_some(Refused { error: ErrorCode::InvalidRequiredAcks, message: None, of_all: false })
 }

@@ -121,8 +121,14 @@ async fn wrong_produces_are_refused_one_by_one() {
     let good = || batch(&["x"]);
     let mut broken = good().to_vec();
     *broken.last_mut().unwrap() ^= 1;
-    let mut transactional = produce(9, id, "t", -1, good());
+    let mut batch = BatchBuilder::new(Compression::None).producer(7, 0, 0).transactional();
+    batch.append(1, None, Some(b"v"), &[]).unwrap();
+    let mut transactional = produce(9, id, "t", -1, batch.build().unwrap());
     transactional.transactional_id = Some("tx".into());
+    // Records that are part of no transaction are taken whatever the request names.
+    let mut plain = produce(9, id, "t", -1, good());
+    plain.transactional_id = Some("tx".into());
+    assert_eq!(code(&mut client, 9, plain).await, 0);
     let cases = [
         (9, produce(9, id, "t", 2, good()), ErrorCode::InvalidRequiredAcks),
         (9, produce(9, id, "nope", -1, good()), ErrorCode::UnknownTopicOrPartition),
