@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use base::Clock;
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::allowed::{ROWS, row_for};
 use crate::catalogue::Catalogue;
@@ -259,16 +259,26 @@ impl<'p, 'c> Campaign<'p, 'c> {
         })
     }
 
+    /// Waits until producers are given ids and, where there may be groups, until all of these can be asked about.
+    ///
+    /// # Errors
+    /// When the harness fails.
+    pub fn make_ready(&self, has_groups: bool) -> Result<()> {
+        let ground = self.pair.ground()?;
+        if let Some(ready) = ready(self.pair, has_groups) {
+            Telling::begin(ground, None).tell(ground.catalogue, &ready)?;
+        }
+        Ok(())
+    }
+
     /// Restarts both and asks again what lasts.
     ///
     /// # Errors
     /// When the harness fails.
     pub fn restart(&mut self, ends: Ends) -> Result<()> {
         self.pair.restart(ends)?;
+        self.make_ready(true)?;
         let ground = self.pair.ground()?;
-        if let Some(ready) = ready(self.pair) {
-            Telling::begin(ground, None).tell(ground.catalogue, &ready)?;
-        }
         let told: Vec<_> = std::mem::take(self.told.get_mut()).into_iter().map(Mutex::new).collect();
         at_a_time(self.threads, &told, |told| {
             let (story, telling) = &mut *told.lock();
@@ -416,13 +426,14 @@ impl<'p, 'c> Campaign<'p, 'c> {
     }
 }
 
-/// Waits until groups of every partition of the groups' log can be asked about: until then lists of groups are short.
-fn ready(pair: &Pair<'_>) -> Option<Story> {
+/// Until groups of every partition of the groups' log can be asked about lists of groups are short.
+fn ready(pair: &Pair<'_>, has_groups: bool) -> Option<Story> {
     let mut author = Author::new(pair, 0);
     author.of_old();
-    for at in 0..32 {
+    author.ask("init_producer_id", json!({ "transactional_id": null, "transaction_timeout_ms": 60_000 })).settled();
+    for at in 0..if has_groups { 32 } else { 0 } {
         let groups = [format!("ready-{at}")];
-        author.ask_in("describe_groups", 0, 5, serde_json::json!({ "groups": groups })).settled();
+        author.ask_in("describe_groups", 0, 5, json!({ "groups": groups })).settled();
     }
     author.finish("ready".to_owned(), 0)
 }

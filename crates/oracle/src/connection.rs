@@ -74,6 +74,7 @@ impl Connection {
         }
         frame.extend(body);
         frame.resize(frame.len() + framing.trailing, 0);
+        frame.truncate(frame.len().saturating_sub(framing.cut));
         self.unanswered.push(self.correlation);
         self.send_raw(frame, framing.first_piece);
     }

@@ -10,10 +10,12 @@ use schema::{Field, Message, Type};
 use crate::catalogue::{Api, Catalogue};
 use crate::codec::structure;
 use crate::random::Random;
-use crate::story::{Author, Spoken, Step, Story};
+use crate::story::{Author, Framing, Spoken, Step, Story};
 
 /// Requests of a chunk, beside those that prepare it.
 pub const CHUNK: usize = 40;
+/// Each so many chunks ask also with bodies that end too early, in each version.
+const CUT_SHORT_EACH: u64 = 4;
 
 /// APIs of which requests are generated, as stories call them.
 pub const APIS: [&str; 29] = [
@@ -67,6 +69,14 @@ pub fn chunk(catalogue: &Catalogue, spoken: &dyn Spoken, api: &str, bounds: (i16
         let body = drawer.request();
         let connection = if api == "fetch" { 1 + at % 3 } else { 0 };
         author.ask_in(api, version, version, body).on(connection).patience_ms(5000);
+    }
+    if seed % CUT_SHORT_EACH == 1 {
+        for version in versions {
+            let random = Random::new(author.random.draw());
+            let body = Drawer { api: of, version, random, fresh: 0, wrong: 0 }.request();
+            let cut = Framing { cut: 1, ..Framing::default() };
+            author.ask_in(api, version, version, body).framed(cut).patience_ms(5000);
+        }
     }
     author.finish(format!("cases of {api}"), seed)
 }

@@ -17,7 +17,7 @@ use crate::run::Exchange;
 use crate::story::{Framing, Spoken, Story};
 
 /// What both are configured with. Times are short, so that stories about them are.
-pub const CONFIGURATION: [(&str, &str); 9] = [
+pub const CONFIGURATION: [(&str, &str); 10] = [
     ("auto.create.topics.enable", "false"),
     ("group.initial.rebalance.delay.ms", "0"),
     ("group.min.session.timeout.ms", "100"),
@@ -28,6 +28,8 @@ pub const CONFIGURATION: [(&str, &str); 9] = [
     ("log.flush.start.offset.checkpoint.interval.ms", "500"),
     // Records are of 2020, and looked at for minutes.
     ("log.retention.ms", "-1"),
+    // Else who comes late gets no session, as there are too many of others.
+    ("max.incremental.fetch.session.cache.slots", "100000"),
     ("connections.max.idle.ms", "600000"),
 ];
 

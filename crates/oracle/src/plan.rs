@@ -105,6 +105,7 @@ impl Plan {
 
     fn tell(&self, campaign: &mut Campaign<'_, '_>) -> Result<()> {
         let judge = name_of(campaign.pair.judge);
+        campaign.make_ready(false)?;
         for (round, ends) in [Ends::Drained, Ends::Killed].into_iter().enumerate() {
             // Each round has seeds of its own.
             let stories = self.written(&stories::all(), campaign.pair, round as u64 * 1000);

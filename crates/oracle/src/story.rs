@@ -106,6 +106,8 @@ pub struct Framing {
     pub client: Option<Option<&'static str>>,
     /// Bytes behind the body.
     pub trailing: usize,
+    /// Bytes that are missing at the end.
+    pub cut: usize,
     /// Tagged fields in the header that nobody knows, where there can be some.
     pub has_tags: bool,
     /// Sent in two pieces, the first of so many bytes.

@@ -38,7 +38,8 @@ fn starts(extents: &Extents, log_start: Offset, now: TimestampMs) -> Vec<(Offset
     let kept = extents.uploaded.iter().filter(|extent| extent.range.end > log_start);
     let mut segments: Vec<_> = kept.map(|e| (e.range.start.max(log_start), e.newest.time())).collect();
     if extents.tail.end > extents.tail.start.max(log_start) {
-        segments.push((extents.tail.start.max(log_start), extents.tail_newest));
+        // What was not uploaded yet was written of late, though its records may have no times.
+        segments.push((extents.tail.start.max(log_start), extents.tail_newest.or(Some(now))));
     }
     // An empty log counts as written now: Kafka's is as old as its topic.
     let Some(first) = segments.first_mut() else { return vec![(log_start, now)] };
@@ -125,6 +126,12 @@ mod tests {
         let log = extents(&[Newest::Unknown, written(200), Newest::Unknown, written(400)], 2, None);
         assert_eq!(told(&log, 0, &[(100, 9), (250, 9), (400, 9)]), [vec![0], vec![2, 0], vec![6, 4, 2, 0]]);
         assert_eq!(told(&log, 0, &[(NOW - 1, 1), (NOW, 2)]), [vec![6], vec![10, 8]], "the tail is as young as can be");
-        assert_eq!(told(&extents(&[], 2, None), 0, &[(1, 1)]), [[0]], "nothing is older than the start of the log");
+        assert_eq!(
+            told(&extents(&[], 2, None), 0, &[(NOW - 1, 1), (NOW, 2)]),
+            [vec![], vec![2, 0]],
+            "also the first one"
+        );
+        let unknown = extents(&[Newest::Unknown], 0, None);
+        assert_eq!(told(&unknown, 0, &[(1, 1)]), [[0]], "nothing is older than the start of the log");
     }
 }

@@ -96,6 +96,8 @@ pub(crate) struct Limits {
     is_below_zero: bool,
     pub(crate) min_bytes: usize,
     isolation: Isolation,
+    /// It says that it is a replica.
+    is_replica: bool,
 }
 
 impl Limits {
@@ -107,6 +109,7 @@ impl Limits {
             is_below_zero: request.max_bytes < 0,
             min_bytes: usize::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
             isolation,
+            is_replica: request.replica_id >= 0 || request.replica_state.replica_id >= 0,
         }
     }
 }
@@ -201,7 +204,9 @@ impl<'a> Reading<'a> {
                 return;
             }
         };
-        if let Some(answer) = diverging(want, partition) {
+        let refused =
+            if self.limits.is_replica { Some(to_replica(want, partition)) } else { diverging(want, partition) };
+        if let Some(answer) = refused {
             self.pass.answers.push(answer);
             self.pass.urgent = true;
             return;
@@ -311,6 +316,16 @@ impl<'a> Reading<'a> {
 
 fn wanted_bytes(want: &Want) -> usize {
     usize::try_from(want.max_bytes).unwrap_or(0)
+}
+
+/// The answer to a replica: the leader is the only one that there is. Kafka's `Partition.followerReplicaOrThrow`.
+fn to_replica(want: &Want, partition: &Partition) -> PartitionAnswer {
+    let current = want.current_leader_epoch.max(-1);
+    PartitionAnswer::error(match partition.offset_for_leader_epoch(0, current) {
+        Err(error) => error.code(),
+        Ok(_) if current >= 0 => code(ErrorCode::UnknownLeaderEpoch),
+        Ok(_) => code(ErrorCode::NotLeaderOrFollower),
+    })
 }
 
 /// The answer to a client that says in which leader epoch it fetched last, as Kafka's followers do, if there is no going on
