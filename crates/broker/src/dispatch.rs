@@ -42,7 +42,7 @@ impl Service for Dispatch {
                     let api = call.api;
                     let reply = h::produce::append(core.clone(), call, reader).await;
                     let counted: Later<Reply> = Box::pin(async move {
-                        let reply = reply.await;
+                        let reply = core.replies.charge_now(reply.await);
                         count(&core, api, started, &reply);
                         reply
                     });

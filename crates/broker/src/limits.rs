@@ -230,6 +230,8 @@ pub const ASKED_ALL_AGAIN_MAX: usize = 3;
 /// All offsets that are told again.
 pub const TOLD_ALL_AGAIN_BYTES_MAX: usize = 1 << 20;
 
-/// Errors of single records that the answer to a Produce tells of, up to 100 of a partition. The text of one may be long, and
-/// it takes a small batch of like records to have that many of a partition.
-pub const RECORD_ERRORS_TOLD_MAX: usize = 10_000;
+/// What the answer to a Produce says in words of what it refuses, in bytes, whatever the request's size. Of a batch up to 100
+/// records may be wrong, and each has a text of up to some hundred bytes.
+pub const REFUSAL_BYTES_MIN: usize = 64 << 10;
+/// The same for each byte of the request.
+pub const REFUSAL_BYTES_PER_BYTE: usize = 2;

@@ -127,6 +127,17 @@ impl ReplyMemory {
         }
     }
 
+    /// Charges for a large reply that waited for nothing.
+    pub(crate) fn charge_now(&self, reply: Reply) -> Reply {
+        match reply {
+            Reply::Frame(frame, None) if frame.remaining() >= REPLY_CHARGE_BYTES_MIN => {
+                let charge = self.budget.force_charge(frame.remaining() as u64);
+                Reply::Frame(frame, Some(charge))
+            }
+            other => other,
+        }
+    }
+
     fn expected(&self, api: ApiKey, foreseen: u64) -> u64 {
         let largest = api::position(api).and_then(|position| self.largest.get(position));
         let largest = largest.map_or(0, |largest| largest.lock().counts(self.clock.monotonic()));

@@ -63,6 +63,8 @@ pub(crate) trait Asked: Sync {
 /// latter it tells all.
 async fn check_keys<A: Asked>(core: &Core, call: &Call, configs: &[A::Config]) -> Result<(), ApiError> {
     let (mut seen, mut without_value) = (HashSet::default(), String::new());
+    // At once: hashing all of them anew as they become more would keep others waiting.
+    seen.reserve(configs.len());
     for config in configs {
         call.peer.breathe(&core.clock).await;
         let key = A::key(config);
@@ -155,6 +157,10 @@ pub(crate) fn check_length(value: &str) -> Result<(), ApiError> {
 /// Checks the settings of a resource as they would be.
 fn validate(core: &Core, at: &Now, of: &Resource, now: &Settings, then: &Settings) -> Result<(), ApiError> {
     let image = &*at.image;
+    // So many keys of brokers are not looked at one by one.
+    if of.kind == resource::BROKER && then.len() > settings::known_count() + CUSTOM_KEYS_MAX {
+        return Err(no_room());
+    }
     then.iter().filter(|(key, value)| now.get(*key) != Some(value)).try_for_each(|(_, value)| check_length(value))?;
     if of.kind == resource::TOPIC {
         if of.name.is_empty() {
@@ -191,10 +197,6 @@ fn validate(core: &Core, at: &Now, of: &Resource, now: &Settings, then: &Setting
 /// value, then whether it may be set for all. What Kafka does not know it takes, for what is plugged in may.
 fn check_broker_keys(of: &Resource, now: &Settings, then: &Settings) -> Result<(), ApiError> {
     let invalid = |why: String| ApiError::new(ErrorCode::InvalidRequest, why);
-    // So many are not looked at one by one.
-    if then.len() > settings::known_count() + CUSTOM_KEYS_MAX {
-        return Err(no_room());
-    }
     let is_cluster_wide = of.name == CLUSTER_WIDE;
     let changed = || then.iter().filter(|(key, value)| now.get(*key) != Some(value));
     let of_one = |key: &str| is_cluster_wide && PER_BROKER_KEYS.contains(&key);

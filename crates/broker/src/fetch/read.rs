@@ -97,7 +97,7 @@ pub(crate) struct Limits {
     pub(crate) min_bytes: usize,
     isolation: Isolation,
     /// It says that it is a replica.
-    is_replica: bool,
+    pub(crate) is_replica: bool,
 }
 
 impl Limits {

@@ -32,7 +32,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 use partition::{AppendError, AppendOptions, Appended, Partition, PartitionError, Room};
-use records::{BatchHeader, InvalidRecord, RecordError, RecordsError};
+use records::{BatchHeader, InvalidRecord, RecordsError};
 use wire::messages::produce_response::{
     BatchIndexAndErrorMessage, NodeEndpoint, PartitionProduceResponse, ProduceResponse, TopicProduceResponse,
 };
@@ -46,7 +46,8 @@ use crate::errors::code;
 use crate::fenced::told_if_unfenced;
 use crate::fetch::session::TopicRef;
 use crate::limits::{
-    FRAME_SHARE_MIN, PRODUCE_WAIT_DEFAULT, PRODUCE_WAIT_MIN, PRODUCER_LOADS_MAX, RECORD_ERRORS_TOLD_MAX,
+    FRAME_SHARE_MIN, PRODUCE_WAIT_DEFAULT, PRODUCE_WAIT_MIN, PRODUCER_LOADS_MAX, REFUSAL_BYTES_MIN,
+    REFUSAL_BYTES_PER_BYTE,
 };
 use crate::net::peer::until;
 use crate::net::service::{Later, Reply};
@@ -98,8 +99,13 @@ pub(crate) async fn append(core: Arc<Core>, call: Call, mut reader: Reader) -> L
         Some(_) => HashMap::default(),
     };
     let mut memory = Memory::of(call.frame_bytes, record_sizes(&request));
+    let mut texts = Texts::of(&call, acks);
     for topic in &asked {
-        topics.push(append_topic(&core, &call, &request, &mut memory, &mut unloaded, topic, refused.as_ref()).await);
+        let of = (&mut memory, &mut texts, &mut unloaded);
+        topics.push(append_topic(&core, &call, &request, of, topic, refused.as_ref()).await);
+    }
+    if texts.bytes > 0 {
+        call.settle(request.memory_bytes() + texts.bytes);
     }
     base::plant::place("in-produce");
     // What was appended holds it on; what was refused or copied does not.
@@ -354,11 +360,35 @@ fn record_sizes(request: &ProduceView) -> impl Iterator<Item = usize> {
     partitions.map(move |partition| request.records_of(partition).map_or(0, |records| records.len()))
 }
 
-/// The version from which on errors of single records are told.
-const RECORD_ERRORS_FROM: i16 = 8;
+/// The version from which on it is said in words what is wrong, of single records, too.
+const TEXTS_FROM: i16 = 8;
 
-/// The request's room in the log cache, taken when the first batch is about to be appended, and what of its records' errors
-/// may yet be told.
+/// What may yet be said of what is refused. A small batch may have a hundred records that are wrong, and the text of each
+/// may be long.
+struct Texts {
+    left: usize,
+    /// What was said.
+    bytes: usize,
+}
+
+impl Texts {
+    /// Nobody is told anything without an answer, or in old versions.
+    fn of(call: &Call, acks: i16) -> Self {
+        let is_told = acks != 0 && call.version >= TEXTS_FROM;
+        let left = if is_told { REFUSAL_BYTES_MIN.max(REFUSAL_BYTES_PER_BYTE * call.frame_bytes) } else { 0 };
+        Self { left, bytes: 0 }
+    }
+
+    /// The text, if there is room for it and `more`.
+    fn take(&mut self, text: String, more: usize) -> Option<Str> {
+        let bytes = text.len() + more;
+        self.left = self.left.checked_sub(bytes)?;
+        self.bytes += bytes;
+        Some(text.into())
+    }
+}
+
+/// The request's room in the log cache, taken when the first batch is about to be appended.
 ///
 /// Records that are a small part of their frame get memory of their own: from the log cache they go out to readers, and
 /// slices would keep all of the frame until the last of these has taken them.
@@ -367,13 +397,12 @@ struct Memory {
     /// What the records take: the frame, if any of them stay in it, and what is copied.
     bytes: usize,
     room: Option<Room>,
-    record_errors_left: usize,
 }
 
 impl Memory {
     /// For a frame with records of these sizes.
     fn of(frame_bytes: usize, sizes: impl Iterator<Item = usize>) -> Self {
-        let mut memory = Self { frame_bytes, bytes: 0, room: None, record_errors_left: RECORD_ERRORS_TOLD_MAX };
+        let mut memory = Self { frame_bytes, bytes: 0, room: None };
         let (mut copied, mut is_kept) = (0, false);
         for size in sizes {
             if memory.is_small(size) {
@@ -406,8 +435,7 @@ async fn append_topic<'a>(
     core: &Core,
     call: &Call,
     request: &ProduceView,
-    memory: &mut Memory,
-    unloaded: &mut HashMap<Place<'a>, AppendError>,
+    (memory, texts, unloaded): (&mut Memory, &mut Texts, &mut HashMap<Place<'a>, AppendError>),
     Asked { topic, partitions }: &Asked<'a>,
     refused: Option<&Refused>,
 ) -> Topic {
@@ -422,7 +450,7 @@ async fn append_topic<'a>(
                 let records = request.records_of(partition).unwrap_or_default();
                 // As a rule nothing had to be loaded, and the key need not be hashed.
                 let unloaded = if unloaded.is_empty() { None } else { unloaded.remove(&place) };
-                append_partition(core, call.version, memory, place, unloaded, records, refused).await
+                append_partition(core, call.version, (memory, texts), place, unloaded, records, refused).await
             }
         };
         parts.push(part);
@@ -435,7 +463,7 @@ async fn append_topic<'a>(
 async fn append_partition(
     core: &Core,
     version: i16,
-    memory: &mut Memory,
+    (memory, texts): (&mut Memory, &mut Texts),
     place: Place<'_>,
     unloaded: Option<AppendError>,
     records: Bytes,
@@ -461,7 +489,7 @@ async fn append_partition(
     let metrics = core.topic_metrics(partition.topic().name());
     if let Some(error) = unloaded {
         metrics.record_produce_failure(bytes);
-        return refused_part(version, memory, &partition, index, &error);
+        return refused_part(texts, &partition, index, &error);
     }
     let records = memory.own(records);
     let room = memory.room(&partition).await;
@@ -472,7 +500,7 @@ async fn append_partition(
         }
         Err(error) => {
             metrics.record_produce_failure(bytes);
-            refused_part(version, memory, &partition, index, &error)
+            refused_part(texts, &partition, index, &error)
         }
     }
 }
@@ -507,22 +535,25 @@ fn tells_log_start(error: &AppendError) -> bool {
     )
 }
 
-fn refused_part(version: i16, memory: &mut Memory, partition: &Partition, index: i32, error: &AppendError) -> Part {
+fn refused_part(texts: &mut Texts, partition: &Partition, index: i32, error: &AppendError) -> Part {
     let name = format!("{}-{index}", partition.topic().name());
     tracing::debug!(partition = name, %error, "records are refused");
-    let mut part = failed(index, error.code(), error.message(&name));
+    let mut part = failed(index, error.code(), None);
     if tells_log_start(error) {
         part.response.log_start_offset = partition.log_start().kafka();
     }
     part.by_producer_state = matches!(error, AppendError::Producer(_));
-    let told = |record: &RecordError| BatchIndexAndErrorMessage {
-        batch_index: record.batch_index,
-        batch_index_error_message: Some(record.message(&name).into()),
-        ..BatchIndexAndErrorMessage::default()
-    };
-    if version >= RECORD_ERRORS_FROM {
-        part.response.record_errors = error.record_errors().iter().take(memory.record_errors_left).map(told).collect();
-        memory.record_errors_left -= part.response.record_errors.len();
+    if texts.left == 0 {
+        return part;
+    }
+    part.response.error_message = error.message(&name).and_then(|text| texts.take(text, 0));
+    for record in error.record_errors() {
+        let Some(text) = texts.take(record.message(&name), size_of::<BatchIndexAndErrorMessage>()) else { break };
+        part.response.record_errors.push(BatchIndexAndErrorMessage {
+            batch_index: record.batch_index,
+            batch_index_error_message: Some(text),
+            ..BatchIndexAndErrorMessage::default()
+        });
     }
     part
 }

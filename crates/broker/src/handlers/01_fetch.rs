@@ -124,7 +124,8 @@ pub(crate) async fn handle(core: Arc<Core>, call: Call, mut reader: Reader) -> R
     drop(targets);
     let sent: Vec<Sent<'_>> =
         sent.into_iter().zip(news).filter_map(|(sent, is_news)| is_news.then_some(sent)).collect();
-    let endpoints = leaders::endpoints(&core, &call, &sent);
+    // A replica knows where brokers are.
+    let endpoints = if limits.is_replica { Vec::new() } else { leaders::endpoints(&core, &call, &sent) };
     write(&call, NONE, session_id, &sent, &endpoints, Some(charge))
 }
 

@@ -89,10 +89,19 @@ async fn tell_again(answers: &mut Vec<OffsetFetchResponseGroup>, again: Vec<AllA
             told.push((before, first.clone()));
         }
     }
-    // From behind: those before stay where they are.
-    for (before, answer) in told.into_iter().rev() {
-        answers.insert(before.min(answers.len()), answer);
+    if told.is_empty() {
+        return;
     }
+    let (once, mut told) = (std::mem::take(answers), told.into_iter().peekable());
+    answers.reserve_exact(once.len() + told.len());
+    for (at, answer) in once.into_iter().enumerate() {
+        pace.step().await;
+        while let Some((_, again)) = told.next_if(|(before, _)| *before <= at) {
+            answers.push(again);
+        }
+        answers.push(answer);
+    }
+    answers.extend(told.map(|(_, again)| again));
 }
 
 /// Lets what is named again be asked for again, as of Kafka, so many times: with their metadata a small request could

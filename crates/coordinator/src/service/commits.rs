@@ -260,6 +260,7 @@ async fn answered(
 async fn unsupported(request: &OffsetCommitRequest) -> OffsetCommitResponse {
     let (mut answer, mut pace) = (CommitAnswer::default(), Pace::default());
     for topic in &request.topics {
+        pace.step().await;
         let place = answer.add(topic);
         for partition in &topic.partitions {
             pace.step().await;
