@@ -3,11 +3,12 @@
 //! Kafka's controller gives up a change that it has not begun when the request's timeout is over. Here a change that was
 //! handed over cannot be taken back, so the client is told that it may still happen.
 //!
-//! A timeout of zero or less is over when the request comes ([`in_time`]): Kafka's controller does nothing and says so. It is
+//! A timeout of zero or less is over when the request comes ([`told`]): Kafka's controller does nothing and says so. It is
 //! what older clients send who do not want to wait for every broker to know (librdkafka before 1.9, by default), and who take
 //! that answer for word that the change is on its way, as it was before there was such a controller. So here they get the
 //! answer, and the change, too: it is waited for as long as [`CHANGE_WAIT_DEFAULT`], since they go on to use what it makes.
-//! What is refused is told as it is, as it was then: they would take that answer for success.
+//! What is refused is told as it is, as it was then, and what nobody has confirmed as a failure: they would take that answer
+//! for success.
 
 use std::future::Future;
 use std::time::Duration;
@@ -38,9 +39,19 @@ pub(crate) async fn within<T, E>(
     wait_for(asked(timeout_ms), change).await?.map_err(told)
 }
 
-/// What is told of a change that was made, by when the request wanted it.
-pub(crate) fn in_time(timeout_ms: i32) -> Result<(), ApiError> {
-    if timeout_ms <= 0 { Err(ApiError::bare(ErrorCode::RequestTimedOut)) } else { Ok(()) }
+/// What is told of a change, by when the request wanted it. Without any time what was done is late; of what was perhaps not
+/// done nobody may believe that it was.
+pub(crate) fn told<T>(timeout_ms: i32, outcome: Result<T, ApiError>) -> Result<T, ApiError> {
+    if timeout_ms > 0 {
+        return outcome;
+    }
+    match outcome {
+        Ok(_) => Err(ApiError::bare(ErrorCode::RequestTimedOut)),
+        Err(error) if error.code == ErrorCode::RequestTimedOut.code() => {
+            Err(ApiError::new(ErrorCode::UnknownServerError, error.message))
+        }
+        refused => refused,
+    }
 }
 
 fn asked(timeout_ms: i32) -> Duration {
@@ -92,6 +103,21 @@ mod tests {
         }
         let never = std::future::pending::<Result<(), ApiError>>();
         assert_eq!(within(0, never, |error| error).await, Err(TimedOut(CHANGE_WAIT_DEFAULT).into()));
+    }
+
+    #[test]
+    fn without_time_only_what_was_done_is_late() {
+        let (late, other) = (ApiError::bare(ErrorCode::RequestTimedOut), ApiError::bare(ErrorCode::InvalidConfig));
+        let unconfirmed: ApiError = TimedOut(CHANGE_WAIT_DEFAULT).into();
+        for timeout_ms in [0, -1, i32::MIN] {
+            assert_eq!(told(timeout_ms, Ok(())), Err(late.clone()));
+            assert_eq!(told::<()>(timeout_ms, Err(other.clone())), Err(other.clone()));
+            let told = told::<()>(timeout_ms, Err(unconfirmed.clone())).unwrap_err();
+            assert_eq!((told.code, &told.message), (ErrorCode::UnknownServerError.code(), &unconfirmed.message));
+        }
+        for outcome in [Ok(()), Err(other), Err(unconfirmed)] {
+            assert_eq!(told(1, outcome.clone()), outcome);
+        }
     }
 
     #[tokio::test(start_paused = true)]

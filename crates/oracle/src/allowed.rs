@@ -6,6 +6,21 @@ use crate::compare::Difference;
 use crate::connection::Answer;
 use crate::run::Exchange;
 
+/// What a difference is looked at in.
+#[derive(Clone, Copy, Debug)]
+pub struct Case<'a> {
+    /// The story's name.
+    pub story: &'a str,
+    /// The request.
+    pub asked: &'a Value,
+    /// The field that differs.
+    pub field: &'a str,
+    /// What Kafka says there.
+    pub kafka: &'a Value,
+    /// What Headwater says there.
+    pub headwater: &'a Value,
+}
+
 /// One of them.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
@@ -13,7 +28,7 @@ pub struct Row {
     pub api: &'static str,
     /// The versions, both ends included.
     pub versions: (i16, i16),
-    /// The field, without the indices of arrays; a `*` in it stands for anything.
+    /// The field, without the indices of arrays; a `*` in it stands for any field. Empty where there is no answer to look at.
     pub field: &'static str,
     /// Only where the request holds this value at this JSON pointer.
     pub asked: Option<(&'static str, &'static str)>,
@@ -23,8 +38,8 @@ pub struct Row {
     pub kafka: Option<&'static str>,
     /// What Headwater says there, if only that: JSON.
     pub headwater: Option<&'static str>,
-    /// Only where what they say, Kafka first, is such.
-    pub both: Option<fn(&Value, &Value) -> bool>,
+    /// Only in such cases.
+    pub such: Option<fn(&Case<'_>) -> bool>,
     /// Only of what is asked after a restart.
     pub after_restart: bool,
     /// Why it may be.
@@ -41,6 +56,41 @@ const NO_TIME: Option<(&str, &str)> = Some(("/timeout_ms", "0"));
 /// What is done without any time.
 const LATE: &str = "Kafka does nothing then and says that it was late, which old clients take for success; here what is \
                     refused is told";
+
+/// Kafka's code says that it was late, and Headwater's what is wrong.
+fn is_refused_and_not_late(case: &Case<'_>) -> bool {
+    match case.field.ends_with("/error_code") {
+        true => case.kafka == 7 && ![0, 7, -1].iter().any(|code| case.headwater == code),
+        false => case.kafka.is_null() && case.headwater.is_string(),
+    }
+}
+
+/// Headwater says that there is nothing of the kind.
+fn is_unserved(case: &Case<'_>) -> bool {
+    !case.field.ends_with("/error_code") || case.headwater == 42
+}
+
+/// Records were deleted, and the newest may be among them.
+fn is_of_deleted(case: &Case<'_>) -> bool {
+    case.story.contains("delete")
+}
+
+/// A first batch that is larger than the limit, and Headwater's begins where it was asked for, or is the beginning of one.
+fn is_above_a_small_limit(case: &Case<'_>) -> bool {
+    let asked = &case.asked["topics"][0]["partitions"][0];
+    let first = &case.headwater[0];
+    let offset = first["base_offset"].as_i64().or(first["offset"].as_i64());
+    let is_piece = first.get("partial").is_some();
+    let is_small = asked["partition_max_bytes"].as_i64().is_some_and(|bytes| bytes <= 300);
+    is_small && (is_piece || offset >= asked["fetch_offset"].as_i64())
+}
+
+/// Not of the ends of the log, which are the same.
+fn is_by_time(case: &Case<'_>) -> bool {
+    let topics = case.asked["topics"].as_array().into_iter().flatten();
+    let mut asked = topics.flat_map(|topic| topic["partitions"].as_array().into_iter().flatten());
+    asked.any(|asked| asked["timestamp"] != -2 && (asked["timestamp"] != -1 || asked["max_num_offsets"] != 1))
+}
 
 /// The table. It has at most forty rows, and each is needed by a case.
 pub const ROWS: &[Row] = &[
@@ -67,23 +117,27 @@ pub const ROWS: &[Row] = &[
     Row {
         field: "*",
         asked: Some(("/key_type", "1")),
-        reason: "there are no transactions yet, and their coordinator is said not to be there",
+        such: Some(|case| !case.field.ends_with("/error_code") || case.headwater == 42),
+        reason: "there are no transactions yet, and who asks for their coordinator is told so",
         ..Row::of("find_coordinator")
     },
     Row {
         field: "/results/*",
         within: Some(("resource_type", UNSERVED)),
+        such: Some(is_unserved),
         reason: "there are no client metrics, and no groups of protocols that have configurations",
         ..Row::of("describe_configs")
     },
     Row {
         field: "/results/configs/documentation",
+        such: Some(|case| case.kafka.is_string() && case.headwater.is_string()),
         reason: "it says what Headwater does",
         ..Row::of("describe_configs")
     },
     Row {
         field: "/responses/*",
         within: Some(("resource_type", UNSERVED)),
+        such: Some(is_unserved),
         reason: "likewise",
         ..Row::of("incremental_alter_configs")
     },
@@ -96,8 +150,16 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         versions: (0, 0),
-        field: "/results/configs*",
+        field: "/results/configs",
         reason: "3.9 judges this version, and has other configurations than 4.4, of which Headwater has those",
+        ..Row::of("describe_configs")
+    },
+    Row {
+        versions: (0, 0),
+        field: "/results/configs/value",
+        kafka: Some("\"9223372036854775807\""),
+        headwater: Some("\"3600000\""),
+        reason: "likewise, and another default of message.timestamp.after.max.ms",
         ..Row::of("describe_configs")
     },
     Row {
@@ -110,21 +172,21 @@ pub const ROWS: &[Row] = &[
     Row {
         field: "/topics/partitions/*",
         asked: Some(("/topics/0/partitions/0/timestamp", "-3")),
-        headwater: Some("-1"),
+        such: Some(|case| is_of_deleted(case) && !case.field.ends_with("/error_code") && case.headwater == -1),
         reason: "Kafka names the newest record even where it is deleted, until its segment goes; here it is gone",
         ..Row::of("list_offsets")
     },
     Row {
         field: "/topics/partitions/offset",
         asked: Some(("/topics/0/partitions/0/timestamp", "-3")),
-        both: Some(|kafka, headwater| kafka.as_i64() < headwater.as_i64()),
+        such: Some(|case| is_of_deleted(case) && case.kafka.as_i64() < case.headwater.as_i64()),
         reason: "likewise; here the newest of those that are left is told, which stands behind it",
         ..Row::of("list_offsets")
     },
     Row {
         field: "/topics/partitions/timestamp",
         asked: Some(("/topics/0/partitions/0/timestamp", "-3")),
-        both: Some(|kafka, headwater| kafka.as_i64() > headwater.as_i64()),
+        such: Some(|case| is_of_deleted(case) && case.kafka.as_i64() > case.headwater.as_i64()),
         reason: "likewise, and is older",
         ..Row::of("list_offsets")
     },
@@ -132,11 +194,12 @@ pub const ROWS: &[Row] = &[
         field: "/responses/partition_responses/*",
         within: Some(("error_code", &["45"])),
         after_restart: true,
+        such: Some(|case| !case.field.ends_with("/error_code") || case.headwater == 0),
         reason: "a restarted Kafka recognises the last batch of a producer alone; here it is the last five, as before the restart",
         ..Row::of("produce")
     },
     Row {
-        field: "",
+        asked: Some(("/topic_data/0/partition_data/0/records", "null")),
         kafka: Some("\"<no answer>\""),
         headwater: Some("\"<a reply>\""),
         reason: "Kafka never answers records that are null; here they are refused, and nothing is appended",
@@ -145,6 +208,7 @@ pub const ROWS: &[Row] = &[
     Row {
         versions: (0, 3),
         field: "/responses/partitions/records",
+        within: Some(("error_code", &["76"])),
         kafka: Some("null"),
         headwater: Some("[]"),
         reason: "3.9 sends null with an unsupported compression; here it is an empty set, as in newer versions",
@@ -153,12 +217,14 @@ pub const ROWS: &[Row] = &[
     Row {
         field: "/responses/partitions/records/records/offset_delta",
         headwater: Some("1"),
+        such: Some(|case| case.story.contains("lie")),
         reason: "Kafka keeps the deltas of a batch without compression that lie, and clients see offsets twice; here they are put right",
         ..Row::of("fetch")
     },
     Row {
         versions: (0, 0),
-        field: "/topics/partitions/old_style_offsets*",
+        field: "/topics/partitions/old_style_offsets",
+        such: Some(is_by_time),
         reason: "it tells where segments begin and when their files were written; here are objects, and times of records",
         ..Row::of("list_offsets")
     },
@@ -166,18 +232,39 @@ pub const ROWS: &[Row] = &[
         versions: (0, 2),
         field: "/responses/partitions/records",
         kafka: Some("[]"),
+        such: Some(is_above_a_small_limit),
         reason: "of a first batch that is larger than the limit Kafka converts nothing, and such a reader stands still; here it gets what fits",
         ..Row::of("fetch")
     },
     Row {
         field: "*",
         asked: Some(("/session_id", "2147483647")),
+        within: Some(("error_code", &["-1"])),
+        such: Some(|case| case.field != "/error_code" || case.headwater != -1),
         reason: "Kafka fails to look for this session, which its cache has no shard for; here it is one that there is not",
         ..Row::of("fetch")
     },
-    Row { field: "/topics/error_*", asked: NO_TIME, reason: LATE, ..Row::of("create_topics") },
-    Row { field: "/responses/error_*", asked: NO_TIME, reason: LATE, ..Row::of("delete_topics") },
-    Row { field: "/results/error_*", asked: NO_TIME, reason: LATE, ..Row::of("create_partitions") },
+    Row {
+        field: "/topics/error_*",
+        asked: NO_TIME,
+        such: Some(is_refused_and_not_late),
+        reason: LATE,
+        ..Row::of("create_topics")
+    },
+    Row {
+        field: "/responses/error_*",
+        asked: NO_TIME,
+        such: Some(is_refused_and_not_late),
+        reason: LATE,
+        ..Row::of("delete_topics")
+    },
+    Row {
+        field: "/results/error_*",
+        asked: NO_TIME,
+        such: Some(is_refused_and_not_late),
+        reason: LATE,
+        ..Row::of("create_partitions")
+    },
     Row {
         field: "/results/*_bytes",
         headwater: Some("-1"),
@@ -197,7 +284,7 @@ impl Row {
             within: None,
             kafka: None,
             headwater: None,
-            both: None,
+            such: None,
             after_restart: false,
             reason: "",
         }
@@ -218,8 +305,19 @@ impl Row {
             })
         };
         let is_field = match self.field.split_once('*') {
-            Some((begins, ends)) => difference.field.starts_with(begins) && difference.field.ends_with(ends),
+            // That there is no answer, or late, is no field.
+            Some((begins, ends)) => {
+                let field = &difference.field;
+                field.starts_with('/') && field.starts_with(begins) && field.ends_with(ends)
+            }
             None => difference.field == self.field,
+        };
+        let case = Case {
+            story: &exchange.story,
+            asked: &exchange.asked,
+            field: &difference.field,
+            kafka: &difference.kafka,
+            headwater: &difference.headwater,
         };
         let is = |wanted: Option<&str>, said: &Value| {
             let said = said.to_string();
@@ -232,7 +330,7 @@ impl Row {
             && is_field
             && is(self.kafka, &difference.kafka)
             && is(self.headwater, &difference.headwater)
-            && self.both.is_none_or(|such| such(&difference.kafka, &difference.headwater))
+            && self.such.is_none_or(|such| such(&case))
             && (exchange.is_again || !self.after_restart)
     }
 }

@@ -17,6 +17,7 @@ use crate::catalogue::Catalogue;
 use crate::codec::encode;
 use crate::compare::Difference;
 use crate::connection::Answer;
+use crate::generate::APIS;
 use crate::normal::is_uuid;
 use crate::pair::{Ends, Ground, Pair, Versions};
 use crate::plant::Plant;
@@ -139,6 +140,11 @@ impl Outcome {
         }
         for story in stories::all().iter().filter(|story| !self.stories.contains(story.name)) {
             gaps.push(format!("the story '{}' was told to nobody", story.name));
+        }
+        for api in APIS {
+            if !catalogue.named(api).is_ok_and(|api| self.advertised.contains_key(&api.key)) {
+                gaps.push(format!("{api} is not advertised"));
+            }
         }
         for (key, (low, high)) in &self.advertised {
             let name = catalogue.api(*key).map_or("?", |api| &api.name);

@@ -32,6 +32,8 @@ pub const NO_TOPIC: &str = "0badc0de-0bad-40de-8bad-c0de0badc0de";
 /// A request, and what came of it.
 #[derive(Clone, Debug)]
 pub struct Exchange {
+    /// The story's name.
+    pub story: String,
     /// The step's place in the story.
     pub step: usize,
     /// Whether it was asked again after a restart.
@@ -115,7 +117,8 @@ impl Telling {
         let mut exchanges = Vec::new();
         for (at, step) in story.steps.iter().enumerate() {
             let exchange = self.step(catalogue, story, at, step);
-            exchanges.extend(exchange.with_context(|| format!("{}, seed {}, step {at}", story.name, story.seed))?);
+            let exchange = exchange.with_context(|| format!("{}, seed {}, step {at}", story.name, story.seed))?;
+            exchanges.extend(exchange.map(|exchange| Exchange { story: story.name.clone(), ..exchange }));
         }
         Ok(exchanges)
     }
@@ -150,7 +153,11 @@ impl Telling {
                 }
                 Regard::Judged | Regard::Settled => None,
             };
-            exchanges.extend(exchange.map(|exchange| Exchange { is_again: true, ..exchange }));
+            exchanges.extend(exchange.map(|exchange| Exchange {
+                story: story.name.clone(),
+                is_again: true,
+                ..exchange
+            }));
         }
         Ok(exchanges)
     }
@@ -309,6 +316,7 @@ impl Telling {
             });
         }
         Ok(Exchange {
+            story: String::new(),
             step: at,
             is_again: false,
             prepares: ask.prepares,

@@ -192,6 +192,7 @@ fn the_table_of_what_may_differ_is_short_and_gives_reasons() {
         headwater: Value::Null,
     };
     let said = |reply: Value| Exchange {
+        story: String::new(),
         step: 0,
         is_again: false,
         prepares: false,

@@ -338,8 +338,8 @@ async fn alter<A: Asked>(
         if validate_only {
             return Ok(Altered::Checked);
         }
-        if of.kind != resource::TOPIC && of.kind != resource::BROKER {
-            // Nothing is set for them, and was to be.
+        if changes.is_empty() && of.kind != resource::TOPIC && of.kind != resource::BROKER {
+            // Nothing can be set for them.
             return Ok(Altered::AsItIs);
         }
         // Also where nothing is to be changed: another change may be on its way that is no longer waited for.

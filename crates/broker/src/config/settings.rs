@@ -362,7 +362,8 @@ pub(crate) fn is_custom(key: &str) -> bool {
     !is_name(key) && !key.starts_with(OF_A_LISTENER)
 }
 
-/// Whether a key is known that cannot be set while the broker runs.
+/// Whether a key is known that cannot be set while the broker runs, also one that Kafka 4.4 knows no more and would keep:
+/// whoever sets `zookeeper.connect` is told that nothing comes of it.
 pub(crate) fn is_fixed(key: &str) -> bool {
     match definition(key) {
         Some(def) => def.update == Update::Restart,

@@ -548,7 +548,12 @@ fn refused_part(texts: &mut Texts, partition: &Partition, index: i32, error: &Ap
     }
     part.response.error_message = error.message(&name).and_then(|text| texts.take(text, 0));
     for record in error.record_errors() {
-        let Some(text) = texts.take(record.message(&name), size_of::<BatchIndexAndErrorMessage>()) else { break };
+        let Some(text) = texts.take(record.message(&name), size_of::<BatchIndexAndErrorMessage>()) else {
+            // All or none: a client takes those that it is not told of for right.
+            texts.left = 0;
+            part.response.record_errors = Vec::new();
+            break;
+        };
         part.response.record_errors.push(BatchIndexAndErrorMessage {
             batch_index: record.batch_index,
             batch_index_error_message: Some(text),

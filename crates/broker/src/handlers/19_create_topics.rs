@@ -18,7 +18,7 @@ use crate::call::Call;
 use crate::config::alter::check_length;
 use crate::config::effective::{self as broker_value, Source, broker_settings};
 use crate::core::Core;
-use crate::deadline::{in_time, within};
+use crate::deadline::{told, within};
 use crate::errors::ApiError;
 use crate::limits::CREATED_TOPICS_MAX;
 use crate::mentions::keep_first;
@@ -45,7 +45,8 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: CreateTopicsRe
         match new {
             Ok(new) => {
                 planned.push((results.len(), new));
-                results.push(CreatableTopicResult { name: topic.name.clone(), ..CreatableTopicResult::default() });
+                // Until there is a result.
+                results.push(refused(topic.name.clone(), &ApiError::bare(ErrorCode::UnknownServerError)));
             }
             Err(error) => results.push(refused(topic.name.clone(), &error)),
         }
@@ -68,6 +69,7 @@ async fn create(
     let created = match within(request.timeout_ms, creation, |error| of_meta(&error)).await {
         Ok(created) => created,
         Err(error) => {
+            let Err(error) = told::<()>(request.timeout_ms, Err(error)) else { return };
             for (at, new) in planned {
                 results[at] = refused(new.name.into(), &error);
             }
@@ -81,7 +83,7 @@ async fn create(
         if let (Ok(created), false) = (&created, request.validate_only) {
             tracing::info!(topic = new.name, id = %created.id, partitions = new.partitions, "topic created");
         }
-        results[at] = match created.and_then(|created| in_time(request.timeout_ms).map(|()| created)) {
+        results[at] = match told(request.timeout_ms, created) {
             Ok(created) => {
                 CreatableTopicResult {
                     // Of a topic that is not made, too: the id that it would have had.

@@ -16,7 +16,7 @@ use wire::{ErrorCode, Str};
 use super::create_topics::{of_meta, of_topic};
 use crate::call::Call;
 use crate::core::Core;
-use crate::deadline::{in_time, within};
+use crate::deadline::{told, within};
 use crate::errors::{ApiError, NO_SUCH_TOPIC, NO_SUCH_TOPIC_ID};
 use crate::mentions::repeated;
 
@@ -50,7 +50,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsReques
             Ok(results) => match results.next() {
                 Some(Ok(_)) => {
                     tracing::info!(topic = %wanted.topic.name, id = %wanted.topic.id, "topic deleted");
-                    in_time(request.timeout_ms)
+                    Ok(())
                 }
                 // Somebody else was faster.
                 Some(Err(TopicError::Unknown(_))) => Err(ApiError::bare(wanted.unknown)),
@@ -59,6 +59,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsReques
             },
             Err(error) => Err(error.clone()),
         };
+        let outcome = told(request.timeout_ms, outcome);
         responses.push(result(Some((&*wanted.topic.name).into()), wanted.topic.id, outcome));
     }
     DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }

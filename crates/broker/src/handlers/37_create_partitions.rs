@@ -12,7 +12,7 @@ use wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 use super::create_topics::{check_replicas, of_topic};
 use crate::call::Call;
 use crate::core::Core;
-use crate::deadline::{ForAWhile, in_time};
+use crate::deadline::{ForAWhile, told};
 use crate::errors::ApiError;
 use crate::in_order::InOrder;
 use crate::limits::CHANGED_AT_ONCE_MAX;
@@ -40,7 +40,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, mut request: CreatePartitio
     for (topic, outcome) in request.topics.into_iter().zip(grown) {
         call.peer.breathe(&core.clock).await;
         let empty = CreatePartitionsTopicResult { name: topic.name, ..CreatePartitionsTopicResult::default() };
-        results.push(match outcome.and_then(|()| in_time(request.timeout_ms)) {
+        results.push(match told(request.timeout_ms, outcome) {
             Ok(()) => empty,
             Err(error) => CreatePartitionsTopicResult { error_code: error.code, error_message: error.told(), ..empty },
         });
