@@ -174,32 +174,30 @@ async fn route(core: &Arc<Core>, call: Call, reader: Reader) -> Reply {
         ApiKey::OffsetFetch => typed(c, reader, |q| h::offset_fetch::handle(core_ref, c, q)).await,
         ApiKey::FindCoordinator => typed(c, reader, |q| h::find_coordinator::handle(core_ref, c, q)).await,
         ApiKey::JoinGroup => waiting(c, reader, |q| h::join_group::handle(core_ref, c, q)).await,
-        ApiKey::Heartbeat => typed(c, reader, |q| h::heartbeat::handle(core_ref, q)).await,
+        ApiKey::Heartbeat => typed(c, reader, |q| h::heartbeat::handle(core_ref, c, q)).await,
         ApiKey::LeaveGroup => typed(c, reader, |q| h::leave_group::handle(core_ref, c, q)).await,
         ApiKey::SyncGroup => waiting(c, reader, |q| h::sync_group::handle(core_ref, c, q)).await,
         ApiKey::DescribeGroups => typed(c, reader, |q| h::describe_groups::handle(core_ref, c, q)).await,
-        ApiKey::ListGroups => typed(c, reader, |q| h::list_groups::handle(core_ref, q)).await,
-        ApiKey::ApiVersions => typed(c, reader, |q| async move { h::api_versions::handle(core_ref, c, &q) }).await,
+        ApiKey::ListGroups => typed(c, reader, |q| h::list_groups::handle(core_ref, c, q)).await,
+        ApiKey::ApiVersions => typed(c, reader, |q| h::api_versions::handle(core_ref, c, q)).await,
         ApiKey::CreateTopics => typed(c, reader, |q| h::create_topics::handle(core_ref, c, q)).await,
         ApiKey::DeleteTopics => typed(c, reader, |q| h::delete_topics::handle(core_ref, c, q)).await,
         ApiKey::DeleteRecords => typed(c, reader, |q| h::delete_records::handle(core_ref, c, q)).await,
-        ApiKey::InitProducerId => typed(c, reader, |q| h::init_producer_id::handle(core_ref, q)).await,
+        ApiKey::InitProducerId => typed(c, reader, |q| h::init_producer_id::handle(core_ref, c, q)).await,
         ApiKey::OffsetForLeaderEpoch => typed(c, reader, |q| h::offset_for_leader_epoch::handle(core_ref, c, q)).await,
         ApiKey::DescribeConfigs => typed(c, reader, |q| h::describe_configs::handle(core_ref, c, q)).await,
         ApiKey::AlterConfigs => typed(c, reader, |q| h::alter_configs::handle(core_ref, c, q)).await,
-        ApiKey::DescribeLogDirs => typed(c, reader, |q| h::describe_log_dirs::handle(core_ref, q)).await,
+        ApiKey::DescribeLogDirs => typed(c, reader, |q| h::describe_log_dirs::handle(core_ref, c, q)).await,
         ApiKey::CreatePartitions => typed(c, reader, |q| h::create_partitions::handle(core_ref, c, q)).await,
-        ApiKey::DeleteGroups => typed(c, reader, |q| h::delete_groups::handle(core_ref, q)).await,
+        ApiKey::DeleteGroups => typed(c, reader, |q| h::delete_groups::handle(core_ref, c, q)).await,
         ApiKey::IncrementalAlterConfigs => {
             typed(c, reader, |q| h::incremental_alter_configs::handle(core_ref, c, q)).await
         }
         ApiKey::ListPartitionReassignments => {
-            typed(c, reader, |q| async move { h::list_partition_reassignments::handle(&q) }).await
+            typed(c, reader, |q| h::list_partition_reassignments::handle(core_ref, c, q)).await
         }
-        ApiKey::OffsetDelete => typed(c, reader, |q| h::offset_delete::handle(core_ref, q)).await,
-        ApiKey::DescribeCluster => {
-            typed(c, reader, |q| async move { h::describe_cluster::handle(core_ref, c, &q) }).await
-        }
+        ApiKey::OffsetDelete => typed(c, reader, |q| h::offset_delete::handle(core_ref, c, q)).await,
+        ApiKey::DescribeCluster => typed(c, reader, |q| h::describe_cluster::handle(core_ref, c, q)).await,
         ApiKey::DescribeTopicPartitions => {
             typed(c, reader, |q| h::describe_topic_partitions::handle(core_ref, c, q)).await
         }

@@ -2,8 +2,9 @@
 
 use wire::messages::{HeartbeatRequest, HeartbeatResponse};
 
+use crate::call::Call;
 use crate::core::Core;
 
-pub(crate) async fn handle(core: &Core, request: HeartbeatRequest) -> HeartbeatResponse {
+pub(crate) async fn handle(core: &Core, _: &Call, request: HeartbeatRequest) -> HeartbeatResponse {
     core.groups.heartbeat(&request).await
 }

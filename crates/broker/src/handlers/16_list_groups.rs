@@ -2,8 +2,9 @@
 
 use wire::messages::{ListGroupsRequest, ListGroupsResponse};
 
+use crate::call::Call;
 use crate::core::Core;
 
-pub(crate) async fn handle(core: &Core, request: ListGroupsRequest) -> ListGroupsResponse {
+pub(crate) async fn handle(core: &Core, _: &Call, request: ListGroupsRequest) -> ListGroupsResponse {
     core.groups.list_groups(&request).await
 }

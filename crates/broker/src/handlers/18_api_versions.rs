@@ -16,7 +16,7 @@ use crate::core::Core;
 /// The node of a client that looks for none.
 const NO_NODE: i32 = -1;
 
-pub(crate) fn handle(core: &Core, call: &Call, request: &ApiVersionsRequest) -> ApiVersionsResponse {
+pub(crate) async fn handle(core: &Core, call: &Call, request: ApiVersionsRequest) -> ApiVersionsResponse {
     let error = |code: ErrorCode| ApiVersionsResponse { error_code: code.code(), ..ApiVersionsResponse::default() };
     if call.version >= 3 {
         let (name, version) = (&*request.client_software_name, &*request.client_software_version);
@@ -28,7 +28,7 @@ pub(crate) fn handle(core: &Core, call: &Call, request: &ApiVersionsRequest) -> 
         }
         tracing::debug!(client = %call.peer.remote, software = name, version, "a client says what it is");
     }
-    if call.version >= 5 && is_elsewhere(core, request) {
+    if call.version >= 5 && is_elsewhere(core, &request) {
         return error(ErrorCode::RebootstrapRequired);
     }
     ApiVersionsResponse { api_keys: SERVED.iter().copied().map(entry).collect(), ..ApiVersionsResponse::default() }

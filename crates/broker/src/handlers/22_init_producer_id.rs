@@ -8,13 +8,14 @@
 use wire::ErrorCode;
 use wire::messages::{InitProducerIdRequest, InitProducerIdResponse};
 
+use crate::call::Call;
 use crate::core::Core;
 use crate::errors::NO_TRANSACTIONS;
 
 /// Kafka's `transaction.max.timeout.ms` where nobody sets another.
 const TRANSACTION_TIMEOUT_MAX_MS: i32 = 15 * 60 * 1000;
 
-pub(crate) async fn handle(core: &Core, request: InitProducerIdRequest) -> InitProducerIdResponse {
+pub(crate) async fn handle(core: &Core, _: &Call, request: InitProducerIdRequest) -> InitProducerIdResponse {
     let refuse = |error: ErrorCode| InitProducerIdResponse {
         error_code: error.code(),
         producer_id: -1,

@@ -18,9 +18,10 @@ use wire::messages::describe_log_dirs_response::{
 use wire::messages::{DescribeLogDirsRequest, DescribeLogDirsResponse};
 use wire::{ErrorCode, Str};
 
+use crate::call::Call;
 use crate::core::Core;
 
-pub(crate) async fn handle(core: &Core, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
+pub(crate) async fn handle(core: &Core, _: &Call, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse {
     let (image, partitions) = (core.image(), core.partitions.clone());
     let sized = task::spawn_blocking("log-dirs", move || sizes(&image, &partitions, request.topics));
     let (error_code, topics) = match sized.await {

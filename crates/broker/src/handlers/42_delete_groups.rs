@@ -2,10 +2,11 @@
 
 use wire::messages::{DeleteGroupsRequest, DeleteGroupsResponse};
 
+use crate::call::Call;
 use crate::core::Core;
 use crate::first_mentions::keep_first;
 
-pub(crate) async fn handle(core: &Core, mut request: DeleteGroupsRequest) -> DeleteGroupsResponse {
+pub(crate) async fn handle(core: &Core, _: &Call, mut request: DeleteGroupsRequest) -> DeleteGroupsResponse {
     keep_first(&mut request.groups_names).await;
     core.groups.delete_groups(&request).await
 }

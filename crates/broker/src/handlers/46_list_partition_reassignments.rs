@@ -3,6 +3,13 @@
 
 use wire::messages::{ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse};
 
-pub(crate) fn handle(_: &ListPartitionReassignmentsRequest) -> ListPartitionReassignmentsResponse {
+use crate::call::Call;
+use crate::core::Core;
+
+pub(crate) async fn handle(
+    _: &Core,
+    _: &Call,
+    _: ListPartitionReassignmentsRequest,
+) -> ListPartitionReassignmentsResponse {
     ListPartitionReassignmentsResponse { error_message: None, ..ListPartitionReassignmentsResponse::default() }
 }

@@ -2,8 +2,9 @@
 
 use wire::messages::{OffsetDeleteRequest, OffsetDeleteResponse};
 
+use crate::call::Call;
 use crate::core::Core;
 
-pub(crate) async fn handle(core: &Core, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
+pub(crate) async fn handle(core: &Core, _: &Call, request: OffsetDeleteRequest) -> OffsetDeleteResponse {
     core.groups.delete_offsets(&request).await
 }

@@ -16,7 +16,7 @@ use crate::topics::{CLUSTER_OPERATIONS, OPERATIONS_OMITTED};
 const BROKERS: i8 = 1;
 const CONTROLLERS: i8 = 2;
 
-pub(crate) fn handle(core: &Core, call: &Call, request: &DescribeClusterRequest) -> DescribeClusterResponse {
+pub(crate) async fn handle(core: &Core, call: &Call, request: DescribeClusterRequest) -> DescribeClusterResponse {
     let refuse = |error: ErrorCode, why: &str| DescribeClusterResponse {
         error_code: error.code(),
         error_message: Some(why.into()),
