@@ -7,7 +7,7 @@ use base::memory::Charge;
 use wire::header::{HeaderError, decode_request_header, encode_response_header};
 use wire::{ApiKey, DecodeError, EncodeError, ErrorCode, Message, Reader, Str, Writer};
 
-use crate::api;
+use crate::api::{self, ReplyCost};
 use crate::limits::{ANSWER_FACTOR, ANSWER_SMALL_BYTES};
 use crate::net::peer::Peer;
 use crate::net::room::Held;
@@ -185,9 +185,8 @@ impl<Q> Drop for Brief<Q> {
 /// What a request takes in memory until it is answered: its frame, what it decodes to, and its answer where that is large
 /// and not charged by who makes it.
 pub(crate) fn request_bytes(api: Option<ApiKey>, frame_bytes: usize, decoded_bytes: usize) -> u64 {
-    let answer = match api {
-        // The latter two tell of the group, which is charged for what it holds.
-        Some(ApiKey::Produce | ApiKey::Fetch | ApiKey::JoinGroup | ApiKey::SyncGroup) => 0,
+    let answer = match api.map(api::reply_cost) {
+        Some(ReplyCost::Elsewhere) => 0,
         _ => ANSWER_FACTOR * decoded_bytes.saturating_sub(ANSWER_SMALL_BYTES),
     };
     (frame_bytes + decoded_bytes + answer) as u64

@@ -82,7 +82,7 @@ impl Core {
             first_use: FirstUse::new(meta.clone()),
             store_name: store_name.into(),
             topics,
-            requests: SERVED.iter().map(|api| metrics.request(api.name())).collect(),
+            requests: SERVED.iter().map(|api| metrics.request(api.key.name())).collect(),
             config,
             meta,
             partitions,

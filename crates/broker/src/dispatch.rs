@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use wire::{ApiKey, ErrorCode, Reader, Request, Writer};
 
-use crate::api;
+use crate::api::{self, ReplyCost, Run, each_served};
 use crate::call::{Call, Head, Refusal, request_bytes};
 use crate::core::Core;
-use crate::handlers as h;
+use crate::handlers;
 use crate::limits::OTHER_FRAME_BYTES_MAX;
 use crate::net::peer::{Peer, unless_draining};
 use crate::net::room::Held;
@@ -24,11 +24,7 @@ pub(crate) struct Dispatch {
 
 impl Service for Dispatch {
     fn order(&self, frame: &[u8]) -> Order {
-        match frame.first_chunk().map(|key| i16::from_be_bytes(*key)) {
-            Some(key) if key == ApiKey::Produce.code() => Order::Append,
-            Some(key) if key == ApiKey::Fetch.code() => Order::Poll,
-            _ => Order::Alone,
-        }
+        api_of(frame).and_then(api::run).map_or(Order::Alone, Run::order)
     }
 
     #[allow(clippy::async_yields_async, reason = "an append has two stages")]
@@ -40,7 +36,7 @@ impl Service for Dispatch {
                 let started = core.clock.monotonic();
                 Box::pin(async move {
                     let api = call.api;
-                    let reply = h::produce::append(core.clone(), call, reader).await;
+                    let reply = handlers::produce::append(core.clone(), call, reader).await;
                     let counted: Later<Reply> = Box::pin(async move {
                         let reply = core.replies.charge_now(reply.await);
                         count(&core, api, started, &reply);
@@ -49,14 +45,14 @@ impl Service for Dispatch {
                     counted
                 })
             }
-            // The order was decided by the key, which is Produce's.
+            // The order was decided by the key, which is Produce's: nothing else is appended.
             Ok(Head::NewerApiVersions { .. }) => Box::pin(std::future::ready(ready(Reply::Nothing))),
             Err(refusal) => Box::pin(std::future::ready(ready(refusal.into()))),
         }
     }
 
     fn answer(self: &Arc<Self>, peer: &Arc<Peer>, frame: Bytes, held: &Held) -> Later<Reply> {
-        let api = frame.first_chunk().and_then(|key| ApiKey::try_from(i16::from_be_bytes(*key)).ok());
+        let api = api_of(&frame);
         let (core, peer, held) = (self.core.clone(), peer.clone(), held.clone());
         Box::pin(async move {
             let started = core.clock.monotonic();
@@ -78,14 +74,13 @@ impl Service for Dispatch {
     }
 
     fn admit(&self, head: [u8; 2], size: usize) -> Result<Cost, usize> {
-        if i16::from_be_bytes(head) == ApiKey::Produce.code() {
+        if self.order(&head) == Order::Append {
             return Ok(Cost { bytes: size as u64, waits: true });
         }
         if size > OTHER_FRAME_BYTES_MAX {
             return Err(OTHER_FRAME_BYTES_MAX);
         }
-        let api = ApiKey::try_from(i16::from_be_bytes(head)).ok();
-        Ok(Cost { bytes: request_bytes(api, size, wire::decoded_bytes_max(size)), waits: false })
+        Ok(Cost { bytes: request_bytes(api_of(&head), size, wire::decoded_bytes_max(size)), waits: false })
     }
 
     fn frame_bytes_max(&self, peer: &Peer) -> usize {
@@ -97,10 +92,15 @@ impl Service for Dispatch {
     }
 }
 
+/// The API that a frame asks for, as its first bytes say.
+fn api_of(frame: &[u8]) -> Option<ApiKey> {
+    frame.first_chunk().and_then(|key| ApiKey::try_from(i16::from_be_bytes(*key)).ok())
+}
+
 /// What making the reply to a request of so many bytes takes at most, as far as that is known before it is looked at.
 fn foreseen(core: &Core, api: Option<ApiKey>, frame_bytes: usize) -> u64 {
-    match api {
-        Some(ApiKey::DescribeConfigs) => h::describe_configs::reply_bytes(core, frame_bytes),
+    match api.map(api::reply_cost) {
+        Some(ReplyCost::Foreseen(reply_bytes)) => reply_bytes(core, frame_bytes),
         _ => 0,
     }
 }
@@ -164,43 +164,32 @@ async fn waiting<Q: Request, F: Future<Output = Q::Response>>(
     unless_draining(&call.peer, typed(call, reader, handle)).await.unwrap_or_else(|| Reply::Close(cut()))
 }
 
-async fn route(core: &Arc<Core>, call: Call, reader: Reader) -> Reply {
-    let (core_ref, c) = (&**core, &call);
-    match call.api {
-        ApiKey::Fetch => Box::pin(h::fetch::handle(core.clone(), call, reader)).await,
-        ApiKey::ListOffsets => typed(c, reader, |q| h::list_offsets::handle(core_ref, c, q)).await,
-        ApiKey::Metadata => typed(c, reader, |q| h::metadata::handle(core_ref, c, q)).await,
-        ApiKey::OffsetCommit => typed(c, reader, |q| h::offset_commit::handle(core_ref, c, q)).await,
-        ApiKey::OffsetFetch => typed(c, reader, |q| h::offset_fetch::handle(core_ref, c, q)).await,
-        ApiKey::FindCoordinator => typed(c, reader, |q| h::find_coordinator::handle(core_ref, c, q)).await,
-        ApiKey::JoinGroup => waiting(c, reader, |q| h::join_group::handle(core_ref, c, q)).await,
-        ApiKey::Heartbeat => typed(c, reader, |q| h::heartbeat::handle(core_ref, c, q)).await,
-        ApiKey::LeaveGroup => typed(c, reader, |q| h::leave_group::handle(core_ref, c, q)).await,
-        ApiKey::SyncGroup => waiting(c, reader, |q| h::sync_group::handle(core_ref, c, q)).await,
-        ApiKey::DescribeGroups => typed(c, reader, |q| h::describe_groups::handle(core_ref, c, q)).await,
-        ApiKey::ListGroups => typed(c, reader, |q| h::list_groups::handle(core_ref, c, q)).await,
-        ApiKey::ApiVersions => typed(c, reader, |q| h::api_versions::handle(core_ref, c, q)).await,
-        ApiKey::CreateTopics => typed(c, reader, |q| h::create_topics::handle(core_ref, c, q)).await,
-        ApiKey::DeleteTopics => typed(c, reader, |q| h::delete_topics::handle(core_ref, c, q)).await,
-        ApiKey::DeleteRecords => typed(c, reader, |q| h::delete_records::handle(core_ref, c, q)).await,
-        ApiKey::InitProducerId => typed(c, reader, |q| h::init_producer_id::handle(core_ref, c, q)).await,
-        ApiKey::OffsetForLeaderEpoch => typed(c, reader, |q| h::offset_for_leader_epoch::handle(core_ref, c, q)).await,
-        ApiKey::DescribeConfigs => typed(c, reader, |q| h::describe_configs::handle(core_ref, c, q)).await,
-        ApiKey::AlterConfigs => typed(c, reader, |q| h::alter_configs::handle(core_ref, c, q)).await,
-        ApiKey::DescribeLogDirs => typed(c, reader, |q| h::describe_log_dirs::handle(core_ref, c, q)).await,
-        ApiKey::CreatePartitions => typed(c, reader, |q| h::create_partitions::handle(core_ref, c, q)).await,
-        ApiKey::DeleteGroups => typed(c, reader, |q| h::delete_groups::handle(core_ref, c, q)).await,
-        ApiKey::IncrementalAlterConfigs => {
-            typed(c, reader, |q| h::incremental_alter_configs::handle(core_ref, c, q)).await
-        }
-        ApiKey::ListPartitionReassignments => {
-            typed(c, reader, |q| h::list_partition_reassignments::handle(core_ref, c, q)).await
-        }
-        ApiKey::OffsetDelete => typed(c, reader, |q| h::offset_delete::handle(core_ref, c, q)).await,
-        ApiKey::DescribeCluster => typed(c, reader, |q| h::describe_cluster::handle(core_ref, c, q)).await,
-        ApiKey::DescribeTopicPartitions => {
-            typed(c, reader, |q| h::describe_topic_partitions::handle(core_ref, c, q)).await
-        }
-        api => Refusal::Unsupported { api, version: call.version }.into(),
-    }
+/// One request to a handler, by how requests to its API are run.
+macro_rules! run {
+    // Its order led it elsewhere.
+    (Append, $handler:path, $core:ident, $call:ident, $reader:ident) => {
+        Refusal::Unsupported { api: $call.api, version: $call.version }.into()
+    };
+    (Poll, $handler:path, $core:ident, $call:ident, $reader:ident) => {
+        Box::pin($handler($core.clone(), $call, $reader)).await
+    };
+    (Alone, $handler:path, $core:ident, $call:ident, $reader:ident) => {
+        typed(&$call, $reader, |request| $handler($core, &$call, request)).await
+    };
+    (Waiting, $handler:path, $core:ident, $call:ident, $reader:ident) => {
+        waiting(&$call, $reader, |request| $handler($core, &$call, request)).await
+    };
 }
+
+macro_rules! route {
+    ($($key:ident, $file:literal, $module:ident, $run:ident, $reply:ident $(($foreseen:path))?;)*) => {
+        /// Has a request answered by the handler of its API.
+        async fn route(core: &Arc<Core>, call: Call, reader: Reader) -> Reply {
+            match call.api {
+                $(ApiKey::$key => run!($run, handlers::$module::handle, core, call, reader),)*
+                api => Refusal::Unsupported { api, version: call.version }.into(),
+            }
+        }
+    };
+}
+each_served!(route);

@@ -2,7 +2,8 @@
 //!
 //! Layer 5. A frame's way: [`net`] reads it and keeps the order of requests → `dispatch` decodes it → one file of
 //! `handlers/` for each API key answers from metadata, partitions and coordinators → the reply goes out in a vectored
-//! write of shared buffers. A handler knows nothing of connections, a connection nothing of requests.
+//! write of shared buffers. A handler knows nothing of connections, a connection nothing of requests. What all of them have
+//! to know of an API stands in the table of `api`.
 //!
 //! Invariants:
 //! - replies leave in request order, appends enter the log in request order;

@@ -30,7 +30,7 @@ use parking_lot::Mutex;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wire::ApiKey;
 
-use crate::api::{self, SERVED};
+use crate::api::{self, ReplyCost, SERVED};
 use crate::limits::{REPLY_CHARGE_BYTES_MIN, REPLY_EXPECTED_HALF_LIFE, REPLY_EXPECTED_SHARE, REPLY_RESERVED_BYTES_MIN};
 use crate::net::service::Reply;
 
@@ -89,17 +89,17 @@ impl ReplyMemory {
     /// not known at once.
     pub(crate) async fn reserve(&self, api: Option<ApiKey>, foreseen: u64) -> Reserved {
         let mut turn = None;
-        let charge = match api.map_or(Waits::Never, waits) {
-            Waits::Never => None,
-            Waits::ForItsKind => {
+        let charge = match api.map_or(&ReplyCost::AsItsRequest, api::reply_cost) {
+            ReplyCost::Elsewhere | ReplyCost::AsItsRequest => None,
+            ReplyCost::AsItsKind | ReplyCost::Foreseen(_) => {
                 if foreseen > self.budget.limit() / REPLY_EXPECTED_SHARE {
                     // Never closed. Who waits here has no place among those who wait for memory yet.
                     turn = self.large.clone().acquire_owned().await.ok();
                 }
                 Some(self.budget.charge(api.map_or(0, |api| self.expected(api, foreseen))).await)
             }
-            Waits::ForTheLeast => Some(self.budget.charge(REPLY_RESERVED_BYTES_MIN).await),
-            Waits::ForOffsets => Some(self.offsets.charge(REPLY_RESERVED_BYTES_MIN).await),
+            ReplyCost::Little => Some(self.budget.charge(REPLY_RESERVED_BYTES_MIN).await),
+            ReplyCost::Offsets => Some(self.offsets.charge(REPLY_RESERVED_BYTES_MIN).await),
         };
         Reserved { api, charge, _turn: turn }
     }
@@ -142,49 +142,6 @@ impl ReplyMemory {
         let largest = api::position(api).and_then(|position| self.largest.get(position));
         let largest = largest.map_or(0, |largest| largest.lock().counts(self.clock.monotonic()));
         largest.max(foreseen).min(self.budget.limit() / REPLY_EXPECTED_SHARE).max(REPLY_RESERVED_BYTES_MIN)
-    }
-}
-
-/// How a request stands to memory that is used up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waits {
-    /// It is answered at once.
-    Never,
-    /// It waits for room for as much as replies of its kind have taken lately.
-    ForItsKind,
-    /// It waits for a little. It holds that while it waits for the store, or for metadata to change, which may take long.
-    ForTheLeast,
-    /// It waits for a little of what only replies with offsets hold.
-    ForOffsets,
-}
-
-fn waits(api: ApiKey) -> Waits {
-    match api {
-        ApiKey::Fetch
-        | ApiKey::Produce
-        | ApiKey::ApiVersions
-        | ApiKey::FindCoordinator
-        | ApiKey::InitProducerId
-        | ApiKey::OffsetCommit
-        | ApiKey::JoinGroup
-        | ApiKey::SyncGroup
-        | ApiKey::Heartbeat
-        | ApiKey::LeaveGroup => Waits::Never,
-        ApiKey::CreateTopics
-        | ApiKey::DeleteTopics
-        | ApiKey::CreatePartitions
-        | ApiKey::DeleteRecords
-        | ApiKey::AlterConfigs
-        | ApiKey::IncrementalAlterConfigs
-        // They wait for what is being written of groups.
-        | ApiKey::DescribeGroups
-        | ApiKey::ListGroups
-        | ApiKey::DeleteGroups
-        | ApiKey::OffsetDelete
-        | ApiKey::ListOffsets
-        | ApiKey::DescribeLogDirs => Waits::ForTheLeast,
-        ApiKey::OffsetFetch => Waits::ForOffsets,
-        _ => Waits::ForItsKind,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::workspace::root;
 
@@ -171,6 +172,15 @@ fn no_source_file_grows_beyond_reading() {
     assert!(long.is_empty(), "split these: {long:#?}");
 }
 
+/// `cargo fmt` goes by `mod` lines, and a macro writes those of the broker's handlers.
+#[test]
+fn the_handlers_of_requests_are_formatted() {
+    let mut files = Vec::new();
+    rust_files(&root().join("crates/broker/src/handlers"), &mut files);
+    let checked = Command::new("rustfmt").args(["--edition", "2024", "--check"]).args(&files).status().unwrap();
+    assert!(checked.success(), "run: rustfmt --edition 2024 crates/broker/src/handlers/*.rs");
+}
+
 #[test]
 fn the_crate_map_of_the_architecture_page_is_the_tree() {
     let page = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
@@ -221,7 +231,7 @@ fn deny_toml() -> toml::Table {
 
 /// Every package that any feature brings in, and who depends on it.
 fn metadata() -> serde_json::Value {
-    let output = std::process::Command::new(env!("CARGO"))
+    let output = Command::new(env!("CARGO"))
         .args(["metadata", "--format-version", "1", "--locked", "--all-features"])
         .current_dir(root())
         .output()

@@ -5,11 +5,11 @@
 //! client expects, both or neither, and a client that has reached another one is sent back to its bootstrap servers. A request
 //! newer than ours never gets here: see dispatch.
 
+use wire::ErrorCode;
 use wire::messages::api_versions_response::ApiVersion;
 use wire::messages::{ApiVersionsRequest, ApiVersionsResponse};
-use wire::{ApiKey, ErrorCode};
 
-use crate::api::{SERVED, versions};
+use crate::api::{Api, SERVED, versions};
 use crate::call::Call;
 use crate::core::Core;
 
@@ -31,13 +31,13 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: ApiVersionsRequest
     if call.version >= 5 && is_elsewhere(core, &request) {
         return error(ErrorCode::RebootstrapRequired);
     }
-    ApiVersionsResponse { api_keys: SERVED.iter().copied().map(entry).collect(), ..ApiVersionsResponse::default() }
+    ApiVersionsResponse { api_keys: SERVED.iter().map(entry).collect(), ..ApiVersionsResponse::default() }
 }
 
-fn entry(api: ApiKey) -> ApiVersion {
-    let served = versions(api);
+fn entry(api: &Api) -> ApiVersion {
+    let served = versions(api.key);
     ApiVersion {
-        api_key: api.code(),
+        api_key: api.key.code(),
         min_version: *served.start(),
         max_version: *served.end(),
         ..ApiVersion::default()
