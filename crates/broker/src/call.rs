@@ -12,6 +12,7 @@ use crate::limits::{ANSWER_FACTOR, ANSWER_SMALL_BYTES};
 use crate::net::peer::Peer;
 use crate::net::room::Held;
 use crate::net::service::{CloseReason, Reply};
+use crate::principal::Principal;
 
 /// Room for the small values of most responses.
 const REPLY_BYTES_EXPECTED: usize = 256;
@@ -26,6 +27,8 @@ pub(crate) struct Call {
     /// Bytes of the whole request, which every slice of it keeps in memory.
     pub(crate) frame_bytes: usize,
     pub(crate) peer: Arc<Peer>,
+    /// Who asks: what the peer was when the request was read.
+    pub(crate) principal: Arc<Principal>,
     held: Held,
 }
 
@@ -89,8 +92,8 @@ impl Call {
             return Err(Refusal::Unsupported { api, version });
         }
         let (correlation_id, client_id) = (header.correlation_id, header.client_id);
-        let (peer, held) = (peer.clone(), held.clone());
-        Ok(Head::Call(Self { api, version, correlation_id, client_id, frame_bytes, peer, held }))
+        let (peer, principal, held) = (peer.clone(), peer.principal.clone(), held.clone());
+        Ok(Head::Call(Self { api, version, correlation_id, client_id, frame_bytes, peer, principal, held }))
     }
 
     /// Reads the body; from here on the request is charged for what it takes.

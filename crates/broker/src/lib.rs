@@ -29,6 +29,7 @@ mod in_order;
 mod limits;
 mod mentions;
 mod net;
+mod principal;
 mod producer_ids;
 mod replies;
 mod topic_counters;

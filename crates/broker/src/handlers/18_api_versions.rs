@@ -26,7 +26,8 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: ApiVersionsRequest
         if call.version >= 5 && request.cluster_id.is_some() == (request.node_id == NO_NODE) {
             return error(ErrorCode::InvalidRequest);
         }
-        tracing::debug!(client = %call.peer.remote, software = name, version, "a client says what it is");
+        let (client, principal) = (call.peer.remote, &call.principal);
+        tracing::debug!(%client, %principal, software = name, version, "a client says what it is");
     }
     if call.version >= 5 && is_elsewhere(core, &request) {
         return error(ErrorCode::RebootstrapRequired);

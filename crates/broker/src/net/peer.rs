@@ -10,6 +10,7 @@ use std::time::Duration;
 use base::Clock;
 
 use crate::limits::WORK_TURN_MAX;
+use crate::principal::Principal;
 
 /// One connected client. Shared by the connection and the requests it runs.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Peer {
     pub(crate) local: SocketAddr,
     /// The listener it came in by.
     pub(crate) listener: Arc<str>,
+    /// Who the client is. Every listener is PLAINTEXT so far.
+    pub(crate) principal: Arc<Principal>,
     /// Monotonic microseconds at which the connection must look at its requests again.
     wake_at: AtomicU64,
     /// Monotonic microseconds at which the connection began its turn.
@@ -33,6 +36,7 @@ impl Peer {
             remote,
             local,
             listener,
+            principal: Arc::new(Principal::ANONYMOUS),
             wake_at: AtomicU64::new(u64::MAX),
             turn_began: AtomicU64::new(0),
             draining: AtomicBool::new(false),
