@@ -213,7 +213,19 @@ impl Image {
             MetadataRecord::Partition(r) => topics::replay_partition(self, r)?,
             MetadataRecord::Config(r) => configs::replay(self, r),
             MetadataRecord::ProducerIds(r) => producer_ids::replay(self, r),
-            _ => {}
+            // They change nothing, or the catalogue alone.
+            MetadataRecord::NoOp(_)
+            | MetadataRecord::VoidEntry(_)
+            | MetadataRecord::Stream(_)
+            | MetadataRecord::StreamOpened(_)
+            | MetadataRecord::StreamClosed(_)
+            | MetadataRecord::StreamTrim(_)
+            | MetadataRecord::RemoveStream(_)
+            | MetadataRecord::Incarnation(_)
+            | MetadataRecord::RemoveIncarnation(_)
+            | MetadataRecord::Commit(_)
+            | MetadataRecord::ObjectRetired(_)
+            | MetadataRecord::ObjectRemoved(_) => {}
         }
         Arc::make_mut(&mut self.catalogue).apply(record)?;
         Ok(())

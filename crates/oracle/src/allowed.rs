@@ -75,21 +75,26 @@ fn is_of_deleted(case: &Case<'_>) -> bool {
     case.story.contains("delete")
 }
 
+/// Each partition that a request names of its topics.
+fn partitions_of(asked: &Value) -> impl Iterator<Item = &Value> {
+    let topics = asked["topics"].as_array().into_iter().flatten();
+    topics.flat_map(|topic| topic["partitions"].as_array().into_iter().flatten())
+}
+
 /// A first batch that is larger than the limit, and Headwater's begins where it was asked for, or is the beginning of one.
 fn is_above_a_small_limit(case: &Case<'_>) -> bool {
-    let asked = &case.asked["topics"][0]["partitions"][0];
     let first = &case.headwater[0];
     let offset = first["base_offset"].as_i64().or(first["offset"].as_i64());
     let is_piece = first.get("partial").is_some();
-    let is_small = asked["partition_max_bytes"].as_i64().is_some_and(|bytes| bytes <= 300);
-    is_small && (is_piece || offset >= asked["fetch_offset"].as_i64())
+    partitions_of(case.asked).any(|asked| {
+        let is_small = asked["partition_max_bytes"].as_i64().is_some_and(|bytes| bytes <= 300);
+        is_small && (is_piece || offset >= asked["fetch_offset"].as_i64())
+    })
 }
 
 /// Not of the ends of the log, which are the same.
 fn is_by_time(case: &Case<'_>) -> bool {
-    let topics = case.asked["topics"].as_array().into_iter().flatten();
-    let mut asked = topics.flat_map(|topic| topic["partitions"].as_array().into_iter().flatten());
-    asked.any(|asked| asked["timestamp"] != -2 && (asked["timestamp"] != -1 || asked["max_num_offsets"] != 1))
+    partitions_of(case.asked).any(|asked| asked["timestamp"] != -2 && (asked["timestamp"] != -1 || asked["max_num_offsets"] != 1))
 }
 
 /// The table. It has at most forty rows, and each is needed by a case.

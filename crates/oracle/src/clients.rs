@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use testkit::{Clients, KafkaVersion, Process};
 
-use crate::campaign::{at_a_time, timed};
+use crate::campaign::{Campaign, at_a_time, timed};
 use crate::catalogue::Catalogue;
 use crate::pair::Pair;
 use crate::plan::name_of;
@@ -58,9 +58,10 @@ pub fn tell(
         return Ok(Vec::new());
     }
     let clients = Clients::installed_parts(&["java"])?;
-    let pair = timed(&format!("{name}: start for clients"), || {
+    let mut pair = timed(&format!("{name}: start for clients"), || {
         Pair::start(catalogue, &clients, judge, binary, directory, &CONFIGURATION)
     })?;
+    Campaign::new(&mut pair, None).make_ready(false)?;
     let (ports, found) = (pair.ports()?, Mutex::new(Vec::new()));
     at_a_time(AT_A_TIME, &drivers, |driver| {
         let differences = timed(&format!("{name}: {}", driver.name), || driver.compare(ports))?;

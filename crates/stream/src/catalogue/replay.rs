@@ -152,7 +152,17 @@ impl Catalogue {
                 let reason = "removed without being retired";
                 self.pending.remove(&id).ok_or(ReplayError::Object { object: id, reason })?;
             }
-            _ => {}
+            // The host's.
+            MetadataRecord::NoOp(_)
+            | MetadataRecord::Cluster(_)
+            | MetadataRecord::Feature(_)
+            | MetadataRecord::Controller(_)
+            | MetadataRecord::VoidEntry(_)
+            | MetadataRecord::Topic(_)
+            | MetadataRecord::RemoveTopic(_)
+            | MetadataRecord::Partition(_)
+            | MetadataRecord::Config(_)
+            | MetadataRecord::ProducerIds(_) => {}
         }
         Ok(())
     }
