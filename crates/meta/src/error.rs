@@ -12,7 +12,6 @@ use crate::image::ImageError;
 
 /// Why the log in the bucket cannot be read.
 #[derive(Clone, Debug, Error)]
-#[non_exhaustive]
 pub enum LogError {
     /// The store failed. Never taken for "the log ends here".
     #[error(transparent)]
@@ -67,7 +66,6 @@ pub enum LogError {
 
 /// Why a broker cannot start on a bucket.
 #[derive(Clone, Debug, Error)]
-#[non_exhaustive]
 pub enum StartError {
     /// The log cannot be read.
     #[error(transparent)]
@@ -113,7 +111,6 @@ pub enum StartError {
 
 /// Why the end of the log was not given up. Nothing was changed, unless the office was lost.
 #[derive(Clone, Debug, Error)]
-#[non_exhaustive]
 pub enum GiveUpError {
     /// The log cannot be read, and giving up its end would not mend that.
     #[error(transparent)]
@@ -145,7 +142,6 @@ pub enum GiveUpError {
 
 /// Why this process cannot write metadata any more.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum LogLost {
     /// Another process is the controller now.
     #[error("{0}")]
@@ -160,7 +156,6 @@ pub enum LogLost {
 
 /// Why settings were not changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum ConfigError {
     /// The topic is not there, or not any more.
     #[error("the topic '{0}' does not exist")]
@@ -175,7 +170,6 @@ pub enum ConfigError {
 
 /// Why an operation on metadata failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum MetaError {
     /// Another process is the controller now, and this operation certainly had no effect.
     #[error("another process took the metadata log over ({0}); the operation had no effect and this process must exit")]
@@ -236,7 +230,6 @@ impl From<MetaError> for ClientError {
 
 /// Why a topic was not created or changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum TopicError {
     /// The name is taken.
     #[error("Topic '{0}' already exists.")]
@@ -284,7 +277,6 @@ pub enum TopicError {
 
 /// Why a broker's state or WAL incarnation was not changed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum BrokerError {
     /// It is not the present registration.
     #[error("{0} is not the present registration of its broker")]

@@ -65,7 +65,6 @@ const FLOOR_MAGIC: [u8; 4] = *b"HWMF";
 
 /// Why bytes of the metadata log are not what they should be.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum FormatError {
     /// Too short, or longer or shorter than its header says.
     #[error("its length is wrong")]

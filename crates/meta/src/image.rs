@@ -17,7 +17,6 @@ use crate::control::{brokers, cluster, configs, producer_ids, topics};
 
 /// Why an entry cannot be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum ImageError {
     /// The catalogue refused it.
     #[error(transparent)]

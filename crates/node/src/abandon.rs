@@ -72,7 +72,6 @@ pub enum FilesLeft {
 
 /// Why a log was not given up.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum AbandonError {
     /// The store's URL is not understood, or its directory cannot be used.
     #[error(transparent)]

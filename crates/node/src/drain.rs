@@ -12,7 +12,6 @@ use crate::log::{OwnLog, Removal};
 
 /// Why a node did not drain. Its log stays, and the next start recovers it.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum DrainError {
     /// The log was not emptied.
     #[error("the log was not emptied into the store")]

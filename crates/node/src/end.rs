@@ -13,7 +13,6 @@ use crate::start::StartError;
 
 /// How a node's life ended. Whatever it acknowledged is in the store or in its log, by every one of these.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum End {
     /// It was told to drain and has: everything is in the store, and its log is gone.
     #[error("drained: everything is in the store")]

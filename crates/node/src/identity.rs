@@ -25,7 +25,6 @@ pub struct Identity {
 
 /// Why a directory cannot say whose it is.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum IdentityError {
     /// It cannot be written.
     #[error(

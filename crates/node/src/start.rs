@@ -34,7 +34,6 @@ use crate::takeover::Unreachable;
 
 /// Why a node did not start. Each says what to do.
 #[derive(Debug, Error)]
-#[non_exhaustive]
 pub enum StartError {
     /// An address is not to be had.
     #[error(transparent)]

@@ -174,7 +174,13 @@ impl AppendError {
     pub fn record_errors(&self) -> &[RecordError] {
         match self {
             Self::Records(error) => error.record_errors(),
-            _ => &[],
+            Self::Partition(_)
+            | Self::Epoch(_)
+            | Self::Producer(_)
+            | Self::TooLargeForLog { .. }
+            | Self::Transactional
+            | Self::OffsetsExhausted
+            | Self::Load(_) => &[],
         }
     }
 }

@@ -4,7 +4,6 @@ use thiserror::Error;
 
 /// Why bytes are not the message they were said to be.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum DecodeError {
     /// The bytes end inside a value.
     #[error("the message ends early: {needed} more bytes needed, {remaining} left")]
@@ -75,7 +74,6 @@ pub enum DecodeError {
 
 /// Why a message cannot be written.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum EncodeError {
     /// The message does not exist in this version.
     #[error("{message} does not exist in version {version}")]

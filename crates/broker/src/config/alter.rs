@@ -357,7 +357,6 @@ async fn alter<A: Asked>(
             Err(ConfigError::Changed) => again = Some(Now::of(core)),
             Err(ConfigError::UnknownTopic(name)) => return Err(unknown_topic(&name)),
             Err(ConfigError::Meta(error)) => return Err(of_meta(&error)),
-            Err(error) => return Err(ApiError::new(ErrorCode::UnknownServerError, error.to_string())),
         }
     }
 }

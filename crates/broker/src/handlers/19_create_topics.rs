@@ -275,7 +275,6 @@ pub(crate) fn of_meta(error: &MetaError) -> ApiError {
         MetaError::Fenced(_) | MetaError::Closed => ErrorCode::NotController,
         MetaError::OutcomeUnknown(_) | MetaError::Unreadable(_) => ErrorCode::RequestTimedOut,
         MetaError::Unfit(_) => ErrorCode::InvalidRequest,
-        _ => ErrorCode::UnknownServerError,
     };
     ApiError::new(code, error.to_string())
 }
@@ -292,7 +291,7 @@ pub(crate) fn of_topic(error: &TopicError) -> ApiError {
         }
         TopicError::NoBroker => ErrorCode::InvalidReplicationFactor,
         TopicError::Meta(error) => return of_meta(error),
-        _ => ErrorCode::UnknownServerError,
+        TopicError::Stream(_) => ErrorCode::UnknownServerError,
     };
     ApiError::new(code, error.to_string())
 }

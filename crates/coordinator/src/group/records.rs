@@ -81,7 +81,14 @@ fn refused(kind: &'static str, error: &DecodeError) -> ReplayError {
     let why = error.to_string();
     match error {
         DecodeError::UnsupportedVersion { .. } => ReplayError::Newer { kind, why },
-        _ => ReplayError::Malformed { kind, why },
+        DecodeError::UnexpectedEnd { .. }
+        | DecodeError::LengthTooLarge { .. }
+        | DecodeError::TooMuchMemory { .. }
+        | DecodeError::UnexpectedNull { .. }
+        | DecodeError::InvalidUtf8 { .. }
+        | DecodeError::VarintTooLong
+        | DecodeError::TaggedFieldSize { .. }
+        | DecodeError::UnknownRecordType { .. } => ReplayError::Malformed { kind, why },
     }
 }
 

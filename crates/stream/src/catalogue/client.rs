@@ -13,7 +13,6 @@ use super::{
 /// Why the host gave no answer. The outcome is open: repeat the same request (every one of them repeats safely) or
 /// wait until the view shows what became of it.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum ClientError {
     /// The host has been replaced by another: this process must stop acknowledging and exit.
     #[error("the metadata log was taken over by another process: {0}")]

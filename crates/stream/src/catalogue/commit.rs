@@ -94,7 +94,6 @@ pub struct Committed {
 
 /// Why a commit was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum CommitRejection {
     /// The sender is not the present registration of its broker, or was fenced.
     #[error("{writer} is fenced: another registration or the controller has taken its place; exit and recover")]

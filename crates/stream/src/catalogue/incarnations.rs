@@ -25,7 +25,6 @@ pub struct Recovered {
 
 /// Why nothing happened to a WAL incarnation.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum IncarnationRejection {
     /// Metadata knows no such incarnation.
     #[error("WAL incarnation {0} is unknown")]

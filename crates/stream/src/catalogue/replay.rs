@@ -21,7 +21,6 @@ use super::{Catalogue, convert};
 
 /// Why a record cannot be replayed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum ReplayError {
     /// A number that counts from zero is negative.
     #[error("{field} is negative: {value}")]

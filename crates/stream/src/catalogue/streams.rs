@@ -49,7 +49,6 @@ pub struct TrimRequest {
 
 /// Why nothing happened to a stream.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-#[non_exhaustive]
 pub enum StreamRejection {
     /// There is no such stream.
     #[error("stream {0} does not exist")]

@@ -85,7 +85,6 @@ fn by_lost(lost: &LogLost) -> &'static [Cause] {
     match lost {
         LogLost::Replaced(_) => &[Replaced],
         LogLost::Unreadable(_) => &[DamagedMetadata],
-        _ => NOTHING,
     }
 }
 
