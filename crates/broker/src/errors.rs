@@ -1,5 +1,6 @@
 //! Error codes and the messages that more than one handler sends.
 
+use meta::{MetaError, Unfit};
 use wire::{ErrorCode, Str};
 
 /// The code as responses carry it.
@@ -51,5 +52,56 @@ impl ApiError {
     /// The message as responses carry it.
     pub(crate) fn told(&self) -> Option<Str> {
         (!self.message.is_empty()).then(|| self.message.as_str().into())
+    }
+}
+
+/// The code for a change of metadata that has no answer.
+pub(crate) fn of_meta(error: &MetaError) -> ErrorCode {
+    match error {
+        MetaError::Fenced(_) | MetaError::Closed => ErrorCode::NotController,
+        MetaError::OutcomeUnknown(_) | MetaError::Unreadable(_) => ErrorCode::RequestTimedOut,
+        MetaError::TooLarge { .. } => ErrorCode::PolicyViolation,
+        MetaError::Unfit(_) => ErrorCode::InvalidRequest,
+    }
+}
+
+impl From<MetaError> for ApiError {
+    fn from(error: MetaError) -> Self {
+        Self::new(of_meta(&error), error.to_string())
+    }
+}
+
+impl From<Unfit> for ApiError {
+    fn from(unfit: Unfit) -> Self {
+        MetaError::from(unfit).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use base::MetaSequence;
+    use meta::LogLost;
+
+    use super::*;
+
+    #[test]
+    fn a_change_without_an_answer_has_the_code_that_says_what_to_do_and_the_reason() {
+        let why = || Arc::from("a test");
+        let place = MetaSequence(5);
+        let all = [
+            (MetaError::Fenced(why()), ErrorCode::NotController),
+            (MetaError::Closed, ErrorCode::NotController),
+            (MetaError::OutcomeUnknown(why()), ErrorCode::RequestTimedOut),
+            (MetaError::Unreadable(LogLost::Unreadable(place)), ErrorCode::RequestTimedOut),
+            (MetaError::TooLarge { bytes: 9, limit: 8 }, ErrorCode::PolicyViolation),
+            (MetaError::Unfit(Unfit(why())), ErrorCode::InvalidRequest),
+        ];
+        for (error, code) in all {
+            assert_eq!(ApiError::from(error.clone()), ApiError::new(code, error.to_string()));
+        }
+        let too_large = ApiError::from(MetaError::TooLarge { bytes: 9, limit: 8 });
+        assert!(too_large.message.contains("more than one entry holds (8)"), "{}", too_large.message);
     }
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use base::collections::HashMap;
 use base::task;
 use futures::future::{FutureExt, Shared, join_all};
-use meta::{Image, MetaHandle, NewTopic, TopicError};
+use meta::{CreateTopicError, Image, MetaHandle, NewTopic};
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -96,7 +96,7 @@ async fn run(meta: MetaHandle, topics: Vec<NewTopic>, under_way: UnderWay) {
             for (topic, result) in under_way.names.iter().zip(results) {
                 match result {
                     Ok(created) => tracing::info!(topic, id = %created.id, "topic created on first use"),
-                    Err(TopicError::Exists(_)) => {}
+                    Err(CreateTopicError::Exists(_)) => {}
                     Err(error) => tracing::warn!(topic, %error, "topic not created on first use"),
                 }
             }

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use wire::meta::MetadataRecord;
 
 use crate::deleter;
-use crate::error::{LogLost, MetaError};
+use crate::error::{LogLost, MetaError, Unfit};
 use crate::format::{ENTRY_BYTES_MAX, EncodedRecords, HEADER_BYTES};
 use crate::housekeeping::Housekeeper;
 use crate::image::Image;
@@ -88,18 +88,7 @@ struct Decided {
 /// Decides one operation; an operation that cannot be written is answered at once and changes nothing.
 fn decide(operation: Decide, image: &Image, now: TimestampMs) -> Option<Decided> {
     let (records, answer) = operation(image, now);
-    let outcome =
-        EncodedRecords::of(&records).map_err(|e| MetaError::Unfit(e.to_string().into())).and_then(|encoded| {
-            if encoded.bytes.len() > RECORD_BYTES_MAX {
-                return Err(MetaError::TooLarge { bytes: encoded.bytes.len(), limit: RECORD_BYTES_MAX });
-            }
-            let mut next = image.clone();
-            for record in &records {
-                next.apply(record).map_err(|e| MetaError::Unfit(e.to_string().into()))?;
-            }
-            Ok((encoded, next))
-        });
-    match outcome {
+    match applied(&records, image) {
         Ok((encoded, image)) => Some(Decided { encoded, image, answer }),
         Err(error) => {
             answer(Err(error));
@@ -108,13 +97,26 @@ fn decide(operation: Decide, image: &Image, now: TimestampMs) -> Option<Decided>
     }
 }
 
+/// Records as an entry holds them, and the image after them.
+fn applied(records: &[MetadataRecord], image: &Image) -> Result<(EncodedRecords, Image), MetaError> {
+    let encoded = EncodedRecords::of(records).map_err(Unfit::because)?;
+    if encoded.bytes.len() > RECORD_BYTES_MAX {
+        return Err(MetaError::TooLarge { bytes: encoded.bytes.len(), limit: RECORD_BYTES_MAX });
+    }
+    let mut next = image.clone();
+    for record in records {
+        next.apply(record).map_err(Unfit::because)?;
+    }
+    Ok((encoded, next))
+}
+
 /// An operation that did not fit the entry before, on the image after that.
 fn again(operation: Decided, image: &Image) -> Option<Decided> {
     let Decided { encoded, answer, image: _ } = operation;
     match office::replayed(image, &encoded) {
         Ok(image) => Some(Decided { encoded, image, answer }),
-        Err(error) => {
-            answer(Err(error));
+        Err(unfit) => {
+            answer(Err(unfit.into()));
             None
         }
     }
@@ -193,7 +195,7 @@ impl Controller {
                     image = self.publish(claimed);
                     match office::replayed(&image, &records) {
                         Ok(again) => after = again,
-                        Err(error) => break Err(error),
+                        Err(unfit) => break Err(unfit.into()),
                     }
                 }
                 Err(loss) => {

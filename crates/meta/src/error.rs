@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use base::{BrokerId, Incarnation, MetaSequence, Uuid};
 use blob::{ProbeError, StoreError};
-use stream::catalogue::{ClientError, IncarnationRejection, StreamRejection};
+use stream::catalogue::{ClientError, IncarnationRejection};
 use thiserror::Error;
 
 use crate::format::FormatError;
@@ -104,9 +104,9 @@ pub enum StartError {
     /// What stands at the next name of the log cannot be read.
     #[error(transparent)]
     Unreadable(LogLost),
-    /// A registration could not be written.
+    /// The registration contradicts what the log says.
     #[error(transparent)]
-    Meta(#[from] MetaError),
+    Unfit(#[from] Unfit),
 }
 
 /// Why the end of the log was not given up. Nothing was changed, unless the office was lost.
@@ -168,6 +168,18 @@ pub enum ConfigError {
     Meta(#[from] MetaError),
 }
 
+/// Records do not fit what the metadata says: a bug. They have no effect, and never will.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("the operation does not fit the metadata: {0}")]
+pub struct Unfit(pub Arc<str>);
+
+impl Unfit {
+    #[allow(clippy::needless_pass_by_value, reason = "map_err gives it a value")]
+    pub(crate) fn because(reason: impl ToString) -> Self {
+        Self(reason.to_string().into())
+    }
+}
+
 /// Why an operation on metadata failed.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MetaError {
@@ -193,8 +205,8 @@ pub enum MetaError {
         limit: usize,
     },
     /// The operation contradicts the image.
-    #[error("the operation does not fit the metadata: {0}")]
-    Unfit(Arc<str>),
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
 }
 
 impl MetaError {
@@ -222,15 +234,30 @@ impl From<MetaError> for ClientError {
     fn from(error: MetaError) -> Self {
         match error {
             MetaError::Fenced(who) | MetaError::OutcomeUnknown(who) => Self::Fenced(who),
-            ended @ (MetaError::Unreadable(_) | MetaError::Closed) => Self::Ended(ended.to_string().into()),
-            other => Self::Unavailable(other.to_string().into()),
+            MetaError::Unreadable(_) | MetaError::Closed => Self::Ended(error.to_string().into()),
+            MetaError::TooLarge { .. } | MetaError::Unfit(_) => Self::Unavailable(error.to_string().into()),
         }
     }
 }
 
-/// Why a topic was not created or changed.
+/// More partitions than one topic may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("{wanted} partitions are more than a topic may have ({limit})")]
+pub struct TooManyPartitions {
+    /// How many were wanted.
+    pub wanted: usize,
+    /// The limit.
+    pub limit: usize,
+}
+
+/// No broker can own the streams of new partitions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("no active broker can take the partitions")]
+pub struct NoBroker;
+
+/// Why a topic was not created.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum TopicError {
+pub enum CreateTopicError {
     /// The name is taken.
     #[error("Topic '{0}' already exists.")]
     Exists(String),
@@ -242,20 +269,37 @@ pub enum TopicError {
         /// The topic that there is.
         other: String,
     },
-    /// No topic has that id.
-    #[error("topic id {0} does not exist")]
-    Unknown(Uuid),
     /// A topic has at least one partition.
     #[error("a topic needs at least one partition")]
     NoPartitions,
-    /// More partitions than one topic may have.
-    #[error("{wanted} partitions are more than a topic may have ({limit})")]
-    TooManyPartitions {
-        /// How many were wanted.
-        wanted: usize,
-        /// The limit.
-        limit: usize,
-    },
+    /// It would have too many partitions.
+    #[error(transparent)]
+    TooManyPartitions(#[from] TooManyPartitions),
+    /// Nobody could lead it.
+    #[error(transparent)]
+    NoBroker(#[from] NoBroker),
+    /// It contradicts the image.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+}
+
+/// Why a topic was not deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum DeleteTopicError {
+    /// No topic has that id.
+    #[error("topic id {0} does not exist")]
+    Unknown(Uuid),
+    /// Its deletion contradicts the image.
+    #[error(transparent)]
+    Unfit(#[from] Unfit),
+}
+
+/// Why partitions were not added to a topic.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum CreatePartitionsError {
+    /// No topic has that id.
+    #[error("topic id {0} does not exist")]
+    Unknown(Uuid),
     /// Partitions are added, never removed.
     #[error("the topic has {present} partitions; {wanted} would not be more")]
     NotMore {
@@ -264,12 +308,12 @@ pub enum TopicError {
         /// How many were wanted.
         wanted: usize,
     },
-    /// No broker can own the streams.
-    #[error("no active broker can take the partitions")]
-    NoBroker,
-    /// The streams could not be changed.
+    /// It would have too many partitions.
     #[error(transparent)]
-    Stream(#[from] StreamRejection),
+    TooManyPartitions(#[from] TooManyPartitions),
+    /// Nobody could lead them.
+    #[error(transparent)]
+    NoBroker(#[from] NoBroker),
     /// There is no answer.
     #[error(transparent)]
     Meta(#[from] MetaError),

@@ -26,7 +26,9 @@ use crate::control::wals::{
     AbandonWal, AdoptStreams, OpenWal, RemoveWal, WalCleared, WalDamaged, WalDrained, WalRecovered,
 };
 use crate::controller::{Decide, Shared};
-use crate::error::{BrokerError, ConfigError, LogLost, MetaError, TopicError};
+use crate::error::{
+    BrokerError, ConfigError, CreatePartitionsError, CreateTopicError, DeleteTopicError, LogLost, MetaError,
+};
 use crate::image::{BrokerState, Configs, Image, TopicImage};
 
 /// Streams that change owner in one batch when a broker opens its WAL.
@@ -114,7 +116,7 @@ impl MetaHandle {
         &self,
         topics: Vec<NewTopic>,
         validate_only: bool,
-    ) -> Result<Vec<Result<CreatedTopic, TopicError>>, MetaError> {
+    ) -> Result<Vec<Result<CreatedTopic, CreateTopicError>>, MetaError> {
         let topics = topics.into_iter().map(|topic| (self.entropy.uuid(), topic)).collect();
         self.submit(CreateTopics { topics, validate_only }).await
     }
@@ -123,20 +125,23 @@ impl MetaHandle {
     ///
     /// # Errors
     /// When there is no answer; each topic has its own result.
-    pub async fn delete_topics(&self, ids: Vec<Uuid>) -> Result<Vec<Result<Arc<TopicImage>, TopicError>>, MetaError> {
+    pub async fn delete_topics(
+        &self,
+        ids: Vec<Uuid>,
+    ) -> Result<Vec<Result<Arc<TopicImage>, DeleteTopicError>>, MetaError> {
         self.submit(DeleteTopics { ids }).await
     }
 
     /// Adds partitions to a topic until there are `total`. Answers the streams of the new ones.
     ///
     /// # Errors
-    /// See [`TopicError`].
+    /// See [`CreatePartitionsError`].
     pub async fn create_partitions(
         &self,
         topic: Uuid,
         total: usize,
         validate_only: bool,
-    ) -> Result<Vec<StreamId>, TopicError> {
+    ) -> Result<Vec<StreamId>, CreatePartitionsError> {
         self.submit(CreatePartitions { topic, total, validate_only }).await?
     }
 

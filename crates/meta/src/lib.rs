@@ -37,7 +37,10 @@ pub use control::configs::{ConfigChange, ConfigResource};
 pub use control::producer_ids::PRODUCER_IDS_BLOCK;
 pub use control::topics::{CreatedTopic, NewTopic, PARTITIONS_PER_TOPIC_MAX};
 pub use deleter::DELETION_PERIOD;
-pub use error::{BrokerError, ConfigError, GiveUpError, LogError, LogLost, MetaError, StartError, TopicError};
+pub use error::{
+    BrokerError, ConfigError, CreatePartitionsError, CreateTopicError, DeleteTopicError, GiveUpError, LogError,
+    LogLost, MetaError, NoBroker, StartError, TooManyPartitions, Unfit,
+};
 pub use handle::MetaHandle;
 pub use housekeeping::SnapshotPolicy;
 pub use image::{BrokerImage, BrokerState, Configs, Image, Leader, TopicImage};

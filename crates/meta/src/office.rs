@@ -12,7 +12,7 @@ use blob::Purpose;
 use bytes::Bytes;
 use wire::meta::{ControllerRecord, MetadataRecord, VoidEntryRecord};
 
-use crate::error::{LogLost, MetaError};
+use crate::error::{LogLost, MetaError, Unfit};
 use crate::format::{EncodedRecords, EntryKind, Header, decode_entry, encode_entry};
 use crate::image::Image;
 use crate::log::{Appended, BACKOFF_MAX, BACKOFF_MIN, Log, VOID_NAMES_MAX};
@@ -46,7 +46,7 @@ pub(crate) enum Loss {
     /// What stands at this name cannot be read.
     Unreadable(MetaSequence),
     /// It cannot be written at all.
-    Unfit(MetaError),
+    Unfit(Unfit),
 }
 
 impl From<Loss> for MetaError {
@@ -55,14 +55,13 @@ impl From<Loss> for MetaError {
             Loss::Another(place) => Self::Fenced(format!("entry {place} is another's").into()),
             Loss::Unsure(place) => Self::OutcomeUnknown(format!("entry {place} is another's or is gone").into()),
             Loss::Unreadable(place) => Self::Unreadable(LogLost::Unreadable(place)),
-            Loss::Unfit(error) => error,
+            Loss::Unfit(unfit) => Self::Unfit(unfit),
         }
     }
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "map_err gives it a value")]
 fn unfit(reason: impl ToString) -> Loss {
-    Loss::Unfit(MetaError::Unfit(reason.to_string().into()))
+    Loss::Unfit(Unfit::because(reason))
 }
 
 /// Takes the office with `claim`, whose term must follow that of the image. `void` are names behind the image that this
@@ -116,13 +115,12 @@ pub(crate) async fn claim(
 }
 
 /// The image after a batch of these records, which comes next.
-pub(crate) fn replayed(image: &Image, records: &EncodedRecords) -> Result<Image, MetaError> {
-    let unfit = |reason: String| MetaError::Unfit(reason.into());
+pub(crate) fn replayed(image: &Image, records: &EncodedRecords) -> Result<Image, Unfit> {
     let (sequence, epoch, nonce) = (image.next_sequence, image.controller_epoch, image.controller_nonce);
     let header = Header { kind: EntryKind::Batch, sequence, epoch, nonce };
-    let (_, decoded) = decode_entry(&encode_entry(&header, records), sequence).map_err(|e| unfit(e.to_string()))?;
+    let (_, decoded) = decode_entry(&encode_entry(&header, records), sequence).map_err(Unfit::because)?;
     let mut next = image.clone();
-    next.replay_entry(&header, &decoded).map_err(|e| unfit(e.to_string()))?;
+    next.replay_entry(&header, &decoded).map_err(Unfit::because)?;
     Ok(next)
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use wire::meta::{BrokerEndpoint, BrokerRecord, ClusterRecord, ControllerRecord, MetadataRecord};
 
 use crate::controller::{Controller, OPERATIONS_QUEUED_MAX, Shared};
-use crate::error::{GiveUpError, LogError, LogLost, MetaError, StartError};
+use crate::error::{GiveUpError, LogError, LogLost, StartError, Unfit};
 use crate::format::EncodedRecords;
 use crate::handle::MetaHandle;
 use crate::housekeeping::{Housekeeper, SnapshotPolicy};
@@ -220,7 +220,7 @@ pub(crate) async fn try_start(
     let mut wait = BACKOFF_MIN;
     loop {
         let (records, registration) = register(image, options)?;
-        let encoded = EncodedRecords::of(&records).map_err(|e| MetaError::Unfit(e.to_string().into()))?;
+        let encoded = EncodedRecords::of(&records).map_err(Unfit::because)?;
         let after = office::replayed(image, &encoded)?;
         match office::write(log, image, &encoded, after).await {
             Ok(Batched::Stands(written)) => {
@@ -244,18 +244,18 @@ fn lost(loss: Loss, what: &str) -> Result<String, StartError> {
         Loss::Another(place) => Ok(format!("the {what} at entry {place}")),
         Loss::Unsure(place) => Ok(format!("the {what} at entry {place}, which is another's or was cut off")),
         Loss::Unreadable(place) => Err(StartError::Unreadable(LogLost::Unreadable(place))),
-        Loss::Unfit(error) => Err(error.into()),
+        Loss::Unfit(unfit) => Err(unfit.into()),
     }
 }
 
 /// The registering batch and what it brings; its sequence is the broker epoch.
-fn register(image: &Image, options: &MetaOptions) -> Result<(Vec<MetadataRecord>, Registration), StartError> {
+fn register(image: &Image, options: &MetaOptions) -> Result<(Vec<MetadataRecord>, Registration), Unfit> {
     let me = Incarnation { broker: options.broker_id, epoch: BrokerEpoch(image.next_sequence.0.cast_signed()) };
     let mut draft = image.clone();
     let mut records = Vec::new();
-    let mut add = |draft: &mut Image, new: Vec<MetadataRecord>| -> Result<(), StartError> {
+    let mut add = |draft: &mut Image, new: Vec<MetadataRecord>| -> Result<(), Unfit> {
         for record in new {
-            draft.apply(&record).map_err(|e| MetaError::Unfit(e.to_string().into()))?;
+            draft.apply(&record).map_err(Unfit::because)?;
             records.push(record);
         }
         Ok(())
@@ -285,7 +285,7 @@ fn register(image: &Image, options: &MetaOptions) -> Result<(Vec<MetadataRecord>
             add(&mut draft, fenced.records)?;
         }
         let assigned = draft.catalogue.assign(id, me);
-        assigned.response.map_err(|e| MetaError::Unfit(e.to_string().into()))?;
+        assigned.response.map_err(Unfit::because)?;
         add(&mut draft, assigned.records)?;
         registration.recover.push(IncarnationToRecover {
             incarnation: id,

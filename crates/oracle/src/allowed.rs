@@ -94,7 +94,8 @@ fn is_above_a_small_limit(case: &Case<'_>) -> bool {
 
 /// Not of the ends of the log, which are the same.
 fn is_by_time(case: &Case<'_>) -> bool {
-    partitions_of(case.asked).any(|asked| asked["timestamp"] != -2 && (asked["timestamp"] != -1 || asked["max_num_offsets"] != 1))
+    partitions_of(case.asked)
+        .any(|asked| asked["timestamp"] != -2 && (asked["timestamp"] != -1 || asked["max_num_offsets"] != 1))
 }
 
 /// The table. It has at most forty rows, and each is needed by a case.

@@ -20,7 +20,6 @@ use crate::call::Call;
 use crate::core::Core;
 use crate::deadline::ForAWhile;
 use crate::errors::ApiError;
-use crate::handlers::create_topics::of_meta;
 use crate::in_order::InOrder;
 use crate::limits::{CHANGED_AT_ONCE_MAX, CUSTOM_KEY_BYTES_MAX, CUSTOM_KEYS_MAX, CUSTOM_VALUES_BYTES_MAX};
 use crate::mentions::repeated;
@@ -356,7 +355,7 @@ async fn alter<A: Asked>(
             }
             Err(ConfigError::Changed) => again = Some(Now::of(core)),
             Err(ConfigError::UnknownTopic(name)) => return Err(unknown_topic(&name)),
-            Err(ConfigError::Meta(error)) => return Err(of_meta(&error)),
+            Err(ConfigError::Meta(error)) => return Err(error.into()),
         }
     }
 }

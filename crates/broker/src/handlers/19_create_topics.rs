@@ -7,7 +7,7 @@
 //! brokers are asked for than exist, as Kafka demands, and means nothing further.
 
 use base::collections::HashSet;
-use meta::{Image, MetaError, NewTopic, PARTITIONS_PER_TOPIC_MAX, TopicError};
+use meta::{CreateTopicError, Image, NewTopic, PARTITIONS_PER_TOPIC_MAX};
 use partition::config::{BrokerSettings, TOPIC_KEYS, TopicSettings, effective, validate_topic_settings};
 use wire::messages::create_topics_request::CreatableTopic;
 use wire::messages::create_topics_response::{CreatableTopicConfigs, CreatableTopicResult};
@@ -66,7 +66,7 @@ async fn create(
 ) {
     let topics: Vec<NewTopic> = planned.iter().map(|(_, new)| new.clone()).collect();
     let creation = core.meta.create_topics(topics, request.validate_only);
-    let created = match within(request.timeout_ms, creation, |error| of_meta(&error)).await {
+    let created = match within(request.timeout_ms, creation, ApiError::from).await {
         Ok(created) => created,
         Err(error) => {
             let Err(error) = told::<()>(request.timeout_ms, Err(error)) else { return };
@@ -79,7 +79,7 @@ async fn create(
     let unset = if call.version >= 5 { configs(core) } else { Vec::new() };
     for ((at, new), created) in planned.into_iter().zip(created) {
         call.peer.breathe(&core.clock).await;
-        let created = created.map_err(|error| of_topic(&error));
+        let created = created.map_err(ApiError::from);
         if let (Ok(created), false) = (&created, request.validate_only) {
             tracing::info!(topic = new.name, id = %created.id, partitions = new.partitions, "topic created");
         }
@@ -268,30 +268,39 @@ fn with_own(mut configs: Vec<CreatableTopicConfigs>, new: &NewTopic) -> Vec<Crea
     configs
 }
 
-/// What a client is told when metadata gave no answer.
-pub(crate) fn of_meta(error: &MetaError) -> ApiError {
-    let code = match error {
-        MetaError::TooLarge { .. } => ErrorCode::PolicyViolation,
-        MetaError::Fenced(_) | MetaError::Closed => ErrorCode::NotController,
-        MetaError::OutcomeUnknown(_) | MetaError::Unreadable(_) => ErrorCode::RequestTimedOut,
-        MetaError::Unfit(_) => ErrorCode::InvalidRequest,
-    };
-    ApiError::new(code, error.to_string())
+/// What a client is told when a topic was not created.
+impl From<CreateTopicError> for ApiError {
+    fn from(error: CreateTopicError) -> Self {
+        let code = match &error {
+            CreateTopicError::Exists(_) => ErrorCode::TopicAlreadyExists,
+            CreateTopicError::Collides { .. } => ErrorCode::InvalidTopicException,
+            CreateTopicError::NoPartitions | CreateTopicError::TooManyPartitions(_) => ErrorCode::InvalidPartitions,
+            CreateTopicError::NoBroker(_) => ErrorCode::InvalidReplicationFactor,
+            CreateTopicError::Unfit(_) => ErrorCode::InvalidRequest,
+        };
+        Self::new(code, error.to_string())
+    }
 }
 
-/// What a client is told when a topic was not changed that it named: never an error about ids, even where the topic
-/// was deleted, or made anew, since its id was looked up.
-pub(crate) fn of_topic(error: &TopicError) -> ApiError {
-    let code = match error {
-        TopicError::Exists(_) => ErrorCode::TopicAlreadyExists,
-        TopicError::Collides { .. } => ErrorCode::InvalidTopicException,
-        TopicError::Unknown(_) => return ApiError::bare(ErrorCode::UnknownTopicOrPartition),
-        TopicError::NoPartitions | TopicError::TooManyPartitions { .. } | TopicError::NotMore { .. } => {
-            ErrorCode::InvalidPartitions
+#[cfg(test)]
+mod tests {
+    use meta::{NoBroker, TooManyPartitions, Unfit};
+
+    use super::*;
+
+    #[test]
+    fn a_topic_that_was_not_created_has_kafkas_code_and_the_reason() {
+        let name = || "t".to_owned();
+        let all = [
+            (CreateTopicError::Exists(name()), ErrorCode::TopicAlreadyExists),
+            (CreateTopicError::Collides { name: name(), other: name() }, ErrorCode::InvalidTopicException),
+            (CreateTopicError::NoPartitions, ErrorCode::InvalidPartitions),
+            (TooManyPartitions { wanted: 2, limit: 1 }.into(), ErrorCode::InvalidPartitions),
+            (NoBroker.into(), ErrorCode::InvalidReplicationFactor),
+            (Unfit("a test".into()).into(), ErrorCode::InvalidRequest),
+        ];
+        for (error, code) in all {
+            assert_eq!(ApiError::from(error.clone()), ApiError::new(code, error.to_string()));
         }
-        TopicError::NoBroker => ErrorCode::InvalidReplicationFactor,
-        TopicError::Meta(error) => return of_meta(error),
-        TopicError::Stream(_) => ErrorCode::UnknownServerError,
-    };
-    ApiError::new(code, error.to_string())
+    }
 }

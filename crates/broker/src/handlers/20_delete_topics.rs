@@ -7,13 +7,12 @@ use std::sync::Arc;
 
 use base::Uuid;
 use base::collections::HashSet;
-use meta::{TopicError, TopicImage};
+use meta::{DeleteTopicError, TopicImage};
 use wire::messages::delete_topics_request::DeleteTopicState;
 use wire::messages::delete_topics_response::DeletableTopicResult;
 use wire::messages::{DeleteTopicsRequest, DeleteTopicsResponse};
 use wire::{ErrorCode, Str};
 
-use super::create_topics::{of_meta, of_topic};
 use crate::call::Call;
 use crate::core::Core;
 use crate::deadline::{told, within};
@@ -41,7 +40,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsReques
         Ok(Vec::new())
     } else {
         let ids = wanted.iter().map(|wanted| wanted.topic.id).collect();
-        within(request.timeout_ms, core.meta.delete_topics(ids), |error| of_meta(&error)).await
+        within(request.timeout_ms, core.meta.delete_topics(ids), ApiError::from).await
     };
     let mut deleted = deleted.map(Vec::into_iter);
     for wanted in wanted {
@@ -52,9 +51,7 @@ pub(crate) async fn handle(core: &Core, call: &Call, request: DeleteTopicsReques
                     tracing::info!(topic = %wanted.topic.name, id = %wanted.topic.id, "topic deleted");
                     Ok(())
                 }
-                // Somebody else was faster.
-                Some(Err(TopicError::Unknown(_))) => Err(ApiError::bare(wanted.unknown)),
-                Some(Err(error)) => Err(of_topic(&error)),
+                Some(Err(error)) => Err(not_deleted(error, wanted.unknown)),
                 None => Err(ApiError::new(ErrorCode::UnknownServerError, "metadata gave no result for this topic")),
             },
             Err(error) => Err(error.clone()),
@@ -70,6 +67,15 @@ struct Wanted {
     topic: Arc<TopicImage>,
     /// What it means that it is no more.
     unknown: ErrorCode,
+}
+
+/// What a client is told of a topic that was not deleted. `unknown` is what it means that there is none.
+fn not_deleted(error: DeleteTopicError, unknown: ErrorCode) -> ApiError {
+    match error {
+        // Somebody else was faster.
+        DeleteTopicError::Unknown(_) => ApiError::bare(unknown),
+        DeleteTopicError::Unfit(unfit) => unfit.into(),
+    }
 }
 
 /// What becomes of the mentions of topics.
@@ -155,4 +161,23 @@ async fn refuse_all(core: &Core, call: &Call, asked: Vec<DeleteTopicState>, code
         responses.push(result(topic.name, topic.topic_id, Err(ApiError::bare(code))));
     }
     DeleteTopicsResponse { responses, ..DeleteTopicsResponse::default() }
+}
+
+#[cfg(test)]
+mod tests {
+    use meta::Unfit;
+
+    use super::*;
+
+    #[test]
+    fn a_topic_that_was_not_deleted_has_kafkas_code() {
+        let unfit = Unfit("a test".into());
+        let why = unfit.to_string();
+        for unknown in [ErrorCode::UnknownTopicOrPartition, ErrorCode::UnknownTopicId] {
+            let gone = DeleteTopicError::Unknown(Uuid::from_u128(1));
+            assert_eq!(not_deleted(gone, unknown), ApiError::bare(unknown));
+            let unfit = DeleteTopicError::Unfit(unfit.clone());
+            assert_eq!(not_deleted(unfit, unknown), ApiError::new(ErrorCode::InvalidRequest, why.as_str()));
+        }
+    }
 }

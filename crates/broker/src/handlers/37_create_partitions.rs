@@ -3,17 +3,17 @@
 //! A topic grows to `count` partitions; it never shrinks. Manual assignments are checked and mean nothing further, since
 //! one replica on the broker with the fewest streams is what every partition gets.
 
-use meta::{Image, PARTITIONS_PER_TOPIC_MAX};
+use meta::{CreatePartitionsError, Image, PARTITIONS_PER_TOPIC_MAX};
 use wire::ErrorCode;
 use wire::messages::create_partitions_request::CreatePartitionsTopic;
 use wire::messages::create_partitions_response::CreatePartitionsTopicResult;
 use wire::messages::{CreatePartitionsRequest, CreatePartitionsResponse};
 
-use super::create_topics::{check_replicas, of_topic};
+use super::create_topics::check_replicas;
 use crate::call::Call;
 use crate::core::Core;
 use crate::deadline::{ForAWhile, told};
-use crate::errors::ApiError;
+use crate::errors::{ApiError, of_meta};
 use crate::in_order::InOrder;
 use crate::limits::CHANGED_AT_ONCE_MAX;
 use crate::mentions::keep_first;
@@ -83,10 +83,49 @@ async fn grow(
         // Every partition has one replica.
         assignments.iter().try_for_each(|a| check_replicas(image, &a.broker_ids, Some(1))).map_err(wrong)?;
     }
-    let grown = time.wait_for(core.meta.create_partitions(topic.id, total, validate_only)).await?;
-    grown.map_err(|error| of_topic(&error))?;
+    time.wait_for(core.meta.create_partitions(topic.id, total, validate_only)).await??;
     if !validate_only {
         tracing::info!(topic = %topic.name, from = present, to = total, "partitions added");
     }
     Ok(())
+}
+
+/// What a client is told when a topic did not grow that it named: never an error about ids, even where the topic was
+/// deleted, or made anew, since its id was looked up.
+impl From<CreatePartitionsError> for ApiError {
+    fn from(error: CreatePartitionsError) -> Self {
+        let code = match &error {
+            CreatePartitionsError::Unknown(_) => return Self::bare(ErrorCode::UnknownTopicOrPartition),
+            CreatePartitionsError::NotMore { .. } | CreatePartitionsError::TooManyPartitions(_) => {
+                ErrorCode::InvalidPartitions
+            }
+            CreatePartitionsError::NoBroker(_) => ErrorCode::InvalidReplicationFactor,
+            CreatePartitionsError::Meta(error) => of_meta(error),
+        };
+        Self::new(code, error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base::Uuid;
+    use meta::{MetaError, NoBroker, TooManyPartitions};
+
+    use super::*;
+
+    #[test]
+    fn a_topic_that_did_not_grow_has_kafkas_code_and_the_reason() {
+        let unknown = CreatePartitionsError::Unknown(Uuid::from_u128(1));
+        assert_eq!(ApiError::from(unknown), ApiError::bare(ErrorCode::UnknownTopicOrPartition));
+        let all = [
+            (CreatePartitionsError::NotMore { present: 2, wanted: 1 }, ErrorCode::InvalidPartitions),
+            (TooManyPartitions { wanted: 2, limit: 1 }.into(), ErrorCode::InvalidPartitions),
+            (NoBroker.into(), ErrorCode::InvalidReplicationFactor),
+            (MetaError::Closed.into(), ErrorCode::NotController),
+            (MetaError::TooLarge { bytes: 2, limit: 1 }.into(), ErrorCode::PolicyViolation),
+        ];
+        for (error, code) in all {
+            assert_eq!(ApiError::from(error.clone()), ApiError::new(code, error.to_string()));
+        }
+    }
 }

@@ -7,7 +7,7 @@ use stream::catalogue::{Decision, IncarnationPhase};
 use wire::meta::{MetadataRecord, PartitionRecord, RemoveTopicRecord, TopicRecord};
 
 use super::{Operation, configs, unfit};
-use crate::error::{MetaError, TopicError};
+use crate::error::{CreatePartitionsError, CreateTopicError, DeleteTopicError, NoBroker, TooManyPartitions, Unfit};
 use crate::image::{BrokerState, Image, ImageError, TopicImage};
 
 /// Most partitions of one topic, so that its creation fits one entry.
@@ -43,7 +43,7 @@ pub(crate) struct CreateTopics {
 }
 
 impl Operation for CreateTopics {
-    type Answer = Vec<Result<CreatedTopic, TopicError>>;
+    type Answer = Vec<Result<CreatedTopic, CreateTopicError>>;
 
     fn decide(self, image: &Image, _: TimestampMs) -> Decision<Self::Answer> {
         let mut draft = image.clone();
@@ -54,7 +54,7 @@ impl Operation for CreateTopics {
             if image.topic(&topic.name).is_none()
                 && let Some(other) = image.collision(&topic.name)
             {
-                results.push(Err(TopicError::Collides { name: topic.name.clone(), other: other.to_string() }));
+                results.push(Err(CreateTopicError::Collides { name: topic.name.clone(), other: other.to_string() }));
                 continue;
             }
             results.push(create(&draft, topic, *id).and_then(|(new, created)| {
@@ -74,7 +74,7 @@ pub(crate) struct DeleteTopics {
 }
 
 impl Operation for DeleteTopics {
-    type Answer = Vec<Result<Arc<TopicImage>, TopicError>>;
+    type Answer = Vec<Result<Arc<TopicImage>, DeleteTopicError>>;
 
     fn decide(self, image: &Image, now: TimestampMs) -> Decision<Self::Answer> {
         let mut draft = image.clone();
@@ -102,7 +102,7 @@ pub(crate) struct CreatePartitions {
 
 impl Operation for CreatePartitions {
     /// The streams of the new ones.
-    type Answer = Result<Vec<StreamId>, TopicError>;
+    type Answer = Result<Vec<StreamId>, CreatePartitionsError>;
 
     fn decide(self, image: &Image, _: TimestampMs) -> Decision<Self::Answer> {
         match add_partitions(image, self.topic, self.total) {
@@ -114,13 +114,12 @@ impl Operation for CreatePartitions {
     }
 }
 
-fn apply_all(draft: &mut Image, records: &[MetadataRecord]) -> Result<(), TopicError> {
-    let unfit = |e: ImageError| TopicError::Meta(MetaError::Unfit(e.to_string().into()));
-    records.iter().try_for_each(|record| draft.apply(record)).map_err(unfit)
+fn apply_all(draft: &mut Image, records: &[MetadataRecord]) -> Result<(), Unfit> {
+    records.iter().try_for_each(|record| draft.apply(record)).map_err(Unfit::because)
 }
 
 /// The active broker with an open WAL that owns the fewest streams.
-fn least_loaded(image: &Image) -> Result<Incarnation, TopicError> {
+fn least_loaded(image: &Image) -> Result<Incarnation, NoBroker> {
     let able = |id: Incarnation| image.catalogue.incarnation(id).is_some_and(|wal| wal.phase == IncarnationPhase::Open);
     let candidates: Vec<(BrokerId, Incarnation)> = image
         .brokers
@@ -129,20 +128,20 @@ fn least_loaded(image: &Image) -> Result<Incarnation, TopicError> {
         .map(|(id, b)| (*id, b.incarnation()))
         .collect();
     match candidates.as_slice() {
-        [] => Err(TopicError::NoBroker),
+        [] => Err(NoBroker),
         // Counting streams costs a walk over all of them, which a lone broker need not pay for.
         [(_, only)] => Ok(*only),
         many => many
             .iter()
             .min_by_key(|(id, b)| (image.catalogue.streams_of(*b).count(), *id))
             .map(|(_, b)| *b)
-            .ok_or(TopicError::NoBroker),
+            .ok_or(NoBroker),
     }
 }
 
-type Made<T> = Result<(Vec<MetadataRecord>, T), TopicError>;
+type Made<T, E> = Result<(Vec<MetadataRecord>, T), E>;
 
-fn partitions_of(image: &Image, topic: Uuid, first: usize, count: usize) -> Made<Vec<StreamId>> {
+fn partitions_of(image: &Image, topic: Uuid, first: usize, count: usize) -> Made<Vec<StreamId>, NoBroker> {
     let owner = least_loaded(image)?;
     let Decision { mut records, response: streams } = image.catalogue.create_streams(count, owner);
     records.extend(streams.iter().zip(first..).map(|(stream, index)| {
@@ -156,16 +155,20 @@ fn partitions_of(image: &Image, topic: Uuid, first: usize, count: usize) -> Made
     Ok((records, streams))
 }
 
-fn create(image: &Image, topic: &NewTopic, id: Uuid) -> Made<CreatedTopic> {
+/// Whether a topic may have so many partitions.
+fn check_count(wanted: usize) -> Result<(), TooManyPartitions> {
+    let limit = PARTITIONS_PER_TOPIC_MAX;
+    if wanted > limit { Err(TooManyPartitions { wanted, limit }) } else { Ok(()) }
+}
+
+fn create(image: &Image, topic: &NewTopic, id: Uuid) -> Made<CreatedTopic, CreateTopicError> {
     if image.topic(&topic.name).is_some() {
-        return Err(TopicError::Exists(topic.name.clone()));
+        return Err(CreateTopicError::Exists(topic.name.clone()));
     }
     if topic.partitions == 0 {
-        return Err(TopicError::NoPartitions);
+        return Err(CreateTopicError::NoPartitions);
     }
-    if topic.partitions > PARTITIONS_PER_TOPIC_MAX {
-        return Err(TopicError::TooManyPartitions { wanted: topic.partitions, limit: PARTITIONS_PER_TOPIC_MAX });
-    }
+    check_count(topic.partitions)?;
     let name = topic.name.as_str();
     let mut records = vec![TopicRecord { topic_id: id, name: name.into(), ..Default::default() }.into()];
     let (made, partitions) = partitions_of(image, id, 0, topic.partitions)?;
@@ -174,20 +177,18 @@ fn create(image: &Image, topic: &NewTopic, id: Uuid) -> Made<CreatedTopic> {
     Ok((records, CreatedTopic { id, partitions }))
 }
 
-fn add_partitions(image: &Image, id: Uuid, total: usize) -> Made<Vec<StreamId>> {
-    let topic = image.topic_by_id(id).ok_or(TopicError::Unknown(id))?;
+fn add_partitions(image: &Image, id: Uuid, total: usize) -> Made<Vec<StreamId>, CreatePartitionsError> {
+    let topic = image.topic_by_id(id).ok_or(CreatePartitionsError::Unknown(id))?;
     let present = topic.partitions.len();
     if total <= present {
-        return Err(TopicError::NotMore { present, wanted: total });
+        return Err(CreatePartitionsError::NotMore { present, wanted: total });
     }
-    if total > PARTITIONS_PER_TOPIC_MAX {
-        return Err(TopicError::TooManyPartitions { wanted: total, limit: PARTITIONS_PER_TOPIC_MAX });
-    }
-    partitions_of(image, id, present, total - present)
+    check_count(total)?;
+    Ok(partitions_of(image, id, present, total - present)?)
 }
 
-fn delete(image: &Image, id: Uuid) -> Made<Arc<TopicImage>> {
-    let topic = image.topic_by_id(id).ok_or(TopicError::Unknown(id))?.clone();
+fn delete(image: &Image, id: Uuid) -> Made<Arc<TopicImage>, DeleteTopicError> {
+    let topic = image.topic_by_id(id).ok_or(DeleteTopicError::Unknown(id))?.clone();
     let Decision { mut records, .. } = image.catalogue.delete_streams(&topic.partitions);
     for key in image.configs_of(configs::TOPIC, &topic.name).iter().flat_map(|configs| configs.keys()) {
         records.push(configs::record(configs::TOPIC, &topic.name, key, None));

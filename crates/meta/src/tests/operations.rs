@@ -12,7 +12,9 @@ async fn topics_are_created_changed_and_deleted_with_everything_in_them() {
     let me = registration.incarnation;
     let made =
         handle.create_topics(vec![topic("a", 2), topic("a", 1), topic("b", 0), topic("c", 1)], false).await.unwrap();
-    assert!(matches!(made[1], Err(TopicError::Exists(_))) && matches!(made[2], Err(TopicError::NoPartitions)));
+    assert!(
+        matches!(made[1], Err(CreateTopicError::Exists(_))) && matches!(made[2], Err(CreateTopicError::NoPartitions))
+    );
     let (a, c) = (made[0].clone().unwrap(), made[3].clone().unwrap());
     assert_eq!(handle.image().topics_from("").map(|t| &*t.name).collect::<Vec<_>>(), ["a", "c"]);
     assert_eq!(handle.image().leader(a.partitions[1]).unwrap(), Leader { owner: me, epoch: base::StreamEpoch(0) });
@@ -20,10 +22,13 @@ async fn topics_are_created_changed_and_deleted_with_everything_in_them() {
     assert!(checked[0].is_ok() && handle.image().topic("d").is_none());
     let added = handle.create_partitions(a.id, 5, false).await.unwrap();
     assert_eq!((added.len(), handle.image().partition_count()), (3, 6));
-    assert!(matches!(handle.create_partitions(a.id, 5, false).await, Err(TopicError::NotMore { present: 5, .. })));
+    assert!(matches!(
+        handle.create_partitions(a.id, 5, false).await,
+        Err(CreatePartitionsError::NotMore { present: 5, .. })
+    ));
     assert_eq!(handle.image().configs_of(2, "a").unwrap().len(), 1);
     let gone = handle.delete_topics(vec![a.id, a.id]).await.unwrap();
-    assert!(gone[0].is_ok() && matches!(gone[1], Err(TopicError::Unknown(_))));
+    assert!(gone[0].is_ok() && matches!(gone[1], Err(DeleteTopicError::Unknown(_))));
     let image = handle.image();
     assert!(image.topic("a").is_none() && image.configs_of(2, "a").is_none());
     assert_eq!((image.partition_count(), image.catalogue.stream_count()), (1, 1));
@@ -39,10 +44,10 @@ async fn a_name_that_differs_only_in_dots_and_underscores_is_refused_where_it_is
     // Two clients at once: neither sees the other's topic when it asks.
     let (dots, lines) = futures::join!(create(&["a.b.c", "a-b"]), create(&["a_b.c"]));
     let dots: Vec<_> = dots.unwrap().into_iter().map(Result::unwrap).collect();
-    let refused = TopicError::Collides { name: "a_b.c".to_owned(), other: "a.b.c".to_owned() };
+    let refused = CreateTopicError::Collides { name: "a_b.c".to_owned(), other: "a.b.c".to_owned() };
     assert_eq!(lines.unwrap(), [Err(refused)]);
     let exists = create(&["a.b.c", "a.b.c.d", "a.b"]).await.unwrap();
-    assert!(matches!(exists[0], Err(TopicError::Exists(_))) && exists[1].is_ok() && exists[2].is_ok());
+    assert!(matches!(exists[0], Err(CreateTopicError::Exists(_))) && exists[1].is_ok() && exists[2].is_ok());
     assert_eq!(handle.image().collision("a_b").map(|name| &**name), Some("a.b"));
     handle.delete_topics(vec![dots[0].id]).await.unwrap();
     assert!(create(&["a_b.c"]).await.unwrap()[0].is_ok());

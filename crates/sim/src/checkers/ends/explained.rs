@@ -72,7 +72,6 @@ fn by_metadata_start(why: &meta::StartError) -> &'static [Cause] {
         meta::StartError::Log(LogError::Format { .. } | LogError::LastEntry { .. }) => &[DamagedMetadata],
         meta::StartError::Lost(_) => &[Replaced],
         meta::StartError::Unreadable(lost) => by_lost(lost),
-        meta::StartError::Meta(why) => by_metadata(why),
         _ => NOTHING,
     }
 }
@@ -108,7 +107,7 @@ fn by_incarnation(why: &IncarnationError) -> &'static [Cause] {
     match why {
         IncarnationError::Rejected(_) | IncarnationError::Client(ClientError::Fenced(_)) => &[Replaced],
         IncarnationError::Client(ClientError::Ended(_)) => &[Replaced, DamagedMetadata],
-        IncarnationError::Client(_) => NOTHING,
+        IncarnationError::Client(ClientError::Unavailable(_)) => NOTHING,
     }
 }
 
