@@ -56,12 +56,16 @@ impl ApiError {
 }
 
 /// The code for a change of metadata that has no answer.
+///
+/// A change of which nobody knows whether it was made has timed out. One that was not made, and may be when it is asked for
+/// again, was asked of no controller. What can never be made as it was asked for must not be asked for again: its codes are
+/// none that clients retry.
 pub(crate) fn of_meta(error: &MetaError) -> ErrorCode {
     match error {
         MetaError::Fenced(_) | MetaError::Closed => ErrorCode::NotController,
-        MetaError::OutcomeUnknown(_) | MetaError::Unreadable(_) => ErrorCode::RequestTimedOut,
+        MetaError::OutcomeUnknown(_) | MetaError::Unreadable(_) | MetaError::GivenUp(_) => ErrorCode::RequestTimedOut,
         MetaError::TooLarge { .. } => ErrorCode::PolicyViolation,
-        MetaError::Unfit(_) => ErrorCode::InvalidRequest,
+        MetaError::Unfit(_) => ErrorCode::UnknownServerError,
     }
 }
 
@@ -95,8 +99,9 @@ mod tests {
             (MetaError::Closed, ErrorCode::NotController),
             (MetaError::OutcomeUnknown(why()), ErrorCode::RequestTimedOut),
             (MetaError::Unreadable(LogLost::Unreadable(place)), ErrorCode::RequestTimedOut),
+            (MetaError::GivenUp(place), ErrorCode::RequestTimedOut),
             (MetaError::TooLarge { bytes: 9, limit: 8 }, ErrorCode::PolicyViolation),
-            (MetaError::Unfit(Unfit(why())), ErrorCode::InvalidRequest),
+            (MetaError::Unfit(Unfit(why())), ErrorCode::UnknownServerError),
         ];
         for (error, code) in all {
             assert_eq!(ApiError::from(error.clone()), ApiError::new(code, error.to_string()));

@@ -27,8 +27,24 @@ pub(crate) async fn run(handle: WeakHandle, store: Store, period: Duration) {
     loop {
         tokio::time::sleep(period).await;
         let Some(handle) = handle.upgrade() else { return };
-        // What metadata does not take now stays pending.
-        while matches!(deleter.round(&handle).await, Ok(Round::More)) {}
+        loop {
+            match deleter.round(&handle).await {
+                Ok(Round::More) => {}
+                Err(error @ (MetaError::TooLarge { .. } | MetaError::Unfit(_))) => {
+                    tracing::error!(%error, "metadata does not take what is retired or deleted; it stays pending");
+                    break;
+                }
+                // Where the log ends for this process, its end tells so.
+                Ok(Round::Done | Round::Later)
+                | Err(
+                    MetaError::Fenced(_)
+                    | MetaError::OutcomeUnknown(_)
+                    | MetaError::Unreadable(_)
+                    | MetaError::Closed
+                    | MetaError::GivenUp(_),
+                ) => break,
+            }
+        }
         if handle.is_fenced() {
             return;
         }

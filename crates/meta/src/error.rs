@@ -196,7 +196,10 @@ pub enum MetaError {
     /// The controller has shut down.
     #[error("the metadata controller has shut down")]
     Closed,
-    /// The records do not fit one entry.
+    /// Planted: nobody knows what became of this entry, and it is given up.
+    #[error("metadata entry {0} was given up; the operation may or may not have had an effect")]
+    GivenUp(MetaSequence),
+    /// The records do not fit one entry. The same operation never will.
     #[error("the operation makes {bytes} bytes of metadata records, more than one entry holds ({limit}); cut it")]
     TooLarge {
         /// Their size.
@@ -215,7 +218,7 @@ impl MetaError {
         match self {
             Self::Fenced(why) | Self::OutcomeUnknown(why) => Some(LogLost::Replaced(why.clone())),
             Self::Unreadable(lost) => Some(lost.clone()),
-            Self::Closed | Self::TooLarge { .. } | Self::Unfit(_) => None,
+            Self::Closed | Self::GivenUp(_) | Self::TooLarge { .. } | Self::Unfit(_) => None,
         }
     }
 }
@@ -235,7 +238,8 @@ impl From<MetaError> for ClientError {
         match error {
             MetaError::Fenced(who) | MetaError::OutcomeUnknown(who) => Self::Fenced(who),
             MetaError::Unreadable(_) | MetaError::Closed => Self::Ended(error.to_string().into()),
-            MetaError::TooLarge { .. } | MetaError::Unfit(_) => Self::Unavailable(error.to_string().into()),
+            MetaError::GivenUp(_) => Self::Unavailable(error.to_string().into()),
+            MetaError::TooLarge { .. } | MetaError::Unfit(_) => Self::Refused(error.to_string().into()),
         }
     }
 }
@@ -334,4 +338,40 @@ pub enum BrokerError {
     /// There is no answer.
     #[error(transparent)]
     Meta(#[from] MetaError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the storage engine is to do about it.
+    #[derive(Debug, PartialEq, Eq)]
+    enum Next {
+        Exit,
+        GiveUp,
+        AskAgain,
+    }
+
+    #[test]
+    fn only_an_open_outcome_is_asked_for_again() {
+        let why = || Arc::from("a test");
+        let place = MetaSequence(5);
+        let all = [
+            (MetaError::Fenced(why()), Next::Exit),
+            (MetaError::OutcomeUnknown(why()), Next::Exit),
+            (MetaError::Unreadable(LogLost::Unreadable(place)), Next::Exit),
+            (MetaError::Closed, Next::Exit),
+            (MetaError::GivenUp(place), Next::AskAgain),
+            (MetaError::TooLarge { bytes: 2, limit: 1 }, Next::GiveUp),
+            (MetaError::Unfit(Unfit(why())), Next::GiveUp),
+        ];
+        for (error, wanted) in all {
+            let next = match ClientError::from(error.clone()) {
+                ClientError::Fenced(_) | ClientError::Ended(_) => Next::Exit,
+                ClientError::Unavailable(_) => Next::AskAgain,
+                ClientError::Refused(_) => Next::GiveUp,
+            };
+            assert_eq!(next, wanted, "{error}");
+        }
+    }
 }

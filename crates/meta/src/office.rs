@@ -45,6 +45,8 @@ pub(crate) enum Loss {
     Unsure(MetaSequence),
     /// What stands at this name cannot be read.
     Unreadable(MetaSequence),
+    /// Planted: nobody knows what became of it.
+    GivenUp(MetaSequence),
     /// It cannot be written at all.
     Unfit(Unfit),
 }
@@ -55,6 +57,7 @@ impl From<Loss> for MetaError {
             Loss::Another(place) => Self::Fenced(format!("entry {place} is another's").into()),
             Loss::Unsure(place) => Self::OutcomeUnknown(format!("entry {place} is another's or is gone").into()),
             Loss::Unreadable(place) => Self::Unreadable(LogLost::Unreadable(place)),
+            Loss::GivenUp(place) => Self::GivenUp(place),
             Loss::Unfit(unfit) => Self::Unfit(unfit),
         }
     }
@@ -141,7 +144,7 @@ pub(crate) async fn write(
         Appended::Lost => Err(Loss::Another(sequence)),
         Appended::LostUnsure => Err(Loss::Unsure(sequence)),
         Appended::Unreadable => Err(Loss::Unreadable(sequence)),
-        Appended::GivenUp => Err(unfit("the store did not answer")),
+        Appended::GivenUp => Err(Loss::GivenUp(sequence)),
         Appended::Burnt { crc } => {
             let present = image.controller.as_deref().ok_or_else(|| unfit("nobody is in office"))?;
             let again = ControllerRecord { controller_epoch: epoch.0 + 1, ..present.clone() };

@@ -244,6 +244,7 @@ fn lost(loss: Loss, what: &str) -> Result<String, StartError> {
         Loss::Another(place) => Ok(format!("the {what} at entry {place}")),
         Loss::Unsure(place) => Ok(format!("the {what} at entry {place}, which is another's or was cut off")),
         Loss::Unreadable(place) => Err(StartError::Unreadable(LogLost::Unreadable(place))),
+        Loss::GivenUp(place) => Ok(format!("the {what} at entry {place}, which was given up")),
         Loss::Unfit(unfit) => Err(unfit.into()),
     }
 }

@@ -3,7 +3,8 @@
 use base::{Offset, OffsetRange};
 use records::batch::MAGIC;
 use records::{InvalidRecord, RecordError, RecordsError};
-use stream::engine::FetchError;
+use stream::catalogue::ClientError;
+use stream::engine::{FetchError, NotTrimmed};
 use thiserror::Error;
 use wire::ErrorCode;
 
@@ -239,6 +240,24 @@ pub enum TrimError {
     Stream(#[from] stream::engine::TrimError),
 }
 
+impl TrimError {
+    /// Kafka's error code: of the store's, after which clients ask again, unless that is in vain.
+    pub fn error_code(&self) -> ErrorCode {
+        match self {
+            Self::Load(_) => ErrorCode::KafkaStorageError,
+            Self::Stream(error) => match &error.why {
+                NotTrimmed::Catalogue(ClientError::Refused(_)) => ErrorCode::UnknownServerError,
+                NotTrimmed::Untold(_)
+                | NotTrimmed::Engine(_)
+                | NotTrimmed::Rejected(_)
+                | NotTrimmed::Catalogue(ClientError::Fenced(_) | ClientError::Unavailable(_) | ClientError::Ended(_)) => {
+                    ErrorCode::KafkaStorageError
+                }
+            },
+        }
+    }
+}
+
 /// Why records were not deleted.
 #[derive(Clone, Debug, Error)]
 pub enum DeleteRecordsError {
@@ -271,7 +290,7 @@ impl DeleteRecordsError {
             Self::Partition(error) => error.error_code(),
             Self::OutOfRange { .. } => ErrorCode::OffsetOutOfRange,
             Self::Policy { .. } => ErrorCode::PolicyViolation,
-            Self::Trim(_) => ErrorCode::KafkaStorageError,
+            Self::Trim(error) => error.error_code(),
         }
     }
 
@@ -283,11 +302,37 @@ impl DeleteRecordsError {
 
 #[cfg(test)]
 mod tests {
-    use base::ObjectId;
+    use std::sync::Arc;
+
+    use base::{ObjectId, StreamId};
+    use stream::catalogue::StreamRejection;
+    use stream::engine::EngineFailure;
     use stream::format::FormatError;
     use stream::read::ReadError as StoreError;
 
     use super::*;
+
+    #[test]
+    fn records_that_are_not_deleted_are_asked_for_again_unless_the_metadata_will_never_take_it() {
+        let why = || Arc::from("a test");
+        let stream = StreamId(1);
+        let again = [
+            NotTrimmed::Untold(why()),
+            EngineFailure(why()).into(),
+            StreamRejection::Unknown(stream).into(),
+            ClientError::Fenced(why()).into(),
+            ClientError::Unavailable(why()).into(),
+            ClientError::Ended(why()).into(),
+        ];
+        let code = |why| {
+            let error = stream::engine::TrimError { stream, start: Offset(5), why };
+            DeleteRecordsError::Trim(error.into()).error_code()
+        };
+        for why in again {
+            assert_eq!(code(why.clone()), ErrorCode::KafkaStorageError, "{why}");
+        }
+        assert_eq!(code(ClientError::Refused(why()).into()), ErrorCode::UnknownServerError);
+    }
 
     #[test]
     fn what_only_a_newer_release_can_read_is_no_lasting_damage() {

@@ -276,7 +276,7 @@ impl From<CreateTopicError> for ApiError {
             CreateTopicError::Collides { .. } => ErrorCode::InvalidTopicException,
             CreateTopicError::NoPartitions | CreateTopicError::TooManyPartitions(_) => ErrorCode::InvalidPartitions,
             CreateTopicError::NoBroker(_) => ErrorCode::InvalidReplicationFactor,
-            CreateTopicError::Unfit(_) => ErrorCode::InvalidRequest,
+            CreateTopicError::Unfit(_) => ErrorCode::UnknownServerError,
         };
         Self::new(code, error.to_string())
     }
@@ -297,7 +297,7 @@ mod tests {
             (CreateTopicError::NoPartitions, ErrorCode::InvalidPartitions),
             (TooManyPartitions { wanted: 2, limit: 1 }.into(), ErrorCode::InvalidPartitions),
             (NoBroker.into(), ErrorCode::InvalidReplicationFactor),
-            (Unfit("a test".into()).into(), ErrorCode::InvalidRequest),
+            (Unfit("a test".into()).into(), ErrorCode::UnknownServerError),
         ];
         for (error, code) in all {
             assert_eq!(ApiError::from(error.clone()), ApiError::new(code, error.to_string()));

@@ -177,7 +177,7 @@ mod tests {
             let gone = DeleteTopicError::Unknown(Uuid::from_u128(1));
             assert_eq!(not_deleted(gone, unknown), ApiError::bare(unknown));
             let unfit = DeleteTopicError::Unfit(unfit.clone());
-            assert_eq!(not_deleted(unfit, unknown), ApiError::new(ErrorCode::InvalidRequest, why.as_str()));
+            assert_eq!(not_deleted(unfit, unknown), ApiError::new(ErrorCode::UnknownServerError, why.as_str()));
         }
     }
 }

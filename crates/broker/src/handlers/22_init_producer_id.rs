@@ -5,12 +5,14 @@
 //! in Kafka. A transactional id is refused: for its timeout, where Kafka refuses that, and else because there are no
 //! transactions.
 
+use meta::MetaError;
 use wire::ErrorCode;
 use wire::messages::{InitProducerIdRequest, InitProducerIdResponse};
 
 use crate::call::Call;
 use crate::core::Core;
 use crate::errors::NO_TRANSACTIONS;
+use crate::producer_ids::NoProducerId;
 
 /// Kafka's `transaction.max.timeout.ms` where nobody sets another.
 const TRANSACTION_TIMEOUT_MAX_MS: i32 = 15 * 60 * 1000;
@@ -39,9 +41,55 @@ pub(crate) async fn handle(core: &Core, _: &Call, request: InitProducerIdRequest
         }
         Err(error) => {
             tracing::warn!(%error, "no producer id to give out");
-            // As Kafka's ProducerIdManager: clients of every age ask again after this one, and do not look for another
-            // coordinator first.
-            refuse(ErrorCode::CoordinatorLoadInProgress)
+            refuse(without_id(&error))
+        }
+    }
+}
+
+/// What a producer is told for which there is no id.
+fn without_id(error: &NoProducerId) -> ErrorCode {
+    match error {
+        // As Kafka's ProducerIdManager: clients of every age ask again after this one, and do not look for another
+        // coordinator first.
+        NoProducerId::NotYet
+        | NoProducerId::Meta(
+            MetaError::Fenced(_)
+            | MetaError::OutcomeUnknown(_)
+            | MetaError::Unreadable(_)
+            | MetaError::Closed
+            | MetaError::GivenUp(_),
+        ) => ErrorCode::CoordinatorLoadInProgress,
+        // They would ask for ever.
+        NoProducerId::Meta(MetaError::TooLarge { .. } | MetaError::Unfit(_)) => ErrorCode::UnknownServerError,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use base::MetaSequence;
+    use meta::{LogLost, Unfit};
+
+    use super::*;
+
+    #[test]
+    fn a_producer_without_an_id_asks_again_unless_it_will_never_get_one() {
+        let why = || Arc::from("a test");
+        let place = MetaSequence(5);
+        let again = [
+            NoProducerId::NotYet,
+            MetaError::Fenced(why()).into(),
+            MetaError::OutcomeUnknown(why()).into(),
+            MetaError::Unreadable(LogLost::Unreadable(place)).into(),
+            MetaError::Closed.into(),
+            MetaError::GivenUp(place).into(),
+        ];
+        for error in again {
+            assert_eq!(without_id(&error), ErrorCode::CoordinatorLoadInProgress, "{error}");
+        }
+        for never in [MetaError::TooLarge { bytes: 2, limit: 1 }, MetaError::Unfit(Unfit(why()))] {
+            assert_eq!(without_id(&never.into()), ErrorCode::UnknownServerError);
         }
     }
 }

@@ -10,19 +10,23 @@ use super::{
     Catalogue, CommitRejection, CommitRequest, Committed, IncarnationRejection, Recovered, StreamRejection, TrimRequest,
 };
 
-/// Why the host gave no answer. The outcome is open: repeat the same request (every one of them repeats safely) or
-/// wait until the view shows what became of it.
+/// Why the host gave no answer. Unless the request was refused, its outcome is open.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum ClientError {
     /// The host has been replaced by another: this process must stop acknowledging and exit.
     #[error("the metadata log was taken over by another process: {0}")]
     Fenced(Arc<str>),
-    /// The host cannot answer now; the request may or may not have taken effect.
+    /// The host cannot answer now; the request may or may not have taken effect. Repeat the same request (every one of them
+    /// repeats safely) or wait until the view shows what became of it.
     #[error("the catalogue is unavailable: {0}")]
     Unavailable(Arc<str>),
     /// The host can answer no more. The request may or may not have taken effect; sending it again is in vain.
     #[error("the metadata log can be continued no more: {0}")]
     Ended(Arc<str>),
+    /// The host does not take the request: it contradicts the metadata, or is too large. It had no effect, and sending it
+    /// again is in vain.
+    #[error("the catalogue does not take this: {0}")]
+    Refused(Arc<str>),
 }
 
 /// Why a commit failed.

@@ -32,7 +32,7 @@ impl LocalCatalogue {
         let Decision { records, response } = decide(&image);
         let mut next = Catalogue::clone(&image);
         for record in &records {
-            next.apply(record).map_err(|e| ClientError::Unavailable(e.to_string().into()))?;
+            next.apply(record).map_err(|e| ClientError::Refused(e.to_string().into()))?;
         }
         *image = Arc::new(next);
         Ok(response)

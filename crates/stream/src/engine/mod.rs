@@ -52,7 +52,7 @@ pub use recovery::{RecoverError, Recovered};
 pub use room::Room;
 pub use sink::EngineSink;
 pub use sink::Pending;
-pub use stream::{Done, Extents, Fenced, FetchError, Fetched, NewEntry, Stream, TrimError};
+pub use stream::{Done, Extents, Fenced, FetchError, Fetched, NewEntry, NotTrimmed, Stream, TrimError};
 
 use cache::LogCache;
 use log::EngineLog;

@@ -15,9 +15,11 @@ use super::room::{Room, settle};
 use super::runs::Runs;
 use super::sink::{Gap, Pending, check_next};
 use super::tail::{Entry, Tail, Wanted};
-use super::{CheckpointSource, EngineOptions, FrozenState, Inner};
+use super::{CheckpointSource, EngineFailure, EngineOptions, FrozenState, Inner};
 use crate::Fragments;
-use crate::catalogue::{Checkpoint, EpochStart, Extent, StateBelow, StreamState, TrimRequest};
+use crate::catalogue::{
+    Checkpoint, ClientError, EpochStart, Extent, StateBelow, StreamRejection, StreamState, TrimRequest,
+};
 use crate::read::{Cursors, ReadError, ReadFor, WantedRead};
 use crate::wal::Append;
 
@@ -75,7 +77,7 @@ impl FetchError {
     }
 }
 
-/// Why a trim was not done.
+/// A trim was not done.
 #[derive(Debug, Clone, Error)]
 #[error("the log start of stream {stream} could not be moved to {start}: {why}")]
 pub struct TrimError {
@@ -83,8 +85,25 @@ pub struct TrimError {
     pub stream: StreamId,
     /// The start asked for.
     pub start: Offset,
-    /// What the catalogue said, or why no checkpoint came before.
-    pub why: Arc<str>,
+    /// Why.
+    pub why: NotTrimmed,
+}
+
+/// Why a trim was not done.
+#[derive(Debug, Clone, Error)]
+pub enum NotTrimmed {
+    /// No checkpoint came before that tells the state below.
+    #[error("{0}")]
+    Untold(Arc<str>),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineFailure),
+    /// The catalogue refused.
+    #[error(transparent)]
+    Rejected(#[from] StreamRejection),
+    /// The catalogue gave no answer.
+    #[error(transparent)]
+    Catalogue(#[from] ClientError),
 }
 
 /// Consecutive whole entries.
@@ -440,34 +459,35 @@ impl Stream {
     /// # Errors
     /// [`TrimError`] when nobody could tell the state, or the engine failed.
     pub async fn cover(&self, start: Offset) -> Result<(), TrimError> {
-        let failed = |why: String| TrimError { stream: self.id(), start, why: why.into() };
+        let failed = |why| TrimError { stream: self.id(), start, why };
+        let untold = |why: String| failed(NotTrimmed::Untold(why.into()));
         for _ in 0..CHECKPOINT_CUTS_MAX {
             if start <= self.covered().max(self.start()) {
                 return Ok(());
             }
             if start > self.durable_end() {
                 let end = self.durable_end();
-                return Err(failed(format!("a checkpoint tells the state up to {end} at most, where the log ends")));
+                return Err(untold(format!("a checkpoint tells the state up to {end} at most, where the log ends")));
             }
             if !self.shared.keeps_state() {
-                return Err(failed("no checkpoint tells the state below, and nobody keeps it here".to_owned()));
+                return Err(untold("no checkpoint tells the state below, and nobody keeps it here".to_owned()));
             }
             // What a cut spends on checkpoints may be used up by other trims: then the next one takes it.
             self.shared.want_checkpoint();
-            self.engine.flush_stream(&self.shared).await.map_err(|failure| failed(failure.to_string()))?;
+            self.engine.flush_stream(&self.shared).await.map_err(|failure| failed(failure.into()))?;
         }
         if start <= self.covered() {
             return Ok(());
         }
-        Err(failed(format!("none of {CHECKPOINT_CUTS_MAX} uploads took a checkpoint of the state below")))
+        Err(untold(format!("none of {CHECKPOINT_CUTS_MAX} uploads took a checkpoint of the state below")))
     }
 
     async fn trim_with(&self, start: Offset, state: StateBelow) -> Result<(), TrimError> {
         let request = TrimRequest { stream: self.id(), epoch: self.epoch(), start, state };
-        let refused = |why: String| TrimError { stream: self.id(), start, why: why.into() };
-        let answers = self.engine.catalogue.trim(vec![request]).await.map_err(|error| refused(error.to_string()))?;
+        let failed = |why| TrimError { stream: self.id(), start, why };
+        let answers = self.engine.catalogue.trim(vec![request]).await.map_err(|error| failed(error.into()))?;
         for answer in answers {
-            answer.map_err(|rejection| refused(rejection.to_string()))?;
+            answer.map_err(|rejection| failed(rejection.into()))?;
         }
         self.trimmed(start);
         Ok(())

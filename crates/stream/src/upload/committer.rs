@@ -154,11 +154,13 @@ impl Clerk {
                     tracing::warn!(%error, "a commit is tried again");
                     repeated = true;
                 }
-                Err(CommitError::Client(error)) => return Outcome::Open(error.to_string().into()),
-                Err(CommitError::Rejected(rejection)) if repeated => {
-                    return Outcome::Open(rejection.to_string().into());
+                Err(CommitError::Client(error @ (ClientError::Fenced(_) | ClientError::Ended(_)))) => {
+                    return Outcome::Open(error.to_string().into());
                 }
-                Err(CommitError::Rejected(rejection)) => return Outcome::Refused(rejection.to_string().into()),
+                Err(refusal @ (CommitError::Rejected(_) | CommitError::Client(ClientError::Refused(_)))) => {
+                    let why = refusal.to_string().into();
+                    return if repeated { Outcome::Open(why) } else { Outcome::Refused(why) };
+                }
             }
             // Either the engine has failed or this pause is over.
             if tokio::time::timeout(pause, self.failure.wait_for(Option::is_some)).await.is_ok() {
@@ -172,6 +174,7 @@ impl Clerk {
 #[cfg(test)]
 mod tests {
     use std::ops::Range;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use base::{BrokerId, Clock, Offset, OffsetRange, StreamEpoch, StreamId, TimestampMs};
     use futures::FutureExt;
@@ -184,13 +187,15 @@ mod tests {
     use crate::catalogue::local::LocalCatalogue;
     use crate::catalogue::{Catalogue, NewRange, ObjectKind, Recovered, TrimRequest, WalPlace};
 
-    /// A catalogue that takes commits at once and answers when it is let; some of its answers get lost.
+    /// A catalogue that takes commits at once and answers when it is let; some of its answers get lost, and some of what it
+    /// is sent it refuses.
     #[derive(Clone)]
     struct Late {
         local: LocalCatalogue,
         taken: Arc<Semaphore>,
         answers: Arc<Semaphore>,
         lost: Arc<Mutex<Vec<ClientError>>>,
+        refused: Arc<AtomicBool>,
     }
 
     impl CatalogueClient for Late {
@@ -199,6 +204,9 @@ mod tests {
         }
 
         fn commit(&self, request: CommitRequest) -> BoxFuture<'static, Result<Committed, CommitError>> {
+            if self.refused.swap(false, Ordering::AcqRel) {
+                return std::future::ready(Err(ClientError::Refused("by a test".into()).into())).boxed();
+            }
             let answer = self.local.commit(request);
             self.taken.add_permits(1);
             let this = self.clone();
@@ -259,6 +267,7 @@ mod tests {
                 taken: Arc::new(Semaphore::new(0)),
                 answers: Arc::new(Semaphore::new(0)),
                 lost: Arc::default(),
+                refused: Arc::default(),
             };
             let failure = watch::channel(None).0;
             let committer = Committer::start(me, Arc::new(catalogue.clone()), failure.subscribe());
@@ -337,6 +346,32 @@ mod tests {
         assert!(world.commit(100, world.put(0, 0..10)).await.unwrap().repeated);
         assert!(!world.commit(200, world.put(0, 10..20)).await.unwrap().repeated);
         assert_eq!(world.end(0), Offset(20));
+    }
+
+    #[tokio::test]
+    async fn a_commit_that_the_host_does_not_take_is_not_sent_again_and_uses_up_no_sequence() {
+        let world = World::new();
+        world.catalogue.answers.add_permits(10);
+        world.catalogue.refused.store(true, Ordering::Release);
+        let why = world.commit(100, world.put(0, 0..10)).await.unwrap_err();
+        assert_eq!(&*why, "the catalogue does not take this: by a test");
+        assert_eq!(world.end(0), Offset(0));
+        assert!(!world.commit(100, world.put(0, 0..10)).await.unwrap().repeated);
+        assert_eq!(world.end(0), Offset(10));
+    }
+
+    #[tokio::test]
+    async fn a_refusal_of_a_repeated_commit_says_nothing_of_the_first() {
+        let world = World::new();
+        world.catalogue.answers.add_permits(10);
+        world
+            .catalogue
+            .lost
+            .lock()
+            .extend([ClientError::Refused("the copy".into()), ClientError::Unavailable("the first".into())]);
+        world.commit(100, world.put(0, 0..10)).await.unwrap_err();
+        world.commit(200, world.put(0, 10..20)).await.unwrap_err();
+        assert_eq!(world.end(0), Offset(10), "it stands, and nothing followed");
     }
 
     #[tokio::test]

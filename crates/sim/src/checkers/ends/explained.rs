@@ -107,7 +107,7 @@ fn by_incarnation(why: &IncarnationError) -> &'static [Cause] {
     match why {
         IncarnationError::Rejected(_) | IncarnationError::Client(ClientError::Fenced(_)) => &[Replaced],
         IncarnationError::Client(ClientError::Ended(_)) => &[Replaced, DamagedMetadata],
-        IncarnationError::Client(ClientError::Unavailable(_)) => NOTHING,
+        IncarnationError::Client(ClientError::Unavailable(_) | ClientError::Refused(_)) => NOTHING,
     }
 }
 
