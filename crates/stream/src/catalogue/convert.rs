@@ -18,7 +18,7 @@ pub(super) fn incarnation(broker: i32, epoch: i64) -> Incarnation {
 
 /// A number that cannot be negative.
 pub(super) fn natural(raw: i64, field: &'static str) -> Result<u64, ReplayError> {
-    u64::try_from(raw).map_err(|_| ReplayError::Negative { field, value: raw })
+    u64::try_from(raw).map_err(|_| ReplayError::Negative { field: field.into(), value: raw })
 }
 
 /// The signed form of a number that fits one; offsets, sequences and positions all do (a request beyond is refused).

@@ -3,6 +3,8 @@
 //! The order follows `models/blocklog.py` and `models/handover.py`: metadata fences and freezes the committed position
 //! first, then names a taker, and only the latest taker's word about the incarnation counts. Each step repeats safely.
 
+use std::borrow::Cow;
+
 use base::{Incarnation, StreamId, WalPosition};
 use thiserror::Error;
 use wire::meta::{IncarnationRecord, MetadataRecord, RemoveIncarnationRecord};
@@ -37,7 +39,7 @@ pub enum IncarnationRejection {
         /// Where it is in its life.
         phase: String,
         /// What was asked.
-        step: &'static str,
+        step: Cow<'static, str>,
     },
     /// The sender is not the present registration of its broker, or was fenced.
     #[error("{0} is fenced: it is not the present registration of its broker")]
@@ -116,7 +118,7 @@ impl Catalogue {
     }
 
     fn wrong(id: Incarnation, state: &IncarnationState, step: &'static str) -> IncarnationRejection {
-        IncarnationRejection::WrongPhase { incarnation: id, phase: state.phase.to_string(), step }
+        IncarnationRejection::WrongPhase { incarnation: id, phase: state.phase.to_string(), step: step.into() }
     }
 
     /// One step of an existing incarnation: `next` says where it leads, `None` for "is there already".

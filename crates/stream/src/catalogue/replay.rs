@@ -3,6 +3,7 @@
 //! A record that contradicts the image is an error and leaves the image as it was: the log is corrupt, or made by a
 //! release with other rules, and nothing may be guessed.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use base::{BrokerEpoch, BrokerId, Incarnation, ObjectId, Offset, OffsetRange, StreamEpoch, StreamId, TimestampMs};
@@ -26,7 +27,7 @@ pub enum ReplayError {
     #[error("{field} is negative: {value}")]
     Negative {
         /// The field.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// Its value.
         value: i64,
     },
@@ -34,7 +35,7 @@ pub enum ReplayError {
     #[error("{field} has the unknown code {code}; a newer release wrote it")]
     UnknownCode {
         /// The field.
-        field: &'static str,
+        field: Cow<'static, str>,
         /// Its value.
         code: i8,
     },
@@ -44,7 +45,7 @@ pub enum ReplayError {
         /// The stream.
         stream: StreamId,
         /// What does not fit.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// A range does not continue its stream.
     #[error("stream {stream}: range {range} does not continue its committed end {end}")]
@@ -62,7 +63,7 @@ pub enum ReplayError {
         /// The object.
         object: ObjectId,
         /// What does not fit.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// An incarnation or writer does not fit.
     #[error("WAL incarnation {incarnation}: {reason}")]
@@ -70,7 +71,7 @@ pub enum ReplayError {
         /// The incarnation.
         incarnation: Incarnation,
         /// What does not fit.
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
 }
 
@@ -116,7 +117,7 @@ impl Catalogue {
             MetadataRecord::Stream(r) => {
                 let id = convert::stream_id(r.stream_id);
                 if self.streams.contains_key(&id) || id.0 < self.next_stream {
-                    return Err(ReplayError::Stream { stream: id, reason: "created twice" });
+                    return Err(ReplayError::Stream { stream: id, reason: "created twice".into() });
                 }
                 self.next_stream = id.0 + 1;
                 self.streams.insert(id, Arc::new(StreamState::never_opened()));
@@ -131,7 +132,7 @@ impl Catalogue {
             }
             MetadataRecord::RemoveStream(r) => {
                 let id = convert::stream_id(r.stream_id);
-                let reason = "removed but unknown";
+                let reason = Cow::Borrowed("removed but unknown");
                 let state = self.streams.remove(&id).ok_or(ReplayError::Stream { stream: id, reason })?;
                 for extent in state.extents() {
                     self.release(extent.object)?;
@@ -148,7 +149,7 @@ impl Catalogue {
             MetadataRecord::ObjectRetired(r) => self.retired(r)?,
             MetadataRecord::ObjectRemoved(r) => {
                 let id = convert::object_id(r.writer_id, r.writer_epoch, r.sequence)?;
-                let reason = "removed without being retired";
+                let reason = Cow::Borrowed("removed without being retired");
                 self.pending.remove(&id).ok_or(ReplayError::Object { object: id, reason })?;
             }
             // The host's.
@@ -167,7 +168,7 @@ impl Catalogue {
     }
 
     fn stream_mut(&mut self, id: StreamId) -> Result<&mut StreamState, ReplayError> {
-        let state = self.streams.get_mut(&id).ok_or(ReplayError::Stream { stream: id, reason: "unknown" })?;
+        let state = self.streams.get_mut(&id).ok_or(ReplayError::Stream { stream: id, reason: "unknown".into() })?;
         Ok(Arc::make_mut(state))
     }
 
@@ -176,7 +177,7 @@ impl Catalogue {
         let start = convert::offset(r.start, "epoch start")?;
         let state = self.stream_mut(id)?;
         if r.stream_epoch <= state.epoch.0 || start < state.end {
-            return Err(ReplayError::Stream { stream: id, reason: "opened at a stale epoch or below its end" });
+            return Err(ReplayError::Stream { stream: id, reason: "opened at a stale epoch or below its end".into() });
         }
         state.epoch = StreamEpoch(r.stream_epoch);
         state.owner = convert::incarnation(r.owner_broker, r.owner_epoch);
@@ -192,7 +193,7 @@ impl Catalogue {
     fn trimmed(&mut self, id: StreamId, start: Offset) -> Result<(), ReplayError> {
         let state = self.stream_mut(id)?;
         if start < state.start {
-            return Err(ReplayError::Stream { stream: id, reason: "trimmed backwards" });
+            return Err(ReplayError::Stream { stream: id, reason: "trimmed backwards".into() });
         }
         state.start = start;
         let keep = state.epochs.iter().rposition(|e| e.start <= start).unwrap_or(0);
@@ -212,7 +213,7 @@ impl Catalogue {
             3 => IncarnationPhase::Recovered { final_position: convert::position(r.final_position)? },
             4 => IncarnationPhase::Damaged { reason: r.reason.as_ref().map_or("", |s| s.as_str()).into() },
             5 => IncarnationPhase::Abandoned,
-            code => return Err(ReplayError::UnknownCode { field: "incarnation state", code }),
+            code => return Err(ReplayError::UnknownCode { field: "incarnation state".into(), code }),
         };
         let wal = WalPlace { kind: r.wal_kind, location: r.wal_location.as_str().into() };
         let state = IncarnationState { wal, phase, committed: convert::position(r.committed_position)? };
@@ -222,7 +223,7 @@ impl Catalogue {
 
     fn committed(&mut self, r: &CommitRecord) -> Result<(), ReplayError> {
         let writer_id = convert::incarnation(r.writer_id, r.writer_epoch);
-        let unfit = |reason| ReplayError::Incarnation { incarnation: writer_id, reason };
+        let unfit = |reason: &'static str| ReplayError::Incarnation { incarnation: writer_id, reason: reason.into() };
         if !r.retired.is_empty() {
             return Err(unfit("a commit replaces objects, which this release cannot do"));
         }
@@ -243,10 +244,10 @@ impl Catalogue {
         for object in &r.objects {
             let id = ObjectId { writer: writer_id, sequence: convert::natural(object.sequence, "object sequence")? };
             let kind = ObjectKind::from_code(object.kind)
-                .ok_or(ReplayError::UnknownCode { field: "object kind", code: object.kind })?;
+                .ok_or(ReplayError::UnknownCode { field: "object kind".into(), code: object.kind })?;
             let length = convert::natural(object.length, "object length")?;
             if self.objects.contains_key(&id) || self.pending.contains_key(&id) {
-                return Err(ReplayError::Object { object: id, reason: "committed twice" });
+                return Err(ReplayError::Object { object: id, reason: "committed twice".into() });
             }
             self.objects.insert(id, ObjectState { kind, length, crc: object.crc, live: 0 });
             self.unreferenced.insert(id);
@@ -293,7 +294,7 @@ impl Catalogue {
 
     fn retired(&mut self, r: &ObjectRetiredRecord) -> Result<(), ReplayError> {
         let id = convert::object_id(r.writer_id, r.writer_epoch, r.sequence)?;
-        let fail = |reason| ReplayError::Object { object: id, reason };
+        let fail = |reason: &'static str| ReplayError::Object { object: id, reason: reason.into() };
         let state = self.objects.get(&id).ok_or(fail("retired but unknown"))?;
         if state.live != 0 {
             return Err(fail("retired while in use"));
@@ -306,14 +307,14 @@ impl Catalogue {
     }
 
     fn hold(&mut self, id: ObjectId) -> Result<(), ReplayError> {
-        let state = self.objects.get_mut(&id).ok_or(ReplayError::Object { object: id, reason: "unknown" })?;
+        let state = self.objects.get_mut(&id).ok_or(ReplayError::Object { object: id, reason: "unknown".into() })?;
         state.live += 1;
         self.unreferenced.remove(&id);
         Ok(())
     }
 
     fn release(&mut self, id: ObjectId) -> Result<(), ReplayError> {
-        let fail = |reason| ReplayError::Object { object: id, reason };
+        let fail = |reason: &'static str| ReplayError::Object { object: id, reason: reason.into() };
         let state = self.objects.get_mut(&id).ok_or(fail("released but unknown"))?;
         state.live = state.live.checked_sub(1).ok_or(fail("released more often than it was held"))?;
         if state.live == 0 {
