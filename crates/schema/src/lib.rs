@@ -24,7 +24,7 @@
 //! A field is `name type [versions] [attributes]`; without versions it exists in all of them. Types: `bool i8 i16 i32
 //! i64 u16 u32 f64 string bytes records uuid`, a struct's name, `[]T`; a leading `?` means nullable in every version. A
 //! struct is declared by the lines indented under the first field that names it, or by `struct Name` when several
-//! fields share it. Attributes: `nullable=R`, `tag=N` with `tagged=R` (default: every version of the field),
+//! fields share it; one that is declared nowhere in its message is a `data` message of the same folder. Attributes: `nullable=R`, `tag=N` with `tagged=R` (default: every version of the field),
 //! `default=V` (`null` for null), `ignorable` (dropped silently by versions that lack it), `flexible=none`.
 //! A range `R` is `N`, `N-M`, `N+` or `none`.
 
@@ -217,6 +217,15 @@ pub struct Message {
 /// # Errors
 /// What is wrong, behind the number of the line.
 pub fn parse(text: &str) -> Result<Vec<Message>, String> {
+    parse_with(text, &[])
+}
+
+/// Parses one file whose messages may hold the `data` messages of `others`, and those of its own, as structs. Such a struct
+/// is not among those of the message that holds it.
+///
+/// # Errors
+/// What is wrong, behind the number of the line.
+pub fn parse_with(text: &str, others: &[Message]) -> Result<Vec<Message>, String> {
     let mut messages: Vec<Message> = Vec::new();
     // Index, in the current message, of the struct whose fields stand at each level of indentation.
     let mut open: Vec<usize> = Vec::new();
@@ -264,9 +273,22 @@ pub fn parse(text: &str) -> Result<Vec<Message>, String> {
             open.push(index);
         }
     }
-    for message in &messages {
+    let of_data = |m: &&Message| m.kind == Kind::Data;
+    let shared: Vec<(String, Versions)> =
+        others.iter().chain(&messages).filter(of_data).map(|m| (m.name.clone(), m.versions)).collect();
+    for message in &mut messages {
+        let versions = message.versions;
+        let mut place = 0;
+        message.structs.retain(|item| {
+            place += 1;
+            let is_shared = |(name, there): &(String, Versions)| *name == item.name && there.covers(versions);
+            place == 1 || !item.fields.is_empty() || !shared.iter().any(is_shared)
+        });
         if let Some(empty) = message.structs.iter().skip(1).find(|s| s.fields.is_empty()) {
-            return Err(format!("0: struct {} of {} has no fields", empty.name, message.name));
+            return Err(format!(
+                "0: struct {} of {} has no fields, and is no `data` message in all its versions",
+                empty.name, message.name
+            ));
         }
     }
     Ok(messages)

@@ -1,9 +1,13 @@
-//! Emits what spans messages: the facts about APIs, the registry of all messages, the enum of metadata records.
+//! Emits what spans messages: the facts about APIs, the registry of all messages, the enums of metadata records and of
+//! what brokers ask each other.
 
 use std::fmt::Write;
 
 use crate::model::snake;
 use schema::{Kind, Message};
+
+/// The least number of what brokers ask each other. Kafka's own are far below.
+const BROKER_API_MIN: i16 = 10_000;
 
 /// The versions of every API and the `Request` impls; request and response follow each other.
 pub fn api_facts(messages: &[Message]) -> Result<String, String> {
@@ -35,6 +39,48 @@ pub fn api_facts(messages: &[Message]) -> Result<String, String> {
     Ok(format!("static API_FACTS: &[ApiFacts] = &[\n{facts}];\n{impls}"))
 }
 
+/// `BrokerApi`, one variant for each pair of request and response of `schemas/broker/`, and the `BrokerRequest` impls.
+pub fn broker_apis(messages: &[Message]) -> Result<String, String> {
+    let (mut variants, mut all, mut names, mut versions, mut impls) =
+        (String::new(), String::new(), String::new(), String::new(), String::new());
+    let mut seen = Vec::new();
+    let apis: Vec<&Message> = messages.iter().filter(|m| m.kind != Kind::Data).collect();
+    for pair in apis.chunks(2) {
+        let (Kind::Request(key), Some(response)) = (pair[0].kind, pair.get(1)) else {
+            return Err(format!("{} is no request with a response", pair[0].name));
+        };
+        let request = pair[0];
+        if response.kind != Kind::Response(key) || request.versions != response.versions {
+            return Err(format!("{} and {} are no pair", request.name, response.name));
+        }
+        if key < BROKER_API_MIN || seen.contains(&key) {
+            return Err(format!("{}: API key {key} is taken, or may be Kafka's", request.name));
+        }
+        seen.push(key);
+        let api = request.name.strip_suffix("Request").ok_or_else(|| format!("{} is no request", request.name))?;
+        let (low, high) = (request.versions.low, request.versions.high);
+        let _ = writeln!(variants, "{api} = {key},");
+        let _ = writeln!(all, "Self::{api},");
+        let _ = writeln!(names, "Self::{api} => {api:?},");
+        let _ = writeln!(versions, "Self::{api} => {low}..={high},");
+        let _ = writeln!(
+            impls,
+            "impl BrokerRequest for {} {{\nconst API: BrokerApi = BrokerApi::{api};\ntype Response = {};\n}}",
+            request.name, response.name
+        );
+    }
+    Ok(format!(
+        "/// What one broker can ask another, each with its number.\n\
+         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]\n#[repr(i16)]\n\
+         pub enum BrokerApi {{\n{variants}}}\n\
+         impl BrokerApi {{\n\
+         /// All of them.\npub const ALL: &[Self] = &[\n{all}];\n\
+         /// Its name, such as `MetaCommit`.\npub const fn name(self) -> &'static str {{ match self {{\n{names}}} }}\n\
+         /// The versions that exist.\n\
+         pub const fn versions(self) -> RangeInclusive<i16> {{ match self {{\n{versions}}} }}\n}}\n{impls}"
+    ))
+}
+
 /// The `RecordKey` impls; a key and its value follow each other.
 pub fn record_keys(messages: &[Message]) -> Result<String, String> {
     let mut impls = String::new();
@@ -60,6 +106,9 @@ pub fn registry(messages: &[(&str, &Message)]) -> String {
     let mut entries = String::new();
     for (module, message) in messages {
         let kind = match message.kind {
+            Kind::Request(key) if *module == "broker" => format!("Kind::BrokerRequest({key})"),
+            Kind::Response(key) if *module == "broker" => format!("Kind::BrokerResponse({key})"),
+            Kind::Data if *module == "broker" => "Kind::BrokerData".to_owned(),
             Kind::Request(key) => format!("Kind::Request({key})"),
             Kind::Response(key) => format!("Kind::Response({key})"),
             Kind::Header => "Kind::Header".to_owned(),

@@ -32,8 +32,8 @@ fn generate() -> Result<(), String> {
     let out = PathBuf::from(env::var("OUT_DIR").map_err(|e| format!("OUT_DIR: {e}"))?);
     let kafka = load("schemas/kafka")?;
     let meta = load("schemas/meta")?;
-
     let records = load("schemas/records")?;
+    let broker = load("schemas/broker")?;
 
     let (headers, apis): (Vec<_>, Vec<_>) = kafka.into_iter().partition(|m| m.kind == Kind::Header);
     save(&out, "messages.rs", &modules(&apis)?)?;
@@ -45,10 +45,15 @@ fn generate() -> Result<(), String> {
     text.push_str(&emit_tables::meta_enum(&meta)?);
     save(&out, "meta.rs", &text)?;
 
+    let mut text = broker.iter().map(emit::items).collect::<Result<String, _>>()?;
+    text.push_str(&emit_tables::broker_apis(&broker)?);
+    save(&out, "broker.rs", &text)?;
+
     let all: Vec<(&str, &Message)> = (headers.iter().map(|m| ("header", m)))
         .chain(apis.iter().map(|m| ("messages", m)))
         .chain(records.iter().map(|m| ("records", m)))
         .chain(meta.iter().map(|m| ("meta", m)))
+        .chain(broker.iter().map(|m| ("broker", m)))
         .collect();
     save(&out, "registry.rs", &emit_tables::registry(&all))?;
     save(&out, "arbitrary.rs", &emit_arbitrary::generators(&all)?)
@@ -64,18 +69,21 @@ fn modules(messages: &[Message]) -> Result<String, String> {
     Ok(text)
 }
 
-/// Every message of one folder, in the order of the file names.
+/// What the messages of the other files of its folder may hold.
+const SHARED: &str = "shared.schema";
+
+/// Every message of one folder, in the order of the file names, but what is shared first.
 fn load(folder: &str) -> Result<Vec<Message>, String> {
     let mut files: Vec<PathBuf> = fs::read_dir(folder)
         .map_err(|e| format!("{folder}: {e}"))?
         .map(|entry| entry.map(|e| e.path()).map_err(|e| format!("{folder}: {e}")))
         .collect::<Result<_, _>>()?;
     files.retain(|path| path.extension().is_some_and(|e| e == "schema"));
-    files.sort();
+    files.sort_by_cached_key(|path| (!path.ends_with(SHARED), path.clone()));
     let mut messages = Vec::new();
     for file in files {
         let text = fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-        messages.extend(schema::parse(&text).map_err(|e| format!("{}:{e}", file.display()))?);
+        messages.extend(schema::parse_with(&text, &messages).map_err(|e| format!("{}:{e}", file.display()))?);
     }
     Ok(messages)
 }

@@ -1,5 +1,5 @@
 //! The bytes of everything that crosses a process or time boundary: Kafka's requests and responses, the records of its
-//! internal topics, and the records of our own metadata log.
+//! internal topics, the records of our own metadata log, and what our brokers ask each other.
 //!
 //! Place in the flow: a connection's bytes become frames, frames become messages here, and handlers see only typed
 //! messages; answers go back the same way. One schema language (`schemas/`) describes all of it and the build script
@@ -18,6 +18,7 @@ mod reader;
 mod text;
 mod writer;
 
+pub mod broker;
 pub mod fetch;
 pub mod frame;
 pub mod header;

@@ -23,6 +23,12 @@ pub enum Kind {
     Value(i16),
     /// A metadata record, with its type id.
     Metadata(i16),
+    /// A request of one broker to another, with its number.
+    BrokerRequest(i16),
+    /// The answer to it, with its number.
+    BrokerResponse(i16),
+    /// What several of those hold.
+    BrokerData,
 }
 
 /// What came out of a message that was decoded and encoded again.
@@ -37,7 +43,7 @@ pub struct Recoded {
 /// One message.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// Kafka's name.
+    /// Kafka's name, or ours.
     pub name: &'static str,
     /// What it is.
     pub kind: Kind,
