@@ -15,6 +15,7 @@ use base::{Clock, MetaSequence, TimestampMs};
 use tokio::sync::{mpsc, watch};
 use wire::meta::MetadataRecord;
 
+use crate::control::Answered;
 use crate::deleter;
 use crate::error::{LogLost, MetaError, Unfit};
 use crate::format::{ENTRY_BYTES_MAX, EncodedRecords, HEADER_BYTES};
@@ -27,7 +28,7 @@ use crate::office::{self, Batched, Written};
 pub(crate) const OPERATIONS_QUEUED_MAX: usize = 4096;
 
 /// Answers an operation once its entry stands, or says why it does not.
-pub(crate) type Answer = Box<dyn FnOnce(Result<(), MetaError>) + Send>;
+pub(crate) type Answer = Box<dyn FnOnce(Answered<Result<(), MetaError>>) + Send>;
 /// Decides an operation on the image as it will be when its entry is written.
 pub(crate) type Decide = Box<dyn FnOnce(&Image, TimestampMs) -> (Vec<MetadataRecord>, Answer) + Send>;
 
@@ -70,10 +71,16 @@ impl Batch {
     }
 }
 
-fn settle(answers: Vec<Answer>, outcome: &Result<(), MetaError>) {
+/// Answers all operations of a batch. `image` is published, so that each answer is true of it.
+fn settle(answers: Vec<Answer>, image: &Image, outcome: &Result<(), MetaError>) {
     for answer in answers {
-        answer(outcome.clone());
+        answer(Answered { sequence: image.newest(), answer: outcome.clone() });
     }
+}
+
+/// Says why an operation was not written. `image` is the newest that is published.
+fn refuse(answer: Answer, image: &Image, why: impl Into<MetaError>) {
+    answer(Answered { sequence: image.newest(), answer: Err(why.into()) });
 }
 
 const RECORD_BYTES_MAX: usize = ENTRY_BYTES_MAX - HEADER_BYTES;
@@ -86,12 +93,12 @@ struct Decided {
 }
 
 /// Decides one operation; an operation that cannot be written is answered at once and changes nothing.
-fn decide(operation: Decide, image: &Image, now: TimestampMs) -> Option<Decided> {
-    let (records, answer) = operation(image, now);
-    match applied(&records, image) {
+fn decide(operation: Decide, on: &Image, published: &Image, now: TimestampMs) -> Option<Decided> {
+    let (records, answer) = operation(on, now);
+    match applied(&records, on) {
         Ok((encoded, image)) => Some(Decided { encoded, image, answer }),
         Err(error) => {
-            answer(Err(error));
+            refuse(answer, published, error);
             None
         }
     }
@@ -116,7 +123,7 @@ fn again(operation: Decided, image: &Image) -> Option<Decided> {
     match office::replayed(image, &encoded) {
         Ok(image) => Some(Decided { encoded, image, answer }),
         Err(unfit) => {
-            answer(Err(unfit.into()));
+            refuse(answer, image, unfit);
             None
         }
     }
@@ -137,7 +144,7 @@ impl Controller {
                 }
                 None => match self.operations.recv().await {
                     Some(operation) => {
-                        if let Some(decided) = decide(operation, &batch.image, self.shared.clock.now()) {
+                        if let Some(decided) = decide(operation, &batch.image, &image, self.shared.clock.now()) {
                             drop(batch.add(decided));
                         }
                     }
@@ -147,12 +154,12 @@ impl Controller {
             while carried.is_none()
                 && let Ok(operation) = self.operations.try_recv()
             {
-                if let Some(decided) = decide(operation, &batch.image, self.shared.clock.now()) {
+                if let Some(decided) = decide(operation, &batch.image, &image, self.shared.clock.now()) {
                     carried = batch.add(decided);
                 }
             }
             if batch.records.count == 0 {
-                settle(batch.answers, &Ok(()));
+                settle(batch.answers, &image, &Ok(()));
                 continue;
             }
             let Err(error) = self.write(batch, image).await else { continue };
@@ -160,14 +167,14 @@ impl Controller {
             tracing::error!(%error, "this process cannot write metadata any more and must exit");
             self.shared.lost.send_replace(Some(lost.clone()));
             // Whatever is left was decided by nobody: it certainly had no effect.
+            let image = self.shared.image.load_full();
             if let Some(operation) = carried {
-                (operation.answer)(Err(lost.clone().into()));
+                refuse(operation.answer, &image, lost.clone());
             }
             self.operations.close();
-            let image = self.shared.image.load_full();
             while let Some(operation) = self.operations.recv().await {
                 let (_, answer) = operation(&image, self.shared.clock.now());
-                answer(Err(lost.clone().into()));
+                refuse(answer, &image, lost.clone());
             }
             return;
         }
@@ -188,7 +195,7 @@ impl Controller {
             match office::write(&self.log, &image, &records, after).await {
                 Ok(Batched::Stands(written)) => {
                     base::plant::place("after-meta-create");
-                    self.publish(written);
+                    image = self.publish(written);
                     break Ok(());
                 }
                 Ok(Batched::Void(claimed)) => {
@@ -199,10 +206,10 @@ impl Controller {
                     }
                 }
                 Err(loss) => {
-                    let Some(mut image) = kept else { break Err(loss.into()) };
+                    let Some(mut kept) = kept else { break Err(loss.into()) };
                     // Planted: what was decided is kept and told as done, whoever has the name.
-                    image.next_sequence = MetaSequence(image.next_sequence.0 + 1);
-                    self.publish(Written { image, bytes: 0 });
+                    kept.next_sequence = MetaSequence(kept.next_sequence.0 + 1);
+                    image = self.publish(Written { image: kept, bytes: 0 });
                     break Ok(());
                 }
             }
@@ -210,14 +217,14 @@ impl Controller {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACKOFF_MAX);
         };
-        settle(answers, &outcome);
+        settle(answers, &image, &outcome);
         outcome
     }
 
     fn publish(&mut self, Written { image, bytes }: Written) -> Arc<Image> {
         let image = Arc::new(image);
         self.shared.image.store(image.clone());
-        self.shared.changes.send_replace(MetaSequence(image.next_sequence.0 - 1));
+        self.shared.changes.send_replace(image.newest());
         self.housekeeper.appended(bytes, &image);
         image
     }

@@ -16,23 +16,21 @@ use stream::catalogue::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::control::Operation;
 use crate::control::brokers::{SetBrokerState, UnregisterBroker};
 use crate::control::configs::{AlterConfigs, ConfigChange, ConfigResource};
 use crate::control::producer_ids::AllocateProducerIds;
 use crate::control::streams::{CloseStream, Commit, ObjectsRemoved, OpenStreams, Retire, Trim};
 use crate::control::topics::{CreatePartitions, CreateTopics, CreatedTopic, DeleteTopics, NewTopic};
 use crate::control::wals::{
-    AbandonWal, AdoptStreams, OpenWal, RemoveWal, WalCleared, WalDamaged, WalDrained, WalRecovered,
+    ADOPT_STREAMS_MAX, AbandonWal, AdoptStreams, OpenWal, RemoveWal, WalCleared, WalDamaged, WalDrained, WalRecovered,
 };
+use crate::control::{Answered, Operation};
 use crate::controller::{Decide, Shared};
 use crate::error::{
     BrokerError, ConfigError, CreatePartitionsError, CreateTopicError, DeleteTopicError, LogLost, MetaError,
 };
 use crate::image::{BrokerState, Configs, Image, TopicImage};
 
-/// Streams that change owner in one batch when a broker opens its WAL.
-const ADOPT_STREAMS_MAX: usize = 50_000;
 /// A clonable handle on the metadata of the cluster.
 #[derive(Clone, Debug)]
 pub struct MetaHandle {
@@ -91,20 +89,48 @@ impl MetaHandle {
         self.shared.lost.borrow().is_some()
     }
 
-    /// Runs one operation: decided by the controller, answered when its records stand.
+    /// Runs one operation: decided by the controller, answered when its records stand and the image here shows them.
     async fn submit<O: Operation>(&self, operation: O) -> Result<O::Answer, MetaError> {
+        let Answered { sequence, answer } = self.ask_answered(operation).await;
+        self.seen(sequence).await;
+        answer
+    }
+
+    /// Returns once the image here has this entry. It has it already where the controller is in this process, which
+    /// publishes an image before it answers from it.
+    pub(crate) async fn seen(&self, sequence: MetaSequence) {
+        if self.shared.image.load().newest() >= sequence {
+            return;
+        }
+        let mut changes = self.changes();
+        while self.shared.image.load().newest() < sequence {
+            if changes.changed().await.is_err() {
+                // The sender lives in `shared`, which this handle holds.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Runs one operation, and tells which entry its caller must have seen. Where there is no answer, that is the newest one
+    /// here.
+    pub(crate) async fn ask_answered<O: Operation>(&self, operation: O) -> Answered<Result<O::Answer, MetaError>> {
         let (reply, answer) = oneshot::channel();
         let decide: Decide = Box::new(move |image, now| {
             let Decision { records, response } = operation.decide(image, now);
-            let answer = Box::new(move |outcome: Result<(), MetaError>| {
+            let answer = Box::new(move |Answered { sequence, answer }: Answered<Result<(), MetaError>>| {
                 // A caller that went away does not undo what was decided.
-                drop(reply.send(outcome.map(|()| response)));
+                drop(reply.send(Answered { sequence, answer: answer.map(|()| response) }));
             });
             (records, answer)
         });
-        let closed = || self.shared.lost.borrow().clone().map_or(MetaError::Closed, MetaError::from);
-        self.operations.send(decide).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| closed())?
+        let answered = match self.operations.send(decide).await {
+            Ok(()) => answer.await.ok(),
+            Err(_) => None,
+        };
+        answered.unwrap_or_else(|| {
+            let why = self.shared.lost.borrow().clone().map_or(MetaError::Closed, MetaError::from);
+            Answered { sequence: self.shared.image.load().newest(), answer: Err(why) }
+        })
     }
 
     /// Creates topics, each by itself, in one batch: a stream per partition, opened in the same batch for the active

@@ -173,6 +173,11 @@ impl Image {
         others.map(|(_, other)| other).find(|other| ***other != *name)
     }
 
+    /// The newest entry that is in the image.
+    pub(crate) fn newest(&self) -> MetaSequence {
+        MetaSequence(self.next_sequence.0.saturating_sub(1))
+    }
+
     /// How many partitions all topics have.
     pub fn partition_count(&self) -> usize {
         self.partition_count

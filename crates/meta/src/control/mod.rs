@@ -12,7 +12,7 @@ pub(crate) mod streams;
 pub(crate) mod topics;
 pub(crate) mod wals;
 
-use base::TimestampMs;
+use base::{MetaSequence, TimestampMs};
 use stream::catalogue::Decision;
 
 use crate::image::{Image, ImageError};
@@ -24,6 +24,14 @@ pub(crate) trait Operation: Send + 'static {
 
     /// What it comes to on this image.
     fn decide(self, image: &Image, now: TimestampMs) -> Decision<Self::Answer>;
+}
+
+/// An answer, and the last entry of the log that it may rest on: whoever has seen that one sees what the answer says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Answered<T> {
+    /// The entry in which the records of the operation stand; the newest one where nothing was written.
+    pub(crate) sequence: MetaSequence,
+    pub(crate) answer: T,
 }
 
 /// Why a record does not replay.

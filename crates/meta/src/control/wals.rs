@@ -7,6 +7,9 @@ use stream::catalogue::{Decision, IncarnationRejection, Recovered, WalPlace};
 use super::Operation;
 use crate::image::Image;
 
+/// Most streams that change owner in one batch when a broker opens its WAL.
+pub(crate) const ADOPT_STREAMS_MAX: usize = 50_000;
+
 /// A broker's own WAL exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OpenWal {

@@ -3,6 +3,7 @@
 use stream::catalogue::{CatalogueClient, CommitRequest, NewObject, NewRange, ObjectKind, StateBelow, TrimRequest};
 
 use super::*;
+use crate::control::topics::CreateTopics;
 use crate::deleter::{Deleter, Round};
 
 #[tokio::test]
@@ -67,6 +68,29 @@ async fn concurrent_operations_share_an_entry() {
     assert_eq!(blocks, (0..200).map(|n| n * PRODUCER_IDS_BLOCK).collect::<Vec<_>>(), "no block twice");
     let entries = handle.image().next_sequence.0 - before;
     assert!(entries <= 20, "200 operations took {entries} entries");
+}
+
+#[tokio::test]
+async fn an_answer_tells_the_entry_that_it_rests_on() {
+    let bucket = bucket();
+    let (handle, registration) = serve(&bucket.store, options(1)).await;
+    let next = MetaSequence(handle.image().newest().0 + 1);
+    let create = || {
+        let topics = vec![(handle.entropy.uuid(), topic("a", 1))];
+        handle.ask_answered(CreateTopics { topics, validate_only: false })
+    };
+    // The second is refused on account of the first, before anybody can see that.
+    let (made, refused) = futures::join!(create(), create());
+    assert_eq!((made.sequence, refused.sequence), (next, next));
+    assert!(made.answer.unwrap()[0].is_ok());
+    assert_eq!(refused.answer.unwrap(), [Err(CreateTopicError::Exists("a".to_owned()))]);
+    assert_eq!(create().await.sequence, next, "nothing was written");
+    handle.seen(next).await;
+    let later = handle.seen(MetaSequence(next.0 + 1));
+    futures::pin_mut!(later);
+    assert!(futures::poll!(&mut later).is_pending(), "who asks elsewhere waits for the entry");
+    handle.allocate_producer_ids(registration.incarnation).await.unwrap();
+    later.await;
 }
 
 #[tokio::test]
