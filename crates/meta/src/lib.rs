@@ -6,6 +6,8 @@
 //!      └── image, changes ◄─────┴─ replay ◄─────────┘ (also at start: snapshot + tail)
 //! ```
 //!
+//! What a handle submits can come from another process, too, as a request of [`wire::broker`] ([`ControllerClient`]).
+//!
 //! Invariants:
 //! * Replaying records is the only way the image changes, at run time and at recovery alike.
 //! * Whoever creates the entry at the next sequence has decided it; a controller that loses that race never answers
@@ -14,6 +16,7 @@
 //!   that word.
 //! * No clock decides anything here: a claim fences the former controller, whatever it believes.
 //! * Nothing is written per produce request.
+//! * An answer names the entry that it rests on; who acts on it has an image with that entry.
 
 pub mod error;
 pub mod format;
@@ -28,6 +31,8 @@ mod handle;
 mod housekeeping;
 mod log;
 mod office;
+#[cfg_attr(not(test), expect(dead_code, reason = "nobody but the tests asks from another process yet"))]
+mod requests;
 mod start;
 
 #[cfg(test)]
@@ -44,4 +49,5 @@ pub use error::{
 pub use handle::MetaHandle;
 pub use housekeeping::SnapshotPolicy;
 pub use image::{BrokerImage, BrokerState, Configs, Image, Leader, TopicImage};
+pub use requests::{ControllerClient, ControllerRequest, Misfit, NoAnswer};
 pub use start::{Endpoint, IncarnationToRecover, Meta, MetaOptions, Registration, WalOptions};
