@@ -8,6 +8,7 @@ mod office;
 mod operations;
 mod readings;
 mod recovery;
+mod socket;
 
 use std::sync::Arc;
 use std::time::Duration;
