@@ -365,3 +365,19 @@ fn field(line: &str, message: Versions) -> Result<Field, String> {
     }
     Ok(field)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_struct_that_is_declared_nowhere_is_a_data_message_in_all_versions() {
+        let shared = parse("data Inner versions=0-1\n  a i8\ndata Outer versions=0-1\n  inner []Inner\n").unwrap();
+        let holder = |versions| parse_with(&format!("request R api=1 versions={versions}\n  outer ?Outer\n"), &shared);
+        let names = |message: &Message| message.structs.iter().map(|s| s.name.clone()).collect::<Vec<_>>();
+        assert_eq!(shared.iter().map(names).collect::<Vec<_>>(), [["Inner"], ["Outer"]]);
+        assert_eq!(names(&holder("1").unwrap()[0]), ["R"]);
+        assert!(holder("0-2").unwrap_err().contains("struct Outer of R has no fields"));
+        assert!(parse("request R api=1 versions=0\n  outer Outer\n").is_err());
+    }
+}
