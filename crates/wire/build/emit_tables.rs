@@ -45,7 +45,9 @@ pub fn broker_apis(messages: &[Message]) -> Result<String, String> {
         (String::new(), String::new(), String::new(), String::new(), String::new());
     let mut seen = Vec::new();
     let apis: Vec<&Message> = messages.iter().filter(|m| m.kind != Kind::Data).collect();
-    for pair in apis.chunks(2) {
+    let mut pairs: Vec<&[&Message]> = apis.chunks(2).collect();
+    pairs.sort_by_key(|pair| if let Kind::Request(key) = pair[0].kind { key } else { 0 });
+    for pair in pairs {
         let (Kind::Request(key), Some(response)) = (pair[0].kind, pair.get(1)) else {
             return Err(format!("{} is no request with a response", pair[0].name));
         };
@@ -74,7 +76,7 @@ pub fn broker_apis(messages: &[Message]) -> Result<String, String> {
          #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]\n#[repr(i16)]\n\
          pub enum BrokerApi {{\n{variants}}}\n\
          impl BrokerApi {{\n\
-         /// All of them.\npub const ALL: &[Self] = &[\n{all}];\n\
+         /// All of them, in the order of their numbers.\npub const ALL: &[Self] = &[\n{all}];\n\
          /// Its name, such as `MetaCommit`.\npub const fn name(self) -> &'static str {{ match self {{\n{names}}} }}\n\
          /// The versions that exist.\n\
          pub const fn versions(self) -> RangeInclusive<i16> {{ match self {{\n{versions}}} }}\n}}\n{impls}"
