@@ -39,13 +39,36 @@ fn range() -> OffsetRange {
 
 /// The operation as another process gets it.
 fn asked<O: Request>(operation: &O) -> O {
-    decode_request(encode_request(operation, 0).unwrap(), 0).unwrap()
+    let bytes = encode_request(operation, 0).unwrap();
+    for broken in broken(&bytes) {
+        drop(decode_request::<O>(broken, 0));
+    }
+    decode_request(bytes, 0).unwrap()
+}
+
+/// The bytes with one of them changed, or without their end. Whatever they mean, nothing must panic.
+fn broken(bytes: &Bytes) -> impl Iterator<Item = Bytes> {
+    let positions = 0..bytes.len().min(1_000);
+    positions.flat_map(move |at| {
+        let changed = [0x00, 0x01, 0x7f, 0x80, 0xff].map(|byte| {
+            let mut bytes = bytes.to_vec();
+            bytes[at] = byte;
+            Bytes::from(bytes)
+        });
+        changed.into_iter().chain([bytes.slice(..at)])
+    })
 }
 
 /// The answer as another process gets it.
 fn told<O: Request>(answer: Result<O::Answer, MetaError>) -> Result<O::Answer, MetaError> {
     let sequence = MetaSequence(1 << 40);
-    let answered = decode_answer::<O>(encode_answer::<O>(Answered { sequence, answer }, 0).unwrap(), 0).unwrap();
+    let bytes = encode_answer::<O>(Answered { sequence, answer }, 0).unwrap();
+    if bytes.len() < 10_000 {
+        for broken in broken(&bytes) {
+            drop(decode_answer::<O>(broken, 0));
+        }
+    }
+    let answered = decode_answer::<O>(bytes, 0).unwrap();
     assert_eq!(answered.sequence, sequence);
     answered.answer
 }
