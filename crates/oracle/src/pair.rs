@@ -17,14 +17,15 @@ use crate::run::Exchange;
 use crate::story::{Framing, Spoken, Story};
 
 /// What both are configured with. Times are short, so that stories about them are.
-pub const CONFIGURATION: [(&str, &str); 10] = [
+pub const CONFIGURATION: [(&str, &str); 11] = [
     ("auto.create.topics.enable", "false"),
     ("group.initial.rebalance.delay.ms", "0"),
     ("group.min.session.timeout.ms", "100"),
     ("group.max.session.timeout.ms", "600000"),
     ("offsets.topic.num.partitions", "4"),
     ("num.partitions", "2"),
-    // Where a log starts is lost when Kafka is killed before.
+    // Where a log starts is lost when Kafka is killed before. It begins to write that half a minute after its own start.
+    ("log.initial.task.delay.ms", "500"),
     ("log.flush.start.offset.checkpoint.interval.ms", "500"),
     // Records are of 2020, and looked at for minutes.
     ("log.retention.ms", "-1"),
@@ -35,6 +36,8 @@ pub const CONFIGURATION: [(&str, &str); 10] = [
 
 /// How long a broker may take to drain.
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
+/// Some times the interval of [`CONFIGURATION`], as a machine may be busy.
+const STARTS_ARE_WRITTEN_WITHIN: Duration = Duration::from_secs(3);
 
 /// How brokers end before they start again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -190,6 +193,8 @@ impl<'c> Pair<'c> {
                 self.headwater.up()
             }
             Ends::Killed => {
+                // A killed Kafka's logs begin where they last said so in a file, now and then.
+                std::thread::sleep(STARTS_ARE_WRITTEN_WITHIN);
                 self.kafka.kill_and_restart()?;
                 self.headwater.kill_and_restart()
             }

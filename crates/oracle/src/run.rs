@@ -142,12 +142,14 @@ impl Telling {
             let exchange = match ask.regard {
                 Regard::Afterwards => self.ask(catalogue, at, &on_its_own, SETTLES_WITHIN)?,
                 Regard::Lasting => {
-                    // As a rule what is not there is not there on purpose, and both say so.
+                    // As a rule what is not there is not there on purpose, and both say so. Who says anything else is not
+                    // asked once more: it may be wrong for a moment only.
                     let exchange = self.ask(catalogue, at, &on_its_own, SETTLES_AGAIN_WITHIN)?;
+                    let is_early = |exchange: &Exchange| {
+                        !exchange.differences.is_empty() && exchange.answers.iter().any(is_unready)
+                    };
                     match exchange {
-                        Some(exchange) if !exchange.differences.is_empty() => {
-                            self.ask(catalogue, at, &on_its_own, SETTLES_WITHIN)?
-                        }
+                        Some(early) if is_early(&early) => self.ask(catalogue, at, &on_its_own, SETTLES_WITHIN)?,
                         exchange => exchange,
                     }
                 }
