@@ -47,7 +47,7 @@ pub(crate) enum Loss {
     Unreadable(MetaSequence),
     /// Planted: nobody knows what became of it.
     GivenUp(MetaSequence),
-    /// It cannot be written at all.
+    /// It cannot be written at all, and certainly has no effect.
     Unfit(Unfit),
 }
 
@@ -146,9 +146,21 @@ pub(crate) async fn write(
         Appended::Unreadable => Err(Loss::Unreadable(sequence)),
         Appended::GivenUp => Err(Loss::GivenUp(sequence)),
         Appended::Burnt { crc } => {
-            let present = image.controller.as_deref().ok_or_else(|| unfit("nobody is in office"))?;
-            let again = ControllerRecord { controller_epoch: epoch.0 + 1, ..present.clone() };
-            claim(log, image, again, vec![void_entry(sequence, crc)], bytes.len()).await.map(Batched::Void)
+            let claimed = match image.controller.as_deref() {
+                Some(present) => {
+                    let again = ControllerRecord { controller_epoch: epoch.0 + 1, ..present.clone() };
+                    claim(log, image, again, vec![void_entry(sequence, crc)], bytes.len()).await
+                }
+                None => Err(unfit("nobody is in office")),
+            };
+            claimed.map(Batched::Void).map_err(|loss| match loss {
+                // The entry may be whole, and no claim says that it is not: this is no refusal, which has no effect.
+                Loss::Unfit(unfit) => {
+                    tracing::error!(entry = %sequence, %unfit, "a burnt metadata entry cannot be called void");
+                    Loss::Unreadable(sequence)
+                }
+                loss => loss,
+            })
         }
     }
 }

@@ -5,6 +5,7 @@ use wire::meta::{ControllerRecord, MetadataRecord, NoOpRecord, VoidEntryRecord};
 use super::*;
 use crate::follow::KEPT_BYTES_MAX;
 use crate::log::{BACKOFF_MAX, BACKOFF_MIN, VOID_NAMES_MAX};
+use crate::office;
 
 const DAMAGES: [Fault; 2] = [Fault::Damaged, Fault::Truncated];
 
@@ -58,6 +59,22 @@ async fn metalog_a_burnt_name_is_void_and_what_it_should_have_held_stands_behind
             let (next, _) = serve(&bucket.store, options(1)).await;
             assert!(next.image().topic("t").is_some());
         }
+    }
+}
+
+/// Whoever is told of a refusal takes what he asked for as certainly not done.
+#[tokio::test(start_paused = true)]
+async fn metalog_a_burnt_entry_that_cannot_be_called_void_is_no_refusal() {
+    for fault in DAMAGES {
+        let bucket = bucket();
+        let (handle, _) = serve(&bucket.store, options(1)).await;
+        let mut image = Image::clone(&handle.image());
+        image.controller = None;
+        damage(&bucket, fault, &[0]);
+        let log = Log { store: bucket.store.clone() };
+        let records = EncodedRecords::of(&[NoOpRecord::default().into()]).unwrap();
+        let loss = office::write(&log, &image, &records, image.clone()).await.unwrap_err();
+        assert!(matches!(loss, office::Loss::Unreadable(place) if place == image.next_sequence), "{loss:?}");
     }
 }
 
